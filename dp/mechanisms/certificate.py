@@ -1,0 +1,158 @@
+"""The sensitivity certificate for Toeplitz strategies that damp monotonically (DESIGN section 4).
+
+Let B⁻¹ = 1 − Σ pₙzⁿ with pₙ ≥ 0 non-increasing and Σ pₙ ≤ 1. Then Q = B⁻ᵀB⁻¹ has off-diagonals ≤ 0 and row sums ≥ 0, so
+that the energy ΔᵀQΔ of a set of ticks is a graph cut: it is subadditive over unions and over differences. A pattern of
+runs therefore has at most the energy Σ E(run), and at most E(hull) + Σ E(gap). Both are bounded together by a convex
+combination, whose maximum over all patterns of the class is found exactly by dynamic programming.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.signal import correlate
+
+from dp.units import ProtectedClass
+
+Floats = NDArray[np.float64]
+
+ROUNDING = 1 + 1e-9
+"""Covers the float error of sums of at most a few hundred thousand terms of order one (about 1e-12), with room."""
+
+DENSE_LIMIT = 1200
+"""Longest hull for which all run positions are told apart; the table then has (hull + 1)² entries."""
+
+
+def validate_damping(subtracted: Floats) -> None:
+    """Raise ValueError unless p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
+    if np.any(subtracted < 0) or np.any(np.diff(subtracted) > 0) or subtracted.sum() > 1:
+        raise ValueError(
+            "the certificate needs weights that are non-negative, non-increasing and sum to at most 1"
+        )
+
+
+def step_response(subtracted: Floats, length: int) -> Floats:
+    """c = B⁻¹1, the strategy's answer to a run without an end; shape (length,)."""
+    response = np.ones(length)
+    reach = min(len(subtracted), length - 1)
+    response[1 : reach + 1] -= np.cumsum(subtracted[:reach])
+    response[reach + 1 :] = response[reach]
+    return response
+
+
+def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
+    """An upper bound on the energy ‖B⁻¹Δ‖₂² over the class, in squared users.
+
+    Args:
+        subtracted: p₁, p₂, …, exactly as the strategy uses them.
+        protected: the class; without a horizon the series is as long as any energy can last.
+
+    Raises:
+        ValueError: the weights break the conditions of the certificate.
+    """
+    validate_damping(subtracted)
+    length = protected.horizon or protected.hull + len(subtracted) + 1
+    response = step_response(subtracted, length)
+    if protected.runs == 1 and protected.open_ended:
+        return float(response @ response) * ROUNDING
+    if protected.hull > DENSE_LIMIT:
+        energy = run_energy(response, protected.hull)
+        return balanced_bound(concave_majorant(energy), protected.runs) * ROUNDING
+    table = run_energy_table(response, protected.hull, shrinking=protected.horizon == protected.hull)
+    best = minimize_scalar(
+        lambda share: combined_bound(table, protected.runs, protected.open_ended, share),
+        bounds=(0.0, 1.0),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    edges = (combined_bound(table, protected.runs, protected.open_ended, share) for share in (0.0, 1.0))
+    return min(float(best.fun), *edges) * ROUNDING
+
+
+def run_energy(response: Floats, longest: int) -> Floats:
+    """E(ℓ) of a run that starts at the first tick, for ℓ = 0 … `longest`; shape (longest + 1,).
+
+    Ticks inside the run see c, ticks after it c_t − c_(t−ℓ); expanding the square leaves two running sums and one
+    autocorrelation.
+    """
+    length = len(response)
+    energy = np.concatenate([[0.0], np.cumsum(response**2)])
+    products = correlate(response, response, mode="full")[length - 1 :]
+    lags = np.arange(1, longest + 1)
+    overlap = np.append(products, 0.0)[lags]
+    return np.concatenate([[0.0], energy[length] + energy[length - lags] - 2 * overlap])
+
+
+def run_energy_table(response: Floats, hull: int, *, shrinking: bool) -> Floats:
+    """Energy of the run [start, end) at [start, end], 0 where end ≤ start; shape (hull + 1, hull + 1).
+
+    With `shrinking` the hull is the whole series, so that a later run has fewer ticks left to act on; otherwise every
+    start counts as the first tick, which bounds all others because cutting a series off only takes energy away.
+    """
+    length = len(response)
+    inside = np.concatenate([[0.0], np.cumsum(response**2)])
+    table = np.zeros((hull + 1, hull + 1))
+    for run in range(1, hull + 1):
+        after = np.concatenate([[0.0], np.cumsum((response[run:] - response[: length - run]) ** 2)])
+        starts = np.arange(hull - run + 1)
+        left = length - run - (starts if shrinking else 0)
+        table[starts, starts + run] = inside[run] + after[left]
+    return table
+
+
+def combined_bound(table: Floats, runs: int, open_ended: bool, share: float) -> float:
+    """max over patterns of share·Σ E(run) + (1 − share)·(E(hull) + Σ E(gap)), exactly.
+
+    Every pattern starts at tick 0: moving one to the left only adds energy. With `open_ended` a pattern that uses all
+    runs ends with the series.
+    """
+    backwards = np.where(np.tri(table.shape[0], dtype=bool), -np.inf, 0.0)
+    run_value, gap_value = share * table + backwards, (1 - share) * table + backwards
+    hull_value = (1 - share) * table[0]
+    started = np.full(table.shape[0], -np.inf)
+    started[0] = 0.0
+    best = 0.0
+    for run in range(runs):
+        ended = (started[:, np.newaxis] + run_value).max(axis=0)
+        total = ended + hull_value
+        best = max(best, float(total[-1] if open_ended and run == runs - 1 else total.max()))
+        started = (ended[:, np.newaxis] + gap_value).max(axis=0)
+    return best
+
+
+def concave_majorant(energy: Floats) -> Floats:
+    """The least concave, non-decreasing sequence that is nowhere below `energy`."""
+    rising = np.maximum.accumulate(energy)
+    corners = [0]
+    for x in range(1, len(rising)):
+        while len(corners) > 1 and _slope(rising, corners[-2], corners[-1]) <= _slope(rising, corners[-1], x):
+            corners.pop()
+        corners.append(x)
+    return np.interp(np.arange(len(rising)), corners, rising[corners])
+
+
+def balanced_bound(energy: Floats, runs: int) -> float:
+    """max over patterns of min(Σ E(run), E(hull) + Σ E(gap)) for a concave non-decreasing `energy`.
+
+    Concavity makes equal parts the worst, so only the number of ticks inside the runs is left to search.
+    """
+    hull = len(energy) - 1
+    best = 0.0
+    for count in range(1, min(runs, (hull + 1) // 2) + 1):
+        inside = np.arange(count, hull - count + 2)
+        by_runs = split_evenly(energy, inside, count)
+        by_gaps = energy[hull] + (split_evenly(energy, hull - inside, count - 1) if count > 1 else 0.0)
+        best = max(best, float(np.minimum(by_runs, by_gaps).max()))
+    return best
+
+
+def split_evenly(energy: Floats, total: NDArray[np.int64], parts: int) -> Floats:
+    """Σ E over `total` ticks split into `parts` parts as equal as whole ticks allow; shape of `total`."""
+    size, larger = np.divmod(total, parts)
+    next_size = np.minimum(size + 1, len(energy) - 1)
+    return np.asarray((parts - larger) * energy[size] + larger * energy[next_size])
+
+
+def _slope(values: Floats, left: int, right: int) -> float:
+    return float(values[right] - values[left]) / (right - left)

@@ -1,0 +1,24 @@
+"""The square-root factorisation of continual counting: B = (1 − z)^(−1/2), B⁻¹ = (1 − z)^(1/2).
+
+Fichtenberger, Henzinger, Upadhyay, "Constant matters: fine-grained error bound on differentially private continual
+observation", 2023; its sensitivity for alternating streams is the certificate's (docs/guarantees.md).
+"""
+
+from __future__ import annotations
+
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.units import ProtectedClass
+
+
+def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
+    """The square root for the class's horizon.
+
+    Raises:
+        ValueError: the class has no horizon; the error of this mechanism grows with it.
+    """
+    if protected.horizon is None:
+        raise ValueError(
+            "square-root needs a horizon: its error grows with the number of ticks; "
+            "damped-square-root runs without an end for the unit user-day"
+        )
+    return quantise(damped_root_weights(1.0, max(protected.horizon - 1, 1)))

@@ -1,0 +1,284 @@
+"""Where counts meet noise: what a release promises, and the only loops over ticks (simulate, publish).
+
+Planning is pure: `plan_release` turns a request into calibrated mechanisms. `publish` charges the whole series first, then
+draws, commits and returns; `simulate` draws any number of seeded trials for experiments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.accounting.calibrate import calibrate, series_guarantee
+from dp.accounting.composition import Guarantee
+from dp.ledger import Budget, Charge, Ledger, LedgerError
+from dp.mechanisms import EMPTY_HISTORY, MECHANISMS, History, Mechanism, design
+from dp.units import protected_class
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
+"""Trailing window of each metric, in days; MAU may also be asked for with 28."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What someone asks to be published; the public parameters of a stream.
+
+    Attributes:
+        windows: metric name → trailing window in days.
+        unit: who is protected, "user-day" or "user".
+        w_bound: most flips of the protected change.
+        guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
+        mechanism: a name in MECHANISMS.
+        first: first tick.
+        horizon: number of ticks that the guarantee covers, None for no end.
+        shares: how the series divide the budget (μ² or ε); one positive number each, normalised.
+        ci_level: level of the pointwise intervals.
+    """
+
+    windows: Mapping[str, int]
+    unit: str
+    w_bound: int
+    guarantee: Guarantee
+    mechanism: str
+    first: date
+    horizon: int | None
+    shares: Mapping[str, float]
+    ci_level: float = 0.95
+
+    def specification(self) -> dict[str, Any]:
+        """The request as plain JSON values: what a stream's later calls must repeat."""
+        return {
+            **asdict(self),
+            "windows": dict(self.windows),
+            "shares": dict(self.shares),
+            "guarantee": list(self.guarantee),
+            "first": self.first.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of a plan: its calibrated mechanism and what it promises on its own."""
+
+    metric: str
+    window: int
+    mechanism: Mechanism
+    guarantee: Guarantee
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with its noise: everything but data and randomness."""
+
+    request: Request
+    series: tuple[Series, ...]
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What the whole release promises, and what it is charged."""
+        return self.request.guarantee
+
+
+def plan_release(request: Request) -> Plan:
+    """Choose and calibrate a mechanism for every series.
+
+    Raises:
+        ValueError: a parameter is out of range, unknown, or does not fit the mechanism; the message names it.
+    """
+    if not request.windows:
+        raise ValueError("no metric was asked for; choose one or more of " + ", ".join(METRICS))
+    if set(request.shares) != set(request.windows):
+        raise ValueError(
+            f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}"
+        )
+    if not 0 < request.ci_level < 1:
+        raise ValueError(
+            f"ci_level is {request.ci_level}; it must lie strictly between 0 and 1, for instance 0.95"
+        )
+    designs = [
+        design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
+        for window in request.windows.values()
+    ]
+    if MECHANISMS[request.mechanism].noise == "gaussian" and request.guarantee.delta == 0:
+        raise ValueError(
+            f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
+            "for pure epsilon choose laplace or binary-tree-laplace"
+        )
+    mechanisms = calibrate(designs, request.guarantee, [request.shares[metric] for metric in request.windows])
+    alone = len(mechanisms) == 1
+    return Plan(
+        request,
+        tuple(
+            Series(
+                metric,
+                window,
+                mechanism,
+                request.guarantee if alone else series_guarantee(mechanism, request.guarantee),
+            )
+            for (metric, window), mechanism in zip(request.windows.items(), mechanisms, strict=True)
+        ),
+    )
+
+
+def simulate(mechanism: Mechanism, counts: Counts, trials: int, generator: np.random.Generator) -> Floats:
+    """Estimates of `trials` simulated releases of one series; shape (trials, T). Seeded, so never for publication."""
+    return counts + mechanism.errors(mechanism.noise.seeded(generator, (trials, len(counts))))
+
+
+def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:
+    """One simulated release as rows; every row says `secure: false` and nothing is charged."""
+    # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
+    return [
+        row
+        for series in plan.series
+        for row in _rows(
+            plan,
+            series,
+            0,
+            simulate(series.mechanism, counts[series.metric], 1, _generator(seed, series.metric))[0],
+            stream=None,
+            remaining=None,
+        )
+    ]
+
+
+def publish(
+    ledger: Ledger,
+    stream: str,
+    budget: str,
+    plan: Plan,
+    counts: Mapping[str, Counts],
+    now: datetime,
+    data: str = "",
+) -> list[str]:
+    """Charge, draw, commit, and only then return the release, one JSON row per series and tick.
+
+    Ticks that the stream has published before come back byte for byte; only later ones are drawn. The charge is for
+    the whole horizon and happens once, before any noise exists.
+
+    Args:
+        stream: idempotent key.
+        counts: metric → true counts from the first tick on; may reach further than in earlier calls.
+        data: names the data the stream is bound to, where it is to be bound to a fixed log.
+
+    Raises:
+        BudgetExhausted: nothing was charged or released.
+        LedgerError: the stream exists with other parameters, or the counts are longer than the horizon.
+    """
+    horizon = plan.request.horizon
+    longest = max(len(series) for series in counts.values())
+    if horizon is not None and longest > horizon:
+        raise LedgerError(f"{longest} ticks were asked for, but the guarantee covers a horizon of {horizon}")
+    ledger.charge(
+        stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now
+    )
+    with ledger.transaction():
+        remaining = ledger.budget(budget)
+        for series in plan.series:
+            _publish_series(ledger, stream, plan, series, counts[series.metric], remaining)
+    return published(ledger, stream, plan.request.windows, longest)
+
+
+def published(
+    ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str, int], ticks: int
+) -> list[str]:
+    """The first `ticks` rows of every metric as they were published, fewer where fewer exist."""
+    return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
+
+
+def charged_guarantee(plan: Plan) -> Guarantee:
+    """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
+    pure = all(series.mechanism.noise.pure for series in plan.series)
+    return Guarantee(plan.guarantee.epsilon, 0.0 if pure else plan.guarantee.delta)
+
+
+def default_stream(specification: Mapping[str, Any], data: str) -> str:
+    """A key made of the public parameters and the data's fingerprint: the same command means the same stream."""
+    text = json.dumps({**specification, "data": data}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _publish_series(
+    ledger: Ledger, stream: str, plan: Plan, series: Series, counts: Counts, budget: Budget
+) -> None:
+    stored = ledger.state(stream, series.metric)
+    history = _history_from(stored) if stored else EMPTY_HISTORY
+    fresh = counts[history.tick :]
+    if not len(fresh):
+        return
+    after, estimates = series.mechanism.run(
+        history,
+        (int(count) for count in fresh),
+        (int(draw) for draw in series.mechanism.noise.secure(len(fresh))),
+    )
+    rows = _rows(plan, series, history.tick, estimates, stream=stream, remaining=budget)
+    ledger.append(
+        stream, series.metric, history.tick, [json.dumps(row) for row in rows], _history_text(after)
+    )
+
+
+def _rows(
+    plan: Plan, series: Series, start: int, estimates: Floats, *, stream: str | None, remaining: Budget | None
+) -> list[dict[str, Any]]:
+    request, mechanism = plan.request, series.mechanism
+    ticks = start + len(estimates)
+    half_widths = mechanism.half_width(request.ci_level, ticks)[start:]
+    deviations = mechanism.standard_deviation(ticks)[start:]
+    whole = charged_guarantee(plan)
+    return [
+        {
+            "metric": series.metric,
+            "window": series.window,
+            "day": (request.first + timedelta(days=start + index)).isoformat(),
+            "estimate": float(estimate),
+            "ci_low": float(estimate - half_width),
+            "ci_high": float(estimate + half_width),
+            "ci_level": request.ci_level,
+            "std": float(deviation),
+            "epsilon": series.guarantee.epsilon,
+            "delta": 0.0 if mechanism.noise.pure else series.guarantee.delta,
+            "epsilon_total": whole.epsilon,
+            "delta_total": whole.delta,
+            "mechanism": request.mechanism,
+            "sketch": "exact",
+            "unit": request.unit,
+            "w_bound": request.w_bound,
+            "horizon": request.horizon,
+            "stream": stream,
+            "budget": remaining.name if remaining else None,
+            "budget_remaining": remaining.remaining.epsilon if remaining else None,
+            "secure": remaining is not None,
+        }
+        for index, (estimate, half_width, deviation) in enumerate(
+            zip(estimates, half_widths, deviations, strict=True)
+        )
+    ]
+
+
+def _history_text(history: History) -> str:
+    return json.dumps([history.tick, history.counts.tolist(), history.estimates.tolist()])
+
+
+def _history_from(text: str) -> History:
+    tick, counts, estimates = json.loads(text)
+    return History(tick, np.array(counts, dtype=np.int64), np.array(estimates, dtype=np.float64))
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, *name.encode()])
+
+
+__all__ = [
+    "METRICS", "Charge", "Plan", "Request", "Series", "charged_guarantee", "default_stream", "plan_release", "publish",
+    "published", "simulate", "simulate_rows",
+]  # fmt: skip

@@ -5,8 +5,8 @@ one conditional UPDATE inside one write transaction, every charge has an idempot
 together with the state of its stream before anyone sees it. Amounts are whole nano-units of ε and atto-units of δ,
 rounded up, so that a tiny charge is never lost and sums are exact.
 
-The file also keeps each stream's state, which holds true counts: it is as secret as the log. It is created readable by its
-owner only.
+The file also keeps each stream's state, which holds true counts: it is as secret as the log. It is created readable by
+its owner only.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class BudgetExhausted(LedgerError):  # noqa: N818 - the name says what happened
 
 @dataclass(frozen=True)
 class Budget:
-    """A budget as it stands: what may be spent between two days (inclusive; `ends` None means for ever) and what was."""
+    """A budget as it stands: what may be spent between two days (inclusive, `ends` None: for ever) and what was."""
 
     name: str
     starts: date
@@ -188,9 +188,7 @@ class Ledger:
 
     def charges(self) -> list[Charge]:
         """All charges, oldest first."""
-        return [
-            self._charge_of(row) for row in self._connection.execute(f"{_SELECT_CHARGE} ORDER BY sequence")
-        ]
+        return [self._charge_of(row) for row in self._connection.execute(f"{_SELECT_CHARGE} ORDER BY sequence")]
 
     def find_charge(self, stream: str) -> Charge | None:
         """The charge of a stream, or None."""
@@ -209,9 +207,7 @@ class Ledger:
             ValueError: ε is not positive and finite, or δ not in [0, 1).
         """
         if not (0 < guarantee.epsilon < 1e9 and 0 <= guarantee.delta < 1):
-            raise ValueError(
-                f"a charge of {guarantee} is not a guarantee: epsilon must be positive, delta in [0, 1)"
-            )
+            raise ValueError(f"a charge of {guarantee} is not a guarantee: epsilon must be positive, delta in [0, 1)")
         epsilon, delta = _units(guarantee.epsilon, EPSILON_UNITS), _units(guarantee.delta, DELTA_UNITS)
         wanted = json.loads(json.dumps(specification))
         with self.transaction():
@@ -233,7 +229,8 @@ class Ledger:
             if changed != 1:
                 raise BudgetExhausted(standing, guarantee)
             self._connection.execute(
-                "INSERT INTO charges (stream, budget, epsilon, delta, specification, charged_at) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO charges (stream, budget, epsilon, delta, specification, charged_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     stream,
                     budget,
@@ -292,9 +289,7 @@ class Ledger:
 
     def _charge_of(self, row: tuple[Any, ...]) -> Charge:
         sequence, stream, budget, epsilon, delta, specification, charged_at = row
-        return Charge(
-            sequence, stream, budget, _guarantee(epsilon, delta), json.loads(specification), charged_at
-        )
+        return Charge(sequence, stream, budget, _guarantee(epsilon, delta), json.loads(specification), charged_at)
 
 
 _SELECT_CHARGE = "SELECT sequence, stream, budget, epsilon, delta, specification, charged_at FROM charges"
@@ -338,9 +333,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
-            raise LedgerError(
-                f"{path} is not a ledger of version {SCHEMA_VERSION}; choose another --ledger file"
-            )
+            raise LedgerError(f"{path} is not a ledger of version {SCHEMA_VERSION}; choose another --ledger file")
         connection.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path} cannot be used as a ledger: {error}") from error

@@ -84,7 +84,7 @@ class GaussianNoise:
 
 @dataclass(frozen=True)
 class LaplaceNoise:
-    """Discrete Laplace (two-sided geometric): P(z) ∝ exp(−|z|/b) on the integers (Ghosh, Roughgarden, Sundararajan 2009)."""
+    """Discrete Laplace, P(z) ∝ exp(−|z|/b) on the integers (Ghosh, Roughgarden, Sundararajan 2009)."""
 
     scale: int
 

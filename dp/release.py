@@ -1,7 +1,7 @@
 """Where counts meet noise: what a release promises, and the only loops over ticks (simulate, publish).
 
-Planning is pure: `plan_release` turns a request into calibrated mechanisms. `publish` charges the whole series first, then
-draws, commits and returns; `simulate` draws any number of seeded trials for experiments.
+Planning is pure: `plan_release` turns a request into calibrated mechanisms. `publish` charges the whole series first,
+then draws, commits and returns; `simulate` draws any number of seeded trials for experiments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate, series_guarantee
 from dp.accounting.composition import Guarantee
-from dp.ledger import Budget, Charge, Ledger, LedgerError
+from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_HISTORY, MECHANISMS, History, Mechanism, design
 from dp.units import protected_class
 
@@ -98,13 +98,9 @@ def plan_release(request: Request) -> Plan:
     if not request.windows:
         raise ValueError("no metric was asked for; choose one or more of " + ", ".join(METRICS))
     if set(request.shares) != set(request.windows):
-        raise ValueError(
-            f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}"
-        )
+        raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}")
     if not 0 < request.ci_level < 1:
-        raise ValueError(
-            f"ci_level is {request.ci_level}; it must lie strictly between 0 and 1, for instance 0.95"
-        )
+        raise ValueError(f"ci_level is {request.ci_level}; it must lie strictly between 0 and 1, for instance 0.95")
     designs = [
         design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
         for window in request.windows.values()
@@ -179,9 +175,7 @@ def publish(
     longest = max(len(series) for series in counts.values())
     if horizon is not None and longest > horizon:
         raise LedgerError(f"{longest} ticks were asked for, but the guarantee covers a horizon of {horizon}")
-    ledger.charge(
-        stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now
-    )
+    ledger.charge(stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now)
     with ledger.transaction():
         remaining = ledger.budget(budget)
         for series in plan.series:
@@ -189,9 +183,7 @@ def publish(
     return published(ledger, stream, plan.request.windows, longest)
 
 
-def published(
-    ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str, int], ticks: int
-) -> list[str]:
+def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str, int], ticks: int) -> list[str]:
     """The first `ticks` rows of every metric as they were published, fewer where fewer exist."""
     return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
 
@@ -202,15 +194,28 @@ def charged_guarantee(plan: Plan) -> Guarantee:
     return Guarantee(plan.guarantee.epsilon, 0.0 if pure else plan.guarantee.delta)
 
 
+def promise(request: Request) -> str:
+    """In one plain sentence: what is promised to whom."""
+    epsilon, delta = request.guarantee
+    if MECHANISMS[request.mechanism].noise == "laplace":
+        delta = 0.0
+    span = "however many days are published" if request.horizon is None else f"over all {request.horizon} days together"
+    whom = (
+        f"for one user's activity on one day with its later retraction, as long as that changes the user's presence at "
+        f"most {request.w_bound} times"
+        if request.unit == "user-day"
+        else f"for everything that one user ever does, a user being frozen after {request.w_bound} changes of presence"
+    )
+    return f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, {whom}."
+
+
 def default_stream(specification: Mapping[str, Any], data: str) -> str:
     """A key made of the public parameters and the data's fingerprint: the same command means the same stream."""
     text = json.dumps({**specification, "data": data}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _publish_series(
-    ledger: Ledger, stream: str, plan: Plan, series: Series, counts: Counts, budget: Budget
-) -> None:
+def _publish_series(ledger: Ledger, stream: str, plan: Plan, series: Series, counts: Counts, budget: Budget) -> None:
     stored = ledger.state(stream, series.metric)
     history = _history_from(stored) if stored else EMPTY_HISTORY
     fresh = counts[history.tick :]
@@ -222,9 +227,7 @@ def _publish_series(
         (int(draw) for draw in series.mechanism.noise.secure(len(fresh))),
     )
     rows = _rows(plan, series, history.tick, estimates, stream=stream, remaining=budget)
-    ledger.append(
-        stream, series.metric, history.tick, [json.dumps(row) for row in rows], _history_text(after)
-    )
+    ledger.append(stream, series.metric, history.tick, [json.dumps(row) for row in rows], _history_text(after))
 
 
 def _rows(
@@ -259,9 +262,7 @@ def _rows(
             "budget_remaining": remaining.remaining.epsilon if remaining else None,
             "secure": remaining is not None,
         }
-        for index, (estimate, half_width, deviation) in enumerate(
-            zip(estimates, half_widths, deviations, strict=True)
-        )
+        for index, (estimate, half_width, deviation) in enumerate(zip(estimates, half_widths, deviations, strict=True))
     ]
 
 
@@ -279,6 +280,6 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 __all__ = [
-    "METRICS", "Charge", "Plan", "Request", "Series", "charged_guarantee", "default_stream", "plan_release", "publish",
-    "published", "simulate", "simulate_rows",
+    "METRICS", "Plan", "Request", "Series", "charged_guarantee", "default_stream", "plan_release", "promise",
+    "publish", "published", "simulate", "simulate_rows",
 ]  # fmt: skip

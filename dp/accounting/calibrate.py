@@ -28,9 +28,7 @@ def calibrate(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[
         ValueError: the guarantee or the shares are out of range, or the kinds of noise differ.
     """
     if len(shares) != len(designs) or any(not share > 0 for share in shares):
-        raise ValueError(
-            f"shares are {list(shares)}; one positive number is needed for each of {len(designs)} series"
-        )
+        raise ValueError(f"shares are {list(shares)}; one positive number is needed for each of {len(designs)} series")
     parts = [share / math.fsum(shares) for share in shares]
     kinds = {design.noise for design in designs}
     if kinds == {"laplace"}:
@@ -45,14 +43,10 @@ def calibrate(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[
         epsilon_slack, delta_slack = discretisation_slack(
             min(first), sum(design.touched for design in designs), guarantee.epsilon
         )
-        reduced = Guarantee(
-            guarantee.epsilon - epsilon_slack, (guarantee.delta - delta_slack) * (1 - epsilon_slack)
-        )
+        reduced = Guarantee(guarantee.epsilon - epsilon_slack, (guarantee.delta - delta_slack) * (1 - epsilon_slack))
         scales = _gaussian_scales(designs, reduced, parts)
         return [design.with_scale(scale) for design, scale in zip(designs, scales, strict=True)]
-    raise ValueError(
-        "series with Gaussian and with Laplace noise cannot share one budget; release them separately"
-    )
+    raise ValueError("series with Gaussian and with Laplace noise cannot share one budget; release them separately")
 
 
 def series_guarantee(mechanism: Mechanism, guarantee: Guarantee) -> Guarantee:
@@ -60,13 +54,9 @@ def series_guarantee(mechanism: Mechanism, guarantee: Guarantee) -> Guarantee:
     spent = GRID * mechanism.sensitivity / mechanism.noise.scale
     if mechanism.noise.pure:
         return Guarantee(min(spent, guarantee.epsilon), 0.0)
-    epsilon_slack, delta_slack = discretisation_slack(
-        mechanism.noise.scale, mechanism.touched, guarantee.epsilon
-    )
+    epsilon_slack, delta_slack = discretisation_slack(mechanism.noise.scale, mechanism.touched, guarantee.epsilon)
     delta = (guarantee.delta - delta_slack) * (1 - epsilon_slack)
-    return Guarantee(
-        min(gaussian.epsilon_for(spent, delta) + epsilon_slack, guarantee.epsilon), guarantee.delta
-    )
+    return Guarantee(min(gaussian.epsilon_for(spent, delta) + epsilon_slack, guarantee.epsilon), guarantee.delta)
 
 
 def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[float, float]:
@@ -82,7 +72,4 @@ def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[fl
 
 def _gaussian_scales(designs: Sequence[Design], guarantee: Guarantee, parts: Sequence[float]) -> list[float]:
     mu = gaussian.mu_for(guarantee.epsilon, guarantee.delta)
-    return [
-        GRID * design.sensitivity / (mu * math.sqrt(part))
-        for design, part in zip(designs, parts, strict=True)
-    ]
+    return [GRID * design.sensitivity / (mu * math.sqrt(part)) for design, part in zip(designs, parts, strict=True)]

@@ -1,8 +1,8 @@
 """The exact privacy curve of the Gaussian mechanism, in both directions.
 
 A Gaussian mechanism whose ℓ₂ sensitivity is μ standard deviations is μ-GDP, and its curve is
-δ(ε) = Φ(−ε/μ + μ/2) − e^ε Φ(−ε/μ − μ/2) (Balle and Wang 2018, theorem 8; Dong, Roth and Su 2022, corollary 1). Several of
-them compose exactly: μ² adds up.
+δ(ε) = Φ(−ε/μ + μ/2) − e^ε Φ(−ε/μ − μ/2) (Balle and Wang 2018, theorem 8; Dong, Roth and Su 2022, corollary 1).
+Several of them compose exactly: μ² adds up.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def delta_for(mu: float, epsilon: float) -> float:
         log_first = float(log_ndtr(upper))
         return -math.exp(log_first) * math.expm1(epsilon + float(log_ndtr(lower)) - log_first)
     # Φ(−x) = e^(−x²/2) erfcx(x/√2)/2, and ε − lower²/2 = −upper²/2 exactly.
-    return (
-        0.5 * math.exp(-(upper**2) / 2) * float(erfcx(-upper / math.sqrt(2)) - erfcx(-lower / math.sqrt(2)))
-    )
+    return 0.5 * math.exp(-(upper**2) / 2) * float(erfcx(-upper / math.sqrt(2)) - erfcx(-lower / math.sqrt(2)))
 
 
 def mu_for(epsilon: float, delta: float) -> float:

@@ -28,9 +28,7 @@ MECHANISMS: dict[str, Family] = {
     "laplace": Family("laplace", independent.strategy, "independent Laplace noise every tick; pure ε"),
     "gaussian": Family("gaussian", independent.strategy, "independent Gaussian noise every tick"),
     "binary-tree": Family("gaussian", binary_tree.strategy, "dyadic blocks of changes, Gaussian noise"),
-    "binary-tree-laplace": Family(
-        "laplace", binary_tree.strategy, "dyadic blocks of changes, Laplace noise; pure ε"
-    ),
+    "binary-tree-laplace": Family("laplace", binary_tree.strategy, "dyadic blocks of changes, Laplace noise; pure ε"),
     "square-root": Family("gaussian", square_root.strategy, "square-root factorisation of counting"),
     "damped-square-root": Family(
         "gaussian", damped_square_root.strategy, "damped square root, the damping chosen for the class"

@@ -1,8 +1,8 @@
 """The binary tree of continual counting: a tick measures the dyadic block of changes that ends with it.
 
-Chan, Shi, Song, "Private and continual release of statistics", 2011; Dwork, Naor, Pitassi, Rothblum, "Differential privacy
-under continual observation", 2010. The released prefix is the sum of the blocks in the binary expansion of t + 1, so
-that only blocks which end at an odd multiple of their length are ever measured, one a tick.
+Chan, Shi, Song, "Private and continual release of statistics", 2011; Dwork, Naor, Pitassi, Rothblum, "Differential
+privacy under continual observation", 2010. The released prefix is the sum of the blocks in the binary expansion of
+t + 1, so that only blocks which end at an odd multiple of their length are ever measured, one a tick.
 
 A block holds the sum of the count's changes in it. Flips alternate, so one protected change alters a block by −1, 0 or
 1, and by 0 when it has an even number of flips there: ℓ₁ = ℓ₂² = the most measured blocks with an odd number.
@@ -57,15 +57,11 @@ class BinaryTreeStrategy:
             ValueError: the class has no horizon, so that the number of levels has no bound.
         """
         if protected.horizon is None:
-            raise ValueError(
-                "binary-tree needs a horizon: a tree without a last tick has no bound on its levels"
-            )
+            raise ValueError("binary-tree needs a horizon: a tree without a last tick has no bound on its levels")
         flips = 2 * protected.runs - int(protected.open_ended)
         positions = protected.hull + 1
         starts = range(max(protected.horizon - positions, 0) + 1)
-        return float(
-            max(most_odd_blocks(protected.horizon, flips, start, start + positions) for start in starts)
-        )
+        return float(max(most_odd_blocks(protected.horizon, flips, start, start + positions) for start in starts))
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""

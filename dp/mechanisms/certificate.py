@@ -27,9 +27,7 @@ DENSE_LIMIT = 1200
 def validate_damping(subtracted: Floats) -> None:
     """Raise ValueError unless p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
     if np.any(subtracted < 0) or np.any(np.diff(subtracted) > 0) or subtracted.sum() > 1:
-        raise ValueError(
-            "the certificate needs weights that are non-negative, non-increasing and sum to at most 1"
-        )
+        raise ValueError("the certificate needs weights that are non-negative, non-increasing and sum to at most 1")
 
 
 def step_response(subtracted: Floats, length: int) -> Floats:

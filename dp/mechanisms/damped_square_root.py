@@ -1,7 +1,7 @@
 """The damped square root: B = (1 − rz)^(−1/2) with the damping r < 1 chosen for the class.
 
-Forgetting old noise costs sensitivity and saves variance. For the unit user-day the best r keeps the error constant over
-any horizon; for the unit user it lowers the error of the square root wherever a user may flip more than once.
+Forgetting old noise costs sensitivity and saves variance. For the unit user-day the best r keeps the error constant
+over any horizon; for the unit user it lowers the error of the square root wherever a user may flip more than once.
 The proof is this project's own (docs/guarantees.md, "certificate").
 """
 

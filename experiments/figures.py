@@ -1,0 +1,149 @@
+"""Figures, made from tables only."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, NullLocator
+from numpy.typing import NDArray
+
+from experiments.style import COLOURS, RELEASED, SETTINGS, TRUTH
+from experiments.tables import write_atomically
+
+UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
+
+
+def draw(figure: str, table: Path) -> Figure:
+    """The figure of that name for a table.
+
+    Raises:
+        ValueError: there is no figure of that name.
+    """
+    if figure not in FIGURES:
+        raise ValueError(f"figure is {figure!r}; choose one of {', '.join(FIGURES)}")
+    with mpl.rc_context(SETTINGS):
+        return FIGURES[figure](pd.read_parquet(table))
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure by the suffix of its name; without dates, so that the bytes depend on the data alone."""
+    kind = path.suffix.removeprefix(".")
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    if kind not in metadata:
+        raise ValueError(f"{path}: figures are written as .svg, .png or .pdf")
+    buffer = io.BytesIO()
+    with mpl.rc_context(SETTINGS):
+        figure.savefig(buffer, format=kind, metadata=metadata[kind])
+    write_atomically(path, buffer.getvalue())
+
+
+def epsilon_vs_error(table: pd.DataFrame) -> Figure:
+    """RMSE against ε, one panel for every unit and W_BOUND; bands over trials, the analytic curve on top."""
+    units = list(dict.fromkeys(table["unit"]))
+    bounds = sorted(table["w_bound"].unique())
+    figure = Figure(figsize=(2.75 * len(bounds) + 1.4, 2.9 * len(units) + 0.9), layout="constrained")
+    panels = figure.subplots(len(units), len(bounds), sharex=True, sharey="row", squeeze=False)
+    for row, unit in enumerate(units):
+        for column, bound in enumerate(bounds):
+            panel = panels[row, column]
+            part = table[(table["unit"] == unit) & (table["w_bound"] == bound)]
+            _error_curves(panel, part)
+            panel.set_title(f"W_BOUND = {bound}, {UNIT_TITLES[unit]}")
+            if row == len(units) - 1:
+                panel.set_xlabel("ε for the whole series")
+            if column == 0:
+                panel.set_ylabel("RMSE of a released day [users]")
+    metric, horizon = table["metric"].iloc[0].upper(), int(table["horizon"].iloc[0])
+    handles = [
+        Line2D([], [], color=COLOURS[name], marker="o", markersize=3, label=name)
+        for name in dict.fromkeys(table["mechanism"])
+    ]
+    handles.append(Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
+    figure.suptitle(
+        f"{metric} released on {horizon} days, δ = {table['delta'].max():g}: points and bands are the mean and the "
+        f"5–95 % range over {int(table['trials'].iloc[0])} trials, lines are the formula",
+        fontsize=9,
+    )
+    return figure
+
+
+def release_figure(
+    released: pd.DataFrame, truth: pd.DataFrame | None, *, title: str | None = None, note: str | None = None
+) -> Figure:
+    """Released counts with their intervals, one panel a metric, the true counts (not private) on top where given."""
+    with mpl.rc_context(SETTINGS):
+        metrics = list(dict.fromkeys(released["metric"]))
+        figure = Figure(figsize=(7.2, 2.0 * len(metrics) + 1.0), layout="constrained")
+        panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, metric in zip(panels, metrics, strict=True):
+            part = released[released["metric"] == metric]
+            one = part.iloc[0]
+            panel.fill_between(
+                part["day"], part["ci_low"], part["ci_high"], color=RELEASED, alpha=0.3, linewidth=0,
+                label=f"{one['ci_level']:.0%} interval",
+            )  # fmt: skip
+            panel.plot(part["day"], part["estimate"], color=RELEASED, linewidth=1.1, label="released")
+            if truth is not None:
+                known = truth[truth["metric"] == metric]
+                panel.plot(known["day"], known["count"], color=TRUTH, linewidth=0.8, label="truth (not private)")
+            panel.set_ylabel(f"{metric.upper()} [users]")
+            panel.set_title(
+                f"{metric.upper()}, trailing {one['window']} days: the noise has a standard deviation of "
+                f"{part['std'].iloc[-1]:.1f} users",
+                loc="left",
+            )
+            panel.xaxis.set_major_formatter(
+                ConciseDateFormatter(panel.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
+            )
+            panel.margins(x=0.01)
+        panels[0].legend(ncols=3, loc="upper left")
+        panels[-1].set_xlabel("day")
+        one = released.iloc[0]
+        figure.suptitle(
+            (f"{title}\n" if title else "")
+            + f"ε = {one['epsilon_total']:g}, δ = {one['delta_total']:g} for the whole series together; "
+            f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}",
+            fontsize=9,
+        )
+        if note:
+            figure.supxlabel(note, fontsize=7)
+        return figure
+
+
+def _error_curves(panel: Axes, part: pd.DataFrame) -> None:
+    for name, curve in part.groupby("mechanism", sort=False):
+        colour = COLOURS[str(name)]
+        epsilon = curve["epsilon"].to_numpy()
+        panel.fill_between(epsilon, curve["rmse_p05"], curve["rmse_p95"], color=colour, alpha=0.25, linewidth=0)
+        panel.plot(epsilon, curve["rmse"], color=colour, marker="o", markersize=3, linestyle="none")
+        panel.plot(epsilon, curve["analytic_rmse"], color=colour, linewidth=1.0)
+    bias = part["bias_rms"].iloc[0]
+    if bias > 0:
+        panel.axhline(bias, color=TRUTH, linestyle=":", linewidth=1.0)
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    panel.set_xticks(_spaced(np.unique(part["epsilon"])))
+    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _spaced(values: NDArray[np.float64]) -> list[float]:
+    """Those of the ascending values that leave room for a label on a logarithmic axis."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value >= 1.9 * kept[-1]:
+            kept.append(float(value))
+    return kept
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"epsilon_vs_error": epsilon_vs_error}

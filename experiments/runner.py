@@ -1,0 +1,153 @@
+"""The runner: config → tasks → shards → one tidy table, its provenance and its figure.
+
+A shard is the row of one point, addressed by everything it depends on (population, point, trials, seed, code), written
+atomically and reused; so a run can be stopped at any moment and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dp.release import METRICS
+from experiments import figures
+from experiments.config import Config, Point, Population, load, points
+from experiments.tables import provenance, write_atomically, write_table
+from experiments.tasks import START, Task, evaluate
+
+Report = Callable[[str, float | None], None]
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run did: shards computed and reused, wall seconds, and the files it leaves."""
+
+    computed: int
+    reused: int
+    seconds: float
+    files: tuple[Path, ...]
+
+
+def run(
+    config_path: Path,
+    results: Path,
+    cache: Path,
+    *,
+    jobs: int | None = None,
+    report: Report = lambda stage, fraction: None,
+) -> Finished:
+    """Run a config and write `results`/NAME.parquet, .json (provenance), .svg and .png.
+
+    Args:
+        cache: folder of the shards.
+        jobs: processes, all cores by default; the table does not depend on it.
+        report: called with a stage and the fraction done.
+
+    Raises:
+        ConfigError: the config cannot be run.
+    """
+    started = time.monotonic()
+    config = load(config_path)
+    code = code_fingerprint()
+    all_points = list(points(config.grid))
+    shards = {point: cache / f"{_digest(code, config, point)}.json" for point in all_points}
+    missing = [point for point in all_points if not shards[point].exists()]
+    if missing:
+        report("counting the population", None)
+        with tempfile.TemporaryDirectory() as folder:
+            counts = population_counts(config.population, missing, Path(folder))
+        tasks = [_task(config, point, counts) for point in missing]
+        with _executor(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
+            for done, (task, row) in enumerate(zip(tasks, mapped(evaluate, tasks), strict=True), start=1):
+                write_atomically(shards[task.point], json.dumps(row, default=float).encode())
+                report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
+    report("writing the table and the figure", None)
+    rows = [json.loads(shards[point].read_bytes()) for point in all_points]
+    table = results / f"{config.name}.parquet"
+    source = table.with_suffix(".json")
+    if write_table(rows, table) or not source.exists():
+        details = provenance(
+            config=config_path.name,
+            config_sha256=config.fingerprint,
+            code_sha256=code,
+            seconds=round(time.monotonic() - started, 1),
+        )
+        write_atomically(source, (json.dumps(details, indent=2) + "\n").encode())
+    drawn = figures.draw(config.figure, table)
+    pictures = [table.with_suffix(suffix) for suffix in (".svg", ".png")]
+    for picture in pictures:
+        figures.save(drawn, picture)
+    return Finished(
+        len(missing), len(all_points) - len(missing), time.monotonic() - started, (table, source, *pictures)
+    )
+
+
+def population_counts(
+    population: Population, wanted: Sequence[Point], folder: Path
+) -> dict[tuple[str, int | None], Counts]:
+    """Counts of the synthetic log by (metric, flip bound), the bound None for true counts."""
+    from dp.events import read_log
+    from dp.generate import generate, write_log
+    from dp.presence import DuckDBEngine
+
+    log = folder / "population.parquet"
+    rates = {name: value for name, value in msgspec.structs.asdict(population).items() if name.endswith("_rate")}
+    write_log(generate(population.users, population.days, seed=population.seed, start=START, **rates), log)
+    metrics = sorted({point.metric for point in wanted})
+    bounds: set[int | None] = {None, *(point.w_bound for point in wanted if point.unit == "user")}
+    counts: dict[tuple[str, int | None], Counts] = {}
+    with read_log(log) as checked:
+        engine = DuckDBEngine(checked.connection)
+        last = START + timedelta(days=population.days - 1)
+        for bound in bounds:
+            flips = engine.daily_flips([METRICS[metric] for metric in metrics], START, last, bound)
+            for metric in metrics:
+                counts[metric, bound] = tuple(int(count) for count in flips[METRICS[metric]].counts)
+    return counts
+
+
+def code_fingerprint() -> str:
+    """SHA-256 over the code that a row depends on: all of `dp`, and the task."""
+    here = Path(__file__).parent
+    files = [*(here.parent / "dp").rglob("*.py"), *(here.parent / "dp").rglob("*.sql"), here / "tasks.py"]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(here.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _task(config: Config, point: Point, counts: dict[tuple[str, int | None], Counts]) -> Task:
+    truth = counts[point.metric, None]
+    bounded = counts[point.metric, point.w_bound] if point.unit == "user" else truth
+    return Task(point, config.delta, config.trials, config.seed, truth, bounded)
+
+
+def _digest(code: str, config: Config, point: Point) -> str:
+    parts = [code, msgspec.to_builtins(config.population), config.delta, config.trials, config.seed, asdict(point)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _executor(jobs: int, tasks: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
+    """An ordered map over tasks, in this process or in a pool."""
+    if jobs == 1 or tasks < 4:
+        yield map
+        return
+    # DuckDB has threads of its own here, with which a plain fork may hang.
+    pool: Executor
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        yield lambda function, items: pool.map(function, items, chunksize=max(1, min(16, tasks // (4 * jobs))))

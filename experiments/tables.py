@@ -1,0 +1,90 @@
+"""Tables on disk: tidy Parquet whose bytes depend on the values alone, provenance beside it, rows of a release."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SIGNIFICANT_DIGITS = 9
+"""Kept in tables: more than any reader needs, fewer than two processors may disagree in."""
+
+PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "duckdb", "opendp", "matplotlib", "msgspec")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file in one step, making its folder if needed; nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
+    """Write rows as Parquet; floats are rounded to nine significant digits. Returns whether the file changed."""
+    table = pd.DataFrame(list(rows))
+    for name in table.columns[table.dtypes == np.float64]:
+        table[name] = [float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in table[name]]
+    content = table.to_parquet(None, index=False)
+    assert isinstance(content, bytes)
+    if path.exists() and path.read_bytes() == content:
+        return False
+    write_atomically(path, content)
+    return True
+
+
+def provenance(**details: Any) -> dict[str, Any]:
+    """Where a table comes from: commit, whether the tree had changes, versions, and `details`."""
+    return {
+        **details,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """The rows of a release or of exact counts, from the CSV, JSON or Parquet file that a command wrote.
+
+    Raises:
+        ValueError: the file's name ends otherwise, or it does not have the columns metric and day.
+    """
+    match path.suffix:
+        case ".csv":
+            table = pd.read_csv(path)
+        case ".json":
+            table = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+        case ".parquet":
+            table = pd.read_parquet(path)
+        case _:
+            raise ValueError(f"{path}: rows are read from .csv, .json or .parquet files")
+    if missing := {"metric", "day"} - set(table.columns):
+        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of release or exact")
+    return table.assign(day=pd.to_datetime(table["day"]))
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the folder this code lies in; None where there is no git or no repository."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,754 @@
+"""The command line. Commands parse and print; what they do is in `dp` and `experiments`, imported when it is needed."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from workbench.output import FORMATS, chosen_format, write_rows
+from workbench.progress import Report, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dp.events import Log
+    from dp.ledger import Ledger
+    from dp.presence import Engine
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+EXIT_BUDGET_EXHAUSTED = 3
+DEFAULT_CAP = (10.0, 1e-5)
+FILE = click.Path(path_type=Path, dir_okay=False)
+METRIC_NAMES = ("dau", "wau", "mau")
+
+
+class Day(click.ParamType[date]):
+    """A calendar day, YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day that `value` spells."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as 2026-01-31", param, ctx)
+
+
+class Pairs(click.ParamType[dict[str, str]]):
+    """A list such as a=x,b=y."""
+
+    name = "name=value,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """The pairs as a dict."""
+        if isinstance(value, dict):
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(name and sign and text for name, sign, text in pairs):
+            self.fail(f"{value!r} is not a list of name=value pairs separated by commas", param, ctx)
+        if len({name for name, _, _ in pairs}) < len(pairs):
+            self.fail(f"{value!r} names something twice", param, ctx)
+        return {name: text for name, _, text in pairs}
+
+
+class Horizon(click.ParamType[int | str]):
+    """A number of ticks, or "unlimited"."""
+
+    name = "ticks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """A positive number, or the word."""
+        if value == "unlimited" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is neither a positive number of ticks nor 'unlimited'", param, ctx)
+        return int(value)
+
+
+class LogCommand(click.Command):
+    """A command that reads a log; `--on-error quarantine FILE` may be written as two words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the file's name to its keyword before the usual parsing."""
+        joined: list[str] = []
+        words = iter(args)
+        for word in words:
+            joined.append(word)
+            if (word == "quarantine" and joined[-2:-1] == ["--on-error"]) or word == "--on-error=quarantine":
+                joined[-1] += f"={next(words, '')}"
+        return super().parse_args(ctx, joined)
+
+
+class Main(click.Group):
+    """The root: errors that name their cause end in one line and an exit code, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; 3 is the exit code of an exhausted budget, 1 that of any other refusal."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            code = _exit_code(error)
+            if code is None:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(code)
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dpdau")
+def main() -> None:
+    """Private active-user counts: DAU, WAU and MAU from a log in which users come, go and take their activity back.
+
+    \b
+    A first tour:
+      dpdau generate --users 20000 --days 120 --delete-rate 0.15 --seed 7 --out log.csv
+      dpdau exact    log.csv --metric mau                  (true counts, NOT PRIVATE)
+      dpdau release  log.csv --metric mau --epsilon 1      (private, charged to the ledger)
+      dpdau budget
+    """
+
+
+@dataclass(frozen=True)
+class Source:
+    """The log that a command reads, and how."""
+
+    log: Path
+    columns: dict[str, str] | None
+    timezone: str
+    on_error: str
+    input_format: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """The series that a command counts, and where."""
+
+    metrics: Sequence[str]
+    windows: Sequence[int]
+    mau_window: str
+    first: date | None
+    last: date | None
+    engine: str
+
+    @property
+    def chosen(self) -> dict[str, int]:
+        """Metric → trailing window in days."""
+        from dp.release import METRICS
+
+        names = dict.fromkeys(self.metrics or (() if self.windows else METRIC_NAMES))
+        named = {metric: METRICS[metric] for metric in names}
+        if "mau" in named:
+            named["mau"] = int(self.mau_window)
+        return named | {f"{window}-day": window for window in self.windows}
+
+
+def _gathered(command: Function, kind: type, name: str) -> Function:
+    """The command with the options that make up a `kind` handed over as one argument called `name`."""
+
+    @functools.wraps(command)
+    def gathering(**options: Any) -> Any:
+        parts = {field.name: options.pop(field.name) for field in fields(kind)}
+        return command(**options, **{name: kind(**parts)})
+
+    return gathering  # type: ignore[return-value]
+
+
+def log_options(command: Function) -> Function:
+    """What every command that reads a log accepts; the command gets a `source`."""
+    gathered = _gathered(command, Source, "source")
+    for option in reversed(
+        [
+            click.argument("log", type=click.Path(path_type=Path)),
+            click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
+                         help="The file's names for user, day or timestamp, op, at, "
+                              "e.g. user=CustomerID,timestamp=InvoiceDate."),
+            click.option("--timezone", default="UTC", show_default=True,
+                         help="Zone in which a day is a day. Times with an offset are converted to it; times without "
+                              "one are wall-clock times there."),
+            click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
+                         help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
+            click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
+                         show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
+        ]
+    ):  # fmt: skip
+        gathered = option(gathered)
+    return gathered
+
+
+def query_options(command: Function) -> Function:
+    """Which series are meant, and where they are counted; the command gets a `query`."""
+    gathered = _gathered(command, Query, "query")
+    for option in reversed(
+        [
+            click.option("--metric", "metrics", type=click.Choice(METRIC_NAMES), multiple=True,
+                         help="May be repeated. All three when neither --metric nor --window is given."),
+            click.option("--window", "windows", type=click.IntRange(min=1), multiple=True, metavar="DAYS",
+                         help="Any other trailing window, as metric '14-day' and so on; may be repeated."),
+            click.option("--mau-window", type=click.Choice(["30", "28"]), default="30", show_default=True,
+                         help="Days in MAU's window; 28 removes the weekly ripple."),
+            click.option("--from", "first", type=Day(), help="First tick. A public parameter: give it. "
+                         "Without it the log's first day is taken, which is data."),
+            click.option("--to", "last", type=Day(), help="Last tick, likewise."),
+            click.option("--engine", default="duckdb", show_default=True, metavar="duckdb | spark://… | local[N]",
+                         help="Where the counting query runs. Spark needs the extra 'spark', --from, --to and a log "
+                              "written by 'dpdau validate --out'."),
+        ]
+    ):  # fmt: skip
+        gathered = option(gathered)
+    return gathered
+
+
+def output_options(command: Function) -> Function:
+    """Where rows go."""
+    for option in reversed(
+        [
+            click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
+                         help="Default: by the name of --out, else a table."),
+            click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+ledger_option = click.option(
+    "--ledger", "ledger_path", type=FILE, envvar="DPDAU_LEDGER", default="dpdau.ledger", show_default=True,
+    help="The budget ledger, one SQLite file; also by the variable DPDAU_LEDGER.",
+)  # fmt: skip
+
+
+@main.command()
+@click.option("--users", type=click.IntRange(min=1), required=True, help="Size of the population.")
+@click.option("--days", type=click.IntRange(min=1), required=True, help="Length of the log.")
+@click.option(
+    "--delete-rate",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Probability that a user's activity on a day is retracted later.",
+)
+@click.option(
+    "--erase-rate",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of users who send one erasure request.",
+)
+@click.option(
+    "--late-rate",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Probability that an activity arrives after its day.",
+)
+@click.option("--seed", type=click.IntRange(min=0), required=True, help="Same seed, same bytes.")
+@click.option("--start", type=Day(), default="2024-01-01", show_default=True, help="First day.")
+@click.option("--out", type=FILE, required=True, help="CSV, JSON Lines or Parquet, by its name; .gz is fine.")
+def generate(
+    users: int,
+    days: int,
+    delete_rate: float,
+    erase_rate: float,
+    late_rate: float,
+    seed: int,
+    start: date,
+    out: Path,
+) -> None:
+    """Write a synthetic activity log with retractions and erasures."""
+    from dp.generate import generate as generate_log
+    from dp.generate import write_log
+
+    with progress_bar() as report:
+        report("generating", None)
+        table = generate_log(
+            users,
+            days,
+            delete_rate=delete_rate,
+            erase_rate=erase_rate,
+            late_rate=late_rate,
+            seed=seed,
+            start=start,
+        )
+        report("writing", None)
+        write_log(table, out)
+    click.echo(f"{table.num_rows:,} operations of {users:,} users over {days} days → {out}", err=True)
+
+
+@main.command(cls=LogCommand)
+@log_options
+@click.option(
+    "--out",
+    type=FILE,
+    default=None,
+    help="Also write the checked log as Parquet with arrival numbers, the form that Spark reads.",
+)
+def validate(source: Source, out: Path | None) -> None:
+    """Check a log row by row and say what is in it."""
+    from dp.events import write_canonical
+
+    with progress_bar() as report, _read(source, report) as checked:
+        if out:
+            write_canonical(checked, out)
+        click.echo(f"{checked.users:,} users, {checked.first_day} to {checked.last_day}", err=True)
+
+
+@main.command(cls=LogCommand)
+@log_options
+@query_options
+@click.option(
+    "--w-bound",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Also count with every user frozen after this many flips, and show the truncation bias.",
+)
+@output_options
+def exact(
+    source: Source,
+    query: Query,
+    w_bound: int | None,
+    format_name: str | None,
+    out: Path | None,
+) -> None:
+    """True counts. NOT PRIVATE: for your own eyes, never for publication."""
+    chosen = chosen_format(format_name, out)
+    wanted = query.chosen
+    with progress_bar() as report, _counting(source, query, report) as (count, ticks):
+        truth = count(wanted, None)
+        bounded = count(wanted, w_bound) if w_bound else None
+    rows = [
+        {
+            "metric": metric,
+            "day": day.isoformat(),
+            "count": int(truth[metric][tick]),
+            **(
+                {
+                    "bounded_count": int(bounded[metric][tick]),
+                    "truncation_bias": int(bounded[metric][tick] - truth[metric][tick]),
+                }
+                if bounded
+                else {}
+            ),
+        }
+        for metric in wanted
+        for tick, day in enumerate(ticks)
+    ]
+    click.secho("NOT PRIVATE: these are true counts; do not publish them.", fg="red", bold=True, err=True)
+    write_rows(rows, chosen, out, title="NOT PRIVATE — true counts")
+
+
+@main.command(cls=LogCommand)
+@log_options
+@query_options
+@click.option(
+    "--unit",
+    type=click.Choice(["user-day", "user"]),
+    default="user-day",
+    show_default=True,
+    help="Who is protected: one user's activity on one day with its later retraction, or everything a user ever does.",
+)
+@click.option(
+    "--w-bound",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="W_BOUND, the most flips of presence of what is protected. With --unit user a user is frozen after "
+    "so many (use an even number).",
+)
+@click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon.")
+@click.option(
+    "--delta", type=float, default=1e-6, show_default=True, help="Likewise; Laplace mechanisms do not use it."
+)
+@click.option(
+    "--mechanism",
+    default="damped-square-root",
+    show_default=True,
+    help="laplace, gaussian, binary-tree, binary-tree-laplace, square-root or damped-square-root.",
+)
+@click.option(
+    "--split",
+    type=Pairs(),
+    default=None,
+    metavar="METRIC=SHARE,…",
+    help="How several series divide the budget; equally by default.",
+)
+@click.option(
+    "--horizon",
+    type=Horizon(),
+    default=None,
+    help="Ticks that the guarantee covers, or 'unlimited' where the mechanism allows it; by default from "
+    "--from to --to. Give it when the stream is to be continued later.",
+)
+@click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
+@click.option(
+    "--stream",
+    default=None,
+    help="Idempotent key: a stream is charged once and its published days never "
+    "change; later calls may add days. By default it is derived from the parameters and the log's bytes.",
+)
+@ledger_option
+@click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge.")
+@click.option("--simulate", is_flag=True, help="Seeded noise, no charge, every row marked secure: false.")
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="Seed of --simulate.")
+@output_options
+def release(
+    source: Source,
+    query: Query,
+    unit: str,
+    w_bound: int,
+    epsilon: float,
+    delta: float,
+    mechanism: str,
+    split: dict[str, str] | None,
+    horizon: int | str | None,
+    ci_level: float,
+    stream: str | None,
+    ledger_path: Path,
+    budget: str,
+    simulate: bool,
+    seed: int | None,
+    format_name: str | None,
+    out: Path | None,
+) -> None:
+    """Publish private counts with intervals, charged once to the ledger.
+
+    The same command again returns the same bytes and charges nothing. Exit code 3: the budget is exhausted and nothing
+    was released.
+    """
+    from dp.accounting.composition import Guarantee
+    from dp.events import fingerprint
+    from dp.release import Request, default_stream, plan_release, promise, publish, simulate_rows
+
+    chosen = chosen_format(format_name, out)
+    if simulate and seed is None:
+        raise click.UsageError("--simulate needs a --seed, so that it can be repeated")
+    if seed is not None and not simulate:
+        raise click.UsageError("--seed goes with --simulate only: the noise of a real release has no seed")
+    wanted = query.chosen
+    with progress_bar() as report, _counting(source, query, report) as (count, ticks):
+        covered = None if horizon == "unlimited" else int(horizon or len(ticks))
+        request = Request(
+            windows=wanted,
+            unit=unit,
+            w_bound=w_bound,
+            guarantee=Guarantee(epsilon, delta),
+            mechanism=mechanism,
+            first=ticks[0],
+            horizon=covered,
+            shares=_shares(split, wanted),
+            ci_level=ci_level,
+        )
+        report("calibrating the noise", None)
+        plan = plan_release(request)
+        counts = count(wanted, w_bound if unit == "user" else None)
+        report("drawing the noise", None)
+        if simulate:
+            assert seed is not None
+            rows = simulate_rows(plan, counts, seed)
+            click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
+        else:
+            data = fingerprint(source.log) if stream is None else ""
+            key = stream or default_stream(request.specification(), data)
+            with _open_budget(ledger_path) as ledger:
+                now = datetime.now(UTC)
+                rows = [json.loads(row) for row in publish(ledger, key, budget, plan, counts, now, data)]
+            click.echo(promise(request), err=True)
+    hidden = [name for name in rows[0] if name not in ("metric", "day", "estimate", "ci_low", "ci_high", "std")]
+    write_rows(rows, chosen, out, title=_release_title(rows), hidden=hidden)
+
+
+@main.group(invoke_without_command=True)
+@ledger_option
+@click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_context
+def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
+    """Show what was spent on what and what is left; 'dpdau budget create' opens another budget."""
+    ctx.obj = ledger_path
+    if ctx.invoked_subcommand is None:
+        _show_budgets(ledger_path, format_name)
+
+
+@budget.command("create")
+@click.argument("name")
+@click.option("--epsilon", type=float, required=True, help="Cap on the sum of ε.")
+@click.option("--delta", type=float, required=True, help="Cap on the sum of δ.")
+@click.option("--from", "starts", type=Day(), default=None, help="First day of its period; today by default.")
+@click.option("--to", "ends", type=Day(), default=None, help="Last day of its period; without it, for ever.")
+@click.pass_obj
+def budget_create(
+    ledger_path: Path, name: str, epsilon: float, delta: float, starts: date | None, ends: date | None
+) -> None:
+    """Open a budget. Nothing ever resets: a new period is a new budget."""
+    from dp.accounting.composition import Guarantee
+    from dp.ledger import open_ledger
+
+    with open_ledger(ledger_path) as ledger:
+        made = ledger.create_budget(name, Guarantee(epsilon, delta), starts or datetime.now(UTC).date(), ends)
+    click.echo(f"budget {name!r}: epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, {made.period}")
+
+
+@main.group()
+def experiment() -> None:
+    """Run the experiments behind the figures."""
+
+
+@experiment.command("run")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--jobs", type=click.IntRange(min=1), default=None, help="Processes; all cores by default.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="results",
+    show_default=True,
+    help="Folder for the table, its provenance and the figure.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".cache/experiments",
+    show_default=True,
+    help="Folder for finished shards, which are reused.",
+)
+def experiment_run(config: Path, jobs: int | None, results: Path, cache: Path) -> None:
+    """Run CONFIG (TOML): a tidy Parquet table, its provenance, and the figure as SVG and PNG."""
+    from experiments.runner import run
+
+    with progress_bar() as report:
+        finished = run(config, results, cache, jobs=jobs, report=report)
+    click.echo(f"{finished.computed} shards computed, {finished.reused} reused, {finished.seconds:.1f} s", err=True)
+    for path in finished.files:
+        click.echo(path)
+
+
+@experiment.command("list")
+@click.option("--configs", type=click.Path(path_type=Path, file_okay=False), default="experiments/configs")
+def experiment_list(configs: Path) -> None:
+    """Name the configs and their questions."""
+    from experiments.config import load
+
+    for path in sorted(configs.glob("*.toml")):
+        loaded = load(path)
+        click.echo(f"{path}: {loaded.question}")
+
+
+@main.command()
+@click.argument("released", type=FILE)
+@click.option("--truth", type=FILE, default=None, help="Output of 'dpdau exact', drawn as the true counts.")
+@click.option("--title", default=None, help="Heading of the figure.")
+@click.option("--note", default=None, help="A line under the figure: source of the log, caveats.")
+@click.option("--out", "outs", type=FILE, multiple=True, required=True, help="SVG, PNG or PDF; may be repeated.")
+def plot(released: Path, truth: Path | None, title: str | None, note: str | None, outs: Sequence[Path]) -> None:
+    """Draw a release with its intervals, from the file that 'dpdau release --out' wrote."""
+    from experiments.figures import release_figure, save
+    from experiments.tables import read_rows
+
+    figure = release_figure(read_rows(released), read_rows(truth) if truth else None, title=title, note=note)
+    for path in outs:
+        save(figure, path)
+        click.echo(path)
+
+
+@main.group()
+def bench() -> None:
+    """Measure speed; every figure in the documentation comes from one of these."""
+
+
+@bench.command("data")
+@click.option("--events", type=float, default=1e7, show_default=True, help="Operations in the largest log.")
+@click.option("--users", type=float, default=1e6, show_default=True)
+@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+@click.option("--w-bound", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--format", "format_name", type=click.Choice(["table", "csv", "json"]), default="table")
+def bench_data(events: float, users: float, days: int, w_bound: int, seed: int, format_name: str) -> None:
+    """Read a log and count three windows with truncation, at three sizes, in a process of its own."""
+    from workbench.bench_data import bench_data as measure
+
+    with progress_bar() as report:
+        report("measuring", None)
+        rows = measure(int(events), int(users), days, windows=(1, 7, 30), w_bound=w_bound, seed=seed)
+    write_rows(rows, format_name, None, title="Data column: from a Parquet log to daily counts")
+
+
+def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, float]:
+    if split is None:
+        return dict.fromkeys(wanted, 1.0)
+    if set(split) != set(wanted):
+        raise click.UsageError(f"--split names {', '.join(split)}; it must name each of {', '.join(wanted)}")
+    try:
+        return {metric: float(split[metric]) for metric in wanted}
+    except ValueError as error:
+        raise click.UsageError(f"--split needs a number for every metric: {error}") from error
+
+
+def _read(source: Source, report: Report) -> Log:
+    from dp.events import read_log
+
+    action, _, file = source.on_error.partition("=")
+    if action not in ("fail", "quarantine") or (action == "quarantine") != bool(file):
+        raise click.UsageError(f"--on-error is {source.on_error!r}; write 'fail' or 'quarantine FILE'")
+    checked = read_log(
+        source.log,
+        columns=source.columns,
+        timezone=source.timezone,
+        quarantine=Path(file) if file else None,
+        input_format=source.input_format,
+        progress=report,
+    )
+    aside = f" (see {file})" if checked.rows_set_aside else ""
+    click.echo(
+        f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",
+        err=True,
+    )
+    return checked
+
+
+Count = Callable[[dict[str, int], int | None], dict[str, Any]]
+
+
+@contextmanager
+def _counting(source: Source, query: Query, report: Report) -> Iterator[tuple[Count, list[date]]]:
+    """A function (windows, w_bound) → counts per metric, and the ticks that it covers."""
+    from dp.presence import DuckDBEngine, spark_engine
+
+    first, last = query.first, query.last
+    if query.engine == "duckdb":
+        with _read(source, report) as checked:
+            if first is None or last is None:
+                click.echo(
+                    "warning: the first or last tick is taken from the log, where it is data; both are public "
+                    "parameters: give --from and --to",
+                    err=True,
+                )
+            first, last = first or checked.first_day, last or checked.last_day
+            yield _counter(DuckDBEngine(checked.connection), first, last, report), _ticks(first, last)
+        return
+    if not query.engine.startswith(("spark://", "local")):
+        raise click.UsageError(f"--engine is {query.engine!r}; write duckdb, spark://host:port or local[N]")
+    if first is None or last is None:
+        raise click.UsageError(f"--engine {query.engine} needs --from and --to")
+    report("starting Spark", None)
+    spark = spark_engine(query.engine, str(source.log))
+    try:
+        yield _counter(spark, first, last, report), _ticks(first, last)
+    finally:
+        spark.session.stop()
+
+
+def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
+    def count(wanted: dict[str, int], w_bound: int | None) -> dict[str, Any]:
+        report("counting users", None)
+        flips = engine.daily_flips(sorted(set(wanted.values())), first, last, w_bound)
+        return {metric: flips[window].counts for metric, window in wanted.items()}
+
+    return count
+
+
+def _ticks(first: date, last: date) -> list[date]:
+    if last < first:
+        raise click.UsageError(f"--to is {last}, before --from {first}")
+    return [first + timedelta(days=index) for index in range((last - first).days + 1)]
+
+
+@contextmanager
+def _open_budget(path: Path) -> Iterator[Ledger]:
+    """The ledger; a new one gets the default budget, and says so."""
+    from dp.accounting.composition import Guarantee
+    from dp.ledger import LedgerError, open_ledger
+
+    with open_ledger(path) as ledger:
+        if not ledger.budgets():
+            try:
+                made = ledger.create_budget("default", Guarantee(*DEFAULT_CAP), datetime.now(UTC).date(), None)
+            except LedgerError:  # another process was first
+                made = ledger.budget("default")
+            click.echo(
+                f"new ledger {path}: budget 'default', epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, "
+                f"{made.period}",
+                err=True,
+            )
+        yield ledger
+
+
+def _show_budgets(path: Path, format_name: str) -> None:
+    from dp.ledger import open_ledger
+
+    if not path.exists():
+        raise click.ClickException(f"there is no ledger at {path}; the first release makes one")
+    with open_ledger(path) as ledger:
+        budgets, charges = ledger.budgets(), ledger.charges()
+    rows = [
+        {
+            "budget": one.name,
+            "period": one.period,
+            "epsilon_cap": one.cap.epsilon,
+            "epsilon_spent": one.spent.epsilon,
+            "epsilon_remaining": one.remaining.epsilon,
+            "delta_cap": one.cap.delta,
+            "delta_spent": one.spent.delta,
+            "delta_remaining": one.remaining.delta,
+        }
+        for one in budgets
+    ]
+    entries = [
+        {
+            "stream": one.stream,
+            "budget": one.budget,
+            "charged_at": one.charged_at,
+            "epsilon": one.guarantee.epsilon,
+            "delta": one.guarantee.delta,
+            "metrics": "+".join(one.specification["windows"]),
+            "unit": one.specification["unit"],
+            "mechanism": one.specification["mechanism"],
+        }
+        for one in charges
+    ]
+    if format_name == "json":
+        click.echo(json.dumps({"budgets": rows, "charges": entries}, indent=2))
+        return
+    for row in rows:
+        click.echo(f"budget {row['budget']} ({row['period']})")
+        for letter, name in (("ε", "epsilon"), ("δ", "delta")):
+            click.echo(
+                f"  {letter}: {row[f'{name}_spent']:g} spent of {row[f'{name}_cap']:g}, "
+                f"{row[f'{name}_remaining']:g} remaining"
+            )
+    if entries:
+        shown = [{**entry, "charged_at": entry["charged_at"][:16].replace("T", " ")} for entry in entries]
+        write_rows(shown, "table", None, title="charges (times in UTC)")
+
+
+def _release_title(rows: Sequence[dict[str, Any]]) -> str:
+    one = rows[0]
+    kind = f"budget left: ε {one['budget_remaining']:g}" if one["secure"] else "SIMULATED — not private"
+    return (
+        f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}, ε {one['epsilon_total']:g}, "
+        f"δ {one['delta_total']:g}, {one['ci_level']:.0%} intervals; {kind}"
+    )
+
+
+def _exit_code(error: Exception) -> int | None:
+    """The exit code for errors that explain themselves; None for those that are defects."""
+    ledger = sys.modules.get("dp.ledger")
+    if ledger and isinstance(error, ledger.BudgetExhausted):
+        return EXIT_BUDGET_EXHAUSTED
+    explained = isinstance(error, ValueError | OSError) or (ledger and isinstance(error, ledger.LedgerError))
+    return 1 if explained else None
+
+
+if __name__ == "__main__":
+    main()

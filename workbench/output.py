@@ -1,0 +1,118 @@
+"""Rows on their way out: a table for people, CSV, JSON and Parquet for programs; files appear whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+Row = dict[str, Any]
+
+FORMATS = ("table", "csv", "json", "parquet")
+_BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
+
+
+def chosen_format(wanted: str | None, out: Path | None) -> str:
+    """The format asked for, else the one that the file's name says, else a table.
+
+    Raises:
+        click.UsageError: Parquet without a file.
+    """
+    chosen = wanted or (_BY_SUFFIX.get(out.suffix, "table") if out else "table")
+    if chosen == "parquet" and out is None:
+        raise click.UsageError("--format parquet is binary: name a file with --out")
+    return chosen
+
+
+def write_rows(
+    rows: Sequence[Row], format_name: str, out: Path | None, *, title: str, hidden: Sequence[str] = ()
+) -> None:
+    """Write rows to a file or to standard output.
+
+    Args:
+        title: heading of a table.
+        hidden: columns that a table leaves out (they are named in its heading instead, being the same in each row).
+    """
+    if format_name == "table":
+        _deliver(_table(rows, title, hidden, out).encode(), out)
+    elif format_name == "csv":
+        _deliver(_csv(rows).encode(), out)
+    elif format_name == "json":
+        _deliver(("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n").encode(), out)
+    else:
+        _deliver(_parquet(rows), out)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step, so that nobody ever sees half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _deliver(content: bytes, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        write_whole(out, content)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _parquet(rows: Sequence[Row]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    buffer = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(list(rows)), buffer)
+    return buffer.getvalue()
+
+
+def _table(rows: Sequence[Row], title: str, hidden: Sequence[str], out: Path | None) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = [name for name in (rows[0] if rows else {}) if name not in hidden]
+    table = Table()
+    for name in shown:
+        number = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
+        table.add_column(name.replace("_", " "), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in shown))
+    text = io.StringIO()
+    terminal = out is None and sys.stdout.isatty()
+    console = Console(file=text, force_terminal=terminal, no_color=not terminal, width=None if terminal else 120)
+    console.print(title, style="bold", highlight=False)
+    console.print(table)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, float):
+        return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

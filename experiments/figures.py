@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def release_figure(
             fontsize=9,
         )
         if note:
-            figure.supxlabel(note, fontsize=7)
+            figure.supxlabel(textwrap.fill(note, 120), fontsize=7)
         return figure
 
 

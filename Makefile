@@ -1,0 +1,56 @@
+# Two commands for a fresh machine: `make reproduce` and `make test`. `make help` lists the rest.
+
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
+# Optional parts of the environment, for instance EXTRAS="--extra spark".
+EXTRAS ?=
+RUN := $(UV) run --frozen --no-sync
+CONFIGS := $(wildcard experiments/configs/*.toml)
+DATA ?= ../shared/data
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test test-fast check format environment docs real-log bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(CURDIR)/.uv/bin/uv:
+	@echo "uv is not installed: putting uv $(UV_VERSION) into .uv/"
+	python3 -m pip install --quiet --target .uv "uv==$(UV_VERSION)"
+
+setup: $(UV) ## the environment that uv.lock pins, in .venv
+	@$(UV) sync --frozen --quiet --compile-bytecode $(EXTRAS)
+
+reproduce: setup ## run the experiments and draw their figures
+	@for config in $(CONFIGS); do $(RUN) dpdau experiment run $$config || exit 1; done
+	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
+
+test: setup ## the whole suite
+	$(RUN) pytest
+
+test-fast: setup ## the suite without the slow and the Spark tests
+	$(RUN) pytest -m "not slow and not spark"
+
+check: setup ## lint, format and types
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: setup ## rewrite the code in the house's format
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+environment: setup ## environment.yml from pyproject.toml and uv.lock
+	$(RUN) python -m workbench.environment > environment.yml
+
+docs: setup ## the tables in the documentation that a command writes
+	$(RUN) python -m experiments.report
+
+real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
+	$(RUN) python -m experiments.real_log $(DATA) results
+
+bench: setup ## the speed of the data column at full size (several minutes)
+	$(RUN) dpdau bench data
+
+clean: ## remove what can be made again
+	rm -rf .venv .uv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,99 @@
+"""A private year of the real logs: DAU, WAU and MAU released with OpenDP noise, next to the truth.
+
+The logs are the UCI Online Retail data (Chen, Sain, Guo, Journal of Database Marketing 19(3), 2012). They are public,
+which is the only reason why truth and release may stand in one figure. A release cannot be repeated: its rows are kept,
+and the figure is drawn from the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from dp.accounting.composition import Guarantee
+from dp.events import read_log
+from dp.ledger import open_ledger
+from dp.presence import DuckDBEngine
+from dp.release import METRICS, Request, plan_release, publish
+from experiments.figures import release_figure, save
+from experiments.tables import read_rows, write_table
+
+FIRST, LAST = date(2010, 12, 10), date(2011, 12, 9)
+GUARANTEE = Guarantee(1.0, 1e-6)
+
+
+@dataclass(frozen=True)
+class RealLog:
+    """One of the two files: its name, how to read it, and what a figure must say of it."""
+
+    file: str
+    title: str
+    note: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+LOGS: dict[str, RealLog] = {
+    "online_retail_turnstile": RealLog(
+        "online_retail_turnstile.csv.gz",
+        "An online shop's customers, with cancellations (real log, real noise)",
+        "UCI Online Retail (Chen, Sain, Guo 2012). One cancelled line takes the whole day back, on the day of the "
+        "cancellation: harsher than the shop's own view.",
+    ),
+    "online_retail_invoices": RealLog(
+        "online_retail_invoices.csv.gz",
+        "An online shop's customers, every invoice (real log, real noise)",
+        "UCI Online Retail (Chen, Sain, Guo 2012). Every invoice counts as activity, cancellations too.",
+        {"user": "CustomerID", "timestamp": "InvoiceDate"},
+    ),
+}
+
+
+def release_year(log: RealLog, data: Path, name: str, results: Path) -> list[Path]:
+    """Release one log with fresh noise; writes the rows, the true counts and the figure, and returns their paths."""
+    horizon = (LAST - FIRST).days + 1
+    with read_log(data / log.file, columns=log.columns) as checked:
+        flips = DuckDBEngine(checked.connection).daily_flips(list(METRICS.values()), FIRST, LAST)
+    counts = {metric: flips[window].counts for metric, window in METRICS.items()}
+    request = Request(
+        METRICS, "user-day", 2, GUARANTEE, "damped-square-root", FIRST, horizon, dict.fromkeys(METRICS, 1.0)
+    )
+    now = datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "year.ledger") as ledger:
+        ledger.create_budget("default", GUARANTEE, now.date(), None)
+        rows = [json.loads(row) for row in publish(ledger, name, "default", plan_release(request), counts, now)]
+    released, truth = results / f"{name}_release.parquet", results / f"{name}_truth.parquet"
+    write_table(rows, released)
+    days = flips[1].days
+    write_table(
+        [
+            {"metric": metric, "day": day.isoformat(), "count": int(count)}
+            for metric, series in counts.items()
+            for day, count in zip(days, series, strict=True)
+        ],
+        truth,
+    )
+    return [released, truth, *draw_year(log, name, results)]
+
+
+def draw_year(log: RealLog, name: str, results: Path) -> list[Path]:
+    """Draw the figure of a log from the rows in `results`; returns the paths of the pictures."""
+    figure = release_figure(
+        read_rows(results / f"{name}_release.parquet"),
+        read_rows(results / f"{name}_truth.parquet"),
+        title=log.title,
+        note=log.note,
+    )
+    pictures = [results / f"{name}.svg", results / f"{name}.png"]
+    for picture in pictures:
+        save(figure, picture)
+    return pictures
+
+
+if __name__ == "__main__":
+    _, source, target = sys.argv
+    for key, entry in LOGS.items():
+        print(*release_year(entry, Path(source), key, Path(target)), sep="\n")

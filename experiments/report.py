@@ -1,0 +1,125 @@
+"""Numbers in the documentation, written by a command: `make docs` fills the marked blocks in docs/ and README.md.
+
+A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when what stands there is not what this
+module would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dp.accounting.calibrate import calibrate
+from dp.accounting.composition import Guarantee
+from dp.accounting.gaussian import mu_for
+from dp.mechanisms import MECHANISMS, design
+from dp.release import METRICS, Request, plan_release, promise
+from dp.units import ProtectedClass, protected_class
+from experiments.tasks import START
+
+ROOT = Path(__file__).parent.parent
+HORIZON = 365
+GUARANTEE = Guarantee(1.0, 1e-6)
+CLASSES: tuple[tuple[str, str, int], ...] = (
+    ("dau", "user-day", 2),
+    ("wau", "user-day", 2),
+    ("mau", "user-day", 2),
+    ("mau", "user-day", 8),
+    ("mau", "user", 2),
+    ("mau", "user", 8),
+    ("mau", "user", 24),
+)
+
+
+def mechanism_list() -> str:
+    """Every mechanism with its summary."""
+    rows = [f"| `{name}` | {family.noise} | {family.summary} |" for name, family in MECHANISMS.items()]
+    return "\n".join(["| mechanism | noise | what it does |", "|---|---|---|", *rows])
+
+
+def standard_deviations() -> str:
+    """Root mean square of the noise over a year, in users, for every mechanism and class."""
+
+    def cell(name: str, protected: ProtectedClass) -> str:
+        deviation = calibrate([design(name, protected)], GUARANTEE, [1.0])[0].standard_deviation(HORIZON)
+        return f"{np.sqrt(np.mean(deviation**2)):,.1f}"
+
+    return _table(cell, list(MECHANISMS))
+
+
+def factors() -> str:
+    """Largest and root-mean-square standard deviation times μ, for the Gaussian mechanisms."""
+
+    def cell(name: str, protected: ProtectedClass) -> str:
+        chosen = design(name, protected)
+        energy = chosen.strategy.decoder_energy(HORIZON)
+        worst, typical = chosen.sensitivity * np.sqrt([energy.max(), energy.mean()])
+        return f"{worst:.3f} / {typical:.3f}"
+
+    return _table(cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian"])
+
+
+def headline() -> str:
+    """What a year of daily MAU costs, in one sentence."""
+    mechanism = calibrate(
+        [design("damped-square-root", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
+    )[0]
+    deviation = mechanism.standard_deviation(HORIZON)[-1]
+    naive = calibrate([design("laplace", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0])[0]
+    return (
+        f"At ε = {GUARANTEE.epsilon:g}, δ = {GUARANTEE.delta:g} for the whole year (1/μ = "
+        f"{1 / mu_for(*GUARANTEE):.3f}), a daily MAU that protects one user's activity on one day carries noise with a "
+        f"standard deviation of **{deviation:.1f} users**, however long it runs. Independent Laplace noise of the same ε "
+        f"needs {naive.standard_deviation(HORIZON)[-1]:.1f}."
+    )
+
+
+def promised() -> str:
+    """The promise of the default release."""
+    request = Request({"mau": 30}, "user-day", 2, GUARANTEE, "damped-square-root", START, HORIZON, {"mau": 1.0})
+    plan_release(request)
+    return f"> {promise(request)}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "mechanisms": mechanism_list,
+    "standard-deviations": standard_deviations,
+    "factors": factors,
+    "headline": headline,
+    "promise": promised,
+}
+DOCUMENTS = ("README.md", "docs/mechanisms.md")
+
+
+def filled(text: str) -> str:
+    """The text with every marked block written anew.
+
+    Raises:
+        KeyError: a block has a name that no function writes.
+    """
+    return re.sub(
+        r"(<!-- begin ([a-z-]+) -->\n).*?(\n<!-- end \2 -->)",
+        lambda found: found[1] + BLOCKS[found[2]]() + found[3],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _table(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
+    rows = ["| metric, unit, W_BOUND | " + " | ".join(f"`{name}`" for name in names) + " |"]
+    rows.append("|---|" + "---:|" * len(names))
+    for metric, unit, w_bound in CLASSES:
+        protected = protected_class(unit, METRICS[metric], w_bound, HORIZON)
+        cells = " | ".join(cell(name, protected) for name in names)
+        rows.append(f"| {metric.upper()}, {unit}, {w_bound} | {cells} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        path = ROOT / document
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(path)

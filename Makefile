@@ -23,6 +23,7 @@ setup: $(UV) ## the environment that uv.lock pins, in .venv
 
 reproduce: setup ## run the experiments and draw their figures
 	@for config in $(CONFIGS); do $(RUN) dpdau experiment run $$config || exit 1; done
+	@$(RUN) python -m experiments.real_log redraw results
 	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
 
 test: setup ## the whole suite
@@ -47,7 +48,7 @@ docs: setup ## the tables in the documentation that a command writes
 	$(RUN) python -m experiments.report
 
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
-	$(RUN) python -m experiments.real_log $(DATA) results
+	$(RUN) python -m experiments.real_log release $(DATA) results
 
 bench: setup ## the speed of the data column at full size (several minutes)
 	$(RUN) dpdau bench data

@@ -70,11 +70,7 @@ def protected_class(unit: str, window: int, w_bound: int, horizon: int | None) -
             return ProtectedClass(min(runs, (hull + 1) // 2), hull, horizon)
         case "user":
             if horizon is None:
-                raise ValueError(
-                    "unit 'user' needs a horizon: without one, no bound on a user's ticks exists"
-                )
+                raise ValueError("unit 'user' needs a horizon: without one, no bound on a user's ticks exists")
             most_runs = (horizon + 1) // 2
-            return ProtectedClass(
-                min(runs, most_runs), horizon, horizon, w_bound % 2 == 1 and runs <= most_runs
-            )
+            return ProtectedClass(min(runs, most_runs), horizon, horizon, w_bound % 2 == 1 and runs <= most_runs)
     raise ValueError(f"unit is {unit!r}; choose one of {', '.join(UNITS)}")

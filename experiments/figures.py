@@ -99,8 +99,8 @@ def release_figure(
                 panel.plot(known["day"], known["count"], color=TRUTH, linewidth=0.8, label="truth (not private)")
             panel.set_ylabel(f"{metric.upper()} [users]")
             panel.set_title(
-                f"{metric.upper()}, trailing {one['window']} days: the noise has a standard deviation of "
-                f"{part['std'].iloc[-1]:.1f} users",
+                f"{metric.upper()}, trailing {one['window']} day{'s' if one['window'] > 1 else ''}: "
+                f"the noise has a standard deviation of {part['std'].iloc[-1]:.1f} users",
                 loc="left",
             )
             panel.xaxis.set_major_formatter(
@@ -112,7 +112,7 @@ def release_figure(
         one = released.iloc[0]
         figure.suptitle(
             (f"{title}\n" if title else "")
-            + f"ε = {one['epsilon_total']:g}, δ = {one['delta_total']:g} for the whole series together; "
+            + f"ε = {one['epsilon_total']:g}, δ = {one['delta_total']:g} for all days and series together; "
             f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}",
             fontsize=9,
         )

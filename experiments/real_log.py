@@ -93,7 +93,20 @@ def draw_year(log: RealLog, name: str, results: Path) -> list[Path]:
     return pictures
 
 
+def main(arguments: list[str]) -> int:
+    """`release DATA RESULTS` draws new noise; `redraw RESULTS` makes the figures from the rows there are."""
+    match arguments:
+        case ["release", data, results]:
+            for name, log in LOGS.items():
+                print(*release_year(log, Path(data), name, Path(results)), sep="\n")
+        case ["redraw", results]:
+            for name, log in LOGS.items():
+                print(*draw_year(log, name, Path(results)), sep="\n")
+        case _:
+            print("usage: python -m experiments.real_log release DATA RESULTS | redraw RESULTS", file=sys.stderr)
+            return 2
+    return 0
+
+
 if __name__ == "__main__":
-    _, source, target = sys.argv
-    for key, entry in LOGS.items():
-        print(*release_year(entry, Path(source), key, Path(target)), sep="\n")
+    sys.exit(main(sys.argv[1:]))

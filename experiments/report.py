@@ -72,8 +72,8 @@ def headline() -> str:
     return (
         f"At ε = {GUARANTEE.epsilon:g}, δ = {GUARANTEE.delta:g} for the whole year (1/μ = "
         f"{1 / mu_for(*GUARANTEE):.3f}), a daily MAU that protects one user's activity on one day carries noise with a "
-        f"standard deviation of **{deviation:.1f} users**, however long it runs. Independent Laplace noise of the same ε "
-        f"needs {naive.standard_deviation(HORIZON)[-1]:.1f}."
+        f"standard deviation of **{deviation:.1f} users**, however long it runs. Independent Laplace noise of the same "
+        f"ε needs {naive.standard_deviation(HORIZON)[-1]:.1f}."
     )
 
 

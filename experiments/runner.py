@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -32,6 +32,19 @@ Report = Callable[[str, float | None], None]
 Counts = tuple[int, ...]
 
 
+def _silent(stage: str, fraction: float | None) -> None:
+    """No progress display."""
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """The rows of an experiment, one a point, and how many shards were computed and reused for them."""
+
+    rows: tuple[dict[str, Any], ...]
+    computed: int
+    reused: int
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a run did: shards computed and reused, wall seconds, and the files it leaves."""
@@ -42,26 +55,13 @@ class Finished:
     files: tuple[Path, ...]
 
 
-def run(
-    config_path: Path,
-    results: Path,
-    cache: Path,
-    *,
-    jobs: int | None = None,
-    report: Report = lambda stage, fraction: None,
-) -> Finished:
-    """Run a config and write `results`/NAME.parquet, .json (provenance), .svg and .png.
+def tabulate(config: Config, cache: Path, *, jobs: int | None = None, report: Report = _silent) -> Tabulated:
+    """Compute the rows of an experiment, or take them from the shards in `cache`.
 
     Args:
-        cache: folder of the shards.
-        jobs: processes, all cores by default; the table does not depend on it.
+        jobs: processes, all cores by default; the rows do not depend on it.
         report: called with a stage and the fraction done.
-
-    Raises:
-        ConfigError: the config cannot be run.
     """
-    started = time.monotonic()
-    config = load(config_path)
     code = code_fingerprint()
     all_points = list(points(config.grid))
     shards = {point: cache / f"{_digest(code, config, point)}.json" for point in all_points}
@@ -71,19 +71,35 @@ def run(
         with tempfile.TemporaryDirectory() as folder:
             counts = population_counts(config.population, missing, Path(folder))
         tasks = [_task(config, point, counts) for point in missing]
-        with _executor(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
+        with _ordered_map(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
             for done, (task, row) in enumerate(zip(tasks, mapped(evaluate, tasks), strict=True), start=1):
                 write_atomically(shards[task.point], json.dumps(row, default=float).encode())
                 report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
+    rows = tuple(json.loads(shards[point].read_bytes()) for point in all_points)
+    return Tabulated(rows, len(missing), len(all_points) - len(missing))
+
+
+def run(
+    config_path: Path, results: Path, cache: Path, *, jobs: int | None = None, report: Report = _silent
+) -> Finished:
+    """Run a config and write `results`/NAME.parquet, .json (provenance), .svg and .png.
+
+    A table that comes out as it was keeps its provenance.
+
+    Raises:
+        ConfigError: the config cannot be run.
+    """
+    started = time.monotonic()
+    config = load(config_path)
+    tabulated = tabulate(config, cache, jobs=jobs, report=report)
     report("writing the table and the figure", None)
-    rows = [json.loads(shards[point].read_bytes()) for point in all_points]
     table = results / f"{config.name}.parquet"
     source = table.with_suffix(".json")
-    if write_table(rows, table) or not source.exists():
+    if write_table(tabulated.rows, table) or not source.exists():
         details = provenance(
             config=config_path.name,
             config_sha256=config.fingerprint,
-            code_sha256=code,
+            code_sha256=code_fingerprint(),
             seconds=round(time.monotonic() - started, 1),
         )
         write_atomically(source, (json.dumps(details, indent=2) + "\n").encode())
@@ -91,9 +107,8 @@ def run(
     pictures = [table.with_suffix(suffix) for suffix in (".svg", ".png")]
     for picture in pictures:
         figures.save(drawn, picture)
-    return Finished(
-        len(missing), len(all_points) - len(missing), time.monotonic() - started, (table, source, *pictures)
-    )
+    seconds = time.monotonic() - started
+    return Finished(tabulated.computed, tabulated.reused, seconds, (table, source, *pictures))
 
 
 def population_counts(
@@ -142,12 +157,11 @@ def _digest(code: str, config: Config, point: Point) -> str:
 
 
 @contextmanager
-def _executor(jobs: int, tasks: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
+def _ordered_map(jobs: int, tasks: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
     """An ordered map over tasks, in this process or in a pool."""
     if jobs == 1 or tasks < 4:
         yield map
         return
     # DuckDB has threads of its own here, with which a plain fork may hang.
-    pool: Executor
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
         yield lambda function, items: pool.map(function, items, chunksize=max(1, min(16, tasks // (4 * jobs))))

@@ -1,0 +1,168 @@
+"""Synthetic activity logs with deletions, for demonstrations and experiments."""
+
+import gzip
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+Days = NDArray[np.int64]
+
+WEEKDAYS = np.array([1.0, 1.05, 1.05, 1.0, 0.95, 0.7, 0.65])  # Monday first: activity relative to the user's rate
+MEAN_STAY = 150.0  # days from joining to churn
+MEAN_RETRACTION_DELAY = 5.0
+MEAN_LATENESS = 3.0
+MEAN_ABSENCE = 14.0  # days from an erase to coming back
+CHUNK = 1_000_000  # user-days decided at once: bounds the memory
+
+
+def generate(
+    users: int,
+    days: int,
+    *,
+    delete_rate: float = 0.0,
+    erase_rate: float = 0.0,
+    late_rate: float = 0.0,
+    rejoin_rate: float = 0.3,
+    seed: int,
+    start: date = date(2024, 1, 1),
+) -> pa.Table:
+    """A log of `users` users over `days` days from `start`: columns user (string), day, op, at; sorted by arrival.
+
+    A few users come nearly every day and most rarely, less so at weekends; up to 40 % are there from the start, the
+    others join over the period, and all leave at some time. Every user comes at least once (a late arrival may be
+    dropped).
+
+    Args:
+        users: number of users, at least 1.
+        days: length of the period, at least 1; every `day` and `at` lies in it.
+        delete_rate: probability that an active day is retracted later, 5 days after it arrived in the mean; a
+            retraction that would arrive after the period is dropped.
+        erase_rate: share of the users who send one erase, on a random day after joining. They leave; what they did
+            before and would have arrived on that day or later is dropped.
+        late_rate: probability that an active day arrives late, by 3 days in the mean; dropped after the period.
+        rejoin_rate: share of the erased users who come back, 14 days later in the mean.
+        seed: the same seed gives the same table.
+        start: the first day.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    for name, value in (("users", users), ("days", days)):
+        if value < 1:
+            raise ValueError(f"{name} = {value}: must be at least 1")
+    rates = {
+        "delete_rate": delete_rate,
+        "erase_rate": erase_rate,
+        "late_rate": late_rate,
+        "rejoin_rate": rejoin_rate,
+    }
+    for name, share in rates.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} = {share}: must be between 0 and 1")
+    if seed < 0:
+        raise ValueError(f"seed = {seed}: must be 0 or a positive integer")
+    rng = np.random.default_rng(seed)
+
+    rate = rng.beta(0.5, 1.5, users)
+    # Who is there from the start shows when the rate says so, not all on the first day.
+    first_visit = rng.geometric(np.maximum(rate, 1 / days)) - 1
+    there_from_the_start = (rng.random(users) < 0.4) & (first_visit < days)
+    joined = np.where(there_from_the_start, first_visit, rng.integers(0, days, users))
+    left = joined + rng.geometric(1 / MEAN_STAY, users)
+    erases = (rng.random(users) < erase_rate) & (joined < days - 1)
+    never = np.iinfo(np.int64).max
+    erased = np.where(erases, rng.integers(joined + 1, np.maximum(days, joined + 2)), never)
+    returns = erases & (rng.random(users) < rejoin_rate)
+    back = np.where(returns, np.minimum(erased, days) + rng.geometric(1 / MEAN_ABSENCE, users), never)
+    left = np.where(returns, back + rng.geometric(1 / MEAN_STAY, users), left)
+
+    who, day = _active(rng, joined, left, rate, erased, back, days, start.weekday())
+    arrived = day + np.where(rng.random(len(day)) < late_rate, rng.geometric(1 / MEAN_LATENESS, len(day)), 0)
+    retracted = np.flatnonzero(rng.random(len(day)) < delete_rate)
+    withdrawn = arrived[retracted] + rng.geometric(1 / MEAN_RETRACTION_DELAY, len(retracted))
+    eraser = np.flatnonzero(erases)
+
+    user = np.concatenate([who, who[retracted], eraser])
+    about = np.concatenate([day, day[retracted], erased[eraser]])
+    at = np.concatenate([arrived, withdrawn, erased[eraser]])
+    op = np.repeat([0, 1, 2], [len(who), len(retracted), len(eraser)])
+    # An erased user sends nothing more about the time before.
+    kept = np.flatnonzero((at < days) & ((about >= erased[user]) | (at < erased[user])))
+    kept = kept[np.lexsort((rng.random(len(kept)), at[kept]))]
+    user, about, at, op = user[kept], about[kept], at[kept], op[kept]
+
+    width = len(str(users - 1))
+    names = pa.array([f"u{number:0{width}d}" for number in range(users)])
+    origin = np.datetime64(start, "D")
+    return pa.table(
+        {
+            "user": names.take(pa.array(user)),
+            "day": pa.array(origin + about, pa.date32(), mask=op == 2),
+            "op": pa.array(["+", "-", "erase"]).take(pa.array(op)),
+            "at": pa.array(origin + at, pa.date32()),
+        }
+    )
+
+
+def write_log(table: pa.Table, path: str | Path) -> None:
+    """Write a log as CSV, JSON Lines or Parquet, by the suffix; .csv.gz and .jsonl.gz are gzipped.
+
+    The same table gives the same bytes. An empty day is left out of JSON and is an empty field in CSV, where nothing
+    is quoted: user ids with a comma, a quote or a line break are refused by the writer.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    path = Path(path)
+    match [suffix.lower() for suffix in path.suffixes[-2:]]:
+        case [*_, ".parquet"]:
+            pyarrow.parquet.write_table(table, path)
+        case [*_, ".csv"] | [".csv", ".gz"]:
+            options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+            sink = pa.BufferOutputStream()
+            pyarrow.csv.write_csv(table, sink, options)
+            header = ",".join(table.column_names) + "\n"
+            _write_text(path, header.encode() + sink.getvalue().to_pybytes())
+        case [*_, ".jsonl"] | [".jsonl", ".gz"]:
+            lines = msgspec.json.Encoder().encode_lines(
+                [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+            )
+            _write_text(path, lines)
+        case _:
+            raise ValueError(f"path = {path}: the name must end in .csv, .jsonl (both also .gz) or .parquet")
+
+
+def _active(
+    rng: np.random.Generator,
+    joined: Days,
+    left: Days,
+    rate: NDArray[np.float64],
+    erased: Days,
+    back: Days,
+    days: int,
+    weekday: int,
+) -> tuple[Days, Days]:
+    """(user, day) of every active user-day, a block of users at a time."""
+    calendar = np.arange(days)
+    rhythm = WEEKDAYS[(calendar + weekday) % 7]
+    block = max(1, CHUNK // days)
+    found: list[tuple[Days, Days]] = []
+    for begin in range(0, len(joined), block):
+        part = slice(begin, begin + block)
+        since, until, gone, again = (times[part, None] for times in (joined, left, erased, back))
+        member = (calendar >= since) & (calendar < until) & ((calendar < gone) | (calendar >= again))
+        comes = rng.random(member.shape) < rate[part, None] * rhythm
+        who, day = np.nonzero(member & (comes | (calendar == since)))
+        found.append((who + begin, day))
+    return np.concatenate([who for who, _ in found]), np.concatenate([day for _, day in found])
+
+
+def _write_text(path: Path, content: bytes) -> None:
+    """Gzip without a time or a name in it, so that equal logs are equal files."""
+    path.write_bytes(gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content)

@@ -1,0 +1,106 @@
+"""The question every engine answers: per tick, how many presence runs start and how many end."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.resources import files
+from string import Template
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+EPOCH = date(1970, 1, 1)
+# Larger than any flip number, and even: it freezes nobody.
+NO_BOUND = 2**31 - 2
+
+
+def day_number(day: date) -> int:
+    """Days from 1970-01-01 to `day`: how a day is written in SQL."""
+    return (day - EPOCH).days
+
+
+@dataclass(frozen=True)
+class DailyFlips:
+    """Starts and ends of presence runs in one trailing window, tick by tick from `first`."""
+
+    window: int
+    first: date
+    starts: NDArray[np.int64]
+    """Runs that start at each tick, shape (T,)."""
+    ends: NDArray[np.int64]
+    """Runs that end at each tick, shape (T,)."""
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Users present at each tick, shape (T,)."""
+        return np.cumsum(self.starts - self.ends)
+
+    @property
+    def days(self) -> list[date]:
+        """The calendar day of each tick, length T."""
+        return [self.first + timedelta(days=tick) for tick in range(len(self.starts))]
+
+
+class Engine(Protocol):
+    """Runs the portable SQL text where the log is."""
+
+    def daily_flips(
+        self, windows: Sequence[int], first: date, last: date, w_bound: int | None = None
+    ) -> dict[int, DailyFlips]:
+        """The flips of every window over the ticks `first` .. `last`, each user cut after `w_bound` flips."""
+        ...
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Windows, ticks and flip bound of one question.
+
+    Raises:
+        ValueError: a window below 1 or given twice, no window, `first` after `last`, or a w_bound below 1.
+    """
+
+    windows: tuple[int, ...]
+    first: date
+    last: date
+    w_bound: int | None = None
+
+    def __post_init__(self) -> None:
+        """Validate once; everything after may rely on it."""
+        if not self.windows or len(set(self.windows)) != len(self.windows):
+            raise ValueError(f"windows = {self.windows}: give one or more different windows")
+        for window in self.windows:
+            if not 1 <= window <= 36_600:
+                raise ValueError(f"window = {window}: must be between 1 and 36600 days")
+        if self.first > self.last:
+            raise ValueError(f"first = {self.first} is after last = {self.last}")
+        if self.w_bound is not None and not 1 <= self.w_bound <= NO_BOUND:
+            raise ValueError(f"w_bound = {self.w_bound}: must be at least 1, or None for no truncation")
+
+
+def portable_text(name: str, horizon: Horizon, window: int) -> str:
+    """The text `name` (cells, runs or flips) with the literals of one window filled in.
+
+    flips.sql reads the relations `runs` and `spent`, runs.sql reads `cells`, cells.sql reads `operations`.
+    """
+    text = files("dp.presence").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    return Template(text).substitute(
+        window=int(window),
+        first=day_number(horizon.first),
+        last=day_number(horizon.last),
+        w_bound=NO_BOUND if horizon.w_bound is None else int(horizon.w_bound),
+    )
+
+
+def collect(horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, int]]]) -> dict[int, DailyFlips]:
+    """Dense series from the sparse rows (tick, starts, ends) that `answer(window)` returns."""
+    offset = day_number(horizon.first)
+    length = day_number(horizon.last) - offset + 1
+    result = {}
+    for window in horizon.windows:
+        starts, ends = np.zeros(length, dtype=np.int64), np.zeros(length, dtype=np.int64)
+        for tick, started, ended in answer(window):
+            starts[tick - offset] = started
+            ends[tick - offset] = ended
+        result[window] = DailyFlips(window=window, first=horizon.first, starts=starts, ends=ends)
+    return result

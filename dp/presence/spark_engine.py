@@ -1,0 +1,80 @@
+"""The portable text on Spark SQL, for logs beyond one machine."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from dp.presence.daily import DailyFlips, Horizon, collect, portable_text
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+OPERATIONS = (
+    "user AS user_id",
+    "CAST(unix_date(day) AS INT) AS day",
+    "CAST(unix_date(at) AS INT) AS at",
+    "seq",
+    "CASE op WHEN '+' THEN 1 WHEN '-' THEN -1 WHEN 'erase' THEN 0 ELSE raise_error('unknown op ' || op) END AS op",
+)
+NO_TOMBSTONES = "SELECT CAST(NULL AS STRING) AS user_id, CAST(NULL AS BIGINT) AS flips WHERE false"
+
+
+@dataclass(frozen=True)
+class SparkEngine:
+    """Answers from the canonical log at `path` in a running Spark session; make it with `spark_engine`."""
+
+    session: "SparkSession"
+    path: str
+
+    def daily_flips(
+        self, windows: Sequence[int], first: date, last: date, w_bound: int | None = None
+    ) -> dict[int, DailyFlips]:
+        """The flips of every window over the ticks `first` .. `last`, each user cut after `w_bound` flips.
+
+        Raises:
+            ValueError: see `Horizon`.
+        """
+        horizon = Horizon(tuple(windows), first, last, w_bound)
+        # A session of its own has temporary relations of its own, on the same executors.
+        spark = self.session.newSession()
+        spark.read.parquet(self.path).selectExpr(*OPERATIONS).createTempView("operations")
+        spark.sql(f"CREATE TEMP VIEW spent AS {NO_TOMBSTONES}")
+        spark.sql(f"CACHE TABLE cells AS {portable_text('cells', horizon, 1)}")
+
+        def answer(window: int) -> Iterable[tuple[int, int, int]]:
+            spark.sql(f"CREATE OR REPLACE TEMP VIEW runs AS {portable_text('runs', horizon, window)}")
+            return [
+                (row.tick, row.starts, row.ends) for row in spark.sql(portable_text("flips", horizon, window)).collect()
+            ]
+
+        try:
+            return collect(horizon, answer)
+        finally:
+            spark.sql("UNCACHE TABLE IF EXISTS cells")
+
+
+def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEngine:
+    """The engine for the canonical log at `path` (Parquet, as `write_canonical` makes it; a folder of parts is fine).
+
+    A master such as `spark://host:7077` or `local[2]` opens a session (or reuses the one that runs); the caller
+    stops it: `engine.session.stop()`.
+
+    Raises:
+        ValueError: a file without the columns of a canonical log, `seq` above all: rows have no order on Spark.
+    """
+    from pyspark.sql import SparkSession
+
+    session = (
+        SparkSession.builder.master(master_or_session).appName("dpdau").getOrCreate()
+        if isinstance(master_or_session, str)
+        else master_or_session
+    )
+    columns = session.read.parquet(path).columns
+    missing = [name for name in ("user", "day", "op", "at", "seq") if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} has the columns {columns} and lacks {missing}: Spark reads canonical logs only, because its rows "
+            "have no order and ties are settled by the arrival number seq; make one with dp.events.write_canonical"
+        )
+    return SparkEngine(session, path)

@@ -1,0 +1,124 @@
+"""What survives an erasure: per window one keyed counter of spent flips, no rows and no user id."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from hashlib import blake2b
+
+import duckdb
+
+from dp.events import Log
+from dp.presence.daily import Horizon, day_number, portable_text
+
+
+@dataclass(frozen=True)
+class Tombstones:
+    """Flips that erased users spent in the ticks `first` .. `through`."""
+
+    first: date
+    through: date
+    spent: Mapping[int, Mapping[bytes, int]]
+    """window -> pseudonym -> flips (even: an erased user is absent)."""
+
+
+def pseudonym(user: str, key: bytes) -> bytes:
+    """The 16-byte keyed pseudonym under which the flips of `user` are kept.
+
+    Raises:
+        ValueError: a key shorter than 16 bytes or longer than 64.
+    """
+    if not 16 <= len(key) <= 64:
+        raise ValueError(f"key has {len(key)} bytes: give 16 to 64 secret random bytes")
+    return blake2b(user.encode(), key=key, digest_size=16).digest()
+
+
+def compact(
+    log: Log,
+    through: date,
+    windows: Sequence[int],
+    first: date,
+    key: bytes,
+    earlier: Tombstones | None = None,
+) -> tuple[Log, Tombstones]:
+    """The log without the rows of users who are erased as of the tick `through`, and their tombstones.
+
+    A user goes whose last operation with `at` <= `through` is an erase; later operations stay. `earlier` are the
+    tombstones of a previous compaction of this log, made with the same key and first tick: they are added in.
+    The returned log owns a connection of its own and still covers the period of the old one, which stays open.
+
+    Raises:
+        ValueError: see `Horizon` and `pseudonym`; or `earlier` has another first tick, other windows or a later end.
+    """
+    horizon = Horizon(tuple(windows), first, through)
+    if earlier is not None and (
+        earlier.first != first or earlier.through > through or set(earlier.spent) != set(windows)
+    ):
+        raise ValueError(
+            f"earlier tombstones cover {earlier.first} .. {earlier.through}, windows {sorted(earlier.spent)}: "
+            f"they cannot be continued to {first} .. {through}, windows {sorted(windows)}"
+        )
+    with log.connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE gone AS SELECT user_id FROM operations AS o WHERE o.at <= ? "
+            "GROUP BY user_id HAVING arg_max(op, (o.at, seq)) = 0",
+            [day_number(through)],
+        )
+        names = dict(cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall())
+        pseudonyms = {user_id: pseudonym(user, key) for user_id, user in names.items()}
+        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
+        spent: dict[int, dict[bytes, int]] = {}
+        for window in horizon.windows:
+            spent[window] = dict(earlier.spent[window]) if earlier else {}
+            # A gone user is absent at `through`: all runs have ended, so each is two flips.
+            runs = cursor.execute(
+                f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) "
+                "SEMI JOIN gone USING (user_id) GROUP BY user_id"
+            ).fetchall()
+            for user_id, count in runs:
+                name = pseudonyms[user_id]
+                spent[window][name] = spent[window].get(name, 0) + 2 * count
+        cursor.execute(
+            "CREATE TEMP TABLE kept AS SELECT o.* FROM operations AS o ANTI JOIN "
+            "(SELECT x.seq FROM operations AS x SEMI JOIN gone USING (user_id) WHERE x.at <= ?) USING (seq)",
+            [day_number(through)],
+        )
+        operations = cursor.sql("SELECT * FROM kept").to_arrow_table()
+        users = cursor.sql("SELECT * FROM users SEMI JOIN kept USING (user_id)").to_arrow_table()
+    connection = duckdb.connect()
+    for relation, rows_kept in (("operations", operations), ("users", users)):
+        connection.register("moved", rows_kept)
+        connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
+        connection.unregister("moved")
+    rows = operations.num_rows
+    compacted = replace(
+        log,
+        connection=connection,
+        rows_read=rows,
+        rows_used=rows,
+        rows_set_aside=0,
+        users=users.num_rows,
+    )
+    return compacted, Tombstones(first, through, spent)
+
+
+def spent_flips(
+    connection: duckdb.DuckDBPyConnection, tombstones: Tombstones | None, key: bytes | None, horizon: Horizon
+) -> dict[int, tuple[list[int | None], list[int]]]:
+    """Per window the columns of spent(user_id, flips) in flips.sql: user_id is None for users who are not back.
+
+    Raises:
+        ValueError: tombstones without their key, of another first tick, or without one of the windows.
+    """
+    if tombstones is None or horizon.w_bound is None:
+        return {window: ([], []) for window in horizon.windows}
+    if key is None:
+        raise ValueError("key = None: tombstones know a user who returns only by the key they were made with")
+    if tombstones.first != horizon.first:
+        raise ValueError(f"first = {horizon.first}: the tombstones count flips from {tombstones.first}")
+    unknown = sorted(set(horizon.windows) - set(tombstones.spent))
+    if unknown:
+        raise ValueError(f"windows = {unknown}: the tombstones hold {sorted(tombstones.spent)}")
+    users = connection.execute('SELECT user_id, "user" FROM users').fetchall()
+    returned = {pseudonym(user, key): user_id for user_id, user in users}
+    spent = {window: tombstones.spent[window] for window in horizon.windows}
+    return {window: ([returned.get(name) for name in flips], list(flips.values())) for window, flips in spent.items()}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,17 @@ CREATE TRIGGER charges_remain BEFORE DELETE ON charges BEGIN SELECT RAISE(ABORT,
 CREATE TRIGGER releases_stay BEFORE UPDATE ON releases BEGIN SELECT RAISE(ABORT, 'releases are append-only'); END;
 CREATE TRIGGER releases_remain BEFORE DELETE ON releases BEGIN SELECT RAISE(ABORT, 'releases are append-only'); END;
 CREATE TRIGGER budgets_remain BEFORE DELETE ON budgets BEGIN SELECT RAISE(ABORT, 'budgets are never removed'); END;
+CREATE TRIGGER charges_once BEFORE INSERT ON charges
+WHEN EXISTS (SELECT 1 FROM charges WHERE sequence = NEW.sequence OR stream = NEW.stream)
+BEGIN SELECT RAISE(ABORT, 'charges are append-only'); END;
+CREATE TRIGGER releases_once BEFORE INSERT ON releases
+WHEN EXISTS (SELECT 1 FROM releases WHERE stream = NEW.stream AND series = NEW.series AND tick = NEW.tick)
+BEGIN SELECT RAISE(ABORT, 'releases are append-only'); END;
+CREATE TRIGGER budgets_once BEFORE INSERT ON budgets
+WHEN EXISTS (SELECT 1 FROM budgets WHERE name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'budgets are never replaced'); END;
+CREATE TRIGGER budgets_stay BEFORE UPDATE OF name, starts, ends, epsilon_cap, delta_cap ON budgets
+BEGIN SELECT RAISE(ABORT, 'the cap and the period of a budget never change'); END;
 CREATE TRIGGER no_refunds BEFORE UPDATE ON budgets
 WHEN NEW.epsilon_spent < OLD.epsilon_spent OR NEW.delta_spent < OLD.delta_spent
 BEGIN SELECT RAISE(ABORT, 'spent budget is never given back'); END;
@@ -212,8 +224,10 @@ class Ledger:
         wanted = json.loads(json.dumps(specification))
         with self.transaction():
             if earlier := self.find_charge(stream):
-                if earlier.specification != wanted:
-                    raise LedgerError(_mismatch(stream, earlier.specification, wanted))
+                asked = {**wanted, "budget": budget, "charge": list(_guarantee(epsilon, delta))}
+                opened = {**earlier.specification, "budget": earlier.budget, "charge": list(earlier.guarantee)}
+                if opened != asked:
+                    raise LedgerError(_mismatch(stream, opened, asked))
                 return earlier
             standing = self.budget(budget)
             if now.date() < standing.starts or (standing.ends and now.date() > standing.ends):
@@ -245,7 +259,13 @@ class Ledger:
         return made
 
     def append(self, stream: str, series: str, first_tick: int, contents: Sequence[str], state: str) -> None:
-        """Store releases of consecutive ticks and the stream's state after them; call it inside `transaction`."""
+        """Store releases of consecutive ticks and the stream's state after them.
+
+        Raises:
+            LedgerError: it is not called inside `transaction`, which alone makes the two one step.
+        """
+        if not self._connection.in_transaction:
+            raise LedgerError("releases and state are stored inside one transaction; open it first")
         self._connection.executemany(
             "INSERT INTO releases (stream, series, tick, content) VALUES (?, ?, ?, ?)",
             [(stream, series, first_tick + index, content) for index, content in enumerate(contents)],
@@ -282,10 +302,12 @@ class Ledger:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            # A failed COMMIT may have rolled back by itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
     def _charge_of(self, row: tuple[Any, ...]) -> Charge:
         sequence, stream, budget, epsilon, delta, specification, charged_at = row
@@ -319,7 +341,6 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
         # FULL makes a commit durable before it returns; with recursive triggers INSERT OR REPLACE cannot walk around
         # the append-only ones.
         connection.execute("PRAGMA synchronous = FULL")
@@ -335,6 +356,14 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         elif version != SCHEMA_VERSION:
             raise LedgerError(f"{path} is not a ledger of version {SCHEMA_VERSION}; choose another --ledger file")
         connection.execute("COMMIT")
+        # Only now is it known to be a ledger. The first switch to WAL does not wait for a lock, whatever the timeout.
+        for _ in range(600):
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                time.sleep(0.1)
+        raise LedgerError(f"{path} is locked by another process")
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path} cannot be used as a ledger: {error}") from error
 
@@ -359,8 +388,8 @@ def _guarantee(epsilon: int, delta: int) -> Guarantee:
 
 def _mismatch(stream: str, earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     differences = [
-        f"{key} is {wanted.get(key)!r} now and was {earlier.get(key)!r}"
+        f"{key} is {wanted.get(key, 'missing')!r} now and was {earlier.get(key, 'missing')!r}"
         for key in sorted({*earlier, *wanted})
-        if earlier.get(key) != wanted.get(key)
+        if earlier.get(key, "missing") != wanted.get(key, "missing")
     ]
     return f"stream {stream!r} was opened with other parameters ({'; '.join(differences)}); choose another --stream"

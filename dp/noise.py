@@ -46,8 +46,8 @@ class Noise(Protocol):
 class GaussianNoise:
     """Discrete Gaussian: P(z) ∝ exp(−z²/2σ²) on the integers (Canonne, Kamath, Steinke 2020).
 
-    From σ = 1 on, its variance and its quantiles on a grid as fine as ours are those of N(0, σ²) to better than the
-    float's last digits (docs/guarantees.md, "discrete and continuous Gaussian").
+    From σ = 2 on its variance is σ² to the last digit of a float, and on a grid as fine as ours its quantiles are those
+    of N(0, σ²) likewise (docs/guarantees.md, section 6).
     """
 
     scale: int
@@ -70,7 +70,7 @@ class GaussianNoise:
         return _opendp_draws("gaussian", self.scale, size)
 
     def seeded(self, generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Rounded normal draws (pointwise within a factor e^±τ of the discrete Gaussian, τ ≈ 18/σ²)."""
+        """Rounded normal draws (pointwise within a factor e^±τ of the discrete Gaussian, τ = 72/σ²)."""
         draws = generator.standard_normal(shape)
         draws *= self.scale
         return np.rint(draws, out=draws)
@@ -164,7 +164,10 @@ def _opendp_draws(kind: str, scale: int, size: int) -> Integers:
 def _validate_scale(scale: int) -> None:
     # 2^52 keeps float(scale) exact and a sum of 1,000 draws far from the end of int64.
     if not 1 <= scale <= 2**52:
-        raise ValueError(f"noise scale is {scale} grid units; it must lie between 1 and 2^52")
+        raise ValueError(
+            f"the noise scale would be {scale} grid units, where 1 to 2^52 can be drawn exactly; "
+            "the guarantee is too strong or too weak for this horizon, choose another epsilon"
+        )
 
 
 def _validate_level(level: float) -> float:

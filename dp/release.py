@@ -20,6 +20,7 @@ from dp.accounting.calibrate import calibrate, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_HISTORY, MECHANISMS, History, Mechanism, design
+from dp.mechanisms.linear import MOST_USERS
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
@@ -99,6 +100,8 @@ def plan_release(request: Request) -> Plan:
         raise ValueError("no metric was asked for; choose one or more of " + ", ".join(METRICS))
     if set(request.shares) != set(request.windows):
         raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}")
+    if not 0 <= request.guarantee.delta < 1:
+        raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
     if not 0 < request.ci_level < 1:
         raise ValueError(f"ci_level is {request.ci_level}; it must lie strictly between 0 and 1, for instance 0.95")
     designs = [
@@ -172,6 +175,7 @@ def publish(
         LedgerError: the stream exists with other parameters, or the counts are longer than the horizon.
     """
     horizon = plan.request.horizon
+    counts = {series.metric: _whole_counts(series.metric, counts) for series in plan.series}
     longest = max(len(series) for series in counts.values())
     if horizon is not None and longest > horizon:
         raise LedgerError(f"{longest} ticks were asked for, but the guarantee covers a horizon of {horizon}")
@@ -264,6 +268,16 @@ def _rows(
         }
         for index, (estimate, half_width, deviation) in enumerate(zip(estimates, half_widths, deviations, strict=True))
     ]
+
+
+def _whole_counts(metric: str, counts: Mapping[str, Counts]) -> Counts:
+    """The counts of a metric, refused before anything is charged where they cannot be released."""
+    if metric not in counts:
+        raise ValueError(f"counts of {metric} are missing")
+    values = np.asarray(counts[metric])
+    if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
+        raise ValueError(f"counts of {metric} must be whole numbers between 0 and 2^36")
+    return values.astype(np.int64)
 
 
 def _history_text(history: History) -> str:

@@ -57,12 +57,10 @@ def protected_class(unit: str, window: int, w_bound: int, horizon: int | None) -
     Raises:
         ValueError: an argument is out of range; the message names it.
     """
-    if window < 1:
-        raise ValueError(f"window is {window}; it is a number of days, at least 1")
-    if w_bound < 1:
-        raise ValueError(f"w_bound is {w_bound}; it is a number of flips, at least 1")
-    if horizon is not None and horizon < 1:
-        raise ValueError(f"horizon is {horizon}; it is a number of ticks, at least 1")
+    _validate_number("window", window, "days")
+    _validate_number("w_bound", w_bound, "flips")
+    if horizon is not None:
+        _validate_number("horizon", horizon, "ticks")
     runs = (w_bound + 1) // 2
     match unit:
         case "user-day":
@@ -74,3 +72,8 @@ def protected_class(unit: str, window: int, w_bound: int, horizon: int | None) -
             most_runs = (horizon + 1) // 2
             return ProtectedClass(min(runs, most_runs), horizon, horizon, w_bound % 2 == 1 and runs <= most_runs)
     raise ValueError(f"unit is {unit!r}; choose one of {', '.join(UNITS)}")
+
+
+def _validate_number(name: str, value: object, unit: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it is a whole number of {unit}, at least 1")

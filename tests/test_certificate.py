@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -142,8 +143,8 @@ def test_the_class_without_an_end_bounds_every_horizon():
     strategy = quantise(damped_root_weights(0.9, 400))
     endless = strategy.sensitivity_squared(protected_class("user-day", 7, 4, None))
     finite = [strategy.sensitivity_squared(protected_class("user-day", 7, 4, horizon)) for horizon in (1, 5, 30, 365)]
-    assert finite == sorted(finite)
-    assert finite[-1] <= endless
+    # The search for λ leaves differences in the last digits.
+    assert all(shorter <= longer * (1 + 1e-9) for shorter, longer in pairwise([*finite, endless]))
 
 
 def regular_patterns(runs: int, hull: int, horizon: int) -> np.ndarray:
@@ -256,13 +257,10 @@ def test_run_energies_by_matrix(length):
         assert response == pytest.approx(matrix @ np.ones(length))
         direct = [float(np.square(matrix[:, :run] @ np.ones(run)).sum()) if run else 0.0 for run in range(length + 1)]
         assert certificate.run_energy(response, length) == pytest.approx(direct, abs=1e-12)
-        table = certificate.run_energy_table(response, length, shrinking=True)
+        table = certificate.run_energy_table(response, length)
         for start, end in itertools.combinations(range(length + 1), 2):
             energy = float(np.square(matrix[:, start:end].sum(axis=1)).sum())
             assert table[start, end] == pytest.approx(energy, abs=1e-12)
-        unshrunk = certificate.run_energy_table(response, length, shrinking=False)
-        assert np.all(unshrunk >= table - 1e-12)
-        assert unshrunk[0] == pytest.approx(table[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
@@ -270,7 +268,7 @@ def test_run_energies_by_matrix(length):
 def test_the_dynamic_programme_against_every_pattern(share, open_ended):
     hull = 9
     response = certificate.step_response(damped_root_weights(0.95, hull - 1), hull)
-    table = certificate.run_energy_table(response, hull, shrinking=True)
+    table = certificate.run_energy_table(response, hull)
     for runs in (1, 2, 3, 5):
         best = 0.0
         for count in range(1, runs + 1):

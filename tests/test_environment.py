@@ -1,4 +1,4 @@
-"""Files that must agree: environment.yml with the lock, the lock with pyproject.toml; nothing private in the repository."""
+"""Files that must agree: environment.yml with the lock, and the lock with pyproject.toml."""
 
 from __future__ import annotations
 

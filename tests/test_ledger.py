@@ -99,7 +99,6 @@ def test_the_statements_above_fail_for_their_own_reason(outsider):
     outsider.execute("INSERT INTO releases VALUES ('second', 'dau', 0, 'x')")
 
 
-@pytest.mark.xfail(strict=True, reason="defect: needs BEFORE INSERT triggers; recursive_triggers is off elsewhere")
 @pytest.mark.parametrize("statement", [text for text in FORBIDDEN if text.startswith("INSERT OR REPLACE")])
 def test_a_connection_without_our_pragmas_cannot_replace_rows_either(outsider, statement):
     # The defaults of every other SQLite client.
@@ -109,7 +108,6 @@ def test_a_connection_without_our_pragmas_cannot_replace_rows_either(outsider, s
         outsider.execute(statement)
 
 
-@pytest.mark.xfail(strict=True, reason="defect: no trigger holds cap and period of a budget")
 @pytest.mark.parametrize("change", ["epsilon_cap = epsilon_cap * 10", "starts = '2030-01-01'", "ends = '2026-02-01'"])
 def test_cap_and_period_of_a_budget_cannot_be_changed(outsider, change):
     with pytest.raises(sqlite3.IntegrityError):
@@ -227,14 +225,12 @@ def test_another_specification_under_the_same_key_is_refused_with_the_difference
     assert ledger.budget("team").spent.epsilon == 0.3
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a missing key and a key that is None look alike")
 def test_a_difference_is_always_named(ledger):
     charge(ledger, "stream", 0.3)
     with pytest.raises(LedgerError, match="extra is None"):
         ledger.charge("stream", "team", Guarantee(0.3, 0), {**SPECIFICATION, "extra": None}, NOW)
 
 
-@pytest.mark.xfail(strict=True, reason="defect: charge() compares the specification only, not budget and amount")
 @pytest.mark.parametrize(("budget", "epsilon"), [("other", 0.3), ("team", 0.9)])
 def test_another_budget_or_amount_under_the_same_key_is_refused(ledger, budget, epsilon):
     ledger.create_budget("other", Guarantee(1, 0), START, None)
@@ -323,7 +319,10 @@ def test_a_transaction_that_fails_leaves_nothing(ledger):
 
 def test_a_tick_is_released_once(ledger):
     charge(ledger, "stream", 0.3)
-    ledger.append("stream", "dau", 0, ["a"], "state")
+    with pytest.raises(LedgerError, match="inside one transaction"):
+        ledger.append("stream", "dau", 0, ["a"], "state")
+    with ledger.transaction():
+        ledger.append("stream", "dau", 0, ["a"], "state")
     with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
         ledger.append("stream", "dau", 0, ["another draw"], "another state")
     assert ledger.releases("stream", "dau") == ["a"]
@@ -353,7 +352,6 @@ def test_a_database_that_is_no_ledger_is_refused(path):
         pass
 
 
-@pytest.mark.xfail(strict=True, reason="defect: journal_mode = WAL is set before the file is known to be a ledger")
 def test_a_database_that_is_no_ledger_is_left_as_it_was(path):
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")

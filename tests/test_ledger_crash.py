@@ -431,7 +431,6 @@ def test_eight_processes_publish_one_stream_once(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="defect: journal_mode = WAL does not wait for a lock")
 def test_eight_processes_create_one_ledger(tmp_path):
     run_scenario("new-file", tmp_path)
     paths = list(tmp_path.glob("*.db"))

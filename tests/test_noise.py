@@ -232,7 +232,7 @@ def test_laplace_intervals_are_refused_for_weighted_sums():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [0, -1, 2**52 + 1])
 def test_scales_out_of_range_are_refused(kind, scale):
-    with pytest.raises(ValueError, match=f"noise scale is {scale} grid units"):
+    with pytest.raises(ValueError, match=f"noise scale would be {scale} grid units"):
         kind(scale)
 
 

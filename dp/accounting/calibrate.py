@@ -9,7 +9,7 @@ from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
 from dp.mechanisms import GRID, Design, Mechanism
 
-TAIL = 12.0
+TAIL = 24.0
 """Standard deviations within which the discrete and the rounded continuous Gaussian are compared pointwise."""
 
 
@@ -27,7 +27,7 @@ def calibrate(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[
     Raises:
         ValueError: the guarantee or the shares are out of range, or the kinds of noise differ.
     """
-    if len(shares) != len(designs) or any(not share > 0 for share in shares):
+    if len(shares) != len(designs) or any(not 0 < share < math.inf for share in shares):
         raise ValueError(f"shares are {list(shares)}; one positive number is needed for each of {len(designs)} series")
     parts = [share / math.fsum(shares) for share in shares]
     kinds = {design.noise for design in designs}
@@ -62,8 +62,8 @@ def series_guarantee(mechanism: Mechanism, guarantee: Guarantee) -> Guarantee:
 def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[float, float]:
     """What (ε, δ) lose when N(0, σ²) becomes the discrete Gaussian on `touched` measurements.
 
-    On |z| ≤ 12σ the discrete Gaussian and the rounded continuous one differ pointwise by at most a factor e^±τ,
-    τ = 18/σ² (σ = `scale` ≥ 12); beyond lies at most 2e^(−72) of either (docs/guarantees.md).
+    On |z| ≤ 24σ the discrete Gaussian and the rounded continuous one differ pointwise by at most a factor e^±τ,
+    τ = 72/σ² (σ = `scale`); beyond lies at most 2e^(−288 + 24/σ) of either (docs/guarantees.md, section 6).
     """
     tau = TAIL**2 / (8 * scale**2)
     tail = 2 * touched * math.exp(-(TAIL**2) / 2 + TAIL / scale)

@@ -12,21 +12,23 @@ import math
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
 
-LARGEST_EPSILON = 100.0
-"""Beyond it a guarantee means nothing and the noise no longer covers the grid."""
+SMALLEST_EPSILON, LARGEST_EPSILON = 1e-6, 100.0
+"""Below, the noise outgrows any count; above, a guarantee means nothing and the noise no longer covers the grid."""
 
 
 def validate_guarantee(epsilon: float, delta: float) -> None:
-    """Raise ValueError unless 0 < epsilon ≤ 100 and 0 < delta < 1."""
+    """Raise ValueError unless 1e-6 ≤ epsilon ≤ 100 and 0 < delta < 1."""
     validate_epsilon(epsilon)
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta}; Gaussian noise needs 0 < delta < 1, for instance 1e-6")
 
 
 def validate_epsilon(epsilon: float) -> None:
-    """Raise ValueError unless 0 < epsilon ≤ 100."""
-    if not 0 < epsilon <= LARGEST_EPSILON:
-        raise ValueError(f"epsilon is {epsilon}; it must lie in (0, {LARGEST_EPSILON:g}], for instance 1")
+    """Raise ValueError unless 1e-6 ≤ epsilon ≤ 100."""
+    if not SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON:
+        raise ValueError(
+            f"epsilon is {epsilon}; it must lie between {SMALLEST_EPSILON:g} and {LARGEST_EPSILON:g}, for instance 1"
+        )
 
 
 def delta_for(mu: float, epsilon: float) -> float:

@@ -60,8 +60,13 @@ class BinaryTreeStrategy:
             raise ValueError("binary-tree needs a horizon: a tree without a last tick has no bound on its levels")
         flips = 2 * protected.runs - int(protected.open_ended)
         positions = protected.hull + 1
-        starts = range(max(protected.horizon - positions, 0) + 1)
-        return float(max(most_odd_blocks(protected.horizon, flips, start, start + positions) for start in starts))
+        last = protected.horizon - protected.hull
+        # A hull that ends before the last tick holds whole runs, that is an even number of flips.
+        inner = (
+            most_odd_blocks(protected.horizon, flips, start, start + positions, even=True) for start in range(last)
+        )
+        outer = most_odd_blocks(protected.horizon, flips, last, protected.horizon)
+        return float(max(outer, *inner, 0))
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""
@@ -78,7 +83,7 @@ def lowest_bit(number: int) -> int:
     return number & -number
 
 
-def most_odd_blocks(horizon: int, flips: int, low: int, high: int) -> int:
+def most_odd_blocks(horizon: int, flips: int, low: int, high: int, *, even: bool = False) -> int:
     """The most measured blocks with an odd number of flips, over all sets of ≤ `flips` ticks in [low, high).
 
     Dynamic programming over the tree: for a subtree and each number of flips in it, the best number of odd blocks.
@@ -103,7 +108,7 @@ def most_odd_blocks(horizon: int, flips: int, low: int, high: int) -> int:
         counted = measured and room >= size
         return [value + (counted and number % 2) for number, value in enumerate(known[key])]
 
-    return max(best(horizon.bit_length(), horizon, low, high, True))
+    return max(best(horizon.bit_length(), horizon, low, high, True)[:: 2 if even else 1])
 
 
 def _combine(left: list[int], right: list[int], flips: int) -> list[int]:

@@ -26,7 +26,7 @@ DENSE_LIMIT = 1200
 
 def validate_damping(subtracted: Floats) -> None:
     """Raise ValueError unless p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
-    if np.any(subtracted < 0) or np.any(np.diff(subtracted) > 0) or subtracted.sum() > 1:
+    if not (np.all(subtracted >= 0) and np.all(np.diff(subtracted) <= 0) and subtracted.sum() <= 1):
         raise ValueError("the certificate needs weights that are non-negative, non-increasing and sum to at most 1")
 
 
@@ -54,10 +54,10 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
     response = step_response(subtracted, length)
     if protected.runs == 1 and protected.open_ended:
         return float(response @ response) * ROUNDING
+    equal_parts = balanced_bound(concave_majorant(run_energy(response, protected.hull)), protected.runs)
     if protected.hull > DENSE_LIMIT:
-        energy = run_energy(response, protected.hull)
-        return balanced_bound(concave_majorant(energy), protected.runs) * ROUNDING
-    table = run_energy_table(response, protected.hull, shrinking=protected.horizon == protected.hull)
+        return equal_parts * ROUNDING
+    table = run_energy_table(response, protected.hull)
     best = minimize_scalar(
         lambda share: combined_bound(table, protected.runs, protected.open_ended, share),
         bounds=(0.0, 1.0),
@@ -65,7 +65,7 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
         options={"xatol": 1e-3},
     )
     edges = (combined_bound(table, protected.runs, protected.open_ended, share) for share in (0.0, 1.0))
-    return min(float(best.fun), *edges) * ROUNDING
+    return min(float(best.fun), *edges, equal_parts) * ROUNDING
 
 
 def run_energy(response: Floats, longest: int) -> Floats:
@@ -82,11 +82,10 @@ def run_energy(response: Floats, longest: int) -> Floats:
     return np.concatenate([[0.0], energy[length] + energy[length - lags] - 2 * overlap])
 
 
-def run_energy_table(response: Floats, hull: int, *, shrinking: bool) -> Floats:
+def run_energy_table(response: Floats, hull: int) -> Floats:
     """Energy of the run [start, end) at [start, end], 0 where end ≤ start; shape (hull + 1, hull + 1).
 
-    With `shrinking` the hull is the whole series, so that a later run has fewer ticks left to act on; otherwise every
-    start counts as the first tick, which bounds all others because cutting a series off only takes energy away.
+    The hull starts with the series, so that a later run has fewer ticks left to act on.
     """
     length = len(response)
     inside = np.concatenate([[0.0], np.cumsum(response**2)])
@@ -94,8 +93,7 @@ def run_energy_table(response: Floats, hull: int, *, shrinking: bool) -> Floats:
     for run in range(1, hull + 1):
         after = np.concatenate([[0.0], np.cumsum((response[run:] - response[: length - run]) ** 2)])
         starts = np.arange(hull - run + 1)
-        left = length - run - (starts if shrinking else 0)
-        table[starts, starts + run] = inside[run] + after[left]
+        table[starts, starts + run] = inside[run] + after[length - run - starts]
     return table
 
 

@@ -27,10 +27,10 @@ reproduce: setup ## run the experiments and draw their figures
 	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
 
 test: setup ## the whole suite
-	$(RUN) pytest
+	$(RUN) pytest -n auto --dist worksteal
 
 test-fast: setup ## the suite without the slow and the Spark tests
-	$(RUN) pytest -m "not slow and not spark"
+	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark"
 
 check: setup ## lint, format and types
 	$(RUN) ruff check .

@@ -331,7 +331,7 @@ def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) ->
     if shutil.which("java") is None:
         pytest.skip("no java")
     run("validate", log, "--out", tmp_path / "clean.parquet")
-    command = ("exact", tmp_path / "clean.parquet", *PERIOD, "--w-bound", 2, "--format", "json")
+    command = ("exact", tmp_path / "clean.parquet", "--metric", "wau", *PERIOD, "--w-bound", 2, "--format", "json")
     assert rows_of(run(*command, "--engine", "local[2]")) == rows_of(run(*command))
 
 

@@ -86,12 +86,12 @@ def test_line_ends_bom_and_blank_lines(tmp_path: Path, break_: str, bom: bytes) 
 
 
 def test_gzip_is_known_by_its_bytes(tmp_path: Path) -> None:
-    packed = gzip.compress(b"user,day\na,2024-05-01\n")
+    packed = gzip.compress(b"user,day\na,2024-05-01\n", mtime=0)
     expected = [("a", DAY, "+", DAY)]
     assert read(write(tmp_path, packed, "log.csv")) == expected
     assert read(write(tmp_path, packed, "log.csv.gz")) == expected
     assert read(write(tmp_path, "user,day\na,2024-05-01\n", "plain.csv.gz")) == expected
-    lines = gzip.compress(b'{"user": "a", "day": "2024-05-01"}\n')
+    lines = gzip.compress(b'{"user": "a", "day": "2024-05-01"}\n', mtime=0)
     assert read(write(tmp_path, lines, "log.jsonl.gz")) == expected
 
 
@@ -361,7 +361,7 @@ def test_the_quarantine_file_is_fresh_and_never_the_input(tmp_path: Path) -> Non
         ("log.jsonl", b'{"user": "a", "when": "x"}\n', "rows are bad|no column 'day'"),
         ("log.parquet", b"", "cannot be read as Parquet"),
         ("log.parquet", b"PAR1 rubbish PAR1", "cannot be read as Parquet"),
-        ("log.parquet", gzip.compress(b"PAR1"), "is gzipped"),
+        ("log.parquet", gzip.compress(b"PAR1", mtime=0), "is gzipped"),
         ("log.txt", b"user,day\n", "--input-format"),
         ("log", b"user,day\n", "--input-format"),
     ],

@@ -11,7 +11,10 @@ from experiments.real_log import LOGS, release_year
 
 DATA = Path(__file__).parent.parent.parent / "shared/data"
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real logs are not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real logs are not here"),
+]
 
 
 @pytest.mark.parametrize("name", LOGS)

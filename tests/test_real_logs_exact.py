@@ -12,7 +12,10 @@ from dp.presence import DuckDBEngine
 DATA = Path(__file__).parents[2] / "shared" / "data"
 WINDOWS = (1, 7, 30)
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real logs in ../shared/data are not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real logs in ../shared/data are not here"),
+]
 
 
 def count_active(cells: pd.DataFrame, first: date, last: date, window: int) -> list[int]:

@@ -63,13 +63,7 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
     Raises:
         ValueError: a file without the columns of a canonical log, `seq` above all: rows have no order on Spark.
     """
-    from pyspark.sql import SparkSession
-
-    session = (
-        SparkSession.builder.master(master_or_session).appName("dpdau").getOrCreate()
-        if isinstance(master_or_session, str)
-        else master_or_session
-    )
+    session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
     columns = session.read.parquet(path).columns
     missing = [name for name in ("user", "day", "op", "at", "seq") if name not in columns]
     if missing:
@@ -78,3 +72,18 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
             "have no order and ties are settled by the arrival number seq; make one with dp.events.write_canonical"
         )
     return SparkEngine(session, path)
+
+
+def _session(master: str) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("dpdau").master(master).config("spark.ui.showConsoleProgress", "false")
+    if master.startswith("local"):
+        # A session on this machine alone: it listens on loopback only; many shuffle partitions would only cost time.
+        builder = (
+            builder.config("spark.driver.bindAddress", "127.0.0.1")
+            .config("spark.driver.host", "127.0.0.1")
+            .config("spark.ui.enabled", "false")
+            .config("spark.sql.shuffle.partitions", "4")
+        )
+    return builder.getOrCreate()

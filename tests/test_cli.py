@@ -277,6 +277,28 @@ def test_columns_and_timezone_reach_the_reader(run: Run, tmp_path: Path) -> None
     assert "name=value" in run("exact", foreign, "--columns", "user", code=2).stderr
 
 
+def test_reading_the_log_otherwise_is_another_stream(run: Run, tmp_path: Path) -> None:
+    night = tmp_path / "night.csv"
+    night.write_text("user,timestamp\na,2024-01-01T23:30:00Z\n")
+    command = (
+        "release",
+        night,
+        "--metric",
+        "dau",
+        "--from",
+        "2024-01-01",
+        "--to",
+        "2024-01-02",
+        "--epsilon",
+        1,
+        "--format",
+        "json",
+    )
+    utc = rows_of(run(*command))
+    assert rows_of(run(*command, "--timezone", "Europe/Berlin"))[0]["stream"] != utc[0]["stream"]
+    assert rows_of(run(*command)) == utc
+
+
 def test_missing_period_is_called_data(run: Run, log: Path) -> None:
     assert "public" in run("exact", log, "--metric", "dau", "--format", "json").stderr
     assert "public" not in run("exact", log, "--metric", "dau", *PERIOD, "--format", "json").stderr

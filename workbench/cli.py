@@ -125,13 +125,25 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """The log that a command reads, and how."""
+    """The log that a command reads, and how. `log` is a path, or for Spark any address that Spark reads."""
 
-    log: Path
+    log: str
     columns: dict[str, str] | None
     timezone: str
     on_error: str
     input_format: str
+
+    @property
+    def identity(self) -> str:
+        """Names the log's bytes and how they are read: what else, besides the request, a release depends on."""
+        from dp.events import fingerprint
+
+        if not Path(self.log).is_file():
+            raise click.UsageError(
+                f"{self.log} is not one file, so no key can be derived from it: name one with --stream"
+            )
+        reading = {"columns": self.columns, "timezone": self.timezone, "format": self.input_format}
+        return f"{fingerprint(self.log)} {json.dumps(reading, sort_keys=True)}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +185,7 @@ def log_options(command: Function) -> Function:
     gathered = _gathered(command, Source, "source")
     for option in reversed(
         [
-            click.argument("log", type=click.Path(path_type=Path)),
+            click.argument("log"),
             click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
                          help="The file's names for user, day or timestamp, op, at, "
                               "e.g. user=CustomerID,timestamp=InvoiceDate."),
@@ -430,7 +442,6 @@ def release(
     was released.
     """
     from dp.accounting.composition import Guarantee
-    from dp.events import fingerprint
     from dp.release import Request, default_stream, plan_release, promise, publish, simulate_rows
 
     chosen = chosen_format(format_name, out)
@@ -461,7 +472,7 @@ def release(
             rows = simulate_rows(plan, counts, seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
         else:
-            data = fingerprint(source.log) if stream is None else ""
+            data = source.identity if stream is None else ""
             key = stream or default_stream(request.specification(), data)
             with _open_budget(ledger_path) as ledger:
                 now = datetime.now(UTC)
@@ -635,14 +646,14 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[tuple[Co
                     err=True,
                 )
             first, last = first or checked.first_day, last or checked.last_day
-            yield _counter(DuckDBEngine(checked.connection), first, last, report), _ticks(first, last)
+            yield _counter(DuckDBEngine(checked.connection, progress=report), first, last, report), _ticks(first, last)
         return
     if not query.engine.startswith(("spark://", "local")):
         raise click.UsageError(f"--engine is {query.engine!r}; write duckdb, spark://host:port or local[N]")
     if first is None or last is None:
         raise click.UsageError(f"--engine {query.engine} needs --from and --to")
     report("starting Spark", None)
-    spark = spark_engine(query.engine, str(source.log))
+    spark = spark_engine(query.engine, source.log)
     try:
         yield _counter(spark, first, last, report), _ticks(first, last)
     finally:

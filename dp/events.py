@@ -174,6 +174,22 @@ def write_canonical(log: Log, path: str | Path) -> None:
     )
 
 
+def arrived_fingerprint(log: Log, through: date) -> str:
+    """Names the operations that had arrived by the end of the day `through`, in no order; 32 hexadecimal digits.
+
+    Two logs with one name hold the same operations up to then, short of an md5 collision; ties between operations of
+    one user-day on one day are not told apart.
+    """
+    (count, first, second) = log.connection.execute(
+        "WITH named AS (SELECT md5_number(concat_ws('|', u.\"user\", o.day, o.at, o.op)) AS number "
+        "FROM operations AS o JOIN users AS u USING (user_id) WHERE o.at <= ?) "
+        "SELECT COUNT(*), SUM((number % 1000000000000000003)::HUGEINT), "
+        "SUM((number // 1000000000000000003)::HUGEINT) FROM named",
+        [(through - date(1970, 1, 1)).days],
+    ).fetchall()[0]
+    return hashlib.sha256(f"{count} {first} {second}".encode()).hexdigest()[:32]
+
+
 def fingerprint(path: str | Path) -> str:
     """The SHA-256 of the file's bytes, in hexadecimal."""
     with Path(path).open("rb") as stream:
@@ -189,7 +205,9 @@ def _checked(types: Mapping[str, str], timezone: str) -> str:
     # Times of day matter for the order of arrival only, hence only where `at` can carry them.
     clock, timed = NO_CLOCK, "false"
     if at.clock != NO_CLOCK:
-        clock = f"CASE WHEN {at.given} THEN {at.clock} ELSE {day.clock} END"
+        # Never the clock of the day column: where no `at` is given rows arrive as they stand, and whether they do must
+        # not depend on the rows of other users.
+        clock = f"CASE WHEN {at.given} THEN {at.clock} END"
         timed = f"{at.given} AND {at.clock} IS NOT NULL"
     return f"""
         SELECT "user", op, day, COALESCE(arrival, day) AS arrival, clock, timed, CASE
@@ -525,7 +543,7 @@ def _stage_parquet(reading: _Reading) -> Locate:
         for ours, theirs in chosen.items():
             if found[theirs] not in ALLOWED[ours]:
                 allowed = (
-                    "text or whole numbers"
+                    "text or whole numbers (cast it first: floats merge ids above 2^53)"
                     if ours == "user"
                     else "text"
                     if ours == "op"
@@ -539,7 +557,7 @@ def _stage_parquet(reading: _Reading) -> Locate:
             + _checked(types, reading.timezone)
         )
     except (duckdb.InvalidInputException, duckdb.IOException) as error:
-        raise LogError(f"{path} cannot be read as Parquet: {error}") from None
+        raise LogError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
     def locate(numbers: list[int]) -> Iterator[tuple[int, str]]:
         used = ", ".join(f"{name} := {name}" for name in dict.fromkeys(quoted.values()))

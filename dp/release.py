@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -136,6 +136,7 @@ def simulate(mechanism: Mechanism, counts: Counts, trials: int, generator: np.ra
 
 def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:
     """One simulated release as rows; every row says `secure: false` and nothing is charged."""
+    checked = _checked_counts(plan, counts)
     # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
     return [
         row
@@ -144,8 +145,7 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[d
             plan,
             series,
             0,
-            simulate(series.mechanism, counts[series.metric], 1, _generator(seed, series.metric))[0],
-            stream=None,
+            simulate(series.mechanism, checked[series.metric], 1, _generator(seed, series.metric))[0],
             remaining=None,
         )
     ]
@@ -159,6 +159,7 @@ def publish(
     counts: Mapping[str, Counts],
     now: datetime,
     data: str = "",
+    arrived: Callable[[date], str] | None = None,
 ) -> list[str]:
     """Charge, draw, commit, and only then return the release, one JSON row per series and tick.
 
@@ -169,21 +170,21 @@ def publish(
         stream: idempotent key.
         counts: metric → true counts from the first tick on; may reach further than in earlier calls.
         data: names the data the stream is bound to, where it is to be bound to a fixed log.
+        arrived: names the operations that had arrived by the end of a day. A stream can be continued only where the
+            past is as it was: this name, where it is given, and in any case the true counts.
 
     Raises:
         BudgetExhausted: nothing was charged or released.
-        LedgerError: the stream exists with other parameters, or the counts are longer than the horizon.
+        LedgerError: the stream exists with other parameters, noise or past.
+        ValueError: counts are missing, no whole numbers, or longer than the horizon; nothing was charged.
     """
-    horizon = plan.request.horizon
-    counts = {series.metric: _whole_counts(series.metric, counts) for series in plan.series}
+    counts = _checked_counts(plan, counts)
     longest = max(len(series) for series in counts.values())
-    if horizon is not None and longest > horizon:
-        raise LedgerError(f"{longest} ticks were asked for, but the guarantee covers a horizon of {horizon}")
     ledger.charge(stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now)
     with ledger.transaction():
         remaining = ledger.budget(budget)
         for series in plan.series:
-            _publish_series(ledger, stream, plan, series, counts[series.metric], remaining)
+            _publish_series(ledger, stream, plan, series, counts[series.metric], remaining, arrived)
     return published(ledger, stream, plan.request.windows, longest)
 
 
@@ -219,23 +220,102 @@ def default_stream(specification: Mapping[str, Any], data: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _publish_series(ledger: Ledger, stream: str, plan: Plan, series: Series, counts: Counts, budget: Budget) -> None:
+@dataclass(frozen=True)
+class _StreamState:
+    """What a stream keeps between calls: how to go on, and what must not have changed.
+
+    Attributes:
+        history: what the mechanism needs of the past.
+        mechanism: names strategy and noise; a stream drawn with two of them is covered by no certificate.
+        counts: names the true counts of all published ticks.
+        operations: names the operations they were counted from, where the caller can tell.
+    """
+
+    history: History
+    mechanism: str
+    counts: str
+    operations: str | None
+
+    def text(self) -> str:
+        tick, counts, estimates = self.history
+        return json.dumps([tick, counts.tolist(), estimates.tolist(), self.mechanism, self.counts, self.operations])
+
+
+def _state_from(text: str) -> _StreamState:
+    tick, counts, estimates, mechanism, counts_name, operations = json.loads(text)
+    history = History(tick, np.array(counts, dtype=np.int64), np.array(estimates, dtype=np.float64))
+    return _StreamState(history, mechanism, counts_name, operations)
+
+
+def _publish_series(
+    ledger: Ledger,
+    stream: str,
+    plan: Plan,
+    series: Series,
+    counts: Counts,
+    budget: Budget,
+    arrived: Callable[[date], str] | None,
+) -> None:
     stored = ledger.state(stream, series.metric)
-    history = _history_from(stored) if stored else EMPTY_HISTORY
+    before = _state_from(stored) if stored else None
+    history = before.history if before else EMPTY_HISTORY
     fresh = counts[history.tick :]
     if not len(fresh):
         return
+
+    def name_arrived(ticks: int) -> str | None:
+        return arrived(plan.request.first + timedelta(days=ticks - 1)) if arrived else None
+
+    mechanism = _name_mechanism(series.mechanism)
+    if before:
+        _validate_continuation(stream, before, mechanism, _name_counts(counts[: history.tick]), name_arrived)
     after, estimates = series.mechanism.run(
-        history,
-        (int(count) for count in fresh),
-        (int(draw) for draw in series.mechanism.noise.secure(len(fresh))),
+        history, (int(count) for count in fresh), (int(draw) for draw in series.mechanism.noise.secure(len(fresh)))
     )
-    rows = _rows(plan, series, history.tick, estimates, stream=stream, remaining=budget)
-    ledger.append(stream, series.metric, history.tick, [json.dumps(row) for row in rows], _history_text(after))
+    rows = _rows(plan, series, history.tick, estimates, remaining=budget)
+    state = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
+    ledger.append(stream, series.metric, history.tick, [json.dumps(row) for row in rows], state.text())
+
+
+def _validate_continuation(
+    stream: str, before: _StreamState, mechanism: str, counts: str, name_arrived: Callable[[int], str | None]
+) -> None:
+    """Refuse to go on where the guarantee would not carry over.
+
+    W_BOUND is enforced, and a change's hull is what it is, over one log that only grows; noise is certified for one
+    strategy.
+    """
+    if mechanism != before.mechanism:
+        raise LedgerError(
+            f"stream {stream!r} was drawn with another strategy or noise than this version computes; "
+            "continue it with the version that opened it, or open another --stream"
+        )
+    changed = counts != before.counts
+    if not changed and before.operations is not None:
+        operations = name_arrived(before.history.tick)
+        changed = operations is not None and operations != before.operations
+    if changed:
+        raise LedgerError(
+            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.history.tick} "
+            "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
+            "activity back is a row ('-' or 'erase'), not a missing one"
+        )
+
+
+def _name_mechanism(mechanism: Mechanism) -> str:
+    return _digest([repr(mechanism.strategy), type(mechanism.noise).__name__, mechanism.noise.scale])
+
+
+def _name_counts(counts: Counts) -> str:
+    return _digest(counts.tolist())
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
 def _rows(
-    plan: Plan, series: Series, start: int, estimates: Floats, *, stream: str | None, remaining: Budget | None
+    plan: Plan, series: Series, start: int, estimates: Floats, *, remaining: Budget | None
 ) -> list[dict[str, Any]]:
     request, mechanism = plan.request, series.mechanism
     ticks = start + len(estimates)
@@ -261,7 +341,6 @@ def _rows(
             "unit": request.unit,
             "w_bound": request.w_bound,
             "horizon": request.horizon,
-            "stream": stream,
             "budget": remaining.name if remaining else None,
             "budget_remaining": remaining.remaining.epsilon if remaining else None,
             "secure": remaining is not None,
@@ -270,23 +349,21 @@ def _rows(
     ]
 
 
-def _whole_counts(metric: str, counts: Mapping[str, Counts]) -> Counts:
-    """The counts of a metric, refused before anything is charged where they cannot be released."""
-    if metric not in counts:
-        raise ValueError(f"counts of {metric} are missing")
-    values = np.asarray(counts[metric])
-    if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
-        raise ValueError(f"counts of {metric} must be whole numbers between 0 and 2^36")
-    return values.astype(np.int64)
-
-
-def _history_text(history: History) -> str:
-    return json.dumps([history.tick, history.counts.tolist(), history.estimates.tolist()])
-
-
-def _history_from(text: str) -> History:
-    tick, counts, estimates = json.loads(text)
-    return History(tick, np.array(counts, dtype=np.int64), np.array(estimates, dtype=np.float64))
+def _checked_counts(plan: Plan, counts: Mapping[str, Counts]) -> dict[str, Counts]:
+    """The counts of every series, refused before anything is charged where they cannot be released."""
+    checked = {}
+    for series in plan.series:
+        if series.metric not in counts:
+            raise ValueError(f"counts of {series.metric} are missing")
+        values = np.asarray(counts[series.metric])
+        if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
+            raise ValueError(f"counts of {series.metric} must be whole numbers between 0 and 2^36")
+        if plan.request.horizon is not None and len(values) > plan.request.horizon:
+            raise ValueError(
+                f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {plan.request.horizon}"
+            )
+        checked[series.metric] = values.astype(np.int64)
+    return checked
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

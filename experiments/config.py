@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from dp.accounting.gaussian import validate_guarantee
 from dp.mechanisms import MECHANISMS
 from dp.release import METRICS
-from dp.units import UNITS
+from dp.units import UNITS, protected_class
 
 
 class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +104,15 @@ def load(path: Path) -> Config:
     ):
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"{path}: {key} has {', '.join(unknown)}; choose from {', '.join(known)}")
+    if not re.fullmatch(r"[a-z0-9_]+", config.name):
+        raise ConfigError(f"{path}: name is {config.name!r}; it names files, use lower-case letters, digits and _")
+    try:
+        for epsilon in config.grid.epsilon:
+            validate_guarantee(epsilon, config.delta)
+        for unit, w_bound in itertools.product(config.grid.unit, config.grid.w_bound):
+            protected_class(unit, 1, w_bound, config.population.days)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if config.trials < 2:
         raise ConfigError(f"{path}: trials is {config.trials}; a band over trials needs at least 2")
     if not all(msgspec.to_builtins(config.grid).values()):

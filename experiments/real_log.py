@@ -20,7 +20,7 @@ from dp.ledger import open_ledger
 from dp.presence import DuckDBEngine
 from dp.release import METRICS, Request, plan_release, publish
 from experiments.figures import release_figure, save
-from experiments.tables import read_rows, write_table
+from experiments.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, write_table
 
 FIRST, LAST = date(2010, 12, 10), date(2011, 12, 9)
 GUARANTEE = Guarantee(1.0, 1e-6)
@@ -82,8 +82,8 @@ def release_year(log: RealLog, data: Path, name: str, results: Path) -> list[Pat
 def draw_year(log: RealLog, name: str, results: Path) -> list[Path]:
     """Draw the figure of a log from the rows in `results`; returns the paths of the pictures."""
     figure = release_figure(
-        read_rows(results / f"{name}_release.parquet"),
-        read_rows(results / f"{name}_truth.parquet"),
+        read_rows(results / f"{name}_release.parquet", RELEASE_COLUMNS),
+        read_rows(results / f"{name}_truth.parquet", TRUTH_COLUMNS),
         title=log.title,
         note=log.note,
     )

@@ -59,11 +59,18 @@ def provenance(**details: Any) -> dict[str, Any]:
     }
 
 
-def read_rows(path: Path) -> pd.DataFrame:
+RELEASE_COLUMNS = frozenset(
+    {"metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
+    | {"mechanism", "unit", "w_bound"}
+)
+TRUTH_COLUMNS = frozenset({"metric", "day", "count"})
+
+
+def read_rows(path: Path, needed: frozenset[str]) -> pd.DataFrame:
     """The rows of a release or of exact counts, from the CSV, JSON or Parquet file that a command wrote.
 
     Raises:
-        ValueError: the file's name ends otherwise, or it does not have the columns metric and day.
+        ValueError: the file's name ends otherwise, or columns that are needed are missing.
     """
     match path.suffix:
         case ".csv":
@@ -74,8 +81,9 @@ def read_rows(path: Path) -> pd.DataFrame:
             table = pd.read_parquet(path)
         case _:
             raise ValueError(f"{path}: rows are read from .csv, .json or .parquet files")
-    if missing := {"metric", "day"} - set(table.columns):
-        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of release or exact")
+    if missing := needed - set(table.columns):
+        kind = "exact" if needed == TRUTH_COLUMNS else "release"
+        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of 'dpdau {kind}'")
     return table.assign(day=pd.to_datetime(table["day"]))
 
 

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from workbench.cli import main
+from dp.mechanisms import MECHANISMS
+from workbench.cli import MECHANISM_NAMES, main
 
 PERIOD = ["--from", "2024-01-01", "--to", "2024-02-29"]
 FIELDS = {
@@ -224,6 +225,7 @@ def test_formats_hold_the_same_rows(run: Run, log: Path) -> None:
     assert pd.read_parquet("r.parquet")["estimate"].tolist() == [row["estimate"] for row in rows]
     assert f"{rows[0]['estimate']:.4g}" in run(*command).stdout or f"{rows[0]['estimate']:,.1f}" in run(*command).stdout
     assert "--out" in run(*command, "--format", "parquet", code=2).stderr
+    assert "does not say its format" in run(*command, "--out", "r.gif", code=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,7 @@ def test_quarantine_sets_bad_rows_aside_and_the_sums_add_up(run: Run, tmp_path: 
         assert "3 rows read, 2 used, 1 set aside" in result.stderr
         assert "soon" in (tmp_path / "aside.csv").read_text()
     assert "'fail' or 'quarantine FILE'" in run("exact", bad, "--on-error", "ignore", code=2).stderr
+    assert "name of a file" in run("exact", bad, "--on-error", "quarantine", "--metric", "dau", code=2).stderr
 
 
 def test_columns_and_timezone_reach_the_reader(run: Run, tmp_path: Path) -> None:
@@ -295,8 +298,56 @@ def test_reading_the_log_otherwise_is_another_stream(run: Run, tmp_path: Path) -
         "json",
     )
     utc = rows_of(run(*command))
-    assert rows_of(run(*command, "--timezone", "Europe/Berlin"))[0]["stream"] != utc[0]["stream"]
-    assert rows_of(run(*command)) == utc
+    berlin = rows_of(run(*command, "--timezone", "Europe/Berlin"))
+    assert rows_of(run(*command)) == utc != berlin
+    assert len(json.loads(run("budget", "--format", "json").stdout)["charges"]) == 2
+
+
+def test_a_freeze_cannot_be_escaped_by_rewriting_the_log(run: Run, tmp_path: Path) -> None:
+    """Unit user, W_BOUND 2: late rows without an arrival, and rows that vanish, would give a user more than one run."""
+    growing = tmp_path / "growing.csv"
+    command = ("release", growing, "--metric", "wau", "--unit", "user", "--epsilon", 1, "--stream", "s",
+               "--horizon", 30, "--from", "2024-01-01", "--format", "json")  # fmt: skip
+    growing.write_text("user,day\na,2024-01-01\na,2024-01-12\nb,2024-01-02\n")
+    early = rows_of(run(*command, "--to", "2024-01-10"))
+    for rewritten in ("a,2024-01-01\na,2024-01-12\nb,2024-01-02\na,2024-01-06\n", "a,2024-01-12\nb,2024-01-02\n"):
+        growing.write_text("user,day\n" + rewritten)
+        assert "past is not what it was" in run(*command, "--to", "2024-01-20", code=1).stderr
+    # Two users who swap their days change no count, but the log all the same.
+    growing.write_text("user,day\nb,2024-01-01\na,2024-01-12\na,2024-01-02\n")
+    assert "past is not what it was" in run(*command, "--to", "2024-01-20", code=1).stderr
+    growing.write_text("user,day,at\na,2024-01-01,\na,2024-01-12,\nb,2024-01-02,\na,2024-01-06,2024-01-11\n")
+    assert rows_of(run(*command, "--to", "2024-01-20"))[:10] == early
+
+
+def test_paths_that_are_one_file_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes(log.read_bytes())
+    release = ("release", mine, *PERIOD, "--epsilon", 1)
+    assert "same file" in run("exact", mine, *PERIOD, "--out", mine, code=2).stderr
+    assert "same file" in run(*release, "--out", "dpdau.ledger", "--format", "json", code=2).stderr
+    assert "same file" in run(*release, "--ledger", "l", "--out", "l-wal", "--format", "json", code=2).stderr
+    assert "same file" in run(*release, "--on-error", "quarantine", "dpdau.ledger", code=2).stderr
+    assert "same file" in run("validate", mine, "--out", mine, code=2).stderr
+    assert "does not exist" in run(*release, "--out", "no/x.json", code=2).stderr
+    assert mine.read_bytes() == log.read_bytes()
+    assert not (tmp_path / "dpdau.ledger").exists()
+    run(*release, "--ledger", "other.ledger", "--out", "x.json")
+    assert "perhaps a ledger" in run(*release, "--out", "other.ledger", "--format", "json", code=2).stderr
+    assert "perhaps a ledger" in run("exact", mine, "--on-error", "quarantine", "other.ledger", code=2).stderr
+    assert json.loads(run("budget", "--ledger", "other.ledger", "--format", "json").stdout)["charges"]
+
+
+def test_a_result_that_cannot_be_written_is_not_lost(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken.json").mkdir()
+    command = ("release", log, *PERIOD, "--epsilon", 1, "--format", "json")
+    # A folder in the place of the file is seen by click before anything happens.
+    run(*command, "--out", "taken.json", code=2)
+    assert not (tmp_path / "dpdau.ledger").exists()
+
+
+def test_names_of_mechanisms_are_those_that_exist() -> None:
+    assert set(MECHANISM_NAMES) == set(MECHANISMS)
 
 
 def test_missing_period_is_called_data(run: Run, log: Path) -> None:
@@ -312,7 +363,6 @@ def test_missing_period_is_called_data(run: Run, log: Path) -> None:
         (["--epsilon", "nan"], "epsilon"),
         (["--epsilon", "1", "--delta", "0"], "laplace"),
         (["--epsilon", "1", "--delta", "2"], "delta"),
-        (["--epsilon", "1", "--mechanism", "magic"], "damped-square-root"),
         (["--epsilon", "1", "--ci-level", "1"], "ci_level"),
         (["--epsilon", "1", "--unit", "user", "--horizon", "unlimited"], "horizon"),
         (["--epsilon", "1", "--mechanism", "square-root", "--horizon", "unlimited"], "horizon"),
@@ -360,6 +410,8 @@ def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) ->
 def test_engines_need_what_they_need(run: Run, log: Path) -> None:
     assert "spark://host:port" in run("exact", log, "--engine", "flink", code=2).stderr
     assert "needs --from and --to" in run("exact", log, "--engine", "local[2]", code=2).stderr
+    refused = run("exact", log, *PERIOD, "--engine", "local[2]", "--timezone", "Europe/Berlin", code=2)
+    assert "dpdau validate --out" in refused.stderr
 
 
 def test_plot_draws_a_release(run: Run, log: Path, tmp_path: Path) -> None:
@@ -369,6 +421,7 @@ def test_plot_draws_a_release(run: Run, log: Path, tmp_path: Path) -> None:
     assert (tmp_path / "f.svg").read_text().startswith("<?xml")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     assert "figures are written as" in run("plot", "r.csv", "--out", "f.doc", code=1).stderr
+    assert "no output of 'dpdau release'" in run("plot", "t.json", "--out", "f.svg", code=1).stderr
 
 
 def test_help_of_every_command_explains_its_options(run: Run) -> None:

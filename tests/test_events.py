@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import dp.events
 from dp.events import Log, LogError, fingerprint, read_log, write_canonical
+from dp.presence import DuckDBEngine
 
 DAY = "2024-05-01"
 
@@ -497,3 +498,16 @@ def test_progress_is_told(tmp_path: Path, name: str) -> None:
     read(write(tmp_path, content, name), progress=lambda stage, fraction: told.append((stage, fraction)))
     assert told[0][0] == "reading"
     assert all(fraction is None or 0 <= fraction <= 1 for _, fraction in told)
+
+
+def test_one_user_s_rows_do_not_reorder_another_s(tmp_path: Path) -> None:
+    """Sensitivity: whether rows without an arrival stand in file order must not depend on anybody else's rows."""
+    mine = "".join(f"u{i},2024-05-01 10:00:00,+,\nu{i},2024-05-01 09:00:00,-,\n" for i in range(20))
+    counts = []
+    for theirs in ("", "x,2024-05-01 08:00:00,+,2024-05-01 12:00:00\n"):
+        path = tmp_path / "log.csv"
+        path.write_text("user,timestamp,op,at\n" + mine + theirs)
+        with read_log(path) as log:
+            day = date(2024, 5, 1)
+            counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts[0]))
+    assert counts == [0, 1]

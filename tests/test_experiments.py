@@ -74,6 +74,9 @@ def test_the_first_experiment_is_as_wide_as_it_must_be() -> None:
         ('"user-day", ', '"household", ', "household"),
         ("epsilon = [0.5, 1.0]", "epsilon = []", "grid"),
         ("trials = 20", "trials = 1", "trials"),
+        ('name = "small"', 'name = "../small"', "name"),
+        ("epsilon = [0.5, 1.0]", "epsilon = [-1.0]", "epsilon is -1"),
+        ("w_bound = [2, 4]", "w_bound = [0]", "w_bound is 0"),
         ("[grid]", "[grid", "line"),
     ],
 )

@@ -75,6 +75,7 @@ class NoEntropy:
     """Noise that cannot be drawn."""
 
     pure = False
+    scale = 1
 
     def secure(self, size: int) -> np.ndarray:
         raise OSError("no entropy")
@@ -241,16 +242,71 @@ def test_a_shorter_call_gives_the_beginning(ledger):
     assert shorter == of_metric(rows, "dau")[:5] + of_metric(rows, "mau")[:5]
 
 
-def test_published_days_are_never_revised_when_the_past_changes(ledger):
+@pytest.mark.parametrize("unit", ["user-day", "user"])
+@pytest.mark.parametrize("changed", [0, 4, 9])
+def test_a_stream_whose_past_changed_is_not_continued(ledger, unit, changed):
+    plan = plan_release(request("mau", unit=unit))
+    early = publish(ledger, "stream", "team", plan, first_ticks(10, "mau"), NOW)
+    rewritten = COUNTS["mau"].copy()
+    rewritten[changed] += 1
+    with pytest.raises(LedgerError, match="past is not what it was"):
+        publish(ledger, "stream", "team", plan, {"mau": rewritten}, NOW)
+    assert published(ledger, "stream", ["mau"], HORIZON) == early
+    # What was published stays available, whatever the log has become.
+    assert publish(ledger, "stream", "team", plan, {"mau": rewritten[:10]}, NOW) == early
+    assert publish(ledger, "stream", "team", plan, first_ticks(HORIZON, "mau"), NOW)[:10] == early
+
+
+def test_a_stream_whose_operations_changed_under_equal_counts_is_not_continued(ledger):
+    plan = plan_release(request("mau"))
+    asked = []
+
+    def arrived(through):
+        asked.append(through)
+        return "as they were"
+
+    early = publish(ledger, "stream", "team", plan, first_ticks(10, "mau"), NOW, arrived=arrived)
+    assert asked == [FIRST + timedelta(days=9)]
+    with pytest.raises(LedgerError, match="past is not what it was"):
+        publish(ledger, "stream", "team", plan, first_ticks(HORIZON, "mau"), NOW, arrived=lambda through: "rewritten")
+    rows = publish(ledger, "stream", "team", plan, first_ticks(HORIZON, "mau"), NOW, arrived=arrived)
+    assert rows[:10] == early
+    assert asked[1:] == [FIRST + timedelta(days=9), FIRST + timedelta(days=HORIZON - 1)]
+
+
+def test_a_stream_is_not_continued_with_another_strategy_or_noise(ledger):
     plan = plan_release(request("mau"))
     early = publish(ledger, "stream", "team", plan, first_ticks(10, "mau"), NOW)
-    rewritten = {"mau": COUNTS["mau"] * 2}
-    rows = publish(ledger, "stream", "team", plan, rewritten, NOW)
-    assert rows[:10] == early
-    # The difference that the mechanism measures is between the new count and the *old* past, as it was released.
-    later = [json.loads(row) for row in rows[10:]]
-    for row, count in zip(later, rewritten["mau"][10:], strict=True):
-        assert abs(row["estimate"] - count) < 8 * row["std"]
+    (series,) = plan.series
+    weights = series.mechanism.strategy.weights
+    other_strategy = replace(series.mechanism, strategy=replace(series.mechanism.strategy, weights=weights[:-1]))
+    other_noise = replace(
+        series.mechanism, noise=replace(series.mechanism.noise, scale=series.mechanism.noise.scale + 1)
+    )
+    for mechanism in (other_strategy, other_noise):
+        recalibrated = replace(plan, series=(replace(series, mechanism=mechanism),))
+        with pytest.raises(LedgerError, match="another strategy or noise"):
+            publish(ledger, "stream", "team", recalibrated, first_ticks(HORIZON, "mau"), NOW)
+    assert published(ledger, "stream", ["mau"], HORIZON) == early
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_rows_carry_the_data_in_estimates_and_intervals_only(ledger, secure):
+    """Two neighbouring logs, and two fingerprints of them, give rows that differ nowhere else."""
+    plan = plan_release(request())
+    neighbour = {metric: counts + 1 for metric, counts in first_ticks(HORIZON).items()}
+    if secure:
+        pair = [
+            [json.loads(row) for row in publish(ledger, key, "team", plan, counts, NOW, data=key)]
+            for key, counts in (("one", first_ticks(HORIZON)), ("other", neighbour))
+        ]
+    else:
+        pair = [simulate_rows(plan, counts, seed=1) for counts in (first_ticks(HORIZON), neighbour)]
+    for row, other in zip(*pair, strict=True):
+        differing = {name for name in row if row[name] != other[name]}
+        # The second release leaves less of the budget, which charges alone decide.
+        assert differing - {"budget_remaining"} <= {"estimate", "ci_low", "ci_high"}
+        assert not {"stream", "data"} & set(row)
 
 
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
@@ -299,11 +355,14 @@ def test_the_noise_is_real(ledger):
 
 def test_a_horizon_is_exceeded_before_anything_is_charged(ledger):
     plan = plan_release(request("mau"))
-    with pytest.raises(LedgerError, match="25 ticks were asked for, but the guarantee covers a horizon of 24"):
-        publish(ledger, "stream", "team", plan, {"mau": np.ones(25, dtype=int)}, NOW)
+    too_long = {"mau": np.ones(25, dtype=int)}
+    with pytest.raises(ValueError, match="25 ticks were asked for, but the guarantee covers a horizon of 24"):
+        publish(ledger, "stream", "team", plan, too_long, NOW)
     assert ledger.charges() == []
+    with pytest.raises(ValueError, match="25 ticks"):
+        simulate_rows(plan, too_long, seed=1)
     publish(ledger, "stream", "team", plan, first_ticks(HORIZON, "mau"), NOW)
-    with pytest.raises(LedgerError, match="25 ticks"):
+    with pytest.raises(ValueError, match="25 ticks"):
         publish(ledger, "stream", "team", plan, {"mau": np.ones(25, dtype=int)}, NOW)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from workbench.output import FORMATS, chosen_format, write_rows
+from workbench.output import FORMATS, chosen_format, keep_apart, write_rows
 from workbench.progress import Report, progress_bar
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_BUDGET_EXHAUSTED = 3
 DEFAULT_CAP = (10.0, 1e-5)
+LARGE_DELTA = 1e-2
 FILE = click.Path(path_type=Path, dir_okay=False)
 METRIC_NAMES = ("dau", "wau", "mau")
+# Spelt out because importing them would cost every --help a second; a test compares.
+MECHANISM_NAMES = (
+    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "square-root", "damped-square-root",
+)  # fmt: skip
 
 
 class Day(click.ParamType[date]):
@@ -88,7 +94,10 @@ class LogCommand(click.Command):
         for word in words:
             joined.append(word)
             if (word == "quarantine" and joined[-2:-1] == ["--on-error"]) or word == "--on-error=quarantine":
-                joined[-1] += f"={next(words, '')}"
+                name = next(words, "")
+                if name.startswith("-"):
+                    raise click.UsageError("--on-error quarantine needs the name of a file")
+                joined[-1] += f"={name}"
         return super().parse_args(ctx, joined)
 
 
@@ -102,6 +111,8 @@ class Main(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
+            if "interrupt" in f"{type(error).__name__} {error}".lower():  # how DuckDB passes on a Ctrl-C
+                raise click.Abort from error
             code = _exit_code(error)
             if code is None:
                 raise
@@ -132,6 +143,14 @@ class Source:
     timezone: str
     on_error: str
     input_format: str
+
+    @property
+    def quarantine(self) -> Path | None:
+        """The file for bad rows, None where they refuse the log."""
+        action, _, file = self.on_error.partition("=")
+        if action not in ("fail", "quarantine") or (action == "quarantine") != bool(file):
+            raise click.UsageError(f"--on-error is {self.on_error!r}; write 'fail' or 'quarantine FILE'")
+        return Path(file) if file else None
 
     @property
     def identity(self) -> str:
@@ -313,6 +332,7 @@ def validate(source: Source, out: Path | None) -> None:
     """Check a log row by row and say what is in it."""
     from dp.events import write_canonical
 
+    keep_apart(log=source.log, quarantine=source.quarantine, out=out)
     with progress_bar() as report, _read(source, report) as checked:
         if out:
             write_canonical(checked, out)
@@ -338,10 +358,11 @@ def exact(
 ) -> None:
     """True counts. NOT PRIVATE: for your own eyes, never for publication."""
     chosen = chosen_format(format_name, out)
+    keep_apart(log=source.log, quarantine=source.quarantine, out=out)
     wanted = query.chosen
-    with progress_bar() as report, _counting(source, query, report) as (count, ticks):
-        truth = count(wanted, None)
-        bounded = count(wanted, w_bound) if w_bound else None
+    with progress_bar() as report, _counting(source, query, report) as counted:
+        truth = counted.count(wanted, None)
+        bounded = counted.count(wanted, w_bound) if w_bound else None
     rows = [
         {
             "metric": metric,
@@ -357,7 +378,7 @@ def exact(
             ),
         }
         for metric in wanted
-        for tick, day in enumerate(ticks)
+        for tick, day in enumerate(counted.ticks)
     ]
     click.secho("NOT PRIVATE: these are true counts; do not publish them.", fg="red", bold=True, err=True)
     write_rows(rows, chosen, out, title="NOT PRIVATE — true counts")
@@ -387,9 +408,10 @@ def exact(
 )
 @click.option(
     "--mechanism",
+    type=click.Choice(MECHANISM_NAMES),
     default="damped-square-root",
     show_default=True,
-    help="laplace, gaussian, binary-tree, binary-tree-laplace, square-root or damped-square-root.",
+    help="How noise is drawn; docs/mechanisms.md compares them.",
 )
 @click.option(
     "--split",
@@ -449,37 +471,46 @@ def release(
         raise click.UsageError("--simulate needs a --seed, so that it can be repeated")
     if seed is not None and not simulate:
         raise click.UsageError("--seed goes with --simulate only: the noise of a real release has no seed")
+    keep_apart(log=source.log, quarantine=source.quarantine, ledger=None if simulate else ledger_path, out=out)
     wanted = query.chosen
-    with progress_bar() as report, _counting(source, query, report) as (count, ticks):
-        covered = None if horizon == "unlimited" else int(horizon or len(ticks))
+    shares = _shares(split, wanted)
+    data = source.identity if stream is None and not simulate else ""
+    if delta > LARGE_DELTA and "laplace" not in mechanism:
+        click.echo(f"warning: delta is {delta:g}: with that probability there may be no privacy at all", err=True)
+    with progress_bar() as report, _counting(source, query, report) as counted:
+        covered = None if horizon == "unlimited" else int(horizon or len(counted.ticks))
         request = Request(
             windows=wanted,
             unit=unit,
             w_bound=w_bound,
             guarantee=Guarantee(epsilon, delta),
             mechanism=mechanism,
-            first=ticks[0],
+            first=counted.ticks[0],
             horizon=covered,
-            shares=_shares(split, wanted),
+            shares=shares,
             ci_level=ci_level,
         )
         report("calibrating the noise", None)
         plan = plan_release(request)
-        counts = count(wanted, w_bound if unit == "user" else None)
+        counts = counted.count(wanted, w_bound if unit == "user" else None)
         report("drawing the noise", None)
         if simulate:
             assert seed is not None
             rows = simulate_rows(plan, counts, seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
         else:
-            data = source.identity if stream is None else ""
             key = stream or default_stream(request.specification(), data)
             with _open_budget(ledger_path) as ledger:
                 now = datetime.now(UTC)
-                rows = [json.loads(row) for row in publish(ledger, key, budget, plan, counts, now, data)]
+                published = publish(ledger, key, budget, plan, counts, now, data, counted.arrived)
+                rows = [json.loads(row) for row in published]
             click.echo(promise(request), err=True)
     hidden = [name for name in rows[0] if name not in ("metric", "day", "estimate", "ci_low", "ci_high", "std")]
-    write_rows(rows, chosen, out, title=_release_title(rows), hidden=hidden)
+    try:
+        write_rows(rows, chosen, out, title=_release_title(rows), hidden=hidden)
+    except OSError as error:
+        kept = "" if simulate else " The release is charged and stored: repeat the command, it returns it at no charge."
+        raise click.ClickException(f"{out} cannot be written: {error.strerror or error}.{kept}") from error
 
 
 @main.group(invoke_without_command=True)
@@ -565,9 +596,14 @@ def experiment_list(configs: Path) -> None:
 def plot(released: Path, truth: Path | None, title: str | None, note: str | None, outs: Sequence[Path]) -> None:
     """Draw a release with its intervals, from the file that 'dpdau release --out' wrote."""
     from experiments.figures import release_figure, save
-    from experiments.tables import read_rows
+    from experiments.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows
 
-    figure = release_figure(read_rows(released), read_rows(truth) if truth else None, title=title, note=note)
+    figure = release_figure(
+        read_rows(released, RELEASE_COLUMNS),
+        read_rows(truth, TRUTH_COLUMNS) if truth else None,
+        title=title,
+        note=note,
+    )
     for path in outs:
         save(figure, path)
         click.echo(path)
@@ -609,18 +645,15 @@ def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, f
 def _read(source: Source, report: Report) -> Log:
     from dp.events import read_log
 
-    action, _, file = source.on_error.partition("=")
-    if action not in ("fail", "quarantine") or (action == "quarantine") != bool(file):
-        raise click.UsageError(f"--on-error is {source.on_error!r}; write 'fail' or 'quarantine FILE'")
     checked = read_log(
         source.log,
         columns=source.columns,
         timezone=source.timezone,
-        quarantine=Path(file) if file else None,
+        quarantine=source.quarantine,
         input_format=source.input_format,
         progress=report,
     )
-    aside = f" (see {file})" if checked.rows_set_aside else ""
+    aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
     click.echo(
         f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",
         err=True,
@@ -628,12 +661,24 @@ def _read(source: Source, report: Report) -> Log:
     return checked
 
 
-Count = Callable[[dict[str, int], int | None], dict[str, Any]]
+@dataclass(frozen=True)
+class Counted:
+    """A log that can be counted.
+
+    Attributes:
+        count: (windows, w_bound) → counts per metric.
+        ticks: the days that the counts cover.
+        arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
+    """
+
+    count: Callable[[dict[str, int], int | None], dict[str, Any]]
+    ticks: list[date]
+    arrived: Callable[[date], str] | None
 
 
 @contextmanager
-def _counting(source: Source, query: Query, report: Report) -> Iterator[tuple[Count, list[date]]]:
-    """A function (windows, w_bound) → counts per metric, and the ticks that it covers."""
+def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]:
+    from dp.events import arrived_fingerprint
     from dp.presence import DuckDBEngine, spark_engine
 
     first, last = query.first, query.last
@@ -646,21 +691,35 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[tuple[Co
                     err=True,
                 )
             first, last = first or checked.first_day, last or checked.last_day
-            yield _counter(DuckDBEngine(checked.connection, progress=report), first, last, report), _ticks(first, last)
+            engine = DuckDBEngine(checked.connection, progress=report)
+            yield Counted(
+                _counter(engine, first, last, report),
+                _ticks(first, last),
+                functools.partial(arrived_fingerprint, checked),
+            )
         return
     if not query.engine.startswith(("spark://", "local")):
         raise click.UsageError(f"--engine is {query.engine!r}; write duckdb, spark://host:port or local[N]")
     if first is None or last is None:
         raise click.UsageError(f"--engine {query.engine} needs --from and --to")
+    if (source.columns, source.timezone, source.on_error, source.input_format) != (None, "UTC", "fail", "auto"):
+        raise click.UsageError(
+            "--columns, --timezone, --on-error and --input-format belong to 'dpdau validate --out', which writes the "
+            "log that Spark reads"
+        )
+    if importlib.util.find_spec("pyspark") is None:
+        raise click.UsageError("PySpark is not installed; it is the extra 'spark': uv sync --extra spark")
     report("starting Spark", None)
     spark = spark_engine(query.engine, source.log)
     try:
-        yield _counter(spark, first, last, report), _ticks(first, last)
+        yield Counted(_counter(spark, first, last, report), _ticks(first, last), None)
     finally:
         spark.session.stop()
 
 
-def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
+def _counter(
+    engine: Engine, first: date, last: date, report: Report
+) -> Callable[[dict[str, int], int | None], dict[str, Any]]:
     def count(wanted: dict[str, int], w_bound: int | None) -> dict[str, Any]:
         report("counting users", None)
         flips = engine.daily_flips(sorted(set(wanted.values())), first, last, w_bound)
@@ -748,7 +807,7 @@ def _release_title(rows: Sequence[dict[str, Any]]) -> str:
     kind = f"budget left: ε {one['budget_remaining']:g}" if one["secure"] else "SIMULATED — not private"
     return (
         f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}, ε {one['epsilon_total']:g}, "
-        f"δ {one['delta_total']:g}, {one['ci_level']:.0%} intervals; {kind}"
+        f"δ {one['delta_total']:g}, {100 * one['ci_level']:g}% intervals; {kind}"
     )
 
 

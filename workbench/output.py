@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import sys
@@ -17,16 +18,45 @@ import click
 Row = dict[str, Any]
 
 FORMATS = ("table", "csv", "json", "parquet")
+SQLITE = b"SQLite format 3\0"
 _BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
+
+
+def keep_apart(**paths: str | Path | None) -> None:
+    """Refuse paths that are one file, files that would replace a ledger, and files whose folder does not exist.
+
+    Raises:
+        click.UsageError: naming the paths in question.
+    """
+    named = [(name, Path(path)) for name, path in paths.items() if path is not None]
+    files = [(name, path.resolve()) for name, path in named]
+    files += [("ledger", path.with_name(path.name + suffix)) for name, path in files if name == "ledger"
+              for suffix in ("-wal", "-shm")]  # fmt: skip
+    for (one, path), (other, same) in itertools.combinations(files, 2):
+        if path == same or (path.exists() and same.exists() and path.samefile(same)):
+            raise click.UsageError(f"{one} and {other} are the same file, {path}; give each its own")
+    for name, path in named:
+        if name in ("out", "quarantine"):
+            if not path.resolve().parent.is_dir():
+                raise click.UsageError(f"the folder of the {name} file {path} does not exist")
+            if path.is_file() and _begins_with(path, SQLITE):
+                raise click.UsageError(f"the {name} file {path} is a database, perhaps a ledger; it is not replaced")
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def chosen_format(wanted: str | None, out: Path | None) -> str:
     """The format asked for, else the one that the file's name says, else a table.
 
     Raises:
-        click.UsageError: Parquet without a file.
+        click.UsageError: Parquet without a file, or a file whose name says nothing.
     """
-    chosen = wanted or (_BY_SUFFIX.get(out.suffix, "table") if out else "table")
+    if out and not wanted and out.suffix not in _BY_SUFFIX:
+        raise click.UsageError(f"--out {out} does not say its format; name it {', '.join(_BY_SUFFIX)} or give --format")
+    chosen = wanted or (_BY_SUFFIX[out.suffix] if out else "table")
     if chosen == "parquet" and out is None:
         raise click.UsageError("--format parquet is binary: name a file with --out")
     return chosen
@@ -68,8 +98,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def _deliver(content: bytes, out: Path | None) -> None:
     if out is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # The reader, `head` perhaps, has seen enough; what is left must not be written at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         write_whole(out, content)
 

@@ -100,21 +100,30 @@ def run_energy_table(response: Floats, hull: int) -> Floats:
 def combined_bound(table: Floats, runs: int, open_ended: bool, share: float) -> float:
     """max over patterns of share·Σ E(run) + (1 − share)·(E(hull) + Σ E(gap)), exactly.
 
-    Every pattern starts at tick 0: moving one to the left only adds energy. With `open_ended` a pattern that uses all
-    runs ends with the series.
+    A pattern may be taken to start at tick 0, because moving it to the left only adds energy. With `open_ended` those
+    that use all runs end with the series and cannot be moved, so they are searched from every start.
     """
     backwards = np.where(np.tri(table.shape[0], dtype=bool), -np.inf, 0.0)
     run_value, gap_value = share * table + backwards, (1 - share) * table + backwards
-    hull_value = (1 - share) * table[0]
-    started = np.full(table.shape[0], -np.inf)
-    started[0] = 0.0
-    best = 0.0
-    for run in range(runs):
-        ended = (started[:, np.newaxis] + run_value).max(axis=0)
-        total = ended + hull_value
-        best = max(best, float(total[-1] if open_ended and run == runs - 1 else total.max()))
-        started = (ended[:, np.newaxis] + gap_value).max(axis=0)
+    origin = np.full(table.shape[0], -np.inf)
+    origin[0] = 0.0
+    by_number = _ends(origin, run_value, gap_value, runs)
+    movable = by_number[:-1] if open_ended else by_number
+    best = max((float((ended + (1 - share) * table[0]).max()) for ended in movable), default=0.0)
+    if open_ended:
+        # All these hulls end with the series, so that a hull's term belongs to its start.
+        best = max(best, float(_ends((1 - share) * table[:, -1], run_value, gap_value, runs)[-1][-1]))
     return best
+
+
+def _ends(started: Floats, run_value: Floats, gap_value: Floats, runs: int) -> list[Floats]:
+    """For 1, 2, … `runs` runs: the best value of a pattern that ends at each tick, given the value of each start."""
+    found = []
+    for _ in range(runs):
+        ended = (started[:, np.newaxis] + run_value).max(axis=0)
+        found.append(ended)
+        started = (ended[:, np.newaxis] + gap_value).max(axis=0)
+    return found
 
 
 def concave_majorant(energy: Floats) -> Floats:

@@ -303,7 +303,7 @@ def _validate_continuation(
 
 
 def _name_mechanism(mechanism: Mechanism) -> str:
-    return _digest([repr(mechanism.strategy), type(mechanism.noise).__name__, mechanism.noise.scale])
+    return _digest([repr(mechanism.strategy), mechanism.noise.pure, mechanism.noise.scale])
 
 
 def _name_counts(counts: Counts) -> str:

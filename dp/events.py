@@ -180,13 +180,12 @@ def arrived_fingerprint(log: Log, through: date) -> str:
     Two logs with one name hold the same operations up to then, short of an md5 collision; ties between operations of
     one user-day on one day are not told apart.
     """
-    (count, first, second) = log.connection.execute(
-        "WITH named AS (SELECT md5_number(concat_ws('|', u.\"user\", o.day, o.at, o.op)) AS number "
+    ((count, first, second),) = log.connection.execute(
+        "WITH named AS (SELECT concat_ws('|', u.\"user\", o.day, o.at, o.op) AS operation "
         "FROM operations AS o JOIN users AS u USING (user_id) WHERE o.at <= ?) "
-        "SELECT COUNT(*), SUM((number % 1000000000000000003)::HUGEINT), "
-        "SUM((number // 1000000000000000003)::HUGEINT) FROM named",
+        "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named",
         [(through - date(1970, 1, 1)).days],
-    ).fetchall()[0]
+    ).fetchall()
     return hashlib.sha256(f"{count} {first} {second}".encode()).hexdigest()[:32]
 
 

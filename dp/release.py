@@ -6,6 +6,7 @@ then draws, commits and returns; `simulate` draws any number of seeded trials fo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -181,6 +182,8 @@ def publish(
     counts = _checked_counts(plan, counts)
     longest = max(len(series) for series in counts.values())
     ledger.charge(stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now)
+    # All series of a call ask for the same days.
+    arrived = arrived and functools.cache(arrived)
     with ledger.transaction():
         remaining = ledger.budget(budget)
         for series in plan.series:

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import dp.events
-from dp.events import Log, LogError, fingerprint, read_log, write_canonical
+from dp.events import Log, LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
 from dp.presence import DuckDBEngine
 
 DAY = "2024-05-01"
@@ -511,3 +511,21 @@ def test_one_user_s_rows_do_not_reorder_another_s(tmp_path: Path) -> None:
             day = date(2024, 5, 1)
             counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts[0]))
     assert counts == [0, 1]
+
+
+def test_the_name_of_what_arrived_tells_pasts_apart(tmp_path: Path) -> None:
+    def name(rows: str, through: date = date(2024, 5, 3)) -> str:
+        with read_log(write(tmp_path, "user,day,op,at\n" + rows)) as log:
+            return arrived_fingerprint(log, through)
+
+    past = "a,2024-05-01,+,\nb,2024-05-02,+,2024-05-03\n"
+    assert name("b,2024-05-02,+,2024-05-03\na,2024-05-01,+,\n") == name(past)
+    assert name(past + "c,2024-05-01,+,2024-05-04\n,,erase,2024-05-05\n".replace("\n,,", "\nc,,")) == name(past)
+    others = (
+        "a,2024-05-01,+,\n",
+        past + "a,2024-05-01,+,\n",
+        past + "a,2024-05-01,-,2024-05-03\n",
+        past.replace("a,", "c,"),
+        past.replace("05-03", "05-02"),
+    )
+    assert len({name(rows) for rows in (past, *others)}) == 6

@@ -26,6 +26,6 @@ def test_a_private_year(name: str, tmp_path: Path) -> None:
     assert released["secure"].all()
     assert released.groupby("metric").size().to_dict() == {"dau": 365, "mau": 365, "wau": 365}
     error = (released["estimate"] - truth["count"]) / released["std"]
-    # 1,095 correlated standardised errors; beyond five standard deviations is a defect, not chance.
-    assert error.abs().max() < 5
+    # 1,095 standardised errors: chance puts one of them beyond six standard deviations twice in a million runs.
+    assert error.abs().max() < 6
     assert 0.6 < (error**2).mean() ** 0.5 < 1.5

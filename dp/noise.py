@@ -79,7 +79,7 @@ class GaussianNoise:
         """Two-sided Gaussian quantile times σ√energy."""
         from scipy.special import ndtri
 
-        return float(ndtri(0.5 + _validate_level(level) / 2)) * self.scale * np.sqrt(energy)
+        return float(ndtri(0.5 + validate_level(level) / 2)) * self.scale * np.sqrt(energy)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class LaplaceNoise:
             raise ValueError(
                 "Laplace intervals are exact only for sums with unit weights; energy must be whole numbers"
             )
-        _validate_level(level)
+        validate_level(level)
         quantiles = {int(k): laplace_sum_quantile(level, int(k)) for k in np.unique(terms)}
         return np.array([quantiles[int(k)] for k in terms]) * self.scale
 
@@ -170,7 +170,8 @@ def _validate_scale(scale: int) -> None:
         )
 
 
-def _validate_level(level: float) -> float:
+def validate_level(level: float) -> float:
+    """The level, if it lies strictly between 0 and 1; raises ValueError otherwise."""
     if not 0 < level < 1:
         raise ValueError(f"ci_level is {level}; it must lie strictly between 0 and 1, for instance 0.95")
     return level

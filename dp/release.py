@@ -22,6 +22,7 @@ from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_HISTORY, MECHANISMS, History, Mechanism, design
 from dp.mechanisms.linear import MOST_USERS
+from dp.noise import validate_level
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
@@ -103,8 +104,7 @@ def plan_release(request: Request) -> Plan:
         raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}")
     if not 0 <= request.guarantee.delta < 1:
         raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
-    if not 0 < request.ci_level < 1:
-        raise ValueError(f"ci_level is {request.ci_level}; it must lie strictly between 0 and 1, for instance 0.95")
+    validate_level(request.ci_level)
     designs = [
         design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
         for window in request.windows.values()

@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
+from experiments.files import write_atomically
 from experiments.style import COLOURS, RELEASED, SETTINGS, TRUTH
-from experiments.tables import write_atomically
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 

@@ -25,7 +25,8 @@ import msgspec
 from dp.release import METRICS
 from experiments import figures
 from experiments.config import Config, Point, Population, load, points
-from experiments.tables import provenance, write_atomically, write_table
+from experiments.files import write_atomically
+from experiments.tables import provenance, write_table
 from experiments.tasks import START, Task, evaluate
 
 Report = Callable[[str, float | None], None]
@@ -38,9 +39,10 @@ def _silent(stage: str, fraction: float | None) -> None:
 
 @dataclass(frozen=True)
 class Tabulated:
-    """The rows of an experiment, one a point, and how many shards were computed and reused for them."""
+    """The rows of an experiment, one a point; how many shards were computed and reused; SHA-256 of the code."""
 
     rows: tuple[dict[str, Any], ...]
+    code: str
     computed: int
     reused: int
 
@@ -76,7 +78,7 @@ def tabulate(config: Config, cache: Path, *, jobs: int | None = None, report: Re
                 write_atomically(shards[task.point], json.dumps(row, default=float).encode())
                 report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
     rows = tuple(json.loads(shards[point].read_bytes()) for point in all_points)
-    return Tabulated(rows, len(missing), len(all_points) - len(missing))
+    return Tabulated(rows, code, len(missing), len(all_points) - len(missing))
 
 
 def run(
@@ -99,7 +101,7 @@ def run(
         details = provenance(
             config=config_path.name,
             config_sha256=config.fingerprint,
-            code_sha256=code_fingerprint(),
+            code_sha256=tabulated.code,
             seconds=round(time.monotonic() - started, 1),
         )
         write_atomically(source, (json.dumps(details, indent=2) + "\n").encode())

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,24 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.files import write_atomically
+
 SIGNIFICANT_DIGITS = 9
 """Kept in tables: more than any reader needs, fewer than two processors may disagree in."""
 
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "duckdb", "opendp", "matplotlib", "msgspec")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, making its folder if needed; nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:

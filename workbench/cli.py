@@ -661,6 +661,9 @@ def _read(source: Source, report: Report) -> Log:
     return checked
 
 
+Count = Callable[[dict[str, int], int | None], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Counted:
     """A log that can be counted.
@@ -671,7 +674,7 @@ class Counted:
         arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
     """
 
-    count: Callable[[dict[str, int], int | None], dict[str, Any]]
+    count: Count
     ticks: list[date]
     arrived: Callable[[date], str] | None
 
@@ -717,9 +720,7 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]
         spark.session.stop()
 
 
-def _counter(
-    engine: Engine, first: date, last: date, report: Report
-) -> Callable[[dict[str, int], int | None], dict[str, Any]]:
+def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
     def count(wanted: dict[str, int], w_bound: int | None) -> dict[str, Any]:
         report("counting users", None)
         flips = engine.daily_flips(sorted(set(wanted.values())), first, last, w_bound)

@@ -8,12 +8,13 @@ import itertools
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from experiments.files import write_atomically
 
 Row = dict[str, Any]
 
@@ -81,21 +82,6 @@ def write_rows(
         _deliver(_parquet(rows), out)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step, so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def _deliver(content: bytes, out: Path | None) -> None:
     if out is None:
         try:
@@ -105,7 +91,7 @@ def _deliver(content: bytes, out: Path | None) -> None:
             # The reader, `head` perhaps, has seen enough; what is left must not be written at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
-        write_whole(out, content)
+        write_atomically(out, content)
 
 
 def _csv(rows: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ A block holds the sum of the count's changes in it. Flips alternate, so one prot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +59,7 @@ class BinaryTreeStrategy:
         """
         if protected.horizon is None:
             raise ValueError("binary-tree needs a horizon: a tree without a last tick has no bound on its levels")
-        flips = 2 * protected.runs - int(protected.open_ended)
-        positions = protected.hull + 1
-        last = protected.horizon - protected.hull
-        # A hull that ends before the last tick holds whole runs, that is an even number of flips.
-        inner = (
-            most_odd_blocks(protected.horizon, flips, start, start + positions, even=True) for start in range(last)
-        )
-        outer = most_odd_blocks(protected.horizon, flips, last, protected.horizon)
-        return float(max(outer, *inner, 0))
+        return float(_most_odd_in_class(protected, protected.horizon))
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""
@@ -109,6 +102,18 @@ def most_odd_blocks(horizon: int, flips: int, low: int, high: int, *, even: bool
         return [value + (counted and number % 2) for number, value in enumerate(known[key])]
 
     return max(best(horizon.bit_length(), horizon, low, high, True)[:: 2 if even else 1])
+
+
+@lru_cache(maxsize=64)
+def _most_odd_in_class(protected: ProtectedClass, horizon: int) -> int:
+    # Kept, because a design asks twice: for the sensitivity and for how many blocks a change touches.
+    flips = 2 * protected.runs - int(protected.open_ended)
+    positions = protected.hull + 1
+    last = horizon - protected.hull
+    # A hull that ends before the last tick holds whole runs, that is an even number of flips.
+    inner = (most_odd_blocks(horizon, flips, start, start + positions, even=True) for start in range(last))
+    outer = most_odd_blocks(horizon, flips, last, horizon)
+    return max(outer, *inner, 0)
 
 
 def _combine(left: list[int], right: list[int], flips: int) -> list[int]:

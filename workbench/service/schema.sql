@@ -1,0 +1,54 @@
+-- The store. Days are whole numbers since 1970-01-01. It holds who was active when: as secret as the log it is.
+
+CREATE TABLE facts (
+    name TEXT PRIMARY KEY,
+    value ANY
+) STRICT, WITHOUT ROWID;
+
+-- What arrived, in the order of arrival. No secondary index: this is the table that fast ingest writes. AUTOINCREMENT,
+-- because a number must never come back after its row was erased. An erasure that was carried out has no user.
+CREATE TABLE operations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT,
+    day INTEGER,
+    at INTEGER NOT NULL,
+    op INTEGER NOT NULL CHECK (op IN (1, -1, 0))
+) STRICT;
+
+-- Operations that the cells do not show yet, by the tick from which they count.
+CREATE TABLE pending (
+    at INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (at, seq)
+) STRICT, WITHOUT ROWID;
+
+-- User-days in state present.
+CREATE TABLE cells (
+    pseudonym BLOB NOT NULL,
+    day INTEGER NOT NULL,
+    PRIMARY KEY (pseudonym, day)
+) STRICT, WITHOUT ROWID;
+
+-- Flips of presence spent by each user in each trailing window; odd means present at the last closed tick. All that
+-- survives an erasure.
+CREATE TABLE flips (
+    window INTEGER NOT NULL,
+    pseudonym BLOB NOT NULL,
+    spent INTEGER NOT NULL,
+    PRIMARY KEY (window, pseudonym)
+) STRICT, WITHOUT ROWID;
+
+-- True counts of closed days; NOT PRIVATE.
+CREATE TABLE closed (
+    day INTEGER NOT NULL,
+    window INTEGER NOT NULL,
+    truth INTEGER NOT NULL,
+    bounded INTEGER NOT NULL,
+    PRIMARY KEY (day, window)
+) STRICT, WITHOUT ROWID;
+
+-- Rows of files that were loaded, so that a load goes on where it stopped.
+CREATE TABLE loads (
+    file TEXT PRIMARY KEY,
+    rows INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

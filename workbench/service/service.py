@@ -1,0 +1,528 @@
+"""All behaviour of the live service, without a framework: what HTTP, command line and pages call.
+
+Operations go to the store, releases come from the ledger. Closing a day takes two steps that a crash may separate:
+the store counts the day for good, then the ledger commits its releases, their streams' states and the budget in one
+transaction. Whoever comes next finishes a close that was cut off; nothing is counted twice or drawn twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from dp.accounting.composition import Guarantee, basic
+from dp.ledger import Budget, Charge, Ledger, LedgerError, open_ledger
+from dp.presence.daily import EPOCH, day_number
+from dp.release import Plan, charged_guarantee, plan_release, promise, publish
+from workbench.service.settings import Settings
+from workbench.service.store import (
+    ADD,
+    ERASE,
+    RETRACT,
+    Count,
+    Ingested,
+    NotNext,
+    Operation,
+    Progress,
+    Store,
+    open_store,
+)
+from workbench.service.writer import Writer
+
+Result = TypeVar("Result")
+Clock = Callable[[], datetime]
+
+LONGEST_USER = 512
+EARLIEST, LATEST = day_number(date(1900, 1, 1)), day_number(date(2200, 12, 31))
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+class Refused(Exception):  # noqa: N818 - the name says what happened
+    """A request that cannot be met as things stand; the message says what to do.
+
+    Attributes:
+        kind: "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event" or "other-store".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a service stands. `operations` is the number of the last operation that arrived."""
+
+    first: date | None
+    last: date | None
+    open_day: date | None
+    operations: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True counts of one metric by day; NOT PRIVATE. The bounded ones freeze users after W_BOUND flips."""
+
+    days: list[date]
+    counts: list[Count]
+
+
+class Activity(NamedTuple):
+    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE."""
+
+    seq: int
+    user: str | None
+    day: date | None
+    counts_from: date
+    op: str
+
+
+class Service:
+    """A running service; use `open_service`. Its methods may be called from any thread."""
+
+    def __init__(self, settings: Settings, clock: Clock, store: Store) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._store_name = store.name
+        self._writer = Writer(store)
+        self._closing = threading.Lock()
+        self._cache: dict[tuple[str, date], str] = {}
+
+    # What is promised
+
+    @property
+    def promises(self) -> dict[str, str]:
+        """Metric → one plain sentence: what is promised to whom."""
+        first = self.settings.first_day or self.today()
+        return {metric: promise(self.settings.request(metric, first)) for metric in self.settings.series}
+
+    @property
+    def promise(self) -> str:
+        """What is promised to whom by all series together, in one plain sentence."""
+        return _promise_of_all(self.settings)
+
+    def today(self) -> date:
+        """The calendar day in the service's time zone."""
+        return self._clock().astimezone(self.settings.zone).date()
+
+    # Operations
+
+    def ingest(self, operations: Sequence[Operation]) -> Ingested:
+        """Store operations, all or none; returns when they are durable.
+
+        Raises:
+            Refused: an operation that cannot be right (the message says which).
+        """
+        return self.ingesting(operations).result()
+
+    def ingesting(self, operations: Sequence[Operation]) -> Future[Ingested]:
+        """Like `ingest`, without waiting.
+
+        Raises:
+            Refused: see `ingest`.
+        """
+        if faults := self.faults(operations):
+            raise Refused("bad-event", "; ".join(f"event {index}: {fault}" for index, fault in faults[:5]))
+        earliest = self._earliest
+        return self._writer.submit(lambda store: store.append(operations, earliest))
+
+    def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
+        """(index, reason) of every operation that cannot be right."""
+        latest = None if self.settings.future_days else day_number(self.today())
+        return [
+            (index, fault)
+            for index, (user, day, op, _) in enumerate(operations)
+            if (fault := _fault(user, day, op, latest))
+        ]
+
+    def erase(self, user: str) -> int:
+        """Remove every row of a user; returns how many there were. The flips spent stay, under a keyed pseudonym."""
+        if fault := _fault(user, None, ERASE, None):
+            raise Refused("bad-event", fault)
+        earliest = self._earliest
+        removed = self._write(lambda store: store.erase(user, earliest))
+        # What was written before an erasure must not linger in the write-ahead log.
+        with self._reading() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def resume(self, file: str) -> int:
+        """How many rows of a file (named by its fingerprint) are stored already."""
+        return self._write(lambda store: store.loaded(file))
+
+    def load(self, file: str, start: int, operations: Sequence[Operation]) -> Ingested:
+        """Store rows of a file from number `start` on and remember how far it got, in one transaction.
+
+        Raises:
+            Refused: a bad row; or somebody else loads this file, and is not where this load is.
+        """
+        if faults := self.faults(operations):
+            raise Refused("bad-event", "; ".join(f"row {start + index + 1}: {fault}" for index, fault in faults[:5]))
+        earliest = self._earliest
+
+        def store_rows(store: Store) -> Ingested:
+            if store.loaded(file) != start:
+                raise Refused("not-next", "another process is loading this file; wait for it and start again")
+            ingested = store.append(operations, earliest)
+            store.note_loaded(file, start + len(operations))
+            return ingested
+
+        return self._write(store_rows)
+
+    # Days
+
+    def status(self) -> Status:
+        """How far the days have come, and how much has arrived."""
+        with self._reading() as connection:
+            store = Store(connection, b"")
+            progress, operations = store.progress(), store.last_seq()
+        open_day = progress.open_day if progress.last is not None else self._earliest
+        return Status(_day(progress.first), _day(progress.last), _day(open_day), operations)
+
+    def close(self, day: date) -> list[str]:
+        """Count a day for good and publish it: one row per metric, durable before anyone sees it.
+
+        A day that is closed already returns the rows that were published then.
+
+        Raises:
+            Refused: another day is next, the day is not over, or the horizon is.
+            BudgetExhausted: nothing was counted, charged or released.
+            LedgerError: the ledger refuses; nothing was released.
+        """
+        with self._closing:
+            progress = self._progress()
+            if progress.last is not None and day_number(day) <= progress.last:
+                self._finish_closes()
+                return [self.release(metric, day) for metric in self.settings.series]
+            first = self._first(progress, day)
+            self._may_close(progress, first, day)
+            with open_ledger(self.settings.ledger_path) as ledger:
+                self._check_ledger(ledger)
+                self._prepare_budget(ledger)
+                self._charge(ledger, first)
+            bounds = self._bounds
+            # Another process may have closed the day meanwhile; then its count stands.
+            with suppress(NotNext):
+                self._write(lambda store: store.close(day_number(day), bounds))
+            self._finish_closes()
+        return [self.release(metric, day) for metric in self.settings.series]
+
+    def close_through(self, last: date, report: Callable[[date, float], None] = lambda day, fraction: None) -> int:
+        """Close every day from the open one to `last`; returns how many. `report` is told each day and the share done.
+
+        Raises:
+            Refused: no first day is known, or a day cannot be closed; days before it stay closed.
+        """
+        start = self.status().open_day
+        if start is None:
+            raise Refused("not-next", "no day is closed yet, so the first one must be named: close --day, or first_day")
+        days = max(0, (last - start).days + 1)
+        for index in range(days):
+            self.close(start + timedelta(days=index))
+            report(start + timedelta(days=index), (index + 1) / days)
+        return days
+
+    def finish(self) -> None:
+        """Finish a close that a crash cut off."""
+        with self._closing:
+            self._finish_closes()
+
+    # Releases
+
+    def release(self, metric: str, day: date) -> str:
+        """The published row of one metric and day, byte for byte as it was published.
+
+        Raises:
+            Refused: the metric is unknown, or the day is not closed.
+        """
+        self._check_metric(metric)
+        if (row := self._cache.get((metric, day))) is not None:
+            return row
+        rows = self.releases(metric)
+        progress = self._progress()
+        first = _day(progress.first)
+        if first is None or not rows:
+            raise Refused("open-day", f"no day is closed yet, so there is no {metric} of {day}: close it first")
+        tick = (day - first).days
+        if tick < 0:
+            raise Refused("unknown-day", f"{metric} begins on {first}; there is none for {day}")
+        if self.settings.horizon is not None and tick >= self.settings.horizon:
+            raise Refused("unknown-day", f"{metric} ends after {self.settings.horizon} days, before {day}")
+        if tick >= len(rows):
+            open_day = first + timedelta(days=len(rows))
+            raise Refused("open-day", f"{day} is not closed yet: {open_day} is next (POST /days/{open_day}/close)")
+        for index, published in enumerate(rows):
+            self._cache[metric, first + timedelta(days=index)] = published
+        return rows[tick]
+
+    def releases(self, metric: str) -> list[str]:
+        """All published rows of one metric, oldest first."""
+        self._check_metric(metric)
+        if not self.settings.ledger_path.exists():
+            return []
+        with open_ledger(self.settings.ledger_path) as ledger:
+            return ledger.releases(self._stream(metric), metric)
+
+    def fresh(self, metric: str, day: date, request_id: str) -> str:
+        """A new release of a closed day, from the log as it stands now, charged on its own.
+
+        Args:
+            request_id: idempotent key: repeated, it returns the same bytes and charges nothing.
+
+        Raises:
+            Refused: the day is not closed, or the key is not a plain word.
+            BudgetExhausted: nothing was charged or released.
+        """
+        self.release(metric, day)
+        if not REQUEST_ID.fullmatch(request_id):
+            raise Refused("bad-event", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
+        settings = self.settings
+        plan = plan_release(settings.fresh_request(metric, day))
+        window = settings.series[metric].window
+
+        def recount(store: Store) -> int:
+            open_day = store.progress().open_day
+            assert open_day is not None
+            return store.recount(day_number(day), window, open_day)
+
+        count = self._write(recount)
+        stream = f"{self._stream(metric)}/{day}/{request_id}"
+        with open_ledger(settings.ledger_path) as ledger, ledger.transaction():
+            counts = {metric: np.array([count], dtype=np.int64)}
+            (row,) = publish(ledger, stream, settings.budget, plan, counts, self._clock(), self._store_name)
+        return row
+
+    def truth(self, metric: str) -> Truth:
+        """True counts of the closed days; NOT PRIVATE."""
+        self._check_metric(metric)
+        with self._reading() as connection:
+            store = Store(connection, b"")
+            first = _day(store.progress().first)
+            counts = store.closed_counts(self.settings.series[metric].window)
+        assert first is not None or not counts
+        return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
+
+    def preview(self, day: date) -> dict[str, Count]:
+        """What closing that day now would count, by metric; NOT PRIVATE, and nothing is changed."""
+        bounds = self._bounds
+        counts = self._write(lambda store: store.preview(day_number(day), bounds))
+        return {metric: counts[one.window] for metric, one in self.settings.series.items()}
+
+    def recent(self, most: int = 20) -> list[Activity]:
+        """The operations that arrived last, newest first; NOT PRIVATE."""
+        with self._reading() as connection:
+            rows = Store(connection, b"").recent(most)
+        names = {ADD: "+", RETRACT: "-", ERASE: "erase"}
+        return [
+            Activity(seq, user, _day(day), EPOCH + timedelta(days=at), names[op]) for seq, user, day, at, op in rows
+        ]
+
+    # Budget
+
+    def budget(self) -> Budget:
+        """The budget as it stands; it is opened if there is none of that name."""
+        with open_ledger(self.settings.ledger_path) as ledger:
+            return self._prepare_budget(ledger)
+
+    def charges(self) -> list[Charge]:
+        """What the budget was charged, oldest first."""
+        with open_ledger(self.settings.ledger_path) as ledger:
+            return [charge for charge in ledger.charges() if charge.budget == self.settings.budget]
+
+    def stop(self) -> None:
+        """Finish what is queued and close the store."""
+        self._writer.stop()
+
+    # How it is done
+
+    @property
+    def _earliest(self) -> int | None:
+        first = self.settings.first_day
+        return None if first is None else day_number(first)
+
+    @property
+    def _bounds(self) -> dict[int, int | None]:
+        return {one.window: one.w_bound if one.unit == "user" else None for one in self.settings.series.values()}
+
+    def _stream(self, metric: str) -> str:
+        return f"live-{self._store_name}/{metric}"
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 - a service lives as long as its process
+    def _plans(self, first: date) -> dict[str, Plan]:
+        return {metric: plan_release(self.settings.request(metric, first)) for metric in self.settings.series}
+
+    def _write(self, work: Callable[[Store], Result]) -> Result:
+        return self._writer.submit(work).result()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.settings.store_path, isolation_level=None, timeout=60)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _progress(self) -> Progress:
+        with self._reading() as connection:
+            return Store(connection, b"").progress()
+
+    def _check_metric(self, metric: str) -> None:
+        if metric not in self.settings.series:
+            raise Refused("unknown-day", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
+
+    def _first(self, progress: Progress, day: date) -> date:
+        chosen = _day(progress.first)
+        return chosen if chosen is not None else self.settings.first_day or day
+
+    def _may_close(self, progress: Progress, first: date, day: date) -> None:
+        following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
+        if day != following:
+            raise Refused("not-next", f"{day} cannot be closed: {following} is next, and days are closed in order")
+        if not self.settings.future_days and day > self.today():
+            raise Refused(
+                "future-day",
+                f"{day} is after today, {self.today()} in {self.settings.timezone}, and a closed day is never "
+                "reopened; for replays and demonstrations set future_days = true",
+            )
+        if self.settings.horizon is not None and (day - first).days >= self.settings.horizon:
+            raise Refused(
+                "horizon-over",
+                f"the guarantee covers {self.settings.horizon} days from {first}, and {day} is after them; "
+                "open a new store with a budget of its own for the next period",
+            )
+
+    def _prepare_budget(self, ledger: Ledger) -> Budget:
+        settings = self.settings
+        with ledger.transaction():
+            if settings.budget not in [budget.name for budget in ledger.budgets()]:
+                cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
+                ledger.create_budget(settings.budget, cap, self._clock().date(), None)
+            return ledger.budget(settings.budget)
+
+    def _charge(self, ledger: Ledger, first: date) -> None:
+        """Charge all series for the whole horizon, or none; free when it was done before."""
+        with ledger.transaction():
+            for metric, plan in self._plans(first).items():
+                specification = {**plan.request.specification(), "data": self._store_name}
+                ledger.charge(
+                    self._stream(metric), self.settings.budget, charged_guarantee(plan), specification, self._clock()
+                )
+
+    def _check_ledger(self, ledger: Ledger) -> None:
+        """Refuse to go on where store and ledger do not belong together: a published day would be drawn again.
+
+        A ledger may be ahead of what the store knows to be published by the close that a crash cut off, no more.
+        """
+        with self._reading() as connection:
+            store = Store(connection, b"")
+            progress, published = store.progress(), store.published
+        days = 0 if progress.first is None or progress.last is None else progress.last - progress.first + 1
+        for metric in self.settings.series:
+            released = len(ledger.releases(self._stream(metric), metric))
+            if not published <= released <= days:
+                older = "ledger" if released < published else "store"
+                raise Refused(
+                    "other-store",
+                    f"the store {self.settings.store} has closed {days} days and published {published}, the ledger "
+                    f"{self.settings.ledger} holds {released} of {metric}: the {older} is missing or an old copy; "
+                    "put the newest one back, or begin with a new store and a new budget",
+                )
+
+    def _finish_closes(self) -> None:
+        """Publish whatever is counted and not yet published: one transaction for all series."""
+        progress = self._progress()
+        first = _day(progress.first)
+        if first is None:
+            return
+        with self._reading() as connection:
+            store = Store(connection, b"")
+            counts = {
+                metric: np.array([count.bounded for count in store.closed_counts(one.window)], dtype=np.int64)
+                for metric, one in self.settings.series.items()
+            }
+        with open_ledger(self.settings.ledger_path) as ledger:
+            self._check_ledger(ledger)
+            with ledger.transaction():
+                for metric, plan in self._plans(first).items():
+                    publish(
+                        ledger, self._stream(metric), self.settings.budget, plan, {metric: counts[metric]},
+                        self._clock(), self._store_name,
+                    )  # fmt: skip
+        days = min(len(series) for series in counts.values())
+        self._write(lambda store: store.note_published(days))
+
+
+@contextmanager
+def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
+    """Open the service on its store and ledger, making them where there are none, and finish what a crash cut off.
+
+    Raises:
+        StoreError: the store or its key cannot be used.
+        LedgerError: the ledger cannot be used, or belongs to other settings.
+    """
+    service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
+    try:
+        service.finish()
+        yield service
+    finally:
+        service.stop()
+
+
+def describe(row: str) -> dict[str, Any]:
+    """A published row as a dict."""
+    return json.loads(row)  # type: ignore[no-any-return]
+
+
+def _day(number: int | None) -> date | None:
+    return None if number is None else EPOCH + timedelta(days=number)
+
+
+def _fault(user: str, day: int | None, op: int, latest: int | None) -> str | None:
+    if not user.strip() or "\0" in user or len(user) > LONGEST_USER:
+        return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters, not all blank and no NUL"
+    if op == ERASE:
+        return None if day is None else "an erasure has no day"
+    if day is None or not EARLIEST <= day <= LATEST:
+        return "day is missing or not between 1900 and 2200"
+    if latest is not None and day > latest:
+        return (
+            f"day {EPOCH + timedelta(days=day)} is after today, {EPOCH + timedelta(days=latest)}; "
+            "for replays and demonstrations set future_days = true"
+        )
+    return None
+
+
+def _promise_of_all(settings: Settings) -> str:
+    requests = [settings.request(metric, EPOCH) for metric in settings.series]
+    total = basic([request.guarantee for request in requests])
+    span = "however many days are published" if settings.horizon is None else f"for {settings.horizon} days"
+    units = {(one.unit, one.w_bound) for one in settings.series.values()}
+    parts = ", ".join(f"{metric.upper()} ({one.epsilon:g}, {one.delta:g})" for metric, one in settings.series.items())
+    if len(units) == 1:
+        ((unit, w_bound),) = units
+        whom = (
+            f"one user's activity on one day, with its later retraction, as long as it changes the user's presence at "
+            f"most {w_bound} times"
+            if unit == "user-day"
+            else f"everything that one user ever does, a user being frozen after {w_bound} changes of presence"
+        )
+    else:
+        whom = "the unit that each series names"
+    return (
+        f"Promised to {whom}: ({total.epsilon:g}, {total.delta:g})-differential privacy of all published counts "
+        f"together {span} ({parts}); each fresh release of a past day is charged on top."
+    )
+
+
+__all__ = ["Activity", "LedgerError", "Refused", "Service", "Status", "Truth", "describe", "open_service"]

@@ -1,0 +1,225 @@
+"""What can be set: defaults, then a TOML file, then the environment, then the command line; one list of names for all."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dp.accounting.composition import Guarantee
+from dp.mechanisms import MECHANISMS
+from dp.release import Request
+from dp.units import UNITS
+
+PREFIX = "DPDAU_"
+CONFIG_FILE = "dpdau.toml"
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message names the setting and what would be right."""
+
+
+class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One published series.
+
+    Attributes:
+        window: trailing days.
+        epsilon: of this series over the whole horizon.
+        delta: likewise.
+        unit: who is protected, "user-day" or "user".
+        w_bound: W_BOUND, the most flips of what is protected.
+        mechanism: a name in `dp.mechanisms.MECHANISMS`.
+        fresh_epsilon: of each fresh release of one past day; `epsilon` where it is not set.
+    """
+
+    window: int
+    epsilon: float
+    delta: float = 1e-6
+    unit: str = "user-day"
+    w_bound: int = 2
+    mechanism: str = "damped-square-root"
+    fresh_epsilon: float | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything about a service but its secrets.
+
+    Attributes:
+        store: the operations log and what is derived from it, one SQLite file.
+        ledger: budgets, charges and releases, one SQLite file; may be shared with `dpdau release`.
+        key: file with the secret key of the pseudonyms; `store` with ".key" appended where it is not set.
+        timezone: where a day is a day.
+        first_day: first tick, a public parameter; where it is not set, the day that is closed first.
+        horizon: days that the guarantee covers, None for no end.
+        ci_level: level of the pointwise intervals.
+        budget: the ledger's budget that is charged.
+        budget_epsilon: cap of that budget if the service has to create it; likewise `budget_delta`.
+        future_days: whether days after today may be reported and closed, for replays and demonstrations.
+        show_truth: whether the pages may show true counts, which are NOT PRIVATE; for demonstrations.
+        host: address to listen on.
+        port: likewise.
+        dau: the three series; likewise `wau` and `mau`.
+    """
+
+    store: str = "dpdau.store"
+    ledger: str = "dpdau.ledger"
+    key: str | None = None
+    timezone: str = "UTC"
+    first_day: date | None = None
+    horizon: int | None = 365
+    ci_level: float = 0.95
+    budget: str = "live"
+    budget_epsilon: float = 3.0
+    budget_delta: float = 1e-5
+    future_days: bool = False
+    show_truth: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8000
+    # Where one change touches one day, independent noise is best.
+    dau: SeriesSettings = SeriesSettings(window=1, epsilon=0.3, mechanism="gaussian")
+    wau: SeriesSettings = SeriesSettings(window=7, epsilon=0.4)
+    mau: SeriesSettings = SeriesSettings(window=30, epsilon=0.5)
+
+    @property
+    def series(self) -> dict[str, SeriesSettings]:
+        """Metric → its settings."""
+        return {"dau": self.dau, "wau": self.wau, "mau": self.mau}
+
+    @property
+    def store_path(self) -> Path:
+        """Where the store lies."""
+        return Path(self.store)
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger lies."""
+        return Path(self.ledger)
+
+    @property
+    def key_path(self) -> Path:
+        """Where the key of the pseudonyms lies."""
+        return Path(self.key or self.store + ".key")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which a day is a day."""
+        return ZoneInfo(self.timezone)
+
+    def request(self, metric: str, first: date) -> Request:
+        """What is asked of `dp` for one series that starts on `first`."""
+        one = self.series[metric]
+        return Request(
+            windows={metric: one.window},
+            unit=one.unit,
+            w_bound=one.w_bound,
+            guarantee=Guarantee(one.epsilon, one.delta),
+            mechanism=one.mechanism,
+            first=first,
+            horizon=self.horizon,
+            shares={metric: 1.0},
+            ci_level=self.ci_level,
+        )
+
+    def fresh_request(self, metric: str, day: date) -> Request:
+        """What is asked of `dp` for a release of one past day on its own: one tick, which one user moves by one."""
+        one = self.series[metric]
+        return Request(
+            windows={metric: one.window},
+            unit=one.unit,
+            w_bound=one.w_bound,
+            guarantee=Guarantee(one.fresh_epsilon or one.epsilon, one.delta),
+            mechanism="gaussian" if MECHANISMS[one.mechanism].noise == "gaussian" else "laplace",
+            first=day,
+            horizon=1,
+            shares={metric: 1.0},
+            ci_level=self.ci_level,
+        )
+
+
+def names() -> list[str]:
+    """Every setting by its full name, those of a series as `mau.epsilon`."""
+    series = [name for name in SeriesSettings.__struct_fields__]
+    return [
+        full
+        for name in Settings.__struct_fields__
+        for full in ([f"{name}.{part}" for part in series] if name in ("dau", "wau", "mau") else [name])
+    ]
+
+
+def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequence[tuple[str, str]] = ()) -> Settings:
+    """Defaults, then `file`, then variables such as DPDAU_MAU_EPSILON, then (name, value) pairs of the command line.
+
+    Args:
+        file: TOML; None for none.
+        environment: variables that begin with DPDAU_ and name no setting are left alone.
+
+    Raises:
+        SettingsError: an unknown name, or a value that is not possible; the message says where it came from.
+    """
+    merged: dict[str, Any] = {}
+    if file is not None:
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"{file} cannot be read as TOML: {error}") from error
+        for name, value in content.items():
+            for part, inner in value.items() if isinstance(value, dict) else [(None, value)]:
+                _put(merged, f"{name}.{part}" if part else name, inner, str(file))
+    for name in names():
+        variable = PREFIX + name.replace(".", "_").upper()
+        if variable in environment:
+            _put(merged, name, environment[variable], variable)
+    for name, text in given:
+        _put(merged, name, text, "--set")
+    defaults = Settings()
+    for metric in defaults.series:
+        merged[metric] = msgspec.structs.asdict(defaults.series[metric]) | merged.get(metric, {})
+    try:
+        settings = msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"a setting has an impossible value: {error}") from error
+    _validate(settings)
+    return settings
+
+
+def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
+    if name not in names():
+        raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
+    if (name == "horizon" and value == "unlimited") or (name in ("key", "first_day") and value == ""):
+        value = None
+    group, _, part = name.partition(".")
+    if part:
+        merged.setdefault(group, {})[part] = value
+    else:
+        merged[group] = value
+
+
+def _validate(settings: Settings) -> None:
+    try:
+        ZoneInfo(settings.timezone)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
+    if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
+        raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")
+    if not 0 <= settings.port <= 65_535:
+        raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
+    for metric, one in settings.series.items():
+        if one.mechanism not in MECHANISMS:
+            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(MECHANISMS)}")
+        if one.unit not in UNITS:
+            raise SettingsError(f"{metric}.unit is {one.unit!r}; choose from {', '.join(UNITS)}")
+        if not 1 <= one.window <= 366:
+            raise SettingsError(f"{metric}.window is {one.window}; give 1 to 366 days")
+    if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
+        raise SettingsError(
+            f"windows are dau {settings.dau.window}, wau {settings.wau.window}, mau {settings.mau.window}; "
+            "DAU has 1 day and WAU 7, MAU may have 30 or 28"
+        )
+
+
+__all__ = ["CONFIG_FILE", "SeriesSettings", "Settings", "SettingsError", "load_settings", "names"]

@@ -1,0 +1,397 @@
+"""The store: an append-only log of operations, the user-days it comes down to, and the counts of closed days.
+
+Everything here works inside the caller's transaction on one SQLite connection and keeps nothing in memory, so several
+processes may use one store. An operation counts from its *arrival tick*: the day it is about, or the open day if that
+is later. Definitions: docs/service.md.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.resources import files
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dp.presence.tombstones import pseudonym
+
+VERSION = 1
+KEY_BYTES = 32
+CHUNK = 20_000
+ADD, RETRACT, ERASE = 1, -1, 0
+
+
+class StoreError(Exception):
+    """The store refuses; nothing was changed."""
+
+
+class NotNext(StoreError):  # noqa: N818 - the name says what happened
+    """A day cannot be closed because another one is next."""
+
+
+class Operation(NamedTuple):
+    """One thing that a user did or takes back.
+
+    Attributes:
+        day: since 1970-01-01; None in an erasure.
+        op: ADD, RETRACT or ERASE.
+        at: earliest tick from which it counts, where the sender knows one; arrival decides otherwise.
+    """
+
+    user: str
+    day: int | None
+    op: int = ADD
+    at: int | None = None
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of operations: how many were stored, how many of them were about a closed day, the last number."""
+
+    accepted: int
+    late: int
+    seq: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """Users present at one tick in one window; NOT PRIVATE.
+
+    Attributes:
+        truth: all of them.
+        bounded: with every user frozen after the flip bound, where there is one.
+    """
+
+    truth: int
+    bounded: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the days have come: the first and the last closed tick, both None before the first."""
+
+    first: int | None
+    last: int | None
+
+    @property
+    def open_day(self) -> int | None:
+        """The tick that is closed next; None where that is still to be chosen."""
+        return None if self.last is None else self.last + 1
+
+
+class Store:
+    """A store on an open connection; use `open_store`."""
+
+    def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
+        self.connection = connection
+        self._key = key
+
+    @property
+    def name(self) -> str:
+        """A random name, given when the store was made; streams in the ledger carry it."""
+        return str(self._fact("name"))
+
+    def progress(self) -> Progress:
+        """How far the days have come."""
+        first, last = self.connection.execute("SELECT MIN(day), MAX(day) FROM closed").fetchone()
+        return Progress(first, last)
+
+    def append(self, operations: Iterable[Operation], earliest: int | None = None) -> Ingested:
+        """Store operations in the order of arrival; erasures that count from now on are carried out at once.
+
+        Args:
+            earliest: the first tick where none is closed yet, if it is known.
+        """
+        open_day = self.progress().open_day or earliest
+        # Before the first tick is known nothing is late, and everything counts from its own day.
+        floor = -(2**31) if open_day is None else open_day
+        accepted = late = 0
+        rows: list[tuple[str, int | None, int, int]] = []
+        for user, day, op, at in operations:
+            accepted += 1
+            if day is not None:
+                late += day < floor
+                counts_from = max(floor, day, at if at is not None else floor)
+            else:
+                counts_from = floor if at is None else max(floor, at)
+                if counts_from == floor:
+                    self._insert(rows)
+                    rows.clear()
+                    self.erase(user, earliest)
+                    continue
+            rows.append((user, day, counts_from, op))
+        self._insert(rows)
+        return Ingested(accepted, late if self.progress().last is not None else 0, self.last_seq())
+
+    def erase(self, user: str, earliest: int | None = None) -> int:
+        """Remove all rows of a user, keeping the flips spent under a pseudonym; returns the rows removed.
+
+        The log keeps a row that somebody was erased, without saying who.
+        """
+        removed = self.connection.execute("DELETE FROM operations WHERE user = ?", (user,)).rowcount
+        self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (pseudonym(user, self._key),))
+        open_day = self.progress().open_day or earliest or 0
+        self.connection.execute(
+            "INSERT INTO operations (user, day, at, op) VALUES (NULL, NULL, ?, ?)", (open_day, ERASE)
+        )
+        return removed
+
+    def last_seq(self) -> int:
+        """The number of the operation that arrived last; 0 before the first."""
+        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'operations'").fetchone()
+        return int(row[0]) if row else 0
+
+    def recent(self, most: int) -> list[tuple[int, str | None, int | None, int, int]]:
+        """The operations that arrived last, newest first: (seq, user, day, at, op). NOT PRIVATE."""
+        return self.connection.execute(
+            "SELECT seq, user, day, at, op FROM operations ORDER BY seq DESC LIMIT ?", (most,)
+        ).fetchall()
+
+    def close(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
+        """Count a day for good: what arrives from now on counts from the next one.
+
+        Args:
+            bounds: trailing window → W_BOUND, None for no freeze.
+
+        Raises:
+            NotNext: another day is next.
+        """
+        open_day = self.progress().open_day
+        if open_day is not None and day != open_day:
+            raise NotNext(f"day {day} cannot be closed: {open_day} is next")
+        counts = self._count(day, bounds)
+        self.connection.executemany(
+            "INSERT INTO closed (day, window, truth, bounded) VALUES (?, ?, ?, ?)",
+            [(day, window, count.truth, count.bounded) for window, count in counts.items()],
+        )
+        return counts
+
+    def preview(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
+        """What closing that day now would count; nothing is changed."""
+        self.connection.execute("SAVEPOINT preview")
+        try:
+            return self._count(day, bounds)
+        finally:
+            self.connection.execute("ROLLBACK TO preview")
+            self.connection.execute("RELEASE preview")
+
+    def recount(self, day: int, window: int, through: int) -> int:
+        """Users active in the window that ends on a past day, as the log stands at tick `through`. NOT PRIVATE."""
+        self._fold(through)
+        (count,) = self.connection.execute(
+            "SELECT COUNT(DISTINCT pseudonym) FROM cells WHERE day > ? AND day <= ?", (day - window, day)
+        ).fetchone()
+        return int(count)
+
+    def closed_counts(self, window: int) -> list[Count]:
+        """The counts of all closed days, in order."""
+        rows = self.connection.execute("SELECT truth, bounded FROM closed WHERE window = ? ORDER BY day", (window,))
+        return [Count(*row) for row in rows]
+
+    @property
+    def published(self) -> int:
+        """How many days are known to be published."""
+        return int(self._fact("published"))
+
+    def note_published(self, days: int) -> None:
+        """Remember that so many days are published; never fewer than before."""
+        self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'published'", (days,))
+
+    def loaded(self, file: str) -> int:
+        """How many rows of a file were stored already."""
+        row = self.connection.execute("SELECT rows FROM loads WHERE file = ?", (file,)).fetchone()
+        return row[0] if row else 0
+
+    def note_loaded(self, file: str, rows: int) -> None:
+        """Remember how many rows of a file are stored."""
+        self.connection.execute("INSERT OR REPLACE INTO loads (file, rows) VALUES (?, ?)", (file, rows))
+
+    def _insert(self, rows: Sequence[tuple[str, int | None, int, int]]) -> None:
+        self.connection.executemany("INSERT INTO operations (user, day, at, op) VALUES (?, ?, ?, ?)", rows)
+
+    def _count(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
+        self._fold(day)
+        run = self.connection.execute
+        run("CREATE TEMP TABLE IF NOT EXISTS latest (pseudonym BLOB PRIMARY KEY, day INTEGER) WITHOUT ROWID")
+        run("DELETE FROM latest")
+        # A user is present in a window exactly if the latest active day lies in it: one pass serves all windows.
+        run(
+            "INSERT INTO latest SELECT pseudonym, MAX(day) FROM cells WHERE day <= ? AND day > ? GROUP BY pseudonym",
+            (day, day - max(bounds)),
+        )
+        counts = {}
+        for window, bound in bounds.items():
+            run(
+                "INSERT INTO flips SELECT ?1, pseudonym, 1 FROM latest WHERE day > ?2 "
+                "ON CONFLICT DO UPDATE SET spent = spent + 1 WHERE spent % 2 = 0",
+                (window, day - window),
+            )
+            run(
+                "UPDATE flips SET spent = spent + 1 WHERE window = ?1 AND spent % 2 = 1 "
+                "AND pseudonym NOT IN (SELECT pseudonym FROM latest WHERE day > ?2)",
+                (window, day - window),
+            )
+            # Frozen after w flips: absent for even w, present for odd.
+            truth, bounded = run(
+                "SELECT COALESCE(SUM(spent % 2), 0), COALESCE(SUM(MIN(spent, ?2) % 2), 0) FROM flips WHERE window = ?1",
+                (window, bound if bound is not None else 2**62),
+            ).fetchone()
+            counts[window] = Count(truth, truth if bound is None else bounded)
+        return counts
+
+    def _fold(self, through: int) -> None:
+        """Bring the cells up to the operations that count from the tick `through` or before."""
+        run = self.connection.execute
+        run("INSERT INTO pending SELECT at, seq FROM operations WHERE seq > ?", (self._fact("folded"),))
+        run("UPDATE facts SET value = ? WHERE name = 'folded'", (self.last_seq(),))
+        due = run(
+            "SELECT o.user, o.day, o.op, o.at, o.seq FROM pending AS p JOIN operations AS o ON o.seq = p.seq "
+            "WHERE p.at <= ? ORDER BY p.at, p.seq",
+            (through,),
+        )
+        erased: list[tuple[str, int, int]] = []
+        for chunk in _chunks(due):
+            self._apply(chunk, erased)
+        run("DELETE FROM pending WHERE at <= ?", (through,))
+        if erased:
+            self._remove(erased)
+
+    def _apply(self, chunk: Sequence[tuple[str | None, int | None, int, int, int]], erased: list[Any]) -> None:
+        """Last write wins: only the last operation on a user-day in a chunk reaches the cells."""
+        writes: dict[tuple[bytes, int | None], int] = {}
+        for user, day, op, at, seq in chunk:
+            if user is None:
+                continue
+            name = pseudonym(user, self._key)
+            if op == ERASE:
+                self._write(writes)
+                writes.clear()
+                self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (name,))
+                erased.append((user, at, seq))
+            else:
+                writes[name, day] = op
+        self._write(writes)
+
+    def _write(self, writes: Mapping[tuple[bytes, int | None], int]) -> None:
+        present = [cell for cell, op in writes.items() if op == ADD]
+        absent = [cell for cell, op in writes.items() if op == RETRACT]
+        self.connection.executemany("INSERT OR IGNORE INTO cells VALUES (?, ?)", present)
+        self.connection.executemany("DELETE FROM cells WHERE pseudonym = ? AND day = ?", absent)
+
+    def _remove(self, erased: Sequence[tuple[str, int, int]]) -> None:
+        """Remove the rows of users whose erasure came due: one pass over the log for all of them."""
+        run = self.connection.execute
+        run("CREATE TEMP TABLE IF NOT EXISTS gone (user TEXT PRIMARY KEY, at INTEGER, seq INTEGER) WITHOUT ROWID")
+        run("DELETE FROM gone")
+        self.connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?, ?)", erased)
+        run(
+            "DELETE FROM operations WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.user = operations.user "
+            "AND (operations.at, operations.seq) < (g.at, g.seq))"
+        )
+        self.connection.executemany("UPDATE operations SET user = NULL WHERE seq = ?", [(seq,) for _, _, seq in erased])
+        run("DELETE FROM gone")
+
+    def _fact(self, name: str) -> Any:
+        return self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+
+
+def open_store(path: Path, key_path: Path) -> Store:
+    """Open a store, making it and its key (both mode 0600) where there is none; close its `connection`.
+
+    Raises:
+        StoreError: the file is no store, or the key is not the one that it was made with.
+    """
+    new = not path.exists()
+    if new:
+        if not path.resolve().parent.is_dir():
+            raise StoreError(f"the folder of the store {path} does not exist")
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+    try:
+        # FULL makes a commit durable before it returns; what is deleted is overwritten.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("BEGIN IMMEDIATE")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        if version == 0 and tables == 0:
+            key = _new_key(key_path)
+            for statement in _statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
+                connection.execute(statement)
+            connection.executemany(
+                "INSERT INTO facts VALUES (?, ?)",
+                [("name", secrets.token_hex(6)), ("folded", 0), ("published", 0), ("key_check", _key_check(key))],
+            )
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif version != VERSION:
+            raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
+        else:
+            key = _read_key(key_path)
+            stored = connection.execute("SELECT value FROM facts WHERE name = 'key_check'").fetchone()[0]
+            if not hmac.compare_digest(stored, _key_check(key)):
+                raise StoreError(f"{key_path} is not the key that {path} was made with")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise StoreError(f"{path} cannot be used as a store: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return Store(connection, key)
+
+
+def _new_key(path: Path) -> bytes:
+    """Make a key, or take one that the operator has put there."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return _read_key(path)
+    key = secrets.token_bytes(KEY_BYTES)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"the key of the pseudonyms {path} cannot be read: {error.strerror or error}") from error
+    if len(key) != KEY_BYTES:
+        raise StoreError(f"the key of the pseudonyms {path} has {len(key)} bytes; it needs {KEY_BYTES} random ones")
+    return key
+
+
+def _key_check(key: bytes) -> bytes:
+    return blake2b(b"dpdau store", key=key, digest_size=16).digest()
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+__all__ = [
+    "ADD", "ERASE", "RETRACT", "Count", "Ingested", "NotNext", "Operation", "Progress", "Store", "StoreError",
+    "open_store",
+]  # fmt: skip

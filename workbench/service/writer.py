@@ -1,0 +1,96 @@
+"""One thread that writes: whatever waits when a transaction begins shares it, and with it one flush to disk."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from workbench.service.store import Store
+
+Result = TypeVar("Result")
+MOST_JOBS = 256
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Callable[[Store], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """Runs jobs on a store, in the order in which they were submitted, each in a transaction.
+
+    A future is done only when its job's transaction is on disk. A job that fails takes no other with it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="dpdau writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[Store], Result]) -> Future[Result]:
+        """Queue a job; its result comes when it is durable."""
+        job = _Job(work)
+        self._jobs.put(job)
+        return cast("Future[Result]", job.future)
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread and close the store."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            first = self._jobs.get()
+            group = [] if first is None else [first]
+            last = first is None
+            while not last and len(group) < MOST_JOBS:
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                last = job is None
+                if job is not None:
+                    group.append(job)
+            self._together(group)
+        self._store.connection.close()
+
+    def _together(self, group: list[_Job]) -> None:
+        wanted = [job for job in group if job.future.set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        try:
+            results = self._transact(wanted)
+        except BaseException as error:
+            if len(wanted) == 1:
+                wanted[0].future.set_exception(error)
+                return
+            for job in wanted:
+                try:
+                    (result,) = self._transact([job])
+                except BaseException as own:
+                    job.future.set_exception(own)
+                else:
+                    job.future.set_result(result)
+            return
+        for job, result in zip(wanted, results, strict=True):
+            job.future.set_result(result)
+
+    def _transact(self, jobs: list[_Job]) -> list[Any]:
+        connection = self._store.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [job.work(self._store) for job in jobs]
+            connection.execute("COMMIT")
+        except BaseException:
+            # A failed COMMIT may have rolled back by itself.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results

@@ -123,7 +123,7 @@ def plan_release(request: Request) -> Plan:
                 metric,
                 window,
                 mechanism,
-                request.guarantee if alone else series_guarantee(mechanism, request.guarantee),
+                charged(request) if alone else series_guarantee(mechanism, request.guarantee),
             )
             for (metric, window), mechanism in zip(request.windows.items(), mechanisms, strict=True)
         ),
@@ -181,7 +181,7 @@ def publish(
     """
     counts = _checked_counts(plan, counts)
     longest = max(len(series) for series in counts.values())
-    ledger.charge(stream, budget, charged_guarantee(plan), {**plan.request.specification(), "data": data}, now)
+    ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": data}, now)
     # All series of a call ask for the same days.
     arrived = arrived and functools.cache(arrived)
     with ledger.transaction():
@@ -196,25 +196,27 @@ def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str,
     return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
 
 
-def charged_guarantee(plan: Plan) -> Guarantee:
+def charged(request: Request) -> Guarantee:
     """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
-    pure = all(series.mechanism.noise.pure for series in plan.series)
-    return Guarantee(plan.guarantee.epsilon, 0.0 if pure else plan.guarantee.delta)
+    pure = MECHANISMS[request.mechanism].noise == "laplace"
+    return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
+
+
+def protected(request: Request) -> str:
+    """Whom the guarantee protects, in plain words."""
+    if request.unit == "user":
+        return f"everything that one user ever does, a user being frozen after {request.w_bound} changes of presence"
+    return (
+        f"one user's activity on one day with its later retraction, as long as that changes the user's presence at "
+        f"most {request.w_bound} times"
+    )
 
 
 def promise(request: Request) -> str:
     """In one plain sentence: what is promised to whom."""
-    epsilon, delta = request.guarantee
-    if MECHANISMS[request.mechanism].noise == "laplace":
-        delta = 0.0
+    epsilon, delta = charged(request)
     span = "however many days are published" if request.horizon is None else f"over all {request.horizon} days together"
-    whom = (
-        f"for one user's activity on one day with its later retraction, as long as that changes the user's presence at "
-        f"most {request.w_bound} times"
-        if request.unit == "user-day"
-        else f"for everything that one user ever does, a user being frozen after {request.w_bound} changes of presence"
-    )
-    return f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, {whom}."
+    return f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."
 
 
 def default_stream(specification: Mapping[str, Any], data: str) -> str:
@@ -324,7 +326,7 @@ def _rows(
     ticks = start + len(estimates)
     half_widths = mechanism.half_width(request.ci_level, ticks)[start:]
     deviations = mechanism.standard_deviation(ticks)[start:]
-    whole = charged_guarantee(plan)
+    whole = charged(plan.request)
     return [
         {
             "metric": series.metric,
@@ -336,7 +338,7 @@ def _rows(
             "ci_level": request.ci_level,
             "std": float(deviation),
             "epsilon": series.guarantee.epsilon,
-            "delta": 0.0 if mechanism.noise.pure else series.guarantee.delta,
+            "delta": series.guarantee.delta,
             "epsilon_total": whole.epsilon,
             "delta_total": whole.delta,
             "mechanism": request.mechanism,
@@ -374,6 +376,6 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 __all__ = [
-    "METRICS", "Plan", "Request", "Series", "charged_guarantee", "default_stream", "plan_release", "promise",
+    "METRICS", "Plan", "Request", "Series", "charged", "default_stream", "plan_release", "promise", "protected",
     "publish", "published", "simulate", "simulate_rows",
 ]  # fmt: skip

@@ -8,20 +8,31 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from workbench.output import FORMATS, chosen_format, keep_apart, write_rows
+from workbench.cli_service import COMMANDS
+from workbench.options import (
+    FILE,
+    Day,
+    LogCommand,
+    Pairs,
+    Source,
+    gathered_as,
+    log_options,
+    output_options,
+    read_source,
+)
+from workbench.output import chosen_format, keep_apart, write_rows
 from workbench.progress import Report, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dp.events import Log
     from dp.ledger import Ledger
     from dp.presence import Engine
 
@@ -30,44 +41,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 EXIT_BUDGET_EXHAUSTED = 3
 DEFAULT_CAP = (10.0, 1e-5)
 LARGE_DELTA = 1e-2
-FILE = click.Path(path_type=Path, dir_okay=False)
 METRIC_NAMES = ("dau", "wau", "mau")
 # Spelt out because importing them would cost every --help a second; a test compares.
 MECHANISM_NAMES = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "square-root", "damped-square-root",
 )  # fmt: skip
-
-
-class Day(click.ParamType[date]):
-    """A calendar day, YYYY-MM-DD."""
-
-    name = "day"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """The day that `value` spells."""
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a day; write it as 2026-01-31", param, ctx)
-
-
-class Pairs(click.ParamType[dict[str, str]]):
-    """A list such as a=x,b=y."""
-
-    name = "name=value,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
-        """The pairs as a dict."""
-        if isinstance(value, dict):
-            return value
-        pairs = [part.partition("=") for part in value.split(",")]
-        if not all(name and sign and text for name, sign, text in pairs):
-            self.fail(f"{value!r} is not a list of name=value pairs separated by commas", param, ctx)
-        if len({name for name, _, _ in pairs}) < len(pairs):
-            self.fail(f"{value!r} names something twice", param, ctx)
-        return {name: text for name, _, text in pairs}
 
 
 class Horizon(click.ParamType[int | str]):
@@ -82,23 +60,6 @@ class Horizon(click.ParamType[int | str]):
         if not value.isdigit() or int(value) < 1:
             self.fail(f"{value!r} is neither a positive number of ticks nor 'unlimited'", param, ctx)
         return int(value)
-
-
-class LogCommand(click.Command):
-    """A command that reads a log; `--on-error quarantine FILE` may be written as two words."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join the file's name to its keyword before the usual parsing."""
-        joined: list[str] = []
-        words = iter(args)
-        for word in words:
-            joined.append(word)
-            if (word == "quarantine" and joined[-2:-1] == ["--on-error"]) or word == "--on-error=quarantine":
-                name = next(words, "")
-                if name.startswith("-"):
-                    raise click.UsageError("--on-error quarantine needs the name of a file")
-                joined[-1] += f"={name}"
-        return super().parse_args(ctx, joined)
 
 
 class Main(click.Group):
@@ -131,38 +92,12 @@ def main() -> None:
       dpdau exact    log.csv --metric mau                  (true counts, NOT PRIVATE)
       dpdau release  log.csv --metric mau --epsilon 1      (private, charged to the ledger)
       dpdau budget
+
+    \b
+    Live:
+      dpdau demo                                           (a filled store, its HTTP interface and its pages)
+      dpdau serve                                          (your own)
     """
-
-
-@dataclass(frozen=True)
-class Source:
-    """The log that a command reads, and how. `log` is a path, or for Spark any address that Spark reads."""
-
-    log: str
-    columns: dict[str, str] | None
-    timezone: str
-    on_error: str
-    input_format: str
-
-    @property
-    def quarantine(self) -> Path | None:
-        """The file for bad rows, None where they refuse the log."""
-        action, _, file = self.on_error.partition("=")
-        if action not in ("fail", "quarantine") or (action == "quarantine") != bool(file):
-            raise click.UsageError(f"--on-error is {self.on_error!r}; write 'fail' or 'quarantine FILE'")
-        return Path(file) if file else None
-
-    @property
-    def identity(self) -> str:
-        """Names the log's bytes and how they are read: what else, besides the request, a release depends on."""
-        from dp.events import fingerprint
-
-        if not Path(self.log).is_file():
-            raise click.UsageError(
-                f"{self.log} is not one file, so no key can be derived from it: name one with --stream"
-            )
-        reading = {"columns": self.columns, "timezone": self.timezone, "format": self.input_format}
-        return f"{fingerprint(self.log)} {json.dumps(reading, sort_keys=True)}"
 
 
 @dataclass(frozen=True)
@@ -188,42 +123,9 @@ class Query:
         return named | {f"{window}-day": window for window in self.windows}
 
 
-def _gathered(command: Function, kind: type, name: str) -> Function:
-    """The command with the options that make up a `kind` handed over as one argument called `name`."""
-
-    @functools.wraps(command)
-    def gathering(**options: Any) -> Any:
-        parts = {field.name: options.pop(field.name) for field in fields(kind)}
-        return command(**options, **{name: kind(**parts)})
-
-    return gathering  # type: ignore[return-value]
-
-
-def log_options(command: Function) -> Function:
-    """What every command that reads a log accepts; the command gets a `source`."""
-    gathered = _gathered(command, Source, "source")
-    for option in reversed(
-        [
-            click.argument("log"),
-            click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
-                         help="The file's names for user, day or timestamp, op, at, "
-                              "e.g. user=CustomerID,timestamp=InvoiceDate."),
-            click.option("--timezone", default="UTC", show_default=True,
-                         help="Zone in which a day is a day. Times with an offset are converted to it; times without "
-                              "one are wall-clock times there."),
-            click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
-                         help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
-            click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
-                         show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
-        ]
-    ):  # fmt: skip
-        gathered = option(gathered)
-    return gathered
-
-
 def query_options(command: Function) -> Function:
     """Which series are meant, and where they are counted; the command gets a `query`."""
-    gathered = _gathered(command, Query, "query")
+    gathered = gathered_as(command, Query, "query")
     for option in reversed(
         [
             click.option("--metric", "metrics", type=click.Choice(METRIC_NAMES), multiple=True,
@@ -242,19 +144,6 @@ def query_options(command: Function) -> Function:
     ):  # fmt: skip
         gathered = option(gathered)
     return gathered
-
-
-def output_options(command: Function) -> Function:
-    """Where rows go."""
-    for option in reversed(
-        [
-            click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
-                         help="Default: by the name of --out, else a table."),
-            click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
 
 
 ledger_option = click.option(
@@ -333,7 +222,7 @@ def validate(source: Source, out: Path | None) -> None:
     from dp.events import write_canonical
 
     keep_apart(log=source.log, quarantine=source.quarantine, out=out)
-    with progress_bar() as report, _read(source, report) as checked:
+    with progress_bar() as report, read_source(source, report) as checked:
         if out:
             write_canonical(checked, out)
         click.echo(f"{checked.users:,} users, {checked.first_day} to {checked.last_day}", err=True)
@@ -642,25 +531,6 @@ def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, f
         raise click.UsageError(f"--split needs a number for every metric: {error}") from error
 
 
-def _read(source: Source, report: Report) -> Log:
-    from dp.events import read_log
-
-    checked = read_log(
-        source.log,
-        columns=source.columns,
-        timezone=source.timezone,
-        quarantine=source.quarantine,
-        input_format=source.input_format,
-        progress=report,
-    )
-    aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
-    click.echo(
-        f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",
-        err=True,
-    )
-    return checked
-
-
 Count = Callable[[dict[str, int], int | None], dict[str, Any]]
 
 
@@ -686,7 +556,7 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]
 
     first, last = query.first, query.last
     if query.engine == "duckdb":
-        with _read(source, report) as checked:
+        with read_source(source, report) as checked:
             if first is None or last is None:
                 click.echo(
                     "warning: the first or last tick is taken from the log, where it is data; both are public "
@@ -757,37 +627,13 @@ def _open_budget(path: Path) -> Iterator[Ledger]:
 
 def _show_budgets(path: Path, format_name: str) -> None:
     from dp.ledger import open_ledger
+    from workbench.budgets import budget_row, charge_row
 
     if not path.exists():
         raise click.ClickException(f"there is no ledger at {path}; the first release makes one")
     with open_ledger(path) as ledger:
         budgets, charges = ledger.budgets(), ledger.charges()
-    rows = [
-        {
-            "budget": one.name,
-            "period": one.period,
-            "epsilon_cap": one.cap.epsilon,
-            "epsilon_spent": one.spent.epsilon,
-            "epsilon_remaining": one.remaining.epsilon,
-            "delta_cap": one.cap.delta,
-            "delta_spent": one.spent.delta,
-            "delta_remaining": one.remaining.delta,
-        }
-        for one in budgets
-    ]
-    entries = [
-        {
-            "stream": one.stream,
-            "budget": one.budget,
-            "charged_at": one.charged_at,
-            "epsilon": one.guarantee.epsilon,
-            "delta": one.guarantee.delta,
-            "metrics": "+".join(one.specification["windows"]),
-            "unit": one.specification["unit"],
-            "mechanism": one.specification["mechanism"],
-        }
-        for one in charges
-    ]
+    rows, entries = [budget_row(one) for one in budgets], [charge_row(one) for one in charges]
     if format_name == "json":
         click.echo(json.dumps({"budgets": rows, "charges": entries}, indent=2))
         return
@@ -814,12 +660,17 @@ def _release_title(rows: Sequence[dict[str, Any]]) -> str:
 
 def _exit_code(error: Exception) -> int | None:
     """The exit code for errors that explain themselves; None for those that are defects."""
-    ledger = sys.modules.get("dp.ledger")
+    ledger, service = sys.modules.get("dp.ledger"), sys.modules.get("workbench.service")
     if ledger and isinstance(error, ledger.BudgetExhausted):
         return EXIT_BUDGET_EXHAUSTED
-    explained = isinstance(error, ValueError | OSError) or (ledger and isinstance(error, ledger.LedgerError))
-    return 1 if explained else None
+    explained: tuple[type[Exception], ...] = (ValueError, OSError)
+    explained += (ledger.LedgerError,) if ledger else ()
+    explained += (service.Refused, service.StoreError) if service else ()
+    return 1 if isinstance(error, explained) else None
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -24,7 +24,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee, basic
 from dp.ledger import Budget, Charge, Ledger, LedgerError, open_ledger
 from dp.presence.daily import EPOCH, day_number
-from dp.release import Plan, charged_guarantee, plan_release, promise, publish
+from dp.release import Plan, charged, plan_release, promise, protected, publish
 from workbench.service.settings import Settings
 from workbench.service.store import (
     ADD,
@@ -44,6 +44,8 @@ Result = TypeVar("Result")
 Clock = Callable[[], datetime]
 
 LONGEST_USER = 512
+SHOWN = 3
+MOST_FAULTS = 100
 EARLIEST, LATEST = day_number(date(1900, 1, 1)), day_number(date(2200, 12, 31))
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -52,12 +54,22 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
     """A request that cannot be met as things stand; the message says what to do.
 
     Attributes:
-        kind: "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event" or "other-store".
+        kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
+            "bad-request" or "other-store".
+        faults: (index, reason) of operations that cannot be right.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, faults: Sequence[tuple[int, str]] = ()) -> None:
         self.kind = kind
+        self.faults = tuple(faults)
         super().__init__(message)
+
+
+def bad_events(faults: Sequence[tuple[int, str]], unit: str = "event", start: int = 0) -> Refused:
+    """A refusal that names operations by their index (from `start` on); nothing was stored."""
+    shown = "; ".join(f"{unit} {start + index}: {reason}" for index, reason in faults[:SHOWN])
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    return Refused("bad-event", f"nothing was stored: {shown}{more}", faults[:MOST_FAULTS])
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ class Service:
     @property
     def promise(self) -> str:
         """What is promised to whom by all series together, in one plain sentence."""
-        return _promise_of_all(self.settings)
+        return promise_of_all(self.settings)
 
     def today(self) -> date:
         """The calendar day in the service's time zone."""
@@ -133,7 +145,7 @@ class Service:
             Refused: see `ingest`.
         """
         if faults := self.faults(operations):
-            raise Refused("bad-event", "; ".join(f"event {index}: {fault}" for index, fault in faults[:5]))
+            raise bad_events(faults)
         earliest = self._earliest
         return self._writer.submit(lambda store: store.append(operations, earliest))
 
@@ -168,7 +180,7 @@ class Service:
             Refused: a bad row; or somebody else loads this file, and is not where this load is.
         """
         if faults := self.faults(operations):
-            raise Refused("bad-event", "; ".join(f"row {start + index + 1}: {fault}" for index, fault in faults[:5]))
+            raise bad_events(faults, "row", start + 1)
         earliest = self._earliest
 
         def store_rows(store: Store) -> Ingested:
@@ -284,9 +296,11 @@ class Service:
             Refused: the day is not closed, or the key is not a plain word.
             BudgetExhausted: nothing was charged or released.
         """
+        if (earlier := self.find_fresh(metric, day, request_id)) is not None:
+            return earlier
         self.release(metric, day)
         if not REQUEST_ID.fullmatch(request_id):
-            raise Refused("bad-event", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
+            raise Refused("bad-request", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
         settings = self.settings
         plan = plan_release(settings.fresh_request(metric, day))
         window = settings.series[metric].window
@@ -297,11 +311,19 @@ class Service:
             return store.recount(day_number(day), window, open_day)
 
         count = self._write(recount)
-        stream = f"{self._stream(metric)}/{day}/{request_id}"
+        stream = self._fresh_stream(metric, day, request_id)
         with open_ledger(settings.ledger_path) as ledger, ledger.transaction():
             counts = {metric: np.array([count], dtype=np.int64)}
             (row,) = publish(ledger, stream, settings.budget, plan, counts, self._clock(), self._store_name)
         return row
+
+    def find_fresh(self, metric: str, day: date, request_id: str) -> str | None:
+        """The fresh release that this request drew before, if it did."""
+        if not self.settings.ledger_path.exists():
+            return None
+        with open_ledger(self.settings.ledger_path) as ledger:
+            rows = ledger.releases(self._fresh_stream(metric, day, request_id), metric)
+        return rows[0] if rows else None
 
     def truth(self, metric: str) -> Truth:
         """True counts of the closed days; NOT PRIVATE."""
@@ -340,6 +362,14 @@ class Service:
         with open_ledger(self.settings.ledger_path) as ledger:
             return [charge for charge in ledger.charges() if charge.budget == self.settings.budget]
 
+    def check(self) -> None:
+        """Whether the store can be written; writes nothing.
+
+        Raises:
+            sqlite3.Error: it cannot.
+        """
+        self._write(Store.last_seq)
+
     def stop(self) -> None:
         """Finish what is queued and close the store."""
         self._writer.stop()
@@ -357,6 +387,9 @@ class Service:
 
     def _stream(self, metric: str) -> str:
         return f"live-{self._store_name}/{metric}"
+
+    def _fresh_stream(self, metric: str, day: date, request_id: str) -> str:
+        return f"{self._stream(metric)}/{day}/{request_id}"
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - a service lives as long as its process
     def _plans(self, first: date) -> dict[str, Plan]:
@@ -379,7 +412,7 @@ class Service:
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
-            raise Refused("unknown-day", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
+            raise Refused("unknown-metric", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
 
     def _first(self, progress: Progress, day: date) -> date:
         chosen = _day(progress.first)
@@ -416,7 +449,7 @@ class Service:
             for metric, plan in self._plans(first).items():
                 specification = {**plan.request.specification(), "data": self._store_name}
                 ledger.charge(
-                    self._stream(metric), self.settings.budget, charged_guarantee(plan), specification, self._clock()
+                    self._stream(metric), self.settings.budget, charged(plan.request), specification, self._clock()
                 )
 
     def _check_ledger(self, ledger: Ledger) -> None:
@@ -503,26 +536,22 @@ def _fault(user: str, day: int | None, op: int, latest: int | None) -> str | Non
     return None
 
 
-def _promise_of_all(settings: Settings) -> str:
-    requests = [settings.request(metric, EPOCH) for metric in settings.series]
-    total = basic([request.guarantee for request in requests])
-    span = "however many days are published" if settings.horizon is None else f"for {settings.horizon} days"
-    units = {(one.unit, one.w_bound) for one in settings.series.values()}
-    parts = ", ".join(f"{metric.upper()} ({one.epsilon:g}, {one.delta:g})" for metric, one in settings.series.items())
-    if len(units) == 1:
-        ((unit, w_bound),) = units
-        whom = (
-            f"one user's activity on one day, with its later retraction, as long as it changes the user's presence at "
-            f"most {w_bound} times"
-            if unit == "user-day"
-            else f"everything that one user ever does, a user being frozen after {w_bound} changes of presence"
-        )
-    else:
-        whom = "the unit that each series names"
+def promise_of_all(settings: Settings) -> str:
+    """What is promised to whom by all series together, in one plain sentence."""
+    requests = {metric: settings.request(metric, EPOCH) for metric in settings.series}
+    total = basic([charged(request) for request in requests.values()])
+    span = "however many days are" if settings.horizon is None else f"over all {settings.horizon} days together"
+    parts = ", ".join(
+        f"{metric.upper()} ({guarantee.epsilon:g}, {guarantee.delta:g})"
+        for metric, guarantee in ((metric, charged(request)) for metric, request in requests.items())
+    )
+    whom = {protected(request) for request in requests.values()}
     return (
-        f"Promised to {whom}: ({total.epsilon:g}, {total.delta:g})-differential privacy of all published counts "
-        f"together {span} ({parts}); each fresh release of a past day is charged on top."
+        f"Promised: ({total.epsilon:g}, {total.delta:g})-differential privacy of everything published {span} "
+        f"({parts}), for {' or, by series, '.join(sorted(whom))}; a fresh release of a past day is charged on top."
     )
 
 
-__all__ = ["Activity", "LedgerError", "Refused", "Service", "Status", "Truth", "describe", "open_service"]
+__all__ = [
+    "Activity", "Refused", "Service", "Status", "Truth", "bad_events", "describe", "open_service", "promise_of_all",
+]  # fmt: skip

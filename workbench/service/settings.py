@@ -1,4 +1,4 @@
-"""What can be set: defaults, then a TOML file, then the environment, then the command line; one list of names for all."""
+"""What can be set: defaults, a TOML file, the environment, the command line, in that order; one list of names."""
 
 from __future__ import annotations
 
@@ -187,6 +187,23 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
     return settings
 
 
+def settings_text(settings: Settings) -> str:
+    """All settings as TOML that `load_settings` reads."""
+    plain = msgspec.to_builtins(settings)
+    tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
+    lines = [_line(name, value) for name, value in plain.items() if name not in tables]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(_line(part, value) for part, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any) -> str:
+    if value is None:
+        return f'{name} = "unlimited"' if name == "horizon" else f"# {name} is not set"
+    # JSON spells text, numbers and truth as TOML does.
+    return f"{name} = {msgspec.json.encode(value).decode()}"
+
+
 def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
     if name not in names():
         raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
@@ -222,4 +239,4 @@ def _validate(settings: Settings) -> None:
         )
 
 
-__all__ = ["CONFIG_FILE", "SeriesSettings", "Settings", "SettingsError", "load_settings", "names"]
+__all__ = ["CONFIG_FILE", "SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]

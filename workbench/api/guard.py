@@ -1,0 +1,123 @@
+"""The key: a pure ASGI middleware, because one that sees requests only would let websockets through."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from html import escape
+from http import HTTPStatus
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workbench.api.problems import problem
+
+COOKIE = "dpdau_session"
+LOGIN = "/login"
+OPEN = frozenset({"/healthz"})
+LONGEST_FORM = 4096
+
+
+class KeyGuard:
+    """Lets only callers with the key through, HTTP and websocket alike; health and the login form are open.
+
+    The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`. A browser sends it once, by the form at /login,
+    and from then on a cookie that is derived from the key and does not contain it.
+    """
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key.encode()
+        self._token = hmac.new(self._key, b"dpdau session", hashlib.sha256).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        path = connection.url.path
+        if self._admits(connection) or (scope["type"] == "http" and path in OPEN):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "the API key is missing or wrong"})
+        elif path == LOGIN:
+            await (await self._login(Request(scope, receive)))(scope, receive, send)
+        else:
+            await self._refuse(connection)(scope, receive, send)
+
+    def _admits(self, connection: HTTPConnection) -> bool:
+        scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+        given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
+        cookie = connection.cookies.get(COOKIE, "")
+        return any(self._is_key(key) for key in given) or hmac.compare_digest(cookie.encode(), self._token.encode())
+
+    def _is_key(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._key)
+
+    def _refuse(self, connection: HTTPConnection) -> Response:
+        wants_page = "text/html" in connection.headers.get("accept", "")
+        if wants_page and connection.scope["method"] == "GET":
+            target = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
+            return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
+        return problem(
+            "key-missing",
+            HTTPStatus.UNAUTHORIZED,
+            "The API key is missing or wrong",
+            "Send the service's key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; browsers log in at /login.",
+        )
+
+    async def _login(self, request: Request) -> Response:
+        target = _local(request.query_params.get("next", "/ui/"))
+        if request.method != "POST":
+            return _form(target, "", HTTPStatus.OK)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LONGEST_FORM:
+                return _form(target, "That is too long for a key.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        given = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
+        if not self._is_key(given):
+            return _form(target, "That is not the key of this service.", HTTPStatus.UNAUTHORIZED)
+        response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+        response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        return response
+
+
+def _local(target: str) -> str:
+    """Where to go after logging in: a path of this service, never another one's address."""
+    parts = urlsplit(target)
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return target if safe else "/ui/"
+
+
+def _form(target: str, message: str, status: HTTPStatus) -> Response:
+    note = f'<p role="alert">{escape(message)}</p>' if message else ""
+    return HTMLResponse(_PAGE.format(target=quote(target, safe=""), note=note), int(status))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>dpdau: log in</title>
+<style>
+:root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
+main {{ max-width: 22rem; margin: 20vh auto 0; padding: 0 1rem }}
+label, input, button {{ display: block; width: 100%; box-sizing: border-box; font: inherit }}
+input, button {{ padding: .6rem; margin-top: .5rem }}
+</style>
+</head>
+<body><main>
+<h1>dpdau</h1>
+{note}
+<form method="post" action="/login?next={target}">
+<label for="key">Key of this service (SERVICE_API_KEY)</label>
+<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
+<button>Log in</button>
+</form>
+</main></body>
+</html>
+"""

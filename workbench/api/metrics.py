@@ -1,0 +1,107 @@
+"""Prometheus metrics of one application; NOT PRIVATE, since they count events exactly."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dp.ledger import Budget
+from workbench.service import ADD, ERASE, RETRACT, Ingested, Operation
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_NAMES = {ADD: "+", RETRACT: "-", ERASE: "erase"}
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "dpdau_http_requests", "HTTP requests by method, route and status.", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._failures = Counter(
+            "dpdau_failures", "Requests that the service failed to answer (5xx).", ["route"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "dpdau_http_request_seconds", "Time to answer a request, in seconds.", ["method", "route"],
+            buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self._events = Counter("dpdau_events", "Events stored, by operation.", ["op"], registry=self.registry)
+        self._late = Counter("dpdau_late_events", "Events about a day that was closed.", registry=self.registry)
+        self._releases = Counter(
+            "dpdau_releases", "Releases drawn, by metric and kind.", ["metric", "kind"], registry=self.registry
+        )
+        self._budget = Gauge(
+            "dpdau_budget", "The budget: cap, spent and left, by parameter.", ["budget", "parameter", "part"],
+            registry=self.registry,
+        )  # fmt: skip
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+        if status >= 500:
+            self._failures.labels(route).inc()
+
+    def stored(self, operations: Sequence[Operation], ingested: Ingested) -> None:
+        """Count events that are durable."""
+        for op, number in Tally(operation.op for operation in operations).items():
+            self._events.labels(_NAMES[op]).inc(number)
+        self._late.inc(ingested.late)
+
+    def erased(self) -> None:
+        """Count one user erased."""
+        self._events.labels(_NAMES[ERASE]).inc()
+
+    def released(self, metric: str, kind: str) -> None:
+        """Count one release that was drawn; `kind` is "published" or "fresh"."""
+        self._releases.labels(metric, kind).inc()
+
+    def text(self, budget: Budget) -> bytes:
+        """Everything in Prometheus's text format, with the budget as it stands."""
+        for parameter in ("epsilon", "delta"):
+            for part, guarantee in (("cap", budget.cap), ("spent", budget.spent), ("left", budget.remaining)):
+                self._budget.labels(budget.name, parameter, part).set(getattr(guarantee, parameter))
+        return generate_latest(self.registry)
+
+
+class Measure:
+    """ASGI middleware: counts and times every HTTP request by its route."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on and note how it went."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        # Whoever dies before answering has failed.
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            self._metrics.answered(scope["method"], _route(scope), status, time.perf_counter() - started)
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern, so that days and users make no label of their own."""
+    route = scope.get("route")
+    if scope.get("path", "").startswith("/ui"):
+        return "/ui"
+    return getattr(route, "path", "other")

@@ -1,0 +1,98 @@
+"""Errors as problem details (RFC 9457): what happened, and what to do about it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dp.ledger import BudgetExhausted, LedgerError
+from workbench.service import Refused, StoreError
+
+MEDIA_TYPE = "application/problem+json"
+PREFIX = "urn:dpdau:problem:"
+
+# Kind of refusal → status and title.
+REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
+    "unknown-metric": (HTTPStatus.NOT_FOUND, "There is no such metric"),
+    "unknown-day": (HTTPStatus.NOT_FOUND, "There is no release of this day"),
+    "open-day": (HTTPStatus.CONFLICT, "This day is not closed yet"),
+    "not-next": (HTTPStatus.CONFLICT, "Another day is next"),
+    "future-day": (HTTPStatus.UNPROCESSABLE_ENTITY, "This day is not there yet"),
+    "horizon-over": (HTTPStatus.CONFLICT, "The horizon of the guarantee is over"),
+    "bad-event": (HTTPStatus.UNPROCESSABLE_ENTITY, "The events cannot be right"),
+    "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
+    "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
+}
+
+
+def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Response:
+    """A problem document; `more` are members of its own."""
+    content = {"type": PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
+    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
+    return Response(msgspec.json.encode(content), int(status), headers, MEDIA_TYPE)
+
+
+def explain(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document."""
+
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        status, title = REFUSALS[error.kind]
+        more = {"events": [{"index": i, "reason": why} for i, why in error.faults]} if error.faults else {}
+        return problem(error.kind, status, title, str(error), **more)
+
+    def exhausted(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BudgetExhausted)
+        budget, wanted = error.budget, error.requested
+        return problem(
+            "budget-exhausted",
+            HTTPStatus.FORBIDDEN,
+            "The budget is exhausted",
+            f"{error}. Nothing was released. Published days stay readable without fresh=true; a new period needs a new "
+            "budget (dpdau budget create).",
+            budget=budget.name,
+            requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
+            spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},
+            remaining={"epsilon": budget.remaining.epsilon, "delta": budget.remaining.delta},
+        )
+
+    def conflict(request: Request, error: Exception) -> Response:
+        return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
+
+    def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        reasons = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        status, title = REFUSALS["bad-request"]
+        return problem("bad-request", status, title, reasons)
+
+    def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        title = HTTPStatus(error.status_code).phrase
+        detail = (
+            f"{request.method} {request.url.path} is not served here; the service's interface is described at /docs"
+            if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+            else str(error.detail)
+        )
+        return problem("http", error.status_code, title, detail)
+
+    def failed(request: Request, error: Exception) -> Response:
+        return problem(
+            "failure",
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "The service failed",
+            "The cause is in the service's log. What was acknowledged before is safe.",
+        )
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(BudgetExhausted, exhausted)
+    app.add_exception_handler(LedgerError, conflict)
+    app.add_exception_handler(StoreError, conflict)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, failed)

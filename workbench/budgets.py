@@ -1,0 +1,35 @@
+"""Budgets and charges as rows, one shape for the command line and for HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dp.ledger import Budget, Charge
+
+
+def budget_row(budget: Budget) -> dict[str, Any]:
+    """A budget as it stands."""
+    return {
+        "budget": budget.name,
+        "period": budget.period,
+        "epsilon_cap": budget.cap.epsilon,
+        "epsilon_spent": budget.spent.epsilon,
+        "epsilon_remaining": budget.remaining.epsilon,
+        "delta_cap": budget.cap.delta,
+        "delta_spent": budget.spent.delta,
+        "delta_remaining": budget.remaining.delta,
+    }
+
+
+def charge_row(charge: Charge) -> dict[str, Any]:
+    """A charge: when, to what, how much and what for."""
+    return {
+        "stream": charge.stream,
+        "budget": charge.budget,
+        "charged_at": charge.charged_at,
+        "epsilon": charge.guarantee.epsilon,
+        "delta": charge.guarantee.delta,
+        "metrics": "+".join(charge.specification["windows"]),
+        "unit": charge.specification["unit"],
+        "mechanism": charge.specification["mechanism"],
+    }

@@ -1,0 +1,177 @@
+"""The pages' charts: pure functions from rows to Altair, readable on light and dark ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from experiments.style import COLOURS, RELEASED
+
+# Readable on white and on black; the dashes say the same as the colour.
+TRUTH = "#8A8A8A"
+CHOSEN = "#8A8A8A"
+CHARGED, FRESH, LEFT = "#0072B2", "#E69F00", "#8A8A8A55"
+
+PARTS = ("total error", "noise", "truncation bias")
+_DASHES = ([1, 0], [6, 4], [2, 3])
+_Row = Mapping[str, Any]
+
+
+def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | None, height: int) -> alt.LayerChart:
+    """One published series with its intervals.
+
+    Args:
+        rows: releases, oldest first.
+        truth: day (ISO) → true count, drawn dashed and named NOT PRIVATE; None to leave it out.
+        height: of the plot, in pixels.
+    """
+    table = pd.DataFrame(
+        {
+            "day": pd.to_datetime([row["day"] for row in rows]),
+            "estimate": [round(row["estimate"]) for row in rows],
+            "low": [round(row["ci_low"]) for row in rows],
+            "high": [round(row["ci_high"]) for row in rows],
+            "truth": [truth.get(row["day"]) if truth else None for row in rows],
+        }
+    )
+    level = f"{rows[-1]['ci_level']:.0%} interval" if rows else "interval"
+    day = alt.X("day:T", title=None, axis=alt.Axis(format="%-d %b %Y", labelOverlap=True, tickCount=8, grid=False))
+    # The same room left of every chart, so that their days stand above each other.
+    users = alt.Axis(title=f"{metric.upper()} [users]", format=",d", minExtent=52, tickCount=4)
+    scale = alt.Scale(zero=False, nice=True)
+    tooltip = [
+        alt.Tooltip("day:T", title="Day", format="%A, %-d %B %Y"),
+        alt.Tooltip("estimate:Q", title="Published [users]", format=",d"),
+        alt.Tooltip("low:Q", title=f"{level}, from", format=",d"),
+        alt.Tooltip("high:Q", title=f"{level}, to", format=",d"),
+    ]
+    base = alt.Chart(table).encode(x=day)
+    near = alt.selection_point(fields=["day"], nearest=True, on="pointerover", empty=False, clear="pointerout")
+    layers: list[alt.Chart] = [
+        base.mark_area(color=RELEASED, opacity=0.28).encode(y=alt.Y("low:Q", axis=users, scale=scale), y2="high:Q"),
+        base.mark_line(color=RELEASED, strokeWidth=1.8).encode(y=alt.Y("estimate:Q", scale=scale)),
+    ]
+    if truth:
+        tooltip.append(alt.Tooltip("truth:Q", title="Truth, NOT PRIVATE", format=",d"))
+        layers.append(
+            base.mark_line(color=TRUTH, strokeWidth=1.6, strokeDash=[4, 3]).encode(y=alt.Y("truth:Q", scale=scale))
+        )
+    layers.append(
+        base.mark_circle(color=RELEASED, size=45)
+        .encode(
+            y=alt.Y("estimate:Q", scale=scale),
+            opacity=alt.condition(near, alt.value(1), alt.value(0)),
+            tooltip=tooltip,
+        )
+        .add_params(near)
+    )
+    return alt.layer(*layers).properties(height=height)
+
+
+def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> alt.LayerChart:
+    """How a budget stands: one bar for ε and one for δ, each the whole cap.
+
+    Args:
+        parts: (ε or δ, kind of charge, share of the cap, the amount in words); the kinds are "series",
+            "fresh releases" and "left".
+    """
+    kinds = ["series", "fresh releases", "left"]
+    table = pd.DataFrame(parts, columns=["letter", "kind", "share", "amount"])
+    table["order"] = [kinds.index(kind) for kind in table["kind"]]
+    bars = (
+        alt.Chart(table)
+        .mark_bar(height=22)
+        .encode(
+            x=alt.X(
+                "share:Q", title="share of the budget", scale=alt.Scale(domain=[0, 1]),
+                axis=alt.Axis(format="%", tickCount=5),
+            ),
+            y=alt.Y("letter:N", title=None, sort=["ε", "δ"], axis=alt.Axis(labelFontSize=15, ticks=False)),
+            color=alt.Color(
+                "kind:N", title=None, scale=alt.Scale(domain=kinds, range=[CHARGED, FRESH, LEFT]),
+                legend=alt.Legend(orient="top", offset=4),
+            ),
+            order=alt.Order("order:Q"),
+            tooltip=[
+                alt.Tooltip("letter:N", title="Of"),
+                alt.Tooltip("kind:N", title="For"),
+                alt.Tooltip("amount:N", title="Amount"),
+                alt.Tooltip("share:Q", title="Share", format=".1%"),
+            ],
+        )
+    )  # fmt: skip
+    return alt.layer(bars).properties(height=96)
+
+
+def error_chart(
+    rows: Sequence[_Row], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 330
+) -> alt.LayerChart:
+    """The error of a released day in its parts, one colour a mechanism: total with its band, noise, truncation bias.
+
+    Args:
+        rows: of `experiments.tasks.evaluate`.
+        along: the column on the horizontal axis.
+        chosen: where the marker stands.
+        title: of the horizontal axis.
+        logarithmic: whether that axis is.
+    """
+    table = pd.DataFrame(list(rows))
+    columns = dict(zip(("rmse", "noise_rmse", "bias_rms"), PARTS, strict=True))
+    long = table.melt(["mechanism", along], list(columns), "part", "users").replace({"part": columns})
+    mechanisms = list(dict.fromkeys(table["mechanism"]))
+    values = sorted(table[along].unique())
+    x = alt.X(
+        f"{along}:Q", title=title,
+        scale=alt.Scale(type="log" if logarithmic else "linear", nice=False, padding=8, zero=False),
+        axis=alt.Axis(values=values, format="~g", labelOverlap="greedy", grid=False),
+    )  # fmt: skip
+    scale = alt.Scale(type="symlog" if logarithmic else "linear", constant=1) if logarithmic else alt.Scale(zero=True)
+    users = alt.Axis(title="RMSE of a released day [users]", format=",~r", tickCount=6, minExtent=40)
+    colour = alt.Color(
+        "mechanism:N",
+        scale=alt.Scale(domain=mechanisms, range=[COLOURS[name] for name in mechanisms]),
+        legend=alt.Legend(title="Mechanism", orient="bottom", columns=3, labelLimit=240, symbolStrokeWidth=3),
+    )
+    dash = alt.StrokeDash(
+        "part:N",
+        scale=alt.Scale(domain=list(PARTS), range=list(_DASHES)),
+        legend=alt.Legend(title="Part", orient="bottom", labelLimit=240, symbolStrokeWidth=2),
+    )
+    band = (
+        alt.Chart(table)
+        .mark_area(opacity=0.22)
+        .encode(x=x, y=alt.Y("rmse_p05:Q", axis=users, scale=scale), y2="rmse_p95:Q", color=colour)
+    )
+    lines = (
+        alt.Chart(long)
+        .mark_line(strokeWidth=1.9)
+        .encode(x=x, y=alt.Y("users:Q", axis=users, scale=scale), color=colour, strokeDash=dash)
+    )
+    dots = (
+        alt.Chart(table)
+        .mark_circle(size=46, opacity=1)
+        .encode(
+            x=x,
+            y=alt.Y("rmse:Q", scale=scale),
+            color=colour,
+            tooltip=[
+                alt.Tooltip("mechanism:N", title="Mechanism"),
+                alt.Tooltip("epsilon:Q", title="ε"),
+                alt.Tooltip("w_bound:Q", title="W_BOUND"),
+                alt.Tooltip("rmse:Q", title="Total error [users]", format=",.1f"),
+                alt.Tooltip("rmse_p05:Q", title="5 % of the trials below", format=",.1f"),
+                alt.Tooltip("rmse_p95:Q", title="5 % of the trials above", format=",.1f"),
+                alt.Tooltip("noise_rmse:Q", title="Noise [users]", format=",.1f"),
+                alt.Tooltip("bias_rms:Q", title="Truncation bias [users]", format=",.1f"),
+            ],
+        )
+    )
+    marker = (
+        alt.Chart(pd.DataFrame({along: [chosen]}))
+        .mark_rule(color=CHOSEN, strokeWidth=1.5)
+        .encode(x=x, tooltip=alt.Tooltip(f"{along}:Q", title=title))
+    )
+    return alt.layer(marker, band, lines, dots).properties(height=height)

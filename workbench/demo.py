@@ -1,0 +1,64 @@
+"""A demonstration: a generated population whose days are fed to the service one by one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import msgspec
+
+from dp.generate import generate
+from dp.presence.daily import day_number
+from workbench.service import ADD, ERASE, RETRACT, Operation, Service, Settings
+
+FIRST_DAY = date(2026, 1, 1)
+DAYS_FILLED = 60
+DAYS_GENERATED = 365
+USERS = 6000
+DELETE_RATE = 0.15
+ERASE_RATE = 0.02
+LATE_RATE = 0.03
+SEED = 2026
+
+_OPS = {"+": ADD, "-": RETRACT, "erase": ERASE}
+
+
+def of_demonstration(settings: Settings) -> Settings:
+    """The settings of a demonstration: its days are no real ones, and its truth may be seen."""
+    return msgspec.structs.replace(settings, first_day=FIRST_DAY, future_days=True, show_truth=True)
+
+
+def operations_of(day: date) -> list[Operation]:
+    """What arrives on one day of the demonstration; nothing after its end."""
+    return list(_arrivals().get(day, []))
+
+
+def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
+    """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
+
+    Each day is one step, so a filling that was cut off goes on where it stopped.
+    """
+    last = FIRST_DAY + timedelta(days=days - 1)
+    start = service.status().open_day or FIRST_DAY
+    filled = max(0, (last - start).days + 1)
+    for index in range(filled):
+        day = start + timedelta(days=index)
+        if not service.resume(f"demo {day}"):
+            service.load(f"demo {day}", 0, operations_of(day))
+        service.close(day)
+        report(f"closing {day}", (index + 1) / filled)
+    return filled
+
+
+@functools.cache
+def _arrivals() -> dict[date, list[Operation]]:
+    table = generate(
+        USERS, DAYS_GENERATED, delete_rate=DELETE_RATE, erase_rate=ERASE_RATE, late_rate=LATE_RATE, seed=SEED,
+        start=FIRST_DAY,
+    )  # fmt: skip
+    arrivals: dict[date, list[Operation]] = {}
+    for user, day, op, at in zip(*(table[name].to_pylist() for name in ("user", "day", "op", "at")), strict=True):
+        number = None if day is None else day_number(day)
+        arrivals.setdefault(at, []).append(Operation(user, number, _OPS[op]))
+    return arrivals

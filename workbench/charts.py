@@ -17,10 +17,11 @@ CHARGED, FRESH, LEFT = "#0072B2", "#E69F00", "#8A8A8A55"
 
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
+Chart = alt.LayerChart | alt.FacetChart
 _Row = Mapping[str, Any]
 
 
-def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | None, height: int) -> alt.LayerChart:
+def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | None, height: int) -> Chart:
     """One published series with its intervals.
 
     Args:
@@ -71,7 +72,7 @@ def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | N
     return alt.layer(*layers).properties(height=height)
 
 
-def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> alt.LayerChart:
+def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> Chart:
     """How a budget stands: one bar for ε and one for δ, each the whole cap.
 
     Args:
@@ -108,7 +109,7 @@ def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> alt.LayerChart
 
 def error_chart(
     rows: Sequence[_Row], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 330
-) -> alt.LayerChart:
+) -> Chart:
     """The error of a released day in its parts, one colour a mechanism: total with its band, noise, truncation bias.
 
     Args:

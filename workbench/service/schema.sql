@@ -1,4 +1,5 @@
--- The store. Days are whole numbers since 1970-01-01. It holds who was active when: as secret as the log it is.
+-- The store. Days are whole numbers since 1970-01-01. It knows users by keyed pseudonyms only: an id that was never
+-- written needs no wiping. With its key it tells who was active when, so it is as secret as the log it is.
 
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
@@ -6,10 +7,10 @@ CREATE TABLE facts (
 ) STRICT, WITHOUT ROWID;
 
 -- What arrived, in the order of arrival. No secondary index: this is the table that fast ingest writes. AUTOINCREMENT,
--- because a number must never come back after its row was erased. An erasure that was carried out has no user.
+-- because a number must never come back after its row was erased. An erasure that was carried out names nobody.
 CREATE TABLE operations (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    user TEXT,
+    pseudonym BLOB,
     day INTEGER,
     at INTEGER NOT NULL,
     op INTEGER NOT NULL CHECK (op IN (1, -1, 0))

@@ -20,9 +20,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
-from dp.ledger import Budget, Charge, Ledger, LedgerError, open_ledger
+from dp.ledger import Budget, Charge, Ledger, open_ledger
 from dp.presence.daily import EPOCH, day_number
 from dp.release import Plan, charged, plan_release, promise, protected, publish
 from workbench.service.settings import Settings
@@ -44,6 +45,7 @@ Result = TypeVar("Result")
 Clock = Callable[[], datetime]
 
 LONGEST_USER = 512
+WHO = 8
 SHOWN = 3
 MOST_FAULTS = 100
 EARLIEST, LATEST = day_number(date(1900, 1, 1)), day_number(date(2200, 12, 31))
@@ -91,10 +93,10 @@ class Truth:
 
 
 class Activity(NamedTuple):
-    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE."""
+    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE. `who` begins the user's pseudonym."""
 
     seq: int
-    user: str | None
+    who: str | None
     day: date | None
     counts_from: date
     op: str
@@ -152,21 +154,15 @@ class Service:
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
         latest = None if self.settings.future_days else day_number(self.today())
-        return [
-            (index, fault)
-            for index, (user, day, op, _) in enumerate(operations)
-            if (fault := _fault(user, day, op, latest))
-        ]
+        return [(index, fault) for index, operation in enumerate(operations) if (fault := _fault(operation, latest))]
 
     def erase(self, user: str) -> int:
         """Remove every row of a user; returns how many there were. The flips spent stay, under a keyed pseudonym."""
-        if fault := _fault(user, None, ERASE, None):
+        if fault := _fault(Operation(user, None, ERASE), None):
             raise Refused("bad-event", fault)
         earliest = self._earliest
         removed = self._write(lambda store: store.erase(user, earliest))
-        # What was written before an erasure must not linger in the write-ahead log.
-        with self._reading() as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._wipe()
         return removed
 
     def resume(self, file: str) -> int:
@@ -208,7 +204,7 @@ class Service:
         A day that is closed already returns the rows that were published then.
 
         Raises:
-            Refused: another day is next, the day is not over, or the horizon is.
+            Refused: another day is next, the day is after today, or the horizon is over.
             BudgetExhausted: nothing was counted, charged or released.
             LedgerError: the ledger refuses; nothing was released.
         """
@@ -217,9 +213,9 @@ class Service:
             if progress.last is not None and day_number(day) <= progress.last:
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
-            first = self._first(progress, day)
-            self._may_close(progress, first, day)
-            with open_ledger(self.settings.ledger_path) as ledger:
+            with open_ledger(self.settings.ledger_path) as ledger, ledger.transaction():
+                first = self._first(ledger, progress, day)
+                self._may_close(progress, first, day)
                 self._check_ledger(ledger)
                 self._prepare_budget(ledger)
                 self._charge(ledger, first)
@@ -312,9 +308,13 @@ class Service:
 
         count = self._write(recount)
         stream = self._fresh_stream(metric, day, request_id)
-        with open_ledger(settings.ledger_path) as ledger, ledger.transaction():
-            counts = {metric: np.array([count], dtype=np.int64)}
-            (row,) = publish(ledger, stream, settings.budget, plan, counts, self._clock(), self._store_name)
+        with open_ledger(settings.ledger_path) as ledger:
+            with ledger.transaction():
+                self._check_ledger(ledger)
+                counts = {metric: np.array([count], dtype=np.int64)}
+                (row,) = publish(ledger, stream, settings.budget, plan, counts, self._clock(), self._store_name)
+            charges = len(self._own_charges(ledger))
+        self._write(lambda store: store.note_charged(charges))
         return row
 
     def find_fresh(self, metric: str, day: date, request_id: str) -> str | None:
@@ -330,9 +330,8 @@ class Service:
         self._check_metric(metric)
         with self._reading() as connection:
             store = Store(connection, b"")
-            first = _day(store.progress().first)
             counts = store.closed_counts(self.settings.series[metric].window)
-        assert first is not None or not counts
+            first = _day(store.progress().first)
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
 
     def preview(self, day: date) -> dict[str, Count]:
@@ -347,7 +346,8 @@ class Service:
             rows = Store(connection, b"").recent(most)
         names = {ADD: "+", RETRACT: "-", ERASE: "erase"}
         return [
-            Activity(seq, user, _day(day), EPOCH + timedelta(days=at), names[op]) for seq, user, day, at, op in rows
+            Activity(seq, None if name is None else name.hex()[:WHO], _day(day), EPOCH + timedelta(days=at), names[op])
+            for seq, name, day, at, op in rows
         ]
 
     # Budget
@@ -406,6 +406,11 @@ class Service:
         finally:
             connection.close()
 
+    def _wipe(self) -> None:
+        """Empty the write-ahead log, where removed rows linger; a reader at work puts that off to the next time."""
+        with self._reading() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _progress(self) -> Progress:
         with self._reading() as connection:
             return Store(connection, b"").progress()
@@ -414,9 +419,12 @@ class Service:
         if metric not in self.settings.series:
             raise Refused("unknown-metric", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
 
-    def _first(self, progress: Progress, day: date) -> date:
+    def _first(self, ledger: Ledger, progress: Progress, day: date) -> date:
+        """The first tick: chosen by a close, also by one that was cut off after its charge, or set, or else `day`."""
         chosen = _day(progress.first)
-        return chosen if chosen is not None else self.settings.first_day or day
+        if chosen is None and (charges := self._own_charges(ledger)):
+            chosen = date.fromisoformat(charges[0].specification["first"])
+        return chosen or self.settings.first_day or day
 
     def _may_close(self, progress: Progress, first: date, day: date) -> None:
         following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
@@ -455,45 +463,56 @@ class Service:
     def _check_ledger(self, ledger: Ledger) -> None:
         """Refuse to go on where store and ledger do not belong together: a published day would be drawn again.
 
-        A ledger may be ahead of what the store knows to be published by the close that a crash cut off, no more.
+        Called under the ledger's lock. Others commit to the ledger before they note it in the store, and count a day
+        in the store before they publish it, so in whatever they are cut off a healthy pair passes.
         """
         with self._reading() as connection:
             store = Store(connection, b"")
-            progress, published = store.progress(), store.published
+            published, charged, progress = store.published, store.charged, store.progress()
         days = 0 if progress.first is None or progress.last is None else progress.last - progress.first + 1
-        for metric in self.settings.series:
-            released = len(ledger.releases(self._stream(metric), metric))
-            if not published <= released <= days:
-                older = "ledger" if released < published else "store"
-                raise Refused(
-                    "other-store",
-                    f"the store {self.settings.store} has closed {days} days and published {published}, the ledger "
-                    f"{self.settings.ledger} holds {released} of {metric}: the {older} is missing or an old copy; "
-                    "put the newest one back, or begin with a new store and a new budget",
-                )
+        released = [len(ledger.releases(self._stream(metric), metric)) for metric in self.settings.series]
+        charges = len(self._own_charges(ledger))
+        if charges < charged or min(released) < published or max(released) > days:
+            older = "store" if max(released) > days else "ledger"
+            raise Refused(
+                "other-store",
+                f"the store {self.settings.store} has closed {days} days, published {published} and made {charged} "
+                f"charges, the ledger {self.settings.ledger} holds {min(released)} days and {charges} charges of it: "
+                f"the {older} is missing or an old copy; put the newest one back, or begin with a new store and a new "
+                "budget",
+            )
+
+    def _own_charges(self, ledger: Ledger) -> list[Charge]:
+        return [charge for charge in ledger.charges() if charge.stream.startswith(f"live-{self._store_name}/")]
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
-        progress = self._progress()
-        first = _day(progress.first)
+        first = _day(self._progress().first)
         if first is None:
             return
-        with self._reading() as connection:
-            store = Store(connection, b"")
-            counts = {
-                metric: np.array([count.bounded for count in store.closed_counts(one.window)], dtype=np.int64)
-                for metric, one in self.settings.series.items()
-            }
         with open_ledger(self.settings.ledger_path) as ledger:
-            self._check_ledger(ledger)
             with ledger.transaction():
+                self._check_ledger(ledger)
+                counts = {metric: self._counts(one.window) for metric, one in self.settings.series.items()}
                 for metric, plan in self._plans(first).items():
                     publish(
                         ledger, self._stream(metric), self.settings.budget, plan, {metric: counts[metric]},
                         self._clock(), self._store_name,
                     )  # fmt: skip
+            charges = len(self._own_charges(ledger))
         days = min(len(series) for series in counts.values())
-        self._write(lambda store: store.note_published(days))
+
+        def note(store: Store) -> None:
+            store.note_published(days)
+            store.note_charged(charges)
+
+        self._write(note)
+        self._wipe()
+
+    def _counts(self, window: int) -> NDArray[np.int64]:
+        with self._reading() as connection:
+            counts = Store(connection, b"").closed_counts(window)
+        return np.array([count.bounded for count in counts], dtype=np.int64)
 
 
 @contextmanager
@@ -502,7 +521,8 @@ def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
 
     Raises:
         StoreError: the store or its key cannot be used.
-        LedgerError: the ledger cannot be used, or belongs to other settings.
+        LedgerError: the ledger cannot be used, or its streams were opened with other settings.
+        Refused: store and ledger do not belong together.
     """
     service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
     try:
@@ -521,11 +541,16 @@ def _day(number: int | None) -> date | None:
     return None if number is None else EPOCH + timedelta(days=number)
 
 
-def _fault(user: str, day: int | None, op: int, latest: int | None) -> str | None:
-    if not user.strip() or "\0" in user or len(user) > LONGEST_USER:
-        return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters, not all blank and no NUL"
+def _fault(operation: Operation, latest: int | None) -> str | None:
+    user, day, op, at = operation
+    if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not _utf8(user):
+        return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
+    if at is not None and not EARLIEST <= at <= LATEST:
+        return "at is not between 1900 and 2200"
     if op == ERASE:
         return None if day is None else "an erasure has no day"
+    if op not in (ADD, RETRACT):
+        return f"op is {op!r}; it is ADD, RETRACT or ERASE"
     if day is None or not EARLIEST <= day <= LATEST:
         return "day is missing or not between 1900 and 2200"
     if latest is not None and day > latest:
@@ -534,6 +559,14 @@ def _fault(user: str, day: int | None, op: int, latest: int | None) -> str | Non
             "for replays and demonstrations set future_days = true"
         )
     return None
+
+
+def _utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def promise_of_all(settings: Settings) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dp.accounting.composition import Guarantee
+from dp.accounting.gaussian import validate_epsilon, validate_guarantee
 from dp.mechanisms import MECHANISMS
+from dp.noise import validate_level
 from dp.release import Request
-from dp.units import UNITS
+from dp.units import protected_class
 
 PREFIX = "DPDAU_"
 CONFIG_FILE = "dpdau.toml"
+SERIES = ("dau", "wau", "mau")
 
 
 class SettingsError(ValueError):
@@ -44,6 +48,11 @@ class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     w_bound: int = 2
     mechanism: str = "damped-square-root"
     fresh_epsilon: float | None = None
+
+    @property
+    def fresh(self) -> float:
+        """What each fresh release is charged."""
+        return self.epsilon if self.fresh_epsilon is None else self.fresh_epsilon
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,7 +141,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             windows={metric: one.window},
             unit=one.unit,
             w_bound=one.w_bound,
-            guarantee=Guarantee(one.fresh_epsilon or one.epsilon, one.delta),
+            guarantee=Guarantee(one.fresh, one.delta),
             mechanism="gaussian" if MECHANISMS[one.mechanism].noise == "gaussian" else "laplace",
             first=day,
             horizon=1,
@@ -147,7 +156,7 @@ def names() -> list[str]:
     return [
         full
         for name in Settings.__struct_fields__
-        for full in ([f"{name}.{part}" for part in series] if name in ("dau", "wau", "mau") else [name])
+        for full in ([f"{name}.{part}" for part in series] if name in SERIES else [name])
     ]
 
 
@@ -168,8 +177,11 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{file} cannot be read as TOML: {error}") from error
         for name, value in content.items():
-            for part, inner in value.items() if isinstance(value, dict) else [(None, value)]:
-                _put(merged, f"{name}.{part}" if part else name, inner, str(file))
+            if isinstance(value, dict) and name in SERIES:
+                for part, inner in value.items():
+                    _put(merged, f"{name}.{part}", inner, str(file))
+            else:
+                _put(merged, name, value, str(file))
     for name in names():
         variable = PREFIX + name.replace(".", "_").upper()
         if variable in environment:
@@ -217,26 +229,52 @@ def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
 
 
 def _validate(settings: Settings) -> None:
+    for name in ("store", "ledger", "budget", "host"):
+        if not getattr(settings, name):
+            raise SettingsError(f"{name} is empty; give it a value or leave it out")
+    if len({path.resolve() for path in (settings.store_path, settings.ledger_path, settings.key_path)}) < 3:
+        raise SettingsError(
+            f"store, ledger and key are {settings.store}, {settings.ledger} and {settings.key_path}; "
+            "each needs a file of its own"
+        )
     try:
         ZoneInfo(settings.timezone)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError) as error:
         raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
     if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
         raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")
+    if not (0 < settings.budget_epsilon < 1e9 and 0 <= settings.budget_delta < 1):
+        raise SettingsError(
+            f"budget_epsilon and budget_delta are {settings.budget_epsilon} and {settings.budget_delta}; "
+            "give epsilon > 0 and 0 <= delta < 1"
+        )
     if not 0 <= settings.port <= 65_535:
         raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
-    for metric, one in settings.series.items():
-        if one.mechanism not in MECHANISMS:
-            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(MECHANISMS)}")
-        if one.unit not in UNITS:
-            raise SettingsError(f"{metric}.unit is {one.unit!r}; choose from {', '.join(UNITS)}")
-        if not 1 <= one.window <= 366:
-            raise SettingsError(f"{metric}.window is {one.window}; give 1 to 366 days")
     if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
         raise SettingsError(
             f"windows are dau {settings.dau.window}, wau {settings.wau.window}, mau {settings.mau.window}; "
             "DAU has 1 day and WAU 7, MAU may have 30 or 28"
         )
+    for metric, one in settings.series.items():
+        if one.mechanism not in MECHANISMS:
+            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(MECHANISMS)}")
+        with _named(metric):
+            protected_class(one.unit, one.window, one.w_bound, settings.horizon)
+            for epsilon in (one.epsilon, one.fresh):
+                if MECHANISMS[one.mechanism].noise == "laplace":
+                    validate_epsilon(epsilon)
+                else:
+                    validate_guarantee(epsilon, one.delta)
+    with _named("ci_level"):
+        validate_level(settings.ci_level)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
 
 
 __all__ = ["CONFIG_FILE", "SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]

@@ -1,8 +1,8 @@
 """The store: an append-only log of operations, the user-days it comes down to, and the counts of closed days.
 
-Everything here works inside the caller's transaction on one SQLite connection and keeps nothing in memory, so several
-processes may use one store. An operation counts from its *arrival tick*: the day it is about, or the open day if that
-is later. Definitions: docs/service.md.
+User ids are not in it: they become keyed pseudonyms on the way in. Everything here works inside the caller's
+transaction on one SQLite connection and keeps nothing in memory, so several processes may use one store. An operation
+counts from its *arrival tick*: the day it is about, or the open day if that is later (docs/service.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import hmac
 import os
 import secrets
 import sqlite3
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.resources import files
@@ -24,6 +26,8 @@ from dp.presence.tombstones import pseudonym
 VERSION = 1
 KEY_BYTES = 32
 CHUNK = 20_000
+APPLICATION_ID = 0x64706461
+NEVER = -(2**31)
 ADD, RETRACT, ERASE = 1, -1, 0
 
 
@@ -108,38 +112,42 @@ class Store:
         Args:
             earliest: the first tick where none is closed yet, if it is known.
         """
-        open_day = self.progress().open_day or earliest
-        # Before the first tick is known nothing is late, and everything counts from its own day.
-        floor = -(2**31) if open_day is None else open_day
+        last = self.progress().last
+        open_day = earliest if last is None else last + 1
+        # Before the first tick is known everything counts from its own day.
+        floor = NEVER if open_day is None else open_day
         accepted = late = 0
-        rows: list[tuple[str, int | None, int, int]] = []
+        rows: list[tuple[bytes, int | None, int, int]] = []
         for user, day, op, at in operations:
             accepted += 1
-            if day is not None:
-                late += day < floor
-                counts_from = max(floor, day, at if at is not None else floor)
-            else:
-                counts_from = floor if at is None else max(floor, at)
-                if counts_from == floor:
-                    self._insert(rows)
-                    rows.clear()
-                    self.erase(user, earliest)
-                    continue
-            rows.append((user, day, counts_from, op))
+            name = pseudonym(user, self._key)
+            counts_from = max(floor, NEVER if day is None else day, NEVER if at is None else at)
+            if op == ERASE and counts_from == floor:
+                self._insert(rows)
+                rows.clear()
+                self._erase(name, 0 if open_day is None else open_day)
+                continue
+            if last is not None and day is not None:
+                late += day <= last
+            rows.append((name, day, counts_from, op))
         self._insert(rows)
-        return Ingested(accepted, late if self.progress().last is not None else 0, self.last_seq())
+        return Ingested(accepted, late, self.last_seq())
 
     def erase(self, user: str, earliest: int | None = None) -> int:
         """Remove all rows of a user, keeping the flips spent under a pseudonym; returns the rows removed.
 
-        The log keeps a row that somebody was erased, without saying who.
+        The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
         """
-        removed = self.connection.execute("DELETE FROM operations WHERE user = ?", (user,)).rowcount
-        self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (pseudonym(user, self._key),))
-        open_day = self.progress().open_day or earliest or 0
-        self.connection.execute(
-            "INSERT INTO operations (user, day, at, op) VALUES (NULL, NULL, ?, ?)", (open_day, ERASE)
-        )
+        last = self.progress().last
+        open_day = (0 if earliest is None else earliest) if last is None else last + 1
+        return self._erase(pseudonym(user, self._key), open_day)
+
+    def _erase(self, name: bytes, open_day: int) -> int:
+        removed = self.connection.execute(
+            "DELETE FROM operations WHERE pseudonym = ? AND op <> ?", (name, ERASE)
+        ).rowcount
+        self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (name,))
+        self.connection.execute("INSERT INTO operations (at, op) VALUES (?, ?)", (open_day, ERASE))
         return removed
 
     def last_seq(self) -> int:
@@ -147,10 +155,10 @@ class Store:
         row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'operations'").fetchone()
         return int(row[0]) if row else 0
 
-    def recent(self, most: int) -> list[tuple[int, str | None, int | None, int, int]]:
-        """The operations that arrived last, newest first: (seq, user, day, at, op). NOT PRIVATE."""
+    def recent(self, most: int) -> list[tuple[int, bytes | None, int | None, int, int]]:
+        """The operations that arrived last, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
         return self.connection.execute(
-            "SELECT seq, user, day, at, op FROM operations ORDER BY seq DESC LIMIT ?", (most,)
+            "SELECT seq, pseudonym, day, at, op FROM operations ORDER BY seq DESC LIMIT ?", (most,)
         ).fetchall()
 
     def close(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
@@ -195,6 +203,15 @@ class Store:
         return [Count(*row) for row in rows]
 
     @property
+    def charged(self) -> int:
+        """How many charges the ledger is known to hold for this store."""
+        return int(self._fact("charged"))
+
+    def note_charged(self, charges: int) -> None:
+        """Remember that the ledger holds so many charges; never fewer than before."""
+        self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'charged'", (charges,))
+
+    @property
     def published(self) -> int:
         """How many days are known to be published."""
         return int(self._fact("published"))
@@ -212,8 +229,8 @@ class Store:
         """Remember how many rows of a file are stored."""
         self.connection.execute("INSERT OR REPLACE INTO loads (file, rows) VALUES (?, ?)", (file, rows))
 
-    def _insert(self, rows: Sequence[tuple[str, int | None, int, int]]) -> None:
-        self.connection.executemany("INSERT INTO operations (user, day, at, op) VALUES (?, ?, ?, ?)", rows)
+    def _insert(self, rows: Sequence[tuple[bytes, int | None, int, int]]) -> None:
+        self.connection.executemany("INSERT INTO operations (pseudonym, day, at, op) VALUES (?, ?, ?, ?)", rows)
 
     def _count(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
         self._fold(day)
@@ -251,29 +268,28 @@ class Store:
         run("INSERT INTO pending SELECT at, seq FROM operations WHERE seq > ?", (self._fact("folded"),))
         run("UPDATE facts SET value = ? WHERE name = 'folded'", (self.last_seq(),))
         due = run(
-            "SELECT o.user, o.day, o.op, o.at, o.seq FROM pending AS p JOIN operations AS o ON o.seq = p.seq "
+            "SELECT o.pseudonym, o.day, o.op, o.at, o.seq FROM pending AS p JOIN operations AS o ON o.seq = p.seq "
             "WHERE p.at <= ? ORDER BY p.at, p.seq",
             (through,),
         )
-        erased: list[tuple[str, int, int]] = []
+        erased: list[tuple[bytes, int, int]] = []
         for chunk in _chunks(due):
             self._apply(chunk, erased)
         run("DELETE FROM pending WHERE at <= ?", (through,))
         if erased:
             self._remove(erased)
 
-    def _apply(self, chunk: Sequence[tuple[str | None, int | None, int, int, int]], erased: list[Any]) -> None:
+    def _apply(self, chunk: Sequence[tuple[bytes | None, int | None, int, int, int]], erased: list[Any]) -> None:
         """Last write wins: only the last operation on a user-day in a chunk reaches the cells."""
         writes: dict[tuple[bytes, int | None], int] = {}
-        for user, day, op, at, seq in chunk:
-            if user is None:
+        for name, day, op, at, seq in chunk:
+            if name is None:
                 continue
-            name = pseudonym(user, self._key)
             if op == ERASE:
                 self._write(writes)
                 writes.clear()
                 self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (name,))
-                erased.append((user, at, seq))
+                erased.append((name, at, seq))
             else:
                 writes[name, day] = op
         self._write(writes)
@@ -284,17 +300,19 @@ class Store:
         self.connection.executemany("INSERT OR IGNORE INTO cells VALUES (?, ?)", present)
         self.connection.executemany("DELETE FROM cells WHERE pseudonym = ? AND day = ?", absent)
 
-    def _remove(self, erased: Sequence[tuple[str, int, int]]) -> None:
+    def _remove(self, erased: Sequence[tuple[bytes, int, int]]) -> None:
         """Remove the rows of users whose erasure came due: one pass over the log for all of them."""
         run = self.connection.execute
-        run("CREATE TEMP TABLE IF NOT EXISTS gone (user TEXT PRIMARY KEY, at INTEGER, seq INTEGER) WITHOUT ROWID")
+        run("CREATE TEMP TABLE IF NOT EXISTS gone (pseudonym BLOB PRIMARY KEY, at INTEGER, seq INTEGER) WITHOUT ROWID")
         run("DELETE FROM gone")
         self.connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?, ?)", erased)
         run(
-            "DELETE FROM operations WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.user = operations.user "
+            "DELETE FROM operations WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.pseudonym = operations.pseudonym "
             "AND (operations.at, operations.seq) < (g.at, g.seq))"
         )
-        self.connection.executemany("UPDATE operations SET user = NULL WHERE seq = ?", [(seq,) for _, _, seq in erased])
+        self.connection.executemany(
+            "UPDATE operations SET pseudonym = NULL WHERE seq = ?", [(seq,) for _, _, seq in erased]
+        )
         run("DELETE FROM gone")
 
     def _fact(self, name: str) -> Any:
@@ -319,18 +337,25 @@ def open_store(path: Path, key_path: Path) -> Store:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("BEGIN IMMEDIATE")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        made = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
         tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables == 0:
+        if made == [0, 0] and tables == 0:
             key = _new_key(key_path)
             for statement in _statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
                 connection.execute(statement)
             connection.executemany(
                 "INSERT INTO facts VALUES (?, ?)",
-                [("name", secrets.token_hex(6)), ("folded", 0), ("published", 0), ("key_check", _key_check(key))],
+                [
+                    ("name", secrets.token_hex(6)),
+                    ("folded", 0),
+                    ("published", 0),
+                    ("charged", 0),
+                    ("key_check", _key_check(key)),
+                ],
             )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
+        elif made != [APPLICATION_ID, VERSION]:
             raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
         else:
             key = _read_key(key_path)
@@ -349,17 +374,14 @@ def open_store(path: Path, key_path: Path) -> Store:
 
 
 def _new_key(path: Path) -> bytes:
-    """Make a key, or take one that the operator has put there."""
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return _read_key(path)
-    key = secrets.token_bytes(KEY_BYTES)
-    with os.fdopen(handle, "wb") as file:
-        file.write(key)
+    """Make a key, or take one that the operator has put there; a key is on disk whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
         file.flush()
         os.fsync(file.fileno())
-    return key
+        with suppress(FileExistsError):
+            os.link(file.name, path)
+    return _read_key(path)
 
 
 def _read_key(path: Path) -> bytes:

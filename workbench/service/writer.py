@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from workbench.service.store import Store
+from workbench.service.store import Store, StoreError
 
 Result = TypeVar("Result")
 MOST_JOBS = 256
@@ -30,18 +30,30 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._stopped = False
+        self._order = threading.Lock()  # nothing is queued behind the end
         self._thread = threading.Thread(target=self._run, name="dpdau writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[[Store], Result]) -> Future[Result]:
-        """Queue a job; its result comes when it is durable."""
+        """Queue a job; its result comes when it is durable.
+
+        Raises:
+            StoreError: the writer was stopped.
+        """
         job = _Job(work)
-        self._jobs.put(job)
+        with self._order:
+            if self._stopped:
+                raise StoreError("the service is stopping; nothing was stored")
+            self._jobs.put(job)
         return cast("Future[Result]", job.future)
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread and close the store."""
-        self._jobs.put(None)
+        with self._order:
+            if not self._stopped:
+                self._stopped = True
+                self._jobs.put(None)
         self._thread.join()
 
     def _run(self) -> None:

@@ -14,6 +14,8 @@ import streamlit as st
 from workbench.service import Service, Settings, load_settings, open_service
 from workbench.service.settings import CONFIG_FILE
 
+# A file, because the browser would fetch an icon by name from elsewhere.
+ICON = Path(__file__).parent / "icon.svg"
 CACHE = Path(".cache/experiments")
 
 
@@ -68,7 +70,7 @@ def _tradeoff() -> None:
 
 def main() -> None:
     """Draw the page that was asked for."""
-    st.set_page_config(page_title="dpdau", page_icon=":material/groups:", layout="wide")
+    st.set_page_config(page_title="dpdau", page_icon=str(ICON), layout="wide")
     pages = [
         st.Page(_live, title="Live", icon=":material/monitoring:", url_path="live", default=True),
         st.Page(_tradeoff, title="ε × W_BOUND", icon=":material/balance:", url_path="tradeoff"),

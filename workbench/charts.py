@@ -17,6 +17,7 @@ CHARGED, FRESH, LEFT = "#0072B2", "#E69F00", "#8A8A8A55"
 
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
+_TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 Chart = alt.LayerChart | alt.FacetChart
 _Row = Mapping[str, Any]
 
@@ -84,7 +85,7 @@ def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> Chart:
     table["order"] = [kinds.index(kind) for kind in table["kind"]]
     bars = (
         alt.Chart(table)
-        .mark_bar(height=22)
+        .mark_bar(size=22)
         .encode(
             x=alt.X(
                 "share:Q", title="share of the budget", scale=alt.Scale(domain=[0, 1]),
@@ -104,11 +105,11 @@ def budget_chart(parts: Sequence[tuple[str, str, float, str]]) -> Chart:
             ],
         )
     )  # fmt: skip
-    return alt.layer(bars).properties(height=96)
+    return alt.layer(bars).properties(height=185)
 
 
 def error_chart(
-    rows: Sequence[_Row], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 330
+    rows: Sequence[_Row], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 430
 ) -> Chart:
     """The error of a released day in its parts, one colour a mechanism: total with its band, noise, truncation bias.
 
@@ -117,62 +118,70 @@ def error_chart(
         along: the column on the horizontal axis.
         chosen: where the marker stands.
         title: of the horizontal axis.
-        logarithmic: whether that axis is.
+        logarithmic: whether that axis is; the vertical one always is.
+        height: with axes and legends, in pixels.
     """
     table = pd.DataFrame(list(rows))
     columns = dict(zip(("rmse", "noise_rmse", "bias_rms"), PARTS, strict=True))
-    long = table.melt(["mechanism", along], list(columns), "part", "users").replace({"part": columns})
     mechanisms = list(dict.fromkeys(table["mechanism"]))
-    values = sorted(table[along].unique())
+    parts = table.melt(["mechanism", along], list(columns), "part", "users").replace({"part": columns})
+    # The vertical axis reaches two decades below the largest error, or to the smallest one.
+    top = float(table["rmse_p95"].max()) * 1.15
+    bottom = min(top / 100, float(table["rmse_p05"].min()) * 0.8)
+    parts = parts[parts["users"] > 0]
+    # All mechanisms count the same frozen users.
+    bias = parts[(parts["part"] == PARTS[2]) & (parts["mechanism"] == mechanisms[0])]
+    noisy = parts[parts["part"] != PARTS[2]]
     x = alt.X(
         f"{along}:Q", title=title,
-        scale=alt.Scale(type="log" if logarithmic else "linear", nice=False, padding=8, zero=False),
-        axis=alt.Axis(values=values, format="~g", labelOverlap="greedy", grid=False),
+        scale=alt.Scale(type="log", nice=False, padding=10) if logarithmic
+        else alt.Scale(type="linear", nice=False, padding=10, zero=False),
+        axis=alt.Axis(values=sorted(table[along].unique()), format="~g", labelOverlap="greedy", grid=False),
     )  # fmt: skip
-    scale = alt.Scale(type="symlog" if logarithmic else "linear", constant=1) if logarithmic else alt.Scale(zero=True)
-    users = alt.Axis(title="RMSE of a released day [users]", format=",~r", tickCount=6, minExtent=40)
+    scale = alt.Scale(type="log", domain=[bottom, top], nice=False)
+    ticks = [tick for tick in _TICKS if bottom <= tick <= top]
+    users = alt.Axis(title="RMSE of a released day [users]", format="~s", values=ticks, minExtent=34)
     colour = alt.Color(
         "mechanism:N",
         scale=alt.Scale(domain=mechanisms, range=[COLOURS[name] for name in mechanisms]),
-        legend=alt.Legend(title="Mechanism", orient="bottom", columns=3, labelLimit=240, symbolStrokeWidth=3),
-    )
+        legend=alt.Legend(
+            title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolType="stroke",
+            symbolStrokeWidth=3, symbolOpacity=1, symbolSize=260,
+        ),
+    )  # fmt: skip
     dash = alt.StrokeDash(
         "part:N",
         scale=alt.Scale(domain=list(PARTS), range=list(_DASHES)),
-        legend=alt.Legend(title="Part", orient="bottom", labelLimit=240, symbolStrokeWidth=2),
+        legend=alt.Legend(
+            title=None, orient="top", direction="horizontal", columns=3, labelLimit=200, symbolType="stroke",
+            symbolStrokeWidth=2, symbolSize=420, symbolStrokeColor=TRUTH,
+        ),
+    )  # fmt: skip
+    chart = alt.Chart(table)
+    band = chart.mark_area(opacity=0.22, clip=True).encode(
+        x=x, y=alt.Y("rmse_p05:Q", axis=users, scale=scale), y2="rmse_p95:Q", color=colour
     )
-    band = (
-        alt.Chart(table)
-        .mark_area(opacity=0.22)
-        .encode(x=x, y=alt.Y("rmse_p05:Q", axis=users, scale=scale), y2="rmse_p95:Q", color=colour)
-    )
-    lines = (
-        alt.Chart(long)
-        .mark_line(strokeWidth=1.9)
-        .encode(x=x, y=alt.Y("users:Q", axis=users, scale=scale), color=colour, strokeDash=dash)
-    )
-    dots = (
-        alt.Chart(table)
-        .mark_circle(size=46, opacity=1)
-        .encode(
-            x=x,
-            y=alt.Y("rmse:Q", scale=scale),
-            color=colour,
-            tooltip=[
-                alt.Tooltip("mechanism:N", title="Mechanism"),
-                alt.Tooltip("epsilon:Q", title="ε"),
-                alt.Tooltip("w_bound:Q", title="W_BOUND"),
-                alt.Tooltip("rmse:Q", title="Total error [users]", format=",.1f"),
-                alt.Tooltip("rmse_p05:Q", title="5 % of the trials below", format=",.1f"),
-                alt.Tooltip("rmse_p95:Q", title="5 % of the trials above", format=",.1f"),
-                alt.Tooltip("noise_rmse:Q", title="Noise [users]", format=",.1f"),
-                alt.Tooltip("bias_rms:Q", title="Truncation bias [users]", format=",.1f"),
-            ],
-        )
+    share = alt.Y("users:Q", axis=users, scale=scale)
+    noise = alt.Chart(noisy).mark_line(strokeWidth=1.9, clip=True).encode(x=x, y=share, color=colour, strokeDash=dash)
+    missed = alt.Chart(bias).mark_line(strokeWidth=1.9, color=TRUTH, clip=True).encode(x=x, y=share, strokeDash=dash)
+    dots = chart.mark_circle(size=46, opacity=1).encode(
+        x=x,
+        y=alt.Y("rmse:Q", axis=users, scale=scale),
+        color=colour,
+        tooltip=[
+            alt.Tooltip("mechanism:N", title="Mechanism"),
+            alt.Tooltip("epsilon:Q", title="ε"),
+            alt.Tooltip("w_bound:Q", title="W_BOUND"),
+            alt.Tooltip("rmse:Q", title="Total error [users]", format=",.1f"),
+            alt.Tooltip("rmse_p05:Q", title="5 % of the trials below", format=",.1f"),
+            alt.Tooltip("rmse_p95:Q", title="5 % of the trials above", format=",.1f"),
+            alt.Tooltip("noise_rmse:Q", title="Noise [users]", format=",.1f"),
+            alt.Tooltip("bias_rms:Q", title="Truncation bias [users]", format=",.1f"),
+        ],
     )
     marker = (
         alt.Chart(pd.DataFrame({along: [chosen]}))
         .mark_rule(color=CHOSEN, strokeWidth=1.5)
         .encode(x=x, tooltip=alt.Tooltip(f"{along}:Q", title=title))
     )
-    return alt.layer(marker, band, lines, dots).properties(height=height)
+    return alt.layer(marker, band, missed, noise, dots).properties(height=height)

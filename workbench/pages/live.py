@@ -11,7 +11,7 @@ import io
 import json
 import shlex
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -27,10 +27,11 @@ from workbench.service import ADD, RETRACT, Activity, Operation, Refused, Servic
 WATCH_SECONDS = 2.0
 PLAY_SECONDS = 3.0
 FEED_LENGTH = 50
-CHART_HEIGHT = 150
+CHART_HEIGHT = 190
 
 Area = Literal["days", "fresh", "events"]
 Row = dict[str, Any]
+Truth = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,25 @@ def page(service: Service) -> None:
     _obey_stop()
     seen = look(service)
     rows = {metric: [json.loads(row) for row in service.releases(metric)] for metric in service.settings.series}
+    shown = service.settings.show_truth and st.session_state.get("truth", False)
+    truth = {metric: true_counts(service, metric) for metric in rows} if shown else {}
     st.title("Live", anchor=False)
     st.caption(_standing(seen.status))
     st.info(service.promise, icon=":material/verified_user:")
+    if seen.status.last is not None:
+        _cards(rows, truth)
     left, right = st.columns([2, 1], gap="medium")
     if seen.status.last is None:
         with left:
             _start(service.settings, seen.status)
     else:
-        _cards(service, rows)
-        left, right = st.columns([2, 1], gap="medium")
         with left:
-            _series(service, rows)
-    with right:
-        playing = _days(service, seen.status)
-        _budget(service, seen)
-    left, right = st.columns([2, 1], gap="medium")
+            _series(service, rows, truth)
     with left:
         _feed(service)
     with right:
+        playing = _days(service, seen.status)
+        _budget(service, seen)
         _desk(service, seen.status)
     _ledger(service.charges())
     st.fragment(_watch, run_every=PLAY_SECONDS if playing else WATCH_SECONDS)(service, seen, playing)
@@ -98,21 +99,24 @@ def day_name(day: date) -> str:
     return f"{day:%a} {day.day} {day:%B %Y}"
 
 
-def _cards(service: Service, rows: dict[str, list[Row]]) -> None:
+def true_counts(service: Service, metric: str) -> Truth:
+    """Day (ISO) → true count of the closed days; NOT PRIVATE."""
+    true = service.truth(metric)
+    return {day.isoformat(): count.truth for day, count in zip(true.days, true.counts, strict=True)}
+
+
+def _cards(rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) -> None:
     for column, (metric, published) in zip(st.columns(3, gap="medium"), rows.items(), strict=True):
         with column, st.container(border=True):
-            _card(service, metric, published)
+            _card(metric, published, truth.get(metric))
     st.caption(
-        "± is noise, drawn to protect every user: with the stated probability the count itself lies in the interval. "
-        "Each day has noise of its own share, so a change within ± may be noise alone. Published days are never "
-        "revised; a published day keeps its number even if users are erased later."
+        "± is noise, drawn to protect every user: the count itself lies in the interval with the probability that is "
+        "stated. Both days of a change carry noise, so a small change may be noise alone. Published days are never "
+        "revised: an erasure moves the days after it."
     )
 
 
-def _card(service: Service, metric: str, rows: Sequence[Row]) -> None:
-    if not rows:
-        st.metric(f"{metric.upper()}", "—")
-        return
+def _card(metric: str, rows: Sequence[Row], truth: Truth | None) -> None:
     last = rows[-1]
     days = "the day" if last["window"] == 1 else f"the trailing {last['window']} days"
     st.metric(
@@ -128,6 +132,8 @@ def _card(service: Service, metric: str, rows: Sequence[Row]) -> None:
         f"± {round(half):,} · {last['ci_level']:.0%} interval {round(last['ci_low']):,} to "
         f"{round(last['ci_high']):,}{week}"
     )
+    if truth is not None:
+        st.caption(f"Truth: **{truth[last['day']]:,}** — NOT PRIVATE")
 
 
 def _change(rows: Sequence[Row], days: int) -> int | None:
@@ -142,31 +148,25 @@ def _signed(rows: Sequence[Row], days: int) -> str:
     return f"{'−' if change < 0 else '+'}{abs(change):,}"
 
 
-def _series(service: Service, rows: dict[str, list[Row]]) -> None:
+def _series(service: Service, rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) -> None:
     with st.container(border=True):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         head.subheader("Published series", anchor=False, width="content")
-        truth_shown = service.settings.show_truth and head.toggle(
-            "Show the truth — NOT PRIVATE",
-            key="truth",
-            help="True counts are secret; they may be seen here only because nobody in a demonstration is real.",
-        )
+        if service.settings.show_truth:
+            head.toggle(
+                "Show the truth — NOT PRIVATE",
+                key="truth",
+                help="True counts are secret; they may be seen here only because nobody in a demonstration is real.",
+            )
         for metric, published in rows.items():
-            truth = None
-            if truth_shown:
-                true = service.truth(metric)
-                truth = {day.isoformat(): count.truth for day, count in zip(true.days, true.counts, strict=True)}
             st.altair_chart(
-                charts.series_chart(metric, published, truth, CHART_HEIGHT),
+                charts.series_chart(metric, published, truth.get(metric), CHART_HEIGHT),
                 width="stretch",
                 key=f"series-{metric}",
                 alt=f"{metric.upper()} of {len(published)} days with intervals",
             )
-        level = f"{service.settings.ci_level:.0%}"
-        note = f"Line: published estimate. Shade: {level} interval of the noise, for each day on its own."
-        if truth_shown:
-            note += " **Dashed grey: the true count — NOT PRIVATE.**"
-        st.caption(note)
+        note = f"Line: published estimate. Shade: {service.settings.ci_level:.0%} interval, for each day on its own."
+        st.caption(note + (" **Dashed grey: the true count — NOT PRIVATE.**" if truth else ""))
 
 
 # Days
@@ -318,7 +318,7 @@ def _release_again(service: Service) -> str:
 def _feed(service: Service) -> None:
     with st.container(border=True):
         st.subheader("What arrived last", anchor=False)
-        st.caption("For the operator's eyes: the log is NOT PRIVATE.")
+        st.caption("For the operator's eyes: the log is NOT PRIVATE, even under pseudonyms.")
         recent = service.recent(FEED_LENGTH)
         if not recent:
             st.markdown("Nothing has arrived yet.")
@@ -327,7 +327,7 @@ def _feed(service: Service) -> None:
             _feed_table(recent),
             hide_index=True,
             width="stretch",
-            height=330,
+            height=387,
             key="feed",
             column_config={
                 "Number": st.column_config.NumberColumn(format="localized", width="small"),
@@ -343,7 +343,7 @@ def _feed_table(recent: Sequence[Activity]) -> pd.DataFrame:
         [
             {
                 "Number": one.seq,
-                "User": one.user or "(erased)",
+                "Pseudonym": one.who or "(erased)",
                 "Operation": words[one.op],
                 "About": one.day,
                 "Counts from": one.counts_from,
@@ -434,7 +434,7 @@ def _ledger(charges: Sequence[Charge]) -> None:
                 "stream": "Stream",
                 "for": "For",
                 "epsilon": st.column_config.NumberColumn("ε", format="%g"),
-                "delta": st.column_config.NumberColumn("δ", format="%g"),
+                "delta": st.column_config.NumberColumn("δ", format="scientific"),
             },
         )
 

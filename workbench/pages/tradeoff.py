@@ -118,7 +118,7 @@ def _show(state: State) -> None:
         )
     with right, st.container(border=True):
         st.subheader("Error against W_BOUND", anchor=False)
-        st.caption(f"ε = {question.epsilon:g}")
+        st.caption(f"ε = {question.epsilon:g}; vertical axis logarithmic")
         st.altair_chart(
             charts.error_chart(state.by_w_bound, "w_bound", question.w_bound, "W_BOUND [flips]"),
             width="stretch",

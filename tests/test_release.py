@@ -17,7 +17,7 @@ from dp.mechanisms import GRID, MECHANISMS
 from dp.release import (
     METRICS,
     Request,
-    charged_guarantee,
+    charged,
     default_stream,
     plan_release,
     promise,
@@ -164,7 +164,7 @@ def test_a_single_series_promises_what_was_asked_for():
 @pytest.mark.parametrize(("mechanism", "delta"), [("laplace", 0.0), ("laplace", 1e-6), ("gaussian", 1e-6)])
 def test_pure_noise_is_charged_no_delta(mechanism, delta):
     plan = plan_release(request(mechanism=mechanism, guarantee=Guarantee(1.0, delta)))
-    assert charged_guarantee(plan) == Guarantee(1.0, 0.0 if mechanism == "laplace" else delta)
+    assert charged(plan.request) == Guarantee(1.0, 0.0 if mechanism == "laplace" else delta)
 
 
 def test_a_specification_is_plain_json_and_tells_requests_apart():
@@ -208,7 +208,7 @@ def test_publishing_is_idempotent(ledger, name, unit):
     assert published(ledger, "stream", ["dau", "mau"], HORIZON) == rows
     assert len(rows) == 2 * HORIZON
     assert len(ledger.charges()) == 1
-    assert ledger.budget("team").spent == charged_guarantee(plan)
+    assert ledger.budget("team").spent == charged(plan.request)
 
 
 @pytest.mark.parametrize("name", MECHANISM_NAMES)

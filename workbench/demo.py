@@ -31,7 +31,7 @@ def of_demonstration(settings: Settings) -> Settings:
 
 def operations_of(day: date) -> list[Operation]:
     """What arrives on one day of the demonstration; nothing after its end."""
-    return list(_arrivals().get(day, []))
+    return list(_arrivals(USERS).get(day, []))
 
 
 def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
@@ -52,7 +52,7 @@ def fill(service: Service, days: int, report: Callable[[str, float], None]) -> i
 
 
 @functools.cache
-def _arrivals() -> dict[date, list[Operation]]:
+def _arrivals(users: int) -> dict[date, list[Operation]]:
     table = generate(
         USERS, DAYS_GENERATED, delete_rate=DELETE_RATE, erase_rate=ERASE_RATE, late_rate=LATE_RATE, seed=SEED,
         start=FIRST_DAY,

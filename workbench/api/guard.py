@@ -53,10 +53,13 @@ class KeyGuard:
         scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
         given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
         cookie = connection.cookies.get(COOKIE, "")
-        return any(self._is_key(key) for key in given) or hmac.compare_digest(cookie.encode(), self._token.encode())
+        # Headers arrive as bytes, which Starlette reads as Latin-1.
+        return any(self._is_key(key.encode("latin-1")) for key in given) or hmac.compare_digest(
+            cookie.encode(), self._token.encode()
+        )
 
-    def _is_key(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._key)
+    def _is_key(self, given: bytes) -> bool:
+        return hmac.compare_digest(given, self._key)
 
     def _refuse(self, connection: HTTPConnection) -> Response:
         wants_page = "text/html" in connection.headers.get("accept", "")
@@ -80,7 +83,7 @@ class KeyGuard:
             if len(body) > LONGEST_FORM:
                 return _form(target, "That is too long for a key.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         given = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
-        if not self._is_key(given):
+        if not self._is_key(given.encode()):
             return _form(target, "That is not the key of this service.", HTTPStatus.UNAUTHORIZED)
         response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
         response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", secure=request.url.scheme == "https")

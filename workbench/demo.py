@@ -54,7 +54,7 @@ def fill(service: Service, days: int, report: Callable[[str, float], None]) -> i
 @functools.cache
 def _arrivals(users: int) -> dict[date, list[Operation]]:
     table = generate(
-        USERS, DAYS_GENERATED, delete_rate=DELETE_RATE, erase_rate=ERASE_RATE, late_rate=LATE_RATE, seed=SEED,
+        users, DAYS_GENERATED, delete_rate=DELETE_RATE, erase_rate=ERASE_RATE, late_rate=LATE_RATE, seed=SEED,
         start=FIRST_DAY,
     )  # fmt: skip
     arrivals: dict[date, list[Operation]] = {}

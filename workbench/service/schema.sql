@@ -30,6 +30,19 @@ CREATE TABLE cells (
     PRIMARY KEY (pseudonym, day)
 ) STRICT, WITHOUT ROWID;
 
+-- Users whose cells changed since the last closed tick.
+CREATE TABLE touched (
+    pseudonym BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- The latest present day of each user as of the last closed tick. Whoever is not touched leaves a window exactly when
+-- it passes that day, so closing a day looks at those users only.
+CREATE TABLE latest (
+    pseudonym BLOB PRIMARY KEY,
+    day INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX latest_by_day ON latest (day);
+
 -- Flips of presence spent by each user in each trailing window; odd means present at the last closed tick. All that
 -- survives an erasure.
 CREATE TABLE flips (

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +24,11 @@ from dp.presence.tombstones import pseudonym
 
 VERSION = 1
 KEY_BYTES = 32
-CHUNK = 20_000
+CACHE_KIB = 128 * 1024
 APPLICATION_ID = 0x64706461
 NEVER = -(2**31)
+SEQ_LIMIT = 2**40
+"""More operations than a store will see: at · SEQ_LIMIT + seq orders operations by tick and arrival."""
 ADD, RETRACT, ERASE = 1, -1, 0
 
 
@@ -118,6 +119,7 @@ class Store:
         floor = NEVER if open_day is None else open_day
         accepted = late = 0
         rows: list[tuple[bytes, int | None, int, int]] = []
+        erased: list[tuple[bytes, int]] = []
         for user, day, op, at in operations:
             accepted += 1
             name = pseudonym(user, self._key)
@@ -125,12 +127,13 @@ class Store:
             if op == ERASE and counts_from == floor:
                 self._insert(rows)
                 rows.clear()
-                self._erase(name, 0 if open_day is None else open_day)
+                erased.append((name, self._note_erasure(open_day)))
                 continue
             if last is not None and day is not None:
                 late += day <= last
             rows.append((name, day, counts_from, op))
         self._insert(rows)
+        self._erase(erased)
         return Ingested(accepted, late, self.last_seq())
 
     def erase(self, user: str, earliest: int | None = None) -> int:
@@ -139,15 +142,29 @@ class Store:
         The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
         """
         last = self.progress().last
-        open_day = (0 if earliest is None else earliest) if last is None else last + 1
-        return self._erase(pseudonym(user, self._key), open_day)
+        seq = self._note_erasure(earliest if last is None else last + 1)
+        return self._erase([(pseudonym(user, self._key), seq)])
 
-    def _erase(self, name: bytes, open_day: int) -> int:
-        removed = self.connection.execute(
-            "DELETE FROM operations WHERE pseudonym = ? AND op <> ?", (name, ERASE)
+    def _note_erasure(self, open_day: int | None) -> int:
+        noted = self.connection.execute("INSERT INTO operations (at, op) VALUES (?, ?)", (open_day or 0, ERASE))
+        assert noted.lastrowid is not None
+        return noted.lastrowid
+
+    def _erase(self, erased: Sequence[tuple[bytes, int]]) -> int:
+        """Remove what arrived before the erasures (pseudonym, seq); one pass over the log for all of them."""
+        if not erased:
+            return 0
+        run = self.connection.execute
+        run("CREATE TEMP TABLE gone (pseudonym BLOB PRIMARY KEY, seq INTEGER) WITHOUT ROWID")
+        self.connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", erased)
+        removed = run(
+            "DELETE FROM operations WHERE op <> ? AND EXISTS "
+            "(SELECT 1 FROM gone AS g WHERE g.pseudonym = operations.pseudonym AND operations.seq < g.seq)",
+            (ERASE,),
         ).rowcount
-        self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (name,))
-        self.connection.execute("INSERT INTO operations (at, op) VALUES (?, ?)", (open_day, ERASE))
+        run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
+        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
+        run("DROP TABLE gone")
         return removed
 
     def last_seq(self) -> int:
@@ -235,23 +252,22 @@ class Store:
     def _count(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
         self._fold(day)
         run = self.connection.execute
-        run("CREATE TEMP TABLE IF NOT EXISTS latest (pseudonym BLOB PRIMARY KEY, day INTEGER) WITHOUT ROWID")
-        run("DELETE FROM latest")
-        # A user is present in a window exactly if the latest active day lies in it: one pass serves all windows.
         run(
-            "INSERT INTO latest SELECT pseudonym, MAX(day) FROM cells WHERE day <= ? AND day > ? GROUP BY pseudonym",
-            (day, day - max(bounds)),
+            "INSERT INTO latest SELECT pseudonym, (SELECT MAX(day) FROM cells AS c WHERE c.pseudonym = t.pseudonym) "
+            "FROM touched AS t WHERE true ON CONFLICT DO UPDATE SET day = excluded.day"
         )
         counts = {}
         for window, bound in bounds.items():
+            # A user is present in a window exactly if the latest present day lies in it.
             run(
-                "INSERT INTO flips SELECT ?1, pseudonym, 1 FROM latest WHERE day > ?2 "
+                "INSERT INTO flips SELECT ?1, pseudonym, 1 FROM touched JOIN latest USING (pseudonym) WHERE day > ?2 "
                 "ON CONFLICT DO UPDATE SET spent = spent + 1 WHERE spent % 2 = 0",
                 (window, day - window),
             )
             run(
-                "UPDATE flips SET spent = spent + 1 WHERE window = ?1 AND spent % 2 = 1 "
-                "AND pseudonym NOT IN (SELECT pseudonym FROM latest WHERE day > ?2)",
+                "UPDATE flips SET spent = spent + 1 WHERE window = ?1 AND spent % 2 = 1 AND pseudonym IN ("
+                "SELECT pseudonym FROM latest WHERE day = ?2 UNION ALL "
+                "SELECT pseudonym FROM touched JOIN latest USING (pseudonym) WHERE day IS NULL OR day <= ?2)",
                 (window, day - window),
             )
             # Frozen after w flips: absent for even w, present for odd.
@@ -260,60 +276,52 @@ class Store:
                 (window, bound if bound is not None else 2**62),
             ).fetchone()
             counts[window] = Count(truth, truth if bound is None else bounded)
+        run("DELETE FROM latest WHERE day IS NULL")
+        run("DELETE FROM touched")
         return counts
 
     def _fold(self, through: int) -> None:
-        """Bring the cells up to the operations that count from the tick `through` or before."""
+        """Bring the cells up to the operations that count from the tick `through` or before; last write wins."""
         run = self.connection.execute
         run("INSERT INTO pending SELECT at, seq FROM operations WHERE seq > ?", (self._fact("folded"),))
         run("UPDATE facts SET value = ? WHERE name = 'folded'", (self.last_seq(),))
-        due = run(
-            "SELECT o.pseudonym, o.day, o.op, o.at, o.seq FROM pending AS p JOIN operations AS o ON o.seq = p.seq "
-            "WHERE p.at <= ? ORDER BY p.at, p.seq",
+        run(
+            "CREATE TEMP TABLE due AS SELECT o.pseudonym, o.day, o.op, o.at, o.seq "
+            "FROM pending AS p JOIN operations AS o ON o.seq = p.seq WHERE p.at <= ? AND o.pseudonym IS NOT NULL",
             (through,),
         )
-        erased: list[tuple[bytes, int, int]] = []
-        for chunk in _chunks(due):
-            self._apply(chunk, erased)
         run("DELETE FROM pending WHERE at <= ?", (through,))
-        if erased:
-            self._remove(erased)
-
-    def _apply(self, chunk: Sequence[tuple[bytes | None, int | None, int, int, int]], erased: list[Any]) -> None:
-        """Last write wins: only the last operation on a user-day in a chunk reaches the cells."""
-        writes: dict[tuple[bytes, int | None], int] = {}
-        for name, day, op, at, seq in chunk:
-            if name is None:
-                continue
-            if op == ERASE:
-                self._write(writes)
-                writes.clear()
-                self.connection.execute("DELETE FROM cells WHERE pseudonym = ?", (name,))
-                erased.append((name, at, seq))
-            else:
-                writes[name, day] = op
-        self._write(writes)
-
-    def _write(self, writes: Mapping[tuple[bytes, int | None], int]) -> None:
-        present = [cell for cell, op in writes.items() if op == ADD]
-        absent = [cell for cell, op in writes.items() if op == RETRACT]
-        self.connection.executemany("INSERT OR IGNORE INTO cells VALUES (?, ?)", present)
-        self.connection.executemany("DELETE FROM cells WHERE pseudonym = ? AND day = ?", absent)
-
-    def _remove(self, erased: Sequence[tuple[bytes, int, int]]) -> None:
-        """Remove the rows of users whose erasure came due: one pass over the log for all of them."""
-        run = self.connection.execute
-        run("CREATE TEMP TABLE IF NOT EXISTS gone (pseudonym BLOB PRIMARY KEY, at INTEGER, seq INTEGER) WITHOUT ROWID")
-        run("DELETE FROM gone")
-        self.connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?, ?)", erased)
+        self._erase_due()
+        # With a bare column beside MAX, SQLite gives the value of the row that has the maximum.
         run(
-            "DELETE FROM operations WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.pseudonym = operations.pseudonym "
-            "AND (operations.at, operations.seq) < (g.at, g.seq))"
+            f"CREATE TEMP TABLE written AS SELECT pseudonym, day, op, MAX(at * {SEQ_LIMIT} + seq) FROM due "
+            "WHERE op <> 0 GROUP BY pseudonym, day"
         )
-        self.connection.executemany(
-            "UPDATE operations SET pseudonym = NULL WHERE seq = ?", [(seq,) for _, _, seq in erased]
+        run("INSERT OR IGNORE INTO cells SELECT pseudonym, day FROM written WHERE op = ?", (ADD,))
+        run("DELETE FROM cells WHERE (pseudonym, day) IN (SELECT pseudonym, day FROM written WHERE op = ?)", (RETRACT,))
+        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM written")
+        run("DROP TABLE written")
+        run("DROP TABLE due")
+
+    def _erase_due(self) -> None:
+        """Carry out the erasures among what is due: whatever counted before them goes, from cells and log."""
+        run = self.connection.execute
+        run(
+            f"CREATE TEMP TABLE gone AS SELECT pseudonym, MAX(at * {SEQ_LIMIT} + seq) AS place FROM due "
+            "WHERE op = 0 GROUP BY pseudonym"
         )
-        run("DELETE FROM gone")
+        (erased,) = run("SELECT COUNT(*) FROM gone").fetchone()
+        if erased:
+            run("CREATE UNIQUE INDEX gone_by_name ON gone (pseudonym)")
+            run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
+            run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
+            run("UPDATE operations SET pseudonym = NULL WHERE seq IN (SELECT seq FROM due WHERE op = 0)")
+            for table in ("due", "operations"):
+                run(
+                    f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.pseudonym = {table}.pseudonym "
+                    f"AND {table}.at * {SEQ_LIMIT} + {table}.seq < g.place)"
+                )
+        run("DROP TABLE gone")
 
     def _fact(self, name: str) -> Any:
         return self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
@@ -336,6 +344,7 @@ def open_store(path: Path, key_path: Path) -> Store:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("BEGIN IMMEDIATE")
         made = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
         tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
@@ -405,12 +414,6 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
-
-
-def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
 
 
 __all__ = [

@@ -51,7 +51,7 @@ def settings_json() -> bytes:
 
 def _live() -> None:
     from dp.ledger import LedgerError
-    from workbench.pages import live
+    from workbench.views import live
     from workbench.service import SettingsError, StoreError
 
     try:
@@ -63,7 +63,7 @@ def _live() -> None:
 
 
 def _tradeoff() -> None:
-    from workbench.pages import tradeoff
+    from workbench.views import tradeoff
 
     tradeoff.page(CACHE)
 
@@ -71,6 +71,7 @@ def _tradeoff() -> None:
 def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title="dpdau", page_icon=str(ICON), layout="wide")
+    # Not in a folder "pages": Streamlit would take its modules for scripts and run them before it gets here.
     pages = [
         st.Page(_live, title="Live", icon=":material/monitoring:", url_path="live", default=True),
         st.Page(_tradeoff, title="ε × W_BOUND", icon=":material/balance:", url_path="tradeoff"),

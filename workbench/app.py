@@ -51,8 +51,8 @@ def settings_json() -> bytes:
 
 def _live() -> None:
     from dp.ledger import LedgerError
-    from workbench.views import live
     from workbench.service import SettingsError, StoreError
+    from workbench.views import live
 
     try:
         service = opened_service(settings_json()).service

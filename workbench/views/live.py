@@ -63,18 +63,17 @@ def page(service: Service) -> None:
     if seen.status.last is not None:
         _cards(rows, truth)
     left, right = st.columns([2, 1], gap="medium")
-    if seen.status.last is None:
-        with left:
-            _start(service.settings, seen.status)
-    else:
-        with left:
-            _series(service, rows, truth)
-    with left:
-        _feed(service)
+    # First what can be used at once; the charts take longest.
     with right:
         playing = _days(service, seen.status)
         _budget(service, seen)
         _desk(service, seen.status)
+    with left:
+        if seen.status.last is None:
+            _start(service.settings, seen.status)
+        else:
+            _series(service, rows, truth)
+        _feed(service)
     _ledger(service.charges())
     st.fragment(_watch, run_every=PLAY_SECONDS if playing else WATCH_SECONDS)(service, seen, playing)
 

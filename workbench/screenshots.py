@@ -1,0 +1,109 @@
+"""Pictures of the pages: `python -m workbench.screenshots FOLDER` writes both in light and dark."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+WIDTH, HEIGHT = 1440, 1000
+SCHEMES = ("light", "dark")
+# Page → its path, and how many charts it has when it is complete.
+PAGES = {"live": ("/ui/", 4), "tradeoff": ("/ui/tradeoff", 2)}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 90_000
+SETTLING_MS = 1_500
+
+
+@contextmanager
+def served(arguments: Sequence[str]) -> Iterator[str]:
+    """Run `dpdau` with these arguments until the block ends; gives the address it listens on.
+
+    Raises:
+        RuntimeError: it ended without listening; the message holds what it said.
+    """
+    command = [sys.executable, "-m", "workbench.cli", *arguments]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert server.stdout is not None
+    try:
+        said = ""
+        for line in server.stdout:
+            said += line
+            if found := re.search(r"Listening on (http://\S+)", line):
+                break
+        else:
+            raise RuntimeError(f"{' '.join(command)} does not listen: {said}")
+        yield found[1]
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def browser_path() -> str | None:
+    """The Chromium of this machine, if there is one."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+def take(address: str, folder: Path) -> list[Path]:
+    """Write a picture of every page in every scheme, full length; returns the files.
+
+    Raises:
+        RuntimeError: there is no Chromium.
+    """
+    from playwright.sync_api import sync_playwright
+
+    path = browser_path()
+    if path is None:
+        raise RuntimeError(f"none of {', '.join(BROWSERS)} is installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for scheme in SCHEMES:
+            for name, (url, charts) in PAGES.items():
+                context = browser.new_context(
+                    color_scheme="dark" if scheme == "dark" else "light",
+                    viewport={"width": WIDTH, "height": HEIGHT},
+                    locale="en-GB",
+                    reduced_motion="reduce",
+                )
+                page = context.new_page()
+                page.goto(address + url)
+                _settle(page, charts)
+                files.append(folder / f"{name}-{scheme}.png")
+                page.screenshot(path=files[-1])
+                context.close()
+        browser.close()
+    return files
+
+
+def _settle(page: Page, charts: int) -> None:
+    """Wait until the page is complete, then give it a window as long as it is."""
+    page.locator("[data-testid=stVegaLiteChart] .marks").nth(charts - 1).wait_for(timeout=PATIENCE_MS)
+    page.wait_for_timeout(SETTLING_MS)
+    length = page.locator("[data-testid=stMain]").evaluate("main => main.scrollHeight")
+    page.set_viewport_size({"width": WIDTH, "height": int(length)})
+    page.wait_for_timeout(SETTLING_MS)
+
+
+def main() -> None:
+    """Start a demonstration in a folder of its own and take the pictures."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(["demo", "--folder", folder, "--port", "0"]) as address,
+    ):
+        for file in take(address, Path(sys.argv[1])):
+            print(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What survives an erasure: per window one keyed counter of spent flips, no rows and no user id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import blake2b
@@ -21,15 +21,23 @@ class Tombstones:
     """window -> pseudonym -> flips (even: an erased user is absent)."""
 
 
-def pseudonym(user: str, key: bytes) -> bytes:
-    """The 16-byte keyed pseudonym under which the flips of `user` are kept.
+def pseudonyms(key: bytes) -> Callable[[str], bytes]:
+    """The function from a user to the 16-byte keyed pseudonym under which the user's flips are kept.
 
     Raises:
         ValueError: a key shorter than 16 bytes or longer than 64.
     """
     if not 16 <= len(key) <= 64:
         raise ValueError(f"key has {len(key)} bytes: give 16 to 64 secret random bytes")
-    return blake2b(user.encode(), key=key, digest_size=16).digest()
+    # Keying costs as much as hashing a short id: it is done once.
+    keyed = blake2b(key=key, digest_size=16)
+
+    def pseudonym(user: str) -> bytes:
+        digest = keyed.copy()
+        digest.update(user.encode())
+        return digest.digest()
+
+    return pseudonym
 
 
 def compact(
@@ -47,7 +55,7 @@ def compact(
     The returned log owns a connection of its own and still covers the period of the old one, which stays open.
 
     Raises:
-        ValueError: see `Horizon` and `pseudonym`; or `earlier` has another first tick, other windows or a later end.
+        ValueError: see `Horizon` and `pseudonyms`; or `earlier` has another first tick, other windows or a later end.
     """
     horizon = Horizon(tuple(windows), first, through)
     if earlier is not None and (
@@ -64,7 +72,8 @@ def compact(
             [day_number(through)],
         )
         names = dict(cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall())
-        pseudonyms = {user_id: pseudonym(user, key) for user_id, user in names.items()}
+        pseudonym = pseudonyms(key)
+        named = {user_id: pseudonym(user) for user_id, user in names.items()}
         cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
         spent: dict[int, dict[bytes, int]] = {}
         for window in horizon.windows:
@@ -75,7 +84,7 @@ def compact(
                 "SEMI JOIN gone USING (user_id) GROUP BY user_id"
             ).fetchall()
             for user_id, count in runs:
-                name = pseudonyms[user_id]
+                name = named[user_id]
                 spent[window][name] = spent[window].get(name, 0) + 2 * count
         cursor.execute(
             "CREATE TEMP TABLE kept AS SELECT o.* FROM operations AS o ANTI JOIN "
@@ -119,6 +128,7 @@ def spent_flips(
     if unknown:
         raise ValueError(f"windows = {unknown}: the tombstones hold {sorted(tombstones.spent)}")
     users = connection.execute('SELECT user_id, "user" FROM users').fetchall()
-    returned = {pseudonym(user, key): user_id for user_id, user in users}
+    pseudonym = pseudonyms(key)
+    returned = {pseudonym(user): user_id for user_id, user in users}
     spent = {window: tombstones.spent[window] for window in horizon.windows}
     return {window: ([returned.get(name) for name in flips], list(flips.values())) for window, flips in spent.items()}

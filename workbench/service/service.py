@@ -193,7 +193,7 @@ class Service:
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
         with self._reading() as connection:
-            store = Store(connection, b"")
+            store = Store(connection)
             progress, operations = store.progress(), store.last_seq()
         open_day = progress.open_day if progress.last is not None else self._earliest
         return Status(_day(progress.first), _day(progress.last), _day(open_day), operations)
@@ -329,7 +329,7 @@ class Service:
         """True counts of the closed days; NOT PRIVATE."""
         self._check_metric(metric)
         with self._reading() as connection:
-            store = Store(connection, b"")
+            store = Store(connection)
             counts = store.closed_counts(self.settings.series[metric].window)
             first = _day(store.progress().first)
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
@@ -343,7 +343,7 @@ class Service:
     def recent(self, most: int = 20) -> list[Activity]:
         """The operations that arrived last, newest first; NOT PRIVATE."""
         with self._reading() as connection:
-            rows = Store(connection, b"").recent(most)
+            rows = Store(connection).recent(most)
         names = {ADD: "+", RETRACT: "-", ERASE: "erase"}
         return [
             Activity(seq, None if name is None else name.hex()[:WHO], _day(day), EPOCH + timedelta(days=at), names[op])
@@ -413,7 +413,7 @@ class Service:
 
     def _progress(self) -> Progress:
         with self._reading() as connection:
-            return Store(connection, b"").progress()
+            return Store(connection).progress()
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
@@ -467,7 +467,7 @@ class Service:
         in the store before they publish it, so in whatever they are cut off a healthy pair passes.
         """
         with self._reading() as connection:
-            store = Store(connection, b"")
+            store = Store(connection)
             published, charged, progress = store.published, store.charged, store.progress()
         days = 0 if progress.first is None or progress.last is None else progress.last - progress.first + 1
         released = [len(ledger.releases(self._stream(metric), metric)) for metric in self.settings.series]
@@ -511,7 +511,7 @@ class Service:
 
     def _counts(self, window: int) -> NDArray[np.int64]:
         with self._reading() as connection:
-            counts = Store(connection, b"").closed_counts(window)
+            counts = Store(connection).closed_counts(window)
         return np.array([count.bounded for count in counts], dtype=np.int64)
 
 

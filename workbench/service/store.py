@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dp.presence.tombstones import pseudonym
+from dp.presence.tombstones import pseudonyms
 
 VERSION = 1
 KEY_BYTES = 32
@@ -91,11 +91,11 @@ class Progress:
 
 
 class Store:
-    """A store on an open connection; use `open_store`."""
+    """A store on an open connection; use `open_store`. Without `pseudonym` it can be read only."""
 
-    def __init__(self, connection: sqlite3.Connection, key: bytes) -> None:
+    def __init__(self, connection: sqlite3.Connection, pseudonym: Callable[[str], bytes] | None = None) -> None:
         self.connection = connection
-        self._key = key
+        self._pseudonym = pseudonym or _keyless
 
     @property
     def name(self) -> str:
@@ -120,9 +120,10 @@ class Store:
         accepted = late = 0
         rows: list[tuple[bytes, int | None, int, int]] = []
         erased: list[tuple[bytes, int]] = []
+        name_of = self._pseudonym
         for user, day, op, at in operations:
             accepted += 1
-            name = pseudonym(user, self._key)
+            name = name_of(user)
             counts_from = max(floor, NEVER if day is None else day, NEVER if at is None else at)
             if op == ERASE and counts_from == floor:
                 self._insert(rows)
@@ -143,7 +144,7 @@ class Store:
         """
         last = self.progress().last
         seq = self._note_erasure(earliest if last is None else last + 1)
-        return self._erase([(pseudonym(user, self._key), seq)])
+        return self._erase([(self._pseudonym(user), seq)])
 
     def _note_erasure(self, open_day: int | None) -> int:
         noted = self.connection.execute("INSERT INTO operations (at, op) VALUES (?, ?)", (open_day or 0, ERASE))
@@ -379,7 +380,11 @@ def open_store(path: Path, key_path: Path) -> Store:
     except BaseException:
         connection.close()
         raise
-    return Store(connection, key)
+    return Store(connection, pseudonyms(key))
+
+
+def _keyless(user: str) -> bytes:
+    raise StoreError("this connection has no key: it reads only")
 
 
 def _new_key(path: Path) -> bytes:

@@ -338,6 +338,7 @@ def open_store(path: Path, key_path: Path) -> Store:
     if new:
         if not path.resolve().parent.is_dir():
             raise StoreError(f"the folder of the store {path} does not exist")
+        _new_key(key_path)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
     try:
@@ -388,13 +389,20 @@ def _keyless(user: str) -> bytes:
 
 
 def _new_key(path: Path) -> bytes:
-    """Make a key, or take one that the operator has put there; a key is on disk whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(file.name, path)
+    """Make a key, or take one that the operator has put there; a key is on disk whole or not at all.
+
+    Raises:
+        StoreError: it can be neither made nor read.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(file.name, path)
+    except OSError as error:
+        raise StoreError(f"the key of the pseudonyms {path} cannot be made: {error.strerror or error}") from error
     return _read_key(path)
 
 

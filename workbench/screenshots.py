@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 WIDTH, HEIGHT = 1440, 1000
 SCHEMES = ("light", "dark")
@@ -25,27 +26,42 @@ SETTLING_MS = 1_500
 
 
 @contextmanager
-def served(arguments: Sequence[str]) -> Iterator[str]:
-    """Run `dpdau` with these arguments until the block ends; gives the address it listens on.
+def served(arguments: Sequence[str], folder: Path) -> Iterator[str]:
+    """Run `dpdau` with these arguments in a folder until the block ends; gives the address it listens on.
 
     Raises:
         RuntimeError: it ended without listening; the message holds what it said.
     """
     command = [sys.executable, "-m", "workbench.cli", *arguments]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert server.stdout is not None
-    try:
-        said = ""
-        for line in server.stdout:
-            said += line
-            if found := re.search(r"Listening on (http://\S+)", line):
-                break
-        else:
-            raise RuntimeError(f"{' '.join(command)} does not listen: {said}")
-        yield found[1]
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+    # A file and no pipe, which would be full some day.
+    log = folder / "served.log"
+    with log.open("w") as output, subprocess.Popen(command, cwd=folder, stdout=output, stderr=output) as server:
+        try:
+            while (found := re.search(r"Listening on (http://\S+)", log.read_text())) is None:
+                if server.poll() is not None:
+                    raise RuntimeError(f"{' '.join(command)} does not listen: {log.read_text()}")
+                time.sleep(0.1)
+            yield found[1]
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """This machine's Chromium, without a window.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    from playwright.sync_api import sync_playwright
+
+    path = browser_path()
+    if path is None:
+        raise RuntimeError(f"none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 def browser_path() -> str | None:
@@ -53,36 +69,24 @@ def browser_path() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def take(address: str, folder: Path) -> list[Path]:
-    """Write a picture of every page in every scheme, full length; returns the files.
-
-    Raises:
-        RuntimeError: there is no Chromium.
-    """
-    from playwright.sync_api import sync_playwright
-
-    path = browser_path()
-    if path is None:
-        raise RuntimeError(f"none of {', '.join(BROWSERS)} is installed")
+def take(browser: Browser, address: str, folder: Path) -> list[Path]:
+    """Write a picture of every page in every scheme, full length; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        for scheme in SCHEMES:
-            for name, (url, charts) in PAGES.items():
-                context = browser.new_context(
-                    color_scheme="dark" if scheme == "dark" else "light",
-                    viewport={"width": WIDTH, "height": HEIGHT},
-                    locale="en-GB",
-                    reduced_motion="reduce",
-                )
-                page = context.new_page()
-                page.goto(address + url)
-                _settle(page, charts)
-                files.append(folder / f"{name}-{scheme}.png")
-                page.screenshot(path=files[-1])
-                context.close()
-        browser.close()
+    for scheme in SCHEMES:
+        for name, (url, charts) in PAGES.items():
+            context = browser.new_context(
+                color_scheme="dark" if scheme == "dark" else "light",
+                viewport={"width": WIDTH, "height": HEIGHT},
+                locale="en-GB",
+                reduced_motion="reduce",
+            )
+            page = context.new_page()
+            page.goto(address + url)
+            _settle(page, charts)
+            files.append(folder / f"{name}-{scheme}.png")
+            page.screenshot(path=files[-1])
+            context.close()
     return files
 
 
@@ -97,11 +101,13 @@ def _settle(page: Page, charts: int) -> None:
 
 def main() -> None:
     """Start a demonstration in a folder of its own and take the pictures."""
+    pictures = Path(sys.argv[1]).resolve()
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(["demo", "--folder", folder, "--port", "0"]) as address,
+        served(["demo", "--folder", folder, "--port", "0"], Path(folder)) as address,
+        chromium() as browser,
     ):
-        for file in take(address, Path(sys.argv[1])):
+        for file in take(browser, address, pictures):
             print(file)
 
 

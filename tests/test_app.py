@@ -428,14 +428,14 @@ def strings(value: object) -> Iterator[str]:
 
 
 def test_the_truth_is_drawn_only_where_it_is_asked_for() -> None:
-    row = {"day": "2026-01-01", "estimate": 7.4, "ci_low": 2.0, "ci_high": 12.8, "ci_level": 0.95}
-    private = charts.series_chart("dau", [row], None, 100).to_dict()
-    assert not any("NOT PRIVATE" in text for text in strings(private))
-    assert not any("truth" in text for text in strings(private["layer"]))
-    shown = charts.series_chart("dau", [row], {"2026-01-01": 9}, 100).to_dict()
-    assert any("NOT PRIVATE" in text for text in strings(shown))
-    (data,) = shown["datasets"].values()
-    assert [(one["estimate"], one["low"], one["high"], one["truth"]) for one in data] == [(7, 2, 13, 9)]
+    row = {"day": "2026-01-01", "estimate": 7.4, "ci_low": 2.0, "ci_high": 12.8}
+    private = charts.series_table([row], None)
+    assert private.astype(str).to_dict("records") == [{"day": "2026-01-01", "estimate": "7", "low": "2", "high": "13"}]
+    assert charts.series_table([row], {"2026-01-01": 9})["truth"].tolist() == [9]
+    without = set(strings(charts.series_chart("dau", 0.95, truth=False, height=100).to_dict()))
+    assert not any("truth" in text.lower() or "PRIVATE" in text for text in without)
+    shown = set(strings(charts.series_chart("dau", 0.95, truth=True, height=100).to_dict()))
+    assert {"truth", "Truth, NOT PRIVATE", "DAU [users]", "95% interval, from"} <= shown
 
 
 def test_every_axis_has_a_unit() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from experiments.style import COLOURS, RELEASED
+from experiments.style import COLOURS
 
-# Readable on white and on black; the dashes say the same as the colour.
+# Readable on white and on black alike; the dashes say the same as the colours.
+RELEASED = "#2288C8"
 TRUTH = "#8A8A8A"
 CHOSEN = "#8A8A8A"
-CHARGED, FRESH, LEFT = "#0072B2", "#E69F00", "#8A8A8A55"
+CHARGED, FRESH, LEFT = "#2288C8", "#E69F00", "#8A8A8A55"
 
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
@@ -22,24 +23,29 @@ Chart = alt.LayerChart | alt.FacetChart
 _Row = Mapping[str, Any]
 
 
-def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | None, height: int) -> Chart:
-    """One published series with its intervals.
+def series_table(rows: Sequence[_Row], truth: Mapping[str, int] | None) -> pd.DataFrame:
+    """What `series_chart` draws: day, estimate, low, high and, where it is given, truth.
 
     Args:
         rows: releases, oldest first.
-        truth: day (ISO) → true count, drawn dashed and named NOT PRIVATE; None to leave it out.
+        truth: day (ISO) → true count.
+    """
+    columns = {"estimate": "estimate", "low": "ci_low", "high": "ci_high"}
+    table = pd.DataFrame({name: [round(row[column]) for row in rows] for name, column in columns.items()})
+    table.insert(0, "day", pd.to_datetime([row["day"] for row in rows]))
+    if truth is not None:
+        table["truth"] = [truth.get(row["day"]) for row in rows]
+    return table
+
+
+def series_chart(metric: str, ci_level: float, *, truth: bool, height: int) -> Chart:
+    """One published series with its intervals, without its data, so that a page can put in new data and no new chart.
+
+    Args:
+        truth: whether to draw true counts too, dashed and named NOT PRIVATE.
         height: of the plot, in pixels.
     """
-    table = pd.DataFrame(
-        {
-            "day": pd.to_datetime([row["day"] for row in rows]),
-            "estimate": [round(row["estimate"]) for row in rows],
-            "low": [round(row["ci_low"]) for row in rows],
-            "high": [round(row["ci_high"]) for row in rows],
-            "truth": [truth.get(row["day"]) if truth else None for row in rows],
-        }
-    )
-    level = f"{rows[-1]['ci_level']:.0%} interval" if rows else "interval"
+    level = f"{ci_level:.0%} interval"
     day = alt.X("day:T", title=None, axis=alt.Axis(format="%-d %b %Y", labelOverlap=True, tickCount=8, grid=False))
     # The same room left of every chart, so that their days stand above each other.
     users = alt.Axis(title=f"{metric.upper()} [users]", format=",d", minExtent=52, tickCount=4)
@@ -50,10 +56,11 @@ def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | N
         alt.Tooltip("low:Q", title=f"{level}, from", format=",d"),
         alt.Tooltip("high:Q", title=f"{level}, to", format=",d"),
     ]
-    base = alt.Chart(table).encode(x=day)
-    near = alt.selection_point(fields=["day"], nearest=True, on="pointerover", empty=False, clear="pointerout")
+    base = alt.Chart().encode(x=day)
+    # Names of its own: Altair numbers what has none, and then no two drawings are the same chart.
+    near = alt.selection_point("near", fields=["day"], nearest=True, on="pointerover", empty=False, clear="pointerout")
     layers: list[alt.Chart] = [
-        base.mark_area(color=RELEASED, opacity=0.28).encode(y=alt.Y("low:Q", axis=users, scale=scale), y2="high:Q"),
+        base.mark_area(color=RELEASED, opacity=0.32).encode(y=alt.Y("low:Q", axis=users, scale=scale), y2="high:Q"),
         base.mark_line(color=RELEASED, strokeWidth=1.8).encode(y=alt.Y("estimate:Q", scale=scale)),
     ]
     if truth:
@@ -68,6 +75,7 @@ def series_chart(metric: str, rows: Sequence[_Row], truth: Mapping[str, int] | N
             opacity=alt.condition(near, alt.value(1), alt.value(0)),
             tooltip=tooltip,
         )
+        .properties(name="points")
         .add_params(near)
     )
     return alt.layer(*layers).properties(height=height)

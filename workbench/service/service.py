@@ -335,7 +335,11 @@ class Service:
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
 
     def preview(self, day: date) -> dict[str, Count]:
-        """What closing that day now would count, by metric; NOT PRIVATE, and nothing is changed."""
+        """What closing the open day now would count, by metric; NOT PRIVATE, and nothing is changed.
+
+        Raises:
+            NotNext: that day is not the open one.
+        """
         bounds = self._bounds
         counts = self._write(lambda store: store.preview(day_number(day), bounds))
         return {metric: counts[one.window] for metric, one in self.settings.series.items()}
@@ -407,9 +411,12 @@ class Service:
             connection.close()
 
     def _wipe(self) -> None:
-        """Empty the write-ahead log, where removed rows linger; a reader at work puts that off to the next time."""
-        with self._reading() as connection:
+        """Empty the write-ahead log, where removed rows linger; while somebody reads, that waits for the next time."""
+        connection = sqlite3.connect(self.settings.store_path, isolation_level=None, timeout=0)
+        try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()
 
     def _progress(self) -> Progress:
         with self._reading() as connection:

@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dp.presence.daily import EPOCH
 from dp.presence.tombstones import pseudonyms
 
 VERSION = 1
@@ -188,9 +190,7 @@ class Store:
         Raises:
             NotNext: another day is next.
         """
-        open_day = self.progress().open_day
-        if open_day is not None and day != open_day:
-            raise NotNext(f"day {day} cannot be closed: {open_day} is next")
+        self._check_next(day)
         counts = self._count(day, bounds)
         self.connection.executemany(
             "INSERT INTO closed (day, window, truth, bounded) VALUES (?, ?, ?, ?)",
@@ -199,7 +199,12 @@ class Store:
         return counts
 
     def preview(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
-        """What closing that day now would count; nothing is changed."""
+        """What closing that day now would count; nothing is changed.
+
+        Raises:
+            NotNext: another day is next.
+        """
+        self._check_next(day)
         self.connection.execute("SAVEPOINT preview")
         try:
             return self._count(day, bounds)
@@ -249,6 +254,11 @@ class Store:
 
     def _insert(self, rows: Sequence[tuple[bytes, int | None, int, int]]) -> None:
         self.connection.executemany("INSERT INTO operations (pseudonym, day, at, op) VALUES (?, ?, ?, ?)", rows)
+
+    def _check_next(self, day: int) -> None:
+        open_day = self.progress().open_day
+        if open_day is not None and day != open_day:
+            raise NotNext(f"day {EPOCH + timedelta(days=day)} is not next: {EPOCH + timedelta(days=open_day)} is")
 
     def _count(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
         self._fold(day)

@@ -158,11 +158,14 @@ def _series(service: Service, rows: Mapping[str, Sequence[Row]], truth: Mapping[
                 help="True counts are secret; they may be seen here only because nobody in a demonstration is real.",
             )
         for metric, published in rows.items():
-            st.altair_chart(
-                charts.series_chart(metric, published, truth.get(metric), CHART_HEIGHT),
+            chart = charts.series_chart(metric, service.settings.ci_level, truth=metric in truth, height=CHART_HEIGHT)
+            # Data and chart apart: new data then moves the chart that is there, and a tooltip stays open.
+            st.vega_lite_chart(
+                charts.series_table(published, truth.get(metric)),
+                chart.to_dict(),
                 width="stretch",
                 key=f"series-{metric}",
-                alt=f"{metric.upper()} of {len(published)} days with intervals",
+                alt=f"{metric.upper()} of all closed days with intervals",
             )
         note = f"Line: published estimate. Shade: {service.settings.ci_level:.0%} interval, for each day on its own."
         st.caption(note + (" **Dashed grey: the true count — NOT PRIVATE.**" if truth else ""))

@@ -134,13 +134,19 @@ def _numbers(row: dict[str, Any]) -> None:
         (
             ("Total error", row["rmse"], f"5–95 % of the trials: {row['rmse_p05']:,.1f} to {row['rmse_p95']:,.1f}"),
             ("Noise", row["noise_rmse"], "drawn to protect users"),
-            ("Truncation bias", row["bias_rms"], f"mean {row['bias_mean']:+,.1f}: frozen users are missed"),
+            ("Truncation bias", row["bias_rms"], _bias_note(row)),
         ),
         strict=True,
     ):
         with column, st.container(border=True):
             st.metric(f"**{label}** [users]", f"{value:,.1f}")
             st.caption(note)
+
+
+def _bias_note(row: dict[str, Any]) -> str:
+    if row["bias_rms"] == 0:
+        return "nobody is frozen on any day"
+    return f"{abs(row['bias_mean']):,.1f} frozen users are missed in the mean"
 
 
 def sentence(row: dict[str, Any], compared: int) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from dp.ledger import BudgetExhausted, Ledger, LedgerError
 from dp.presence.daily import day_number
-from dp.presence.tombstones import pseudonym
+from dp.presence.tombstones import pseudonyms
 from tests.service_model import FIRST, START, add, clock, day, erasure, nearly_exact, retract, settings_in
 from workbench.service import (
     ADD,
@@ -224,9 +224,9 @@ def test_days_to_come_are_refused_unless_they_are_allowed(tmp_path: Path) -> Non
         service.ingest([add("ann", 3)])
     with opened(settings_in(tmp_path, future_days="true"), now) as service:
         service.ingest([add("ann", 40)])
-        assert service.close_through(day(9)) == 7
-        assert service.preview(day(10))["dau"].truth == 0
+        assert service.close_through(day(39)) == 37
         assert service.preview(day(40))["dau"].truth == 1
+        assert [count.truth for count in service.truth("dau").counts][3:] == [1, *[0] * 36]
 
 
 def test_a_load_goes_on_where_it_stopped_and_not_elsewhere(tmp_path: Path) -> None:
@@ -521,7 +521,7 @@ def test_one_request_from_many_threads_is_charged_once(tmp_path: Path) -> None:
 
 
 def rows_naming(settings: Settings, user: str) -> dict[str, int]:
-    name = pseudonym(user, settings.key_path.read_bytes())
+    name = pseudonyms(settings.key_path.read_bytes())(user)
     connection = sqlite3.connect(settings.store_path)
     found = {
         table: connection.execute(f"SELECT COUNT(*) FROM {table} WHERE pseudonym = ?", (name,)).fetchone()[0]
@@ -789,6 +789,27 @@ def test_ingest_beside_a_close_loses_nothing(tmp_path: Path) -> None:
         assert truths == sorted(truths)
 
 
+def test_somebody_who_reads_holds_nobody_up(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, first_day=FIRST)
+    with opened(settings) as service, ThreadPoolExecutor(1) as pool:
+        service.ingest([add("ann", 0)])
+        reader = sqlite3.connect(settings.store_path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM operations").fetchone()
+        works = [
+            pool.submit(service.close, day(0)),
+            pool.submit(service.ingest, [add("bob", 1)]),
+            pool.submit(service.erase, "ann"),
+            pool.submit(service.preview, day(1)),
+        ]
+        try:
+            # Whoever waits for the reader waits for a minute.
+            results = [work.result(timeout=30) for work in works]
+        finally:
+            reader.close()
+        assert results[3]["mau"].truth == 1
+
+
 # --- The writer ------------------------------------------------------------------------------------------------------
 
 
@@ -893,6 +914,16 @@ def test_stopping_finishes_what_is_queued_and_takes_nothing_more(tmp_path: Path)
         writer.submit(lambda store: None)
 
 
+@pytest.mark.parametrize("index", [-1, 0, 2, 40])
+def test_only_the_open_day_has_a_preview(index: int, tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path)) as service:
+        service.ingest([add("ann", 0)])
+        service.close(day(0))
+        with pytest.raises((Refused, StoreError), match="2026-01-02 is"):
+            service.preview(day(index))
+        assert [service.preview(day(1))[metric].truth for metric in METRICS] == [0, 1, 1]
+
+
 def test_a_preview_leaves_the_store_as_it_is(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, first_day=FIRST)
     with opened(settings) as service:
@@ -906,8 +937,7 @@ def test_a_preview_leaves_the_store_as_it_is(tmp_path: Path) -> None:
             return rows
 
         before = content()
-        for index in (0, 1, 40, 0):
-            service.preview(day(index))
+        assert service.preview(day(0)) == service.preview(day(0))
         assert content() == before
         service.close(day(0))
         assert content() != before

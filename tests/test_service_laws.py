@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.presence.tombstones import pseudonym
 from tests.service_model import (
     FIRST,
     START,
@@ -287,7 +286,7 @@ def test_spent_flips_outlive_delete_and_rejoin(tmp_path: Path) -> None:
 
 class ForgetsFlips(Store):
     def erase(self, user: str, earliest: int | None = None) -> int:
-        self.connection.execute("DELETE FROM flips WHERE pseudonym = ?", (pseudonym(user, self._key),))
+        self.connection.execute("DELETE FROM flips WHERE pseudonym = ?", (self._pseudonym(user),))
         return super().erase(user, earliest)
 
 
@@ -332,7 +331,7 @@ TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
 def test_the_law_rejects_a_store_that_is_wrong(twin: type[Store], tmp_path: Path) -> None:
     with pytest.raises(DisagreementError):
-        law(*TEETH, tmp_path, lambda store: twin(store.connection, store._key), batch_every=1000)
+        law(*TEETH, tmp_path, lambda store: twin(store.connection, store._pseudonym), batch_every=1000)
 
 
 def test_the_law_accepts_the_stream_that_the_twins_fail(tmp_path: Path) -> None:

@@ -119,6 +119,17 @@ def test_a_page_shows_what_others_did(settings: Settings, service: Service) -> N
     assert len(tidy(page.run()).metric) == 3
 
 
+def test_a_day_that_is_closed_and_not_yet_published_is_seen_when_it_is(settings: Settings, service: Service) -> None:
+    feed(service, FIRST)
+    page = tidy(app(settings))
+    service._write(lambda store: store.close(day_number(FIRST), {1: None, 7: None, 30: None}))
+    assert not tidy(page.run()).metric
+    before = live.look(service)
+    service.finish()
+    assert live.look(service) != before
+    assert len(tidy(page.run()).metric) == 3
+
+
 def test_activity_is_added_and_retracted_and_late_is_said(settings: Settings, service: Service) -> None:
     feed(service, FIRST)
     service.close(FIRST)
@@ -263,6 +274,13 @@ def test_settings_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("DPDAU_TIMEZONE", "Nowhere/Town")
     page = tidy(AppTest.from_file(APP, default_timeout=60).run())
     assert "timezone is 'Nowhere/Town'" in page.error[0].value
+
+
+def test_a_store_without_its_ledger_is_named(settings: Settings, service: Service) -> None:
+    feed(service, FIRST)
+    service.close(FIRST)
+    page = tidy(app(msgspec.structs.replace(settings, ledger=settings.ledger + "-of-another")))
+    assert "the ledger is missing or an old copy" in page.error[0].value
 
 
 def test_alone_the_settings_come_from_the_file_that_the_environment_names(

@@ -130,11 +130,19 @@ def test_an_erasure_moves_truth_and_release_of_the_next_day(browser: Browser, ad
 def test_what_comes_by_http_appears_by_itself(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         opened(page, address)
+        marked = "charts => charts.forEach(chart => chart.dataset.kept = 'yes')"
+        charts(page).evaluate_all(marked)
+        page.get_by_label("User", exact=True).fill("half typed")
         before = httpx2.get(f"{address}/config").json()["open_day"]
         httpx2.post(f"{address}/days/{before}/close").raise_for_status()
         published = httpx2.get(f"{address}/wau").json()
         value = page.get_by_test_id("stMetricValue").nth(1)
         expect(value).to_have_text(f"{round(published['estimate']):,}", timeout=PATIENCE_MS)
+        # Nothing jumps: the charts are the ones that were there, and so is what was typed.
+        page.wait_for_timeout(2_000)
+        kept = charts(page).evaluate_all("charts => charts.filter(chart => chart.dataset.kept === 'yes').length")
+        assert kept == 4
+        expect(page.get_by_label("User", exact=True)).to_have_value("half typed")
 
 
 def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Browser, address: str) -> None:

@@ -51,12 +51,12 @@ def settings_json() -> bytes:
 
 def _live() -> None:
     from dp.ledger import LedgerError
-    from workbench.service import SettingsError, StoreError
+    from workbench.service import Refused, SettingsError, StoreError
     from workbench.views import live
 
     try:
         service = opened_service(settings_json()).service
-    except (SettingsError, StoreError, LedgerError) as error:
+    except (SettingsError, StoreError, LedgerError, Refused) as error:
         st.error(f"The service cannot be opened: {error}", icon=":material/error:")
         return
     live.page(service)

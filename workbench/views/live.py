@@ -36,10 +36,15 @@ Truth = dict[str, int]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a drawing of the page shows; another value means that it is out of date."""
+    """What a drawing of the page shows; another value means that it is out of date.
+
+    Attributes:
+        published: days that are published; for a moment a day is closed and not yet published.
+    """
 
     status: Status
     budget: Budget
+    published: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def page(service: Service) -> None:
     st.title("Live", anchor=False)
     st.caption(_standing(seen.status))
     st.info(service.promise, icon=":material/verified_user:")
-    if seen.status.last is not None:
+    if all(rows.values()):
         _cards(rows, truth)
     left, right = st.columns([2, 1], gap="medium")
     # First what can be used at once; the charts take longest.
@@ -69,10 +74,10 @@ def page(service: Service) -> None:
         _budget(service, seen)
         _desk(service, seen.status)
     with left:
-        if seen.status.last is None:
-            _start(service.settings, seen.status)
-        else:
+        if all(rows.values()):
             _series(service, rows, truth)
+        else:
+            _start(service.settings, seen.status)
         _feed(service)
     _ledger(service.charges())
     st.fragment(_watch, run_every=PLAY_SECONDS if playing else WATCH_SECONDS)(service, seen, playing)
@@ -80,7 +85,8 @@ def page(service: Service) -> None:
 
 def look(service: Service) -> Seen:
     """How the service stands now."""
-    return Seen(service.status(), service.budget())
+    metric = next(iter(service.settings.series))
+    return Seen(service.status(), service.budget(), len(service.releases(metric)))
 
 
 # What is published

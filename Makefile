@@ -9,7 +9,7 @@ CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-fast check format environment docs real-log bench clean
+.PHONY: help setup reproduce test test-fast check format demo app screenshots environment docs real-log bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,17 +41,27 @@ format: setup ## rewrite the code in the house's format
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
+demo: setup ## a filled store with its pages and its HTTP interface on 127.0.0.1:8000
+	$(RUN) dpdau demo
+
+app: setup ## the pages alone, on the store that dpdau.toml and DPDAU_* name
+	$(RUN) streamlit run workbench/app.py
+
+screenshots: setup ## both pages in light and dark: docs/images (needs Chromium)
+	$(RUN) python -m workbench.screenshots docs/images
+
 environment: setup ## environment.yml from pyproject.toml and uv.lock
 	$(RUN) python -m workbench.environment > environment.yml
 
 docs: setup ## the tables in the documentation that a command writes
-	$(RUN) python -m experiments.report
+	$(RUN) python -m workbench.report
 
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results
 
-bench: setup ## the speed of the data column at full size (several minutes)
+bench: setup ## the speed of the data column at full size, and of the service (several minutes)
 	$(RUN) dpdau bench data
+	$(RUN) dpdau bench serve
 
 clean: ## remove what can be made again
 	rm -rf .venv .uv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

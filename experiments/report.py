@@ -1,4 +1,4 @@
-"""Numbers in the documentation, written by a command: `make docs` fills the marked blocks in docs/ and README.md.
+"""Numbers in the documentation that experiments and mechanisms give: `make docs` fills the marked blocks.
 
 A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when what stands there is not what this
 module would write.
@@ -7,8 +7,7 @@ module would write.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.tasks import START
 
-ROOT = Path(__file__).parent.parent
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CLASSES: tuple[tuple[str, str, int], ...] = (
@@ -91,10 +89,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "headline": headline,
     "promise": promised,
 }
-DOCUMENTS = ("README.md", "docs/mechanisms.md")
 
 
-def filled(text: str) -> str:
+def filled(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
     """The text with every marked block written anew.
 
     Raises:
@@ -102,7 +99,7 @@ def filled(text: str) -> str:
     """
     return re.sub(
         r"(<!-- begin ([a-z-]+) -->\n).*?(\n<!-- end \2 -->)",
-        lambda found: found[1] + BLOCKS[found[2]]() + found[3],
+        lambda found: found[1] + blocks[found[2]]() + found[3],
         text,
         flags=re.DOTALL,
     )
@@ -117,9 +114,3 @@ def _table(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
         rows.append(f"| {metric.upper()}, {unit}, {w_bound} | {cells} |")
     return "\n".join(rows)
 
-
-if __name__ == "__main__":
-    for document in DOCUMENTS:
-        path = ROOT / document
-        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
-        print(path)

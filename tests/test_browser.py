@@ -158,6 +158,20 @@ def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Brow
         assert len(httpx2.get(f"{address}/budget").json()["charges"]) == 4
 
 
+def test_with_a_key_the_page_works_after_the_login_only(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_API_KEY", "a key of this test")
+    with served(["serve", "--port", "0"], tmp_path) as guarded, watched(browser, guarded) as page:
+        page.goto(f"{guarded}/ui/")
+        expect(page.get_by_role("heading", name="dpdau")).to_be_visible()
+        expect(page.get_by_role("heading", name="Live")).to_have_count(0)
+        page.get_by_label("Key of this service").fill("a key of this test")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.get_by_role("heading", name="Nothing is published yet")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text(f"{guarded}/event")).to_be_visible()
+
+
 def test_pictures_are_taken_in_light_and_dark(browser: Browser, address: str, tmp_path: Path) -> None:
     files = take(browser, address, tmp_path)
     wanted = [f"{name}-{scheme}.png" for name in ("live", "tradeoff") for scheme in ("dark", "light")]

@@ -525,14 +525,15 @@ def bench_data(events: float, users: float, days: int, w_bound: int, seed: int, 
     "--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="For each kind of load."
 )
 @click.option("--users", type=click.IntRange(min=1), default=1_000_000, show_default=True)
-@click.option("--format", "format_name", type=click.Choice(["table", "csv", "json"]), default="table")
-def bench_serve(seconds: float, users: int, format_name: str) -> None:
+@output_options
+def bench_serve(seconds: float, users: int, format_name: str | None, out: Path | None) -> None:
     """Durable events a second over HTTP at 1, 100 and 1,000 events a request; the client is another process."""
     from workbench.bench_serve import bench_serve as measure
 
+    chosen = chosen_format(format_name, out)
     with progress_bar() as report:
         rows = measure(seconds, users, report)
-    write_rows(rows, format_name, None, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
+    write_rows(rows, chosen, out, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
 
 
 def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, float]:

@@ -90,23 +90,33 @@ def read_events(body: bytes, content_type: str, zone: ZoneInfo, today: date) -> 
 def _operations(events: Sequence[Event], zone: ZoneInfo, today: date) -> list[Operation]:
     found = []
     faults = []
+    numbers = _Numbers()
     for index, event in enumerate(events):
-        user = event.user if isinstance(event.user, str) else str(event.user)
+        user, day = event.user, event.day
+        if not isinstance(user, str):
+            user = str(user)
         if event.op == "erase":
-            if event.day is not None or event.timestamp is not None:
+            if day is not None or event.timestamp is not None:
                 faults.append((index, "an erasure has no day: it takes everything of the user back"))
             found.append(Operation(user, None, ERASE))
             continue
-        day = event.day
         if event.timestamp is not None:
             if day is not None:
                 faults.append((index, "both a day and a timestamp; send one of them"))
             moment = event.timestamp
             day = (moment if moment.tzinfo is None else moment.astimezone(zone)).date()
-        found.append(Operation(user, day_number(day or today), _OPS[event.op]))
+        found.append(Operation(user, numbers[day or today], _OPS[event.op]))
     if faults:
         raise bad_events(faults)
     return found
+
+
+class _Numbers(dict[date, int]):
+    """Day numbers, worked out once for each day: a request has many events and few days."""
+
+    def __missing__(self, day: date) -> int:
+        number = self[day] = day_number(day)
+        return number
 
 
 def _explained(body: bytes, lines: bool) -> Refused:

@@ -153,12 +153,16 @@ class Service:
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
-        latest = None if self.settings.future_days else day_number(self.today())
-        return [(index, fault) for index, operation in enumerate(operations) if (fault := _fault(operation, latest))]
+        latest = LATEST if self.settings.future_days else day_number(self.today())
+        return [
+            (index, fault)
+            for index, operation in enumerate(operations)
+            if not _plain(operation, latest) and (fault := _fault(operation, latest))
+        ]
 
     def erase(self, user: str) -> int:
         """Remove every row of a user; returns how many there were. The flips spent stay, under a keyed pseudonym."""
-        if fault := _fault(Operation(user, None, ERASE), None):
+        if fault := _fault(Operation(user, None, ERASE), LATEST):
             raise Refused("bad-event", fault)
         earliest = self._earliest
         removed = self._write(lambda store: store.erase(user, earliest))
@@ -548,7 +552,21 @@ def _day(number: int | None) -> date | None:
     return None if number is None else EPOCH + timedelta(days=number)
 
 
-def _fault(operation: Operation, latest: int | None) -> str | None:
+def _plain(operation: Operation, latest: int) -> bool:
+    """Whether nothing can be wrong, seen at a glance: nearly all operations are like this."""
+    user, day, op, at = operation
+    return (
+        (op in (ADD, RETRACT))
+        and at is None
+        and day is not None
+        and EARLIEST <= day <= latest
+        and user.isascii()
+        and user.isalnum()
+        and len(user) <= LONGEST_USER
+    )
+
+
+def _fault(operation: Operation, latest: int) -> str | None:
     user, day, op, at = operation
     if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not _utf8(user):
         return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
@@ -560,7 +578,7 @@ def _fault(operation: Operation, latest: int | None) -> str | None:
         return f"op is {op!r}; it is ADD, RETRACT or ERASE"
     if day is None or not EARLIEST <= day <= LATEST:
         return "day is missing or not between 1900 and 2200"
-    if latest is not None and day > latest:
+    if day > latest:
         return (
             f"day {EPOCH + timedelta(days=day)} is after today, {EPOCH + timedelta(days=latest)}; "
             "for replays and demonstrations set future_days = true"

@@ -119,25 +119,26 @@ class Store:
         open_day = earliest if last is None else last + 1
         # Before the first tick is known everything counts from its own day.
         floor = NEVER if open_day is None else open_day
-        accepted = late = 0
-        rows: list[tuple[bytes, int | None, int, int]] = []
+        first = seq = self.last_seq()
+        late = 0
+        rows: list[tuple[int, bytes | None, int | None, int, int]] = []
         erased: list[tuple[bytes, int]] = []
         name_of = self._pseudonym
         for user, day, op, at in operations:
-            accepted += 1
-            name = name_of(user)
-            counts_from = max(floor, NEVER if day is None else day, NEVER if at is None else at)
+            seq += 1
+            counts_from = floor if day is None or day < floor else day
+            if at is not None and at > counts_from:
+                counts_from = at
             if op == ERASE and counts_from == floor:
-                self._insert(rows)
-                rows.clear()
-                erased.append((name, self._note_erasure(open_day)))
-                continue
-            if last is not None and day is not None:
-                late += day <= last
-            rows.append((name, day, counts_from, op))
-        self._insert(rows)
+                erased.append((name_of(user), seq))
+                rows.append((seq, None, None, open_day or 0, ERASE))
+            else:
+                late += last is not None and day is not None and day <= last
+                rows.append((seq, name_of(user), day, counts_from, op))
+        self.connection.executemany("INSERT INTO operations VALUES (?, ?, ?, ?, ?)", rows)
+        self._arrived(seq)
         self._erase(erased)
-        return Ingested(accepted, late, self.last_seq())
+        return Ingested(seq - first, late, seq)
 
     def erase(self, user: str, earliest: int | None = None) -> int:
         """Remove all rows of a user, keeping the flips spent under a pseudonym; returns the rows removed.
@@ -145,13 +146,14 @@ class Store:
         The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
         """
         last = self.progress().last
-        seq = self._note_erasure(earliest if last is None else last + 1)
+        open_day = (earliest or 0) if last is None else last + 1
+        seq = self.last_seq() + 1
+        self.connection.execute("INSERT INTO operations VALUES (?, NULL, NULL, ?, ?)", (seq, open_day, ERASE))
+        self._arrived(seq)
         return self._erase([(self._pseudonym(user), seq)])
 
-    def _note_erasure(self, open_day: int | None) -> int:
-        noted = self.connection.execute("INSERT INTO operations (at, op) VALUES (?, ?)", (open_day or 0, ERASE))
-        assert noted.lastrowid is not None
-        return noted.lastrowid
+    def _arrived(self, seq: int) -> None:
+        self.connection.execute("UPDATE facts SET value = ? WHERE name = 'arrived'", (seq,))
 
     def _erase(self, erased: Sequence[tuple[bytes, int]]) -> int:
         """Remove what arrived before the erasures (pseudonym, seq); one pass over the log for all of them."""
@@ -172,8 +174,7 @@ class Store:
 
     def last_seq(self) -> int:
         """The number of the operation that arrived last; 0 before the first."""
-        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'operations'").fetchone()
-        return int(row[0]) if row else 0
+        return int(self._fact("arrived"))
 
     def recent(self, most: int) -> list[tuple[int, bytes | None, int | None, int, int]]:
         """The operations that arrived last, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
@@ -251,9 +252,6 @@ class Store:
     def note_loaded(self, file: str, rows: int) -> None:
         """Remember how many rows of a file are stored."""
         self.connection.execute("INSERT OR REPLACE INTO loads (file, rows) VALUES (?, ?)", (file, rows))
-
-    def _insert(self, rows: Sequence[tuple[bytes, int | None, int, int]]) -> None:
-        self.connection.executemany("INSERT INTO operations (pseudonym, day, at, op) VALUES (?, ?, ?, ?)", rows)
 
     def _check_next(self, day: int) -> None:
         open_day = self.progress().open_day
@@ -368,6 +366,7 @@ def open_store(path: Path, key_path: Path) -> Store:
                 "INSERT INTO facts VALUES (?, ?)",
                 [
                     ("name", secrets.token_hex(6)),
+                    ("arrived", 0),
                     ("folded", 0),
                     ("published", 0),
                     ("charged", 0),

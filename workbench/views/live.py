@@ -123,9 +123,9 @@ def _cards(rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) -> Non
 
 def _card(metric: str, rows: Sequence[Row], truth: Truth | None) -> None:
     last = rows[-1]
-    days = "the day" if last["window"] == 1 else f"the trailing {last['window']} days"
+    days = "on the day" if last["window"] == 1 else f"in the trailing {last['window']} days"
     st.metric(
-        f"**{metric.upper()}** — users active in {days}",
+        f"**{metric.upper()}** — users active {days}",
         f"{round(last['estimate']):,}",
         delta=_change(rows, 1),
         delta_color="off",
@@ -486,19 +486,28 @@ def _start(settings: Settings, status: Status) -> None:
         st.subheader("Nothing is published yet", anchor=False)
         day = settings.first_day or date(2026, 1, 1)
         event = json.dumps({"user": "ada", "day": day.isoformat()})
-        st.markdown("Send what your users do, one event for every user and day on which the user was active:")
+        st.markdown(
+            "Send what your users do, one event for every user and day on which the user was active "
+            '(add `-H "X-API-Key: $SERVICE_API_KEY"` where the service has a key):'
+        )
         st.code(
-            f"curl -X POST http://{settings.host}:{settings.port}/event -H 'content-type: application/json' \\\n"
+            f"curl -X POST {_address(settings)}/event -H 'content-type: application/json' \\\n"
             f"  -d {shlex.quote(event)}",
             language="bash",
         )
         st.markdown("or load a file with the columns `user`, `day` and, if you have them, `op` and `at`:")
         st.code("dpdau load events.csv", language="bash")
         st.markdown(
-            "or use the form below. Then close the first day: it is counted, charged to the budget and published."
+            "or use the form on this page. Then close the first day: it is counted, charged and published."
             if status.operations == 0
             else f"{status.operations:,} operations are here. Close the first day to publish it."
         )
+
+
+def _address(settings: Settings) -> str:
+    """Where the HTTP interface is: where this page comes from, if that serves both; else by the settings."""
+    base, mounted, _ = (st.context.url or "").partition("/ui")
+    return base if mounted else f"http://{settings.host}:{settings.port}"
 
 
 # What a button does

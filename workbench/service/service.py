@@ -342,10 +342,13 @@ class Service:
         """What closing the open day now would count, by metric; NOT PRIVATE, and nothing is changed.
 
         Raises:
-            NotNext: that day is not the open one.
+            Refused: that day is not the open one.
         """
         bounds = self._bounds
-        counts = self._write(lambda store: store.preview(day_number(day), bounds))
+        try:
+            counts = self._write(lambda store: store.preview(day_number(day), bounds))
+        except NotNext as error:
+            raise Refused("not-next", f"only the open day has a preview: {error}") from error
         return {metric: counts[one.window] for metric, one in self.settings.series.items()}
 
     def recent(self, most: int = 20) -> list[Activity]:

@@ -162,7 +162,8 @@ def test_with_a_key_the_page_works_after_the_login_only(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVICE_API_KEY", "a key of this test")
-    with served(["serve", "--port", "0"], tmp_path) as guarded, watched(browser, guarded) as page:
+    with served(["serve", "--port", "0"], tmp_path) as guarded, browser.new_context() as context:
+        page = context.new_page()
         page.goto(f"{guarded}/ui/")
         expect(page.get_by_role("heading", name="dpdau")).to_be_visible()
         expect(page.get_by_role("heading", name="Live")).to_have_count(0)

@@ -12,7 +12,6 @@ its owner only.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dp.accounting.composition import Guarantee
+from dp.sqlite import create_private, statements
 
 EPSILON_UNITS = 10**9
 DELTA_UNITS = 10**18
@@ -324,13 +324,12 @@ def open_ledger(path: Path) -> Iterator[Ledger]:
     Raises:
         LedgerError: the file is not a ledger, or one of another version.
     """
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise LedgerError(f"the folder of the ledger {path} does not exist")
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if not path.resolve().parent.is_dir():
+        raise LedgerError(f"the folder of the ledger {path} does not exist")
     try:
+        create_private(path)
         connection = sqlite3.connect(path, isolation_level=None, timeout=60)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise LedgerError(f"{path} cannot be opened as a ledger: {error}") from error
     try:
         _prepare(connection, path)
@@ -350,7 +349,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if version == 0 and tables == 0:
-            for statement in _statements(_SCHEMA):
+            for statement in statements(_SCHEMA):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
@@ -366,15 +365,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise LedgerError(f"{path} is locked by another process")
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path} cannot be used as a ledger: {error}") from error
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _units(amount: float, units: int) -> int:

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from dp.presence.daily import EPOCH
 from dp.presence.tombstones import pseudonyms
+from dp.sqlite import create_private, statements
 
 VERSION = 1
 KEY_BYTES = 32
@@ -342,12 +343,14 @@ def open_store(path: Path, key_path: Path) -> Store:
     Raises:
         StoreError: the file is no store, or the key is not the one that it was made with.
     """
-    new = not path.exists()
-    if new:
-        if not path.resolve().parent.is_dir():
-            raise StoreError(f"the folder of the store {path} does not exist")
+    if not path.resolve().parent.is_dir():
+        raise StoreError(f"the folder of the store {path} does not exist")
+    if not path.exists():
         _new_key(key_path)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        create_private(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
     connection = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
     try:
         # FULL makes a commit durable before it returns; what is deleted is overwritten.
@@ -360,7 +363,7 @@ def open_store(path: Path, key_path: Path) -> Store:
         tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
         if made == [0, 0] and tables == 0:
             key = _new_key(key_path)
-            for statement in _statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
+            for statement in statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
                 connection.execute(statement)
             connection.executemany(
                 "INSERT INTO facts VALUES (?, ?)",
@@ -427,15 +430,6 @@ def _read_key(path: Path) -> bytes:
 
 def _key_check(key: bytes) -> bytes:
     return blake2b(b"dpdau store", key=key, digest_size=16).digest()
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 __all__ = [

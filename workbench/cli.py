@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from workbench.cli_service import COMMANDS
+from workbench.cli_service import COMMANDS, CONFIG_FILE
 from workbench.options import (
     FILE,
     Day,
@@ -146,9 +148,16 @@ def query_options(command: Function) -> Function:
     return gathered
 
 
+def _default_ledger() -> str:
+    """The ledger that the service's settings name, so that a folder has one budget for all commands."""
+    file = Path(os.environ.get("DPDAU_CONFIG", CONFIG_FILE))
+    named = tomllib.loads(file.read_text(encoding="utf-8")).get("ledger") if file.is_file() else None
+    return named or "dpdau.ledger"
+
+
 ledger_option = click.option(
-    "--ledger", "ledger_path", type=FILE, envvar="DPDAU_LEDGER", default="dpdau.ledger", show_default=True,
-    help="The budget ledger, one SQLite file; also by the variable DPDAU_LEDGER.",
+    "--ledger", "ledger_path", type=FILE, envvar="DPDAU_LEDGER", default=_default_ledger, show_default="dpdau.ledger",
+    help="The budget ledger, one SQLite file; also by the variable DPDAU_LEDGER, or by 'ledger' in dpdau.toml.",
 )  # fmt: skip
 
 

@@ -29,8 +29,7 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
         announce: is told the start-up message when the port is open.
 
     Raises:
-        SettingsError: an address beyond this machine without a key.
-        OSError: the address cannot be listened on.
+        SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
     """
     settings = service.settings
     if not api_key and not _only_here(settings.host):
@@ -41,11 +40,18 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
     app = create_app(service, api_key=api_key, pages=streamlit_pages(settings) if pages else None)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}; "
+                "choose another --port (0 takes any free one)"
+            ) from error
         listener.listen(2048)
         announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
-        # Uvicorn passes SIGTERM on when it is done; by default that would end the process before the store is closed.
-        signal.signal(signal.SIGTERM, _leave)
+        # Uvicorn passes the signal on when it is done; by default that would end the process before the store is closed.
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop, _leave)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE_SECONDS, lifespan="on"
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -43,8 +44,13 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> Iterator[TestClient]:
-    with TestClient(create_app(service)) as made:
+    with local(create_app(service)) as made:
         yield made
+
+
+def local(app: FastAPI, **options: Any) -> TestClient:
+    """A client that calls the service as programs on its machine do."""
+    return TestClient(app, base_url="http://127.0.0.1:8000", **options)
 
 
 def users(number: int, day: str = "2026-01-01", op: str = "+") -> list[dict[str, str]]:
@@ -84,7 +90,7 @@ def test_an_event_without_a_day_is_about_today(client: TestClient, service: Serv
 
 def test_a_timestamp_becomes_a_day_in_the_services_zone(tmp_path: Path) -> None:
     with open_service(settings_in(tmp_path, ("timezone", "Asia/Tokyo")), lambda: NOW) as service:
-        client = TestClient(create_app(service))
+        client = local(create_app(service))
         sent = ["2026-01-01T20:00:00Z", "2026-01-01T20:00:00", "2026-01-01T00:30:00+09:00"]
         client.post("/events", json=[{"user": "ann", "timestamp": one} for one in sent]).raise_for_status()
         assert [one.day for one in service.recent()][::-1] == [date(2026, 1, 2), date(2026, 1, 1), date(2026, 1, 1)]
@@ -131,6 +137,8 @@ def test_late_events_are_reported_and_count_from_the_open_day(client: TestClient
         ({"user": "x" * 513}, "512"),
         ({"user": "ann", "day": "2026-06-02"}, "after today"),
         ({"user": "ann", "day": "1800-01-01"}, "1900"),
+        ({"user": "ann", "timestamp": "9999-12-31T23:59:59-14:00"}, "timestamp"),
+        ({"user": "ann", "timestamp": "0001-01-01T00:00:00+14:00"}, "timestamp"),
     ],
 )
 def test_a_bad_event_refuses_the_whole_body_by_name(
@@ -186,14 +194,14 @@ def test_closing_publishes_every_series_with_all_fields(client: TestClient) -> N
 def test_a_published_answer_comes_back_byte_for_byte(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with open_service(settings, lambda: NOW) as service:
-        client = TestClient(create_app(service))
+        client = local(create_app(service))
         client.post("/events", json=users(20)).raise_for_status()
         closed = client.post("/days/2026-01-01/close").content
         first = {path: client.get(path).content for path in ("/dau/2026-01-01", "/wau/2026-01-01", "/mau/2026-01-01")}
         client.post("/events", json=users(20, op="-")).raise_for_status()
         close(client, "2026-01-02")
     with open_service(settings, lambda: NOW + timedelta(days=3)) as service:
-        client = TestClient(create_app(service))
+        client = local(create_app(service))
         assert {path: client.get(path).content for path in first} == first
         assert client.get("/mau?day=2026-01-01").content == first["/mau/2026-01-01"]
         assert client.post("/days/2026-01-01/close").content == closed
@@ -267,7 +275,7 @@ def test_an_exhausted_budget_says_what_is_left_and_releases_nothing(client: Test
 
 def test_a_budget_too_small_for_the_horizon_closes_nothing(tmp_path: Path) -> None:
     with open_service(settings_in(tmp_path, ("budget_epsilon", "1.1")), lambda: NOW) as service:
-        client = TestClient(create_app(service))
+        client = local(create_app(service))
         problem_of(client.post("/days/2026-01-01/close"), 403, "budget-exhausted")
         assert service.status().last is None
         assert client.get("/budget").json()["charges"] == []
@@ -323,7 +331,7 @@ def test_a_failure_is_counted_and_tells_nothing(service: Service, monkeypatch: p
         raise sqlite3.OperationalError("secret path")
 
     monkeypatch.setattr(service, "release", broken)
-    client = TestClient(create_app(service), raise_server_exceptions=False)
+    client = local(create_app(service), raise_server_exceptions=False)
     assert "secret path" not in problem_of(client.get("/mau/2026-01-01"), 500, "failure")["detail"]
     text = client.get("/metrics").text
     assert 'dpdau_failures_total{route="/mau/{day}"} 1.0' in text
@@ -403,7 +411,7 @@ def test_a_browser_logs_in_once(guarded: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x"]
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "//["]
 )
 def test_logging_in_leads_nowhere_else(guarded: TestClient, target: str) -> None:
     response = guarded.post("/login", params={"next": target}, data={"key": KEY})
@@ -433,8 +441,47 @@ def test_the_key_guards_websockets() -> None:
             assert socket.receive_text() == "open"
 
 
-def test_no_key_means_no_guard(client: TestClient) -> None:
-    assert client.get("/budget").status_code == 200
+FOREIGN = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://127.0.0.1:9"},
+    {"Origin": "null"},
+    {"Host": "evil.example"},
+    {"Host": "evil.example", "Origin": "http://evil.example"},
+    {"Host": "["},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_without_a_key_no_other_site_may_call(client: TestClient, service: Service, headers: dict[str, str]) -> None:
+    problem_of(client.post("/events", json=users(1), headers=headers), 403, "other-site")
+    problem_of(client.post("/days/2026-01-01/close", headers=headers), 403, "other-site")
+    problem_of(client.get("/mau?fresh=true", headers=headers), 403, "other-site")
+    assert service.status().operations == 0
+    assert service.charges() == []
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ui/_stcore/stream", headers=headers) as socket:
+        socket.receive_text()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Host": "localhost:8000"},
+        {"Host": "[::1]:8000"},
+        {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
+    ],
+)
+def test_without_a_key_this_machine_may_call(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.post("/events", json=users(1), headers=headers).status_code == 200
+
+
+def test_a_link_from_elsewhere_may_lead_to_a_page(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/docs", headers=headers).status_code == 200
+    assert client.get("/docs", headers={**headers, "Host": "evil.example"}).status_code == 403
 
 
 def test_answers_come_after_the_commit(service: Service, tmp_path: Path) -> None:
@@ -445,7 +492,7 @@ def test_answers_come_after_the_commit(service: Service, tmp_path: Path) -> None
             "type": "http",
             "method": "POST",
             "path": "/event",
-            "headers": [],
+            "headers": [(b"host", b"localhost")],
             "query_string": b"",
             "http_version": "1.1",
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import msgspec
 import uvicorn
 
 from workbench.api import create_app
+from workbench.api.guard import only_here
 from workbench.service import Service, Settings, SettingsError
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
@@ -32,7 +32,7 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
         SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
     """
     settings = service.settings
-    if not api_key and not _only_here(settings.host):
+    if not api_key and not only_here(settings.host):
         raise SettingsError(
             f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
             "or listen on 127.0.0.1"
@@ -49,7 +49,7 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
             ) from error
         listener.listen(2048)
         announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
-        # Uvicorn passes the signal on when it is done; by default that would end the process before the store is closed.
+        # Uvicorn passes the signal on when it is done; by default the process would end before the store is closed.
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, _leave)
         config = uvicorn.Config(
@@ -61,6 +61,10 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
 def streamlit_pages(settings: Settings) -> Any:
     """The Streamlit pages as an ASGI application; one a process. They open the same store by the same settings."""
     import streamlit
+
+    # The first visitor would wait for them otherwise.
+    import workbench.views.live
+    import workbench.views.tradeoff  # noqa: F401
 
     script = Path(__file__).with_name("app.py").resolve()
     return streamlit.App(script, secrets={"dpdau": {"settings": msgspec.json.encode(settings).decode()}})
@@ -76,7 +80,7 @@ def start_message(service: Service, address: str, *, pages: bool, guarded: bool)
         f"Listening on {address} (interface at {address}/docs" + (f", pages at {address}/ui/)" if pages else ")"),
         "SERVICE_API_KEY guards all but /healthz."
         if guarded
-        else "No SERVICE_API_KEY: whoever can connect from this machine may read and write.",
+        else "No SERVICE_API_KEY: every program on this machine may read and write.",
     ]
     if service.settings.show_truth:
         lines.append("Demonstration: the pages may show true counts, which are NOT PRIVATE.")
@@ -85,15 +89,6 @@ def start_message(service: Service, address: str, *, pages: bool, guarded: bool)
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
-
-
-def _only_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _address(listener: socket.socket) -> str:

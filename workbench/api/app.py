@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from workbench.api.events import EVENT_SCHEMA, EXAMPLE, EXAMPLES, NDJSON, read_event, read_events
-from workbench.api.guard import KeyGuard
+from workbench.api.guard import KeyGuard, LocalGuard
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.problems import MEDIA_TYPE, explain
 from workbench.budgets import budget_row, charge_row
@@ -67,7 +67,7 @@ def create_app(
     """The application around an open service.
 
     Args:
-        api_key: guards everything but health; None leaves it open.
+        api_key: guards everything but health; without one only this machine is answered.
         pages: a Streamlit application (`st.App`) to mount under /ui.
         new_id: names fresh releases whose caller names none.
     """
@@ -94,6 +94,8 @@ def create_app(
     # The last one added is the outermost: refused requests are counted too.
     if api_key:
         app.add_middleware(KeyGuard, key=api_key)
+    else:
+        app.add_middleware(LocalGuard)
     app.add_middleware(Measure, metrics=metrics)
     return app
 

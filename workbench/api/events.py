@@ -76,7 +76,7 @@ def read_events(body: bytes, content_type: str, zone: ZoneInfo, today: date) -> 
     Raises:
         Refused: it is none, or some events are not usable; nothing is taken then, and every fault is named.
     """
-    lines = content_type.split(";")[0].strip() == NDJSON
+    lines = content_type.split(";")[0].strip().lower() == NDJSON
     try:
         events = _one.decode_lines(body) if lines else _many.decode(body)
     except msgspec.ValidationError:
@@ -103,12 +103,20 @@ def _operations(events: Sequence[Event], zone: ZoneInfo, today: date) -> list[Op
         if event.timestamp is not None:
             if day is not None:
                 faults.append((index, "both a day and a timestamp; send one of them"))
-            moment = event.timestamp
-            day = (moment if moment.tzinfo is None else moment.astimezone(zone)).date()
+            day = _day_of(event.timestamp, zone)
+            if day is None:
+                faults.append((index, "the timestamp is at the very edge of the calendar"))
         found.append(Operation(user, numbers[day or today], _OPS[event.op]))
     if faults:
         raise bad_events(faults)
     return found
+
+
+def _day_of(moment: datetime, zone: ZoneInfo) -> date | None:
+    try:
+        return (moment if moment.tzinfo is None else moment.astimezone(zone)).date()
+    except OverflowError:
+        return None
 
 
 class _Numbers(dict[date, int]):

@@ -1,9 +1,10 @@
-"""The key: a pure ASGI middleware, because one that sees requests only would let websockets through."""
+"""Who may call: pure ASGI middlewares, because one that sees requests only would let websockets through."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 from html import escape
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote, urlsplit
@@ -18,6 +19,50 @@ COOKIE = "dpdau_session"
 LOGIN = "/login"
 OPEN = frozenset({"/healthz"})
 LONGEST_FORM = 4096
+
+
+def only_here(host: str) -> bool:
+    """Whether only this machine can reach an address of that name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class LocalGuard:
+    """Without a key: programs of this machine, and pages that come from this service, but no other site's pages.
+
+    Any page that a browser on this machine shows can send requests to loopback. Such a request carries the page's
+    origin, or says that it is cross-site, or calls this machine by a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on, or refuse it."""
+        if scope["type"] not in ("http", "websocket") or self._admits(HTTPConnection(scope)):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await _hang_up(receive, send, "the call comes from another site")
+        else:
+            answer = problem(
+                "other-site",
+                HTTPStatus.FORBIDDEN,
+                "The call comes from another site",
+                "A service without a key answers programs of this machine, by a loopback address or as localhost, and "
+                "its own pages. To let others in, set SERVICE_API_KEY.",
+            )
+            await answer(scope, receive, send)
+
+    def _admits(self, connection: HTTPConnection) -> bool:
+        host, origin = connection.headers.get("host", ""), connection.headers.get("origin")
+        # A link from elsewhere may lead to a page, which does nothing by being shown.
+        led = connection.headers.get("sec-fetch-mode") == "navigate" and _is_page(connection.scope["path"])
+        foreign = connection.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not led
+        return not foreign and only_here(_name(f"//{host}")) and (origin is None or _net(origin) == host)
 
 
 class KeyGuard:
@@ -38,12 +83,12 @@ class KeyGuard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        path = connection.url.path
+        # Not the URL, which the Host header has a part in: the path that is routed.
+        path = scope["path"]
         if self._admits(connection) or (scope["type"] == "http" and path in OPEN):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "the API key is missing or wrong"})
+            await _hang_up(receive, send, "the API key is missing or wrong")
         elif path == LOGIN:
             await (await self._login(Request(scope, receive)))(scope, receive, send)
         else:
@@ -64,7 +109,7 @@ class KeyGuard:
     def _refuse(self, connection: HTTPConnection) -> Response:
         wants_page = "text/html" in connection.headers.get("accept", "")
         if wants_page and connection.scope["method"] == "GET":
-            target = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
+            target = connection.scope["path"] + (f"?{connection.url.query}" if connection.url.query else "")
             return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
         return problem(
             "key-missing",
@@ -90,11 +135,32 @@ class KeyGuard:
         return response
 
 
+async def _hang_up(receive: Receive, send: Send, reason: str) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1008, "reason": reason})
+
+
+def _is_page(path: str) -> bool:
+    return path in ("/", "/docs", "/ui") or path.startswith("/ui/")
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _net(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
 def _local(target: str) -> str:
     """Where to go after logging in: a path of this service, never another one's address."""
-    parts = urlsplit(target)
-    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return target if safe else "/ui/"
+    return target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/ui/"
 
 
 def _form(target: str, message: str, status: HTTPStatus) -> Response:
@@ -106,6 +172,7 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>dpdau: log in</title>
+<link rel="icon" href="data:,">
 <style>
 :root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
 main {{ max-width: 22rem; margin: 20vh auto 0; padding: 0 1rem }}

@@ -302,9 +302,7 @@ def _fresh(service: Service, status: Status) -> None:
             on_click=_do,
             args=("fresh", lambda: _release_again(service)),
         )
-    prices = ", ".join(
-        f"{name.upper()} {one.fresh_epsilon or one.epsilon:g}" for name, one in service.settings.series.items()
-    )
+    prices = ", ".join(f"{name.upper()} {one.fresh:g}" for name, one in service.settings.series.items())
     st.caption(f"Charged on its own, on top of the series: ε {prices}. The published day stays as it is.")
     _tell("fresh")
 

@@ -7,6 +7,7 @@ import json
 import queue
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -465,3 +466,9 @@ def test_every_axis_has_a_unit() -> None:
     assert isinstance(chart, alt.LayerChart)
     found = set(strings(chart.to_dict()))
     assert {"RMSE of a released day [users]", "ε of the whole series"} <= found
+
+
+def test_alone_the_pages_are_for_this_machine() -> None:
+    config = tomllib.loads((Path(APP).parent / ".streamlit" / "config.toml").read_text("utf-8"))
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["browser"]["gatherUsageStats"] is False

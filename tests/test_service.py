@@ -551,6 +551,45 @@ def test_an_erasure_leaves_the_spent_flips_and_no_byte_of_the_id(way: str, tmp_p
     assert user.encode() not in bytes_of(settings)
 
 
+@pytest.mark.parametrize("way", ["at once", "as an operation"])
+def test_an_erasure_leaves_no_row_and_an_empty_write_ahead_log(way: str, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = settings.store_path.with_name(settings.store_path.name + "-wal")
+    with opened(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1)])
+        assert log.stat().st_size > 0
+        if way == "at once":
+            service.erase("ann")
+        else:
+            service.ingest([add("bob", 1), erasure("ann")])
+        # Before the next close already: nothing but the flips, and whose presence that close has to end.
+        assert log.stat().st_size == 0
+        name = pseudonyms(settings.key_path.read_bytes())("ann")
+        with sqlite3.connect(settings.store_path) as connection:
+            left = connection.execute("SELECT day FROM latest WHERE pseudonym = ?", (name,)).fetchall()
+        connection.close()
+        assert left == [(None,)]
+        assert rows_naming(settings, "ann") == {"operations": 0, "cells": 0, "flips": 3}
+
+
+def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = settings.store_path.with_name(settings.store_path.name + "-wal")
+    with opened(settings) as service:
+        service.ingest([add("ann", 0)])
+        reader = sqlite3.connect(settings.store_path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM operations").fetchone()
+        assert service.erase("ann") == 1
+        assert log.stat().st_size > 0
+        reader.execute("COMMIT")
+        reader.close()
+        service.ingest([add("bob", 0)])
+        assert log.stat().st_size == 0
+
+
 def test_an_id_is_in_no_byte_before_an_erasure_either(tmp_path: Path) -> None:
     settings, user = settings_in(tmp_path), "user-" + secrets.token_hex(40)
     with opened(settings) as service:

@@ -44,8 +44,8 @@ CREATE TABLE latest (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX latest_by_day ON latest (day);
 
--- Flips of presence spent by each user in each trailing window; odd means present at the last closed tick. All that
--- survives an erasure.
+-- Flips of presence spent by each user in each trailing window; odd means present at the last closed tick. From the
+-- next close on, all that survives an erasure.
 CREATE TABLE flips (
     window INTEGER NOT NULL,
     pseudonym BLOB NOT NULL,

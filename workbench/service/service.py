@@ -165,9 +165,7 @@ class Service:
         if fault := _fault(Operation(user, None, ERASE), LATEST):
             raise Refused("bad-event", fault)
         earliest = self._earliest
-        removed = self._write(lambda store: store.erase(user, earliest))
-        self._wipe()
-        return removed
+        return self._write(lambda store: store.erase(user, earliest))
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
@@ -417,14 +415,6 @@ class Service:
         finally:
             connection.close()
 
-    def _wipe(self) -> None:
-        """Empty the write-ahead log, where removed rows linger; while somebody reads, that waits for the next time."""
-        connection = sqlite3.connect(self.settings.store_path, isolation_level=None, timeout=0)
-        try:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.close()
-
     def _progress(self) -> Progress:
         with self._reading() as connection:
             return Store(connection).progress()
@@ -521,7 +511,6 @@ class Service:
             store.note_charged(charges)
 
         self._write(note)
-        self._wipe()
 
     def _counts(self, window: int) -> NDArray[np.int64]:
         with self._reading() as connection:

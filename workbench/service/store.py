@@ -27,6 +27,7 @@ from dp.sqlite import create_private, statements
 
 VERSION = 1
 KEY_BYTES = 32
+TIMEOUT_SECONDS = 60
 CACHE_KIB = 128 * 1024
 APPLICATION_ID = 0x64706461
 NEVER = -(2**31)
@@ -99,6 +100,8 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, pseudonym: Callable[[str], bytes] | None = None) -> None:
         self.connection = connection
         self._pseudonym = pseudonym or _keyless
+        # Also what an earlier process left.
+        self._to_wipe = True
 
     @property
     def name(self) -> str:
@@ -168,10 +171,31 @@ class Store:
             "(SELECT 1 FROM gone AS g WHERE g.pseudonym = operations.pseudonym AND operations.seq < g.seq)",
             (ERASE,),
         ).rowcount
-        run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
-        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
+        self._forget()
         run("DROP TABLE gone")
         return removed
+
+    def _forget(self) -> None:
+        """Take the users in the table `gone` out of everything but their flips; the next close ends their presence."""
+        run = self.connection.execute
+        run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
+        run("UPDATE latest SET day = NULL WHERE pseudonym IN (SELECT pseudonym FROM gone)")
+        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
+        self._to_wipe = True
+
+    def wipe(self) -> None:
+        """After a transaction: empty the write-ahead log, where removed rows linger, if it may hold some.
+
+        While somebody reads the store that is not possible; then it is done after a later transaction.
+        """
+        if not self._to_wipe:
+            return
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        # What was committed is committed, whatever becomes of this.
+        with suppress(sqlite3.OperationalError):
+            (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._to_wipe = bool(busy)
+        self.connection.execute(f"PRAGMA busy_timeout = {TIMEOUT_SECONDS * 1000}")
 
     def last_seq(self) -> int:
         """The number of the operation that arrived last; 0 before the first."""
@@ -323,8 +347,7 @@ class Store:
         (erased,) = run("SELECT COUNT(*) FROM gone").fetchone()
         if erased:
             run("CREATE UNIQUE INDEX gone_by_name ON gone (pseudonym)")
-            run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
-            run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
+            self._forget()
             run("UPDATE operations SET pseudonym = NULL WHERE seq IN (SELECT seq FROM due WHERE op = 0)")
             for table in ("due", "operations"):
                 run(
@@ -351,7 +374,7 @@ def open_store(path: Path, key_path: Path) -> Store:
         create_private(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
-    connection = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_SECONDS, check_same_thread=False)
     try:
         # FULL makes a commit durable before it returns; what is deleted is overwritten.
         connection.execute("PRAGMA synchronous = FULL")

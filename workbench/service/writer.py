@@ -105,4 +105,5 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._store.wipe()
         return results

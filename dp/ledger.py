@@ -12,6 +12,7 @@ its owner only.
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,15 @@ from dp.sqlite import create_private, statements
 
 EPSILON_UNITS = 10**9
 DELTA_UNITS = 10**18
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+_IDENTITY = """
+CREATE TABLE identity (
+    name TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER identity_stays BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'a ledger keeps its name'); END;
+CREATE TRIGGER identity_remains BEFORE DELETE ON identity BEGIN SELECT RAISE(ABORT, 'a ledger keeps its name'); END;
+"""
 
 _SCHEMA = """
 CREATE TABLE budgets (
@@ -87,6 +96,18 @@ class LedgerError(Exception):
     """The ledger refuses a request; nothing was changed."""
 
 
+class OtherParameters(LedgerError):  # noqa: N818 - the name says what happened
+    """A stream exists, and was opened with other parameters.
+
+    Attributes:
+        differences: what was asked and what it was, in words.
+    """
+
+    def __init__(self, stream: str, differences: str) -> None:
+        self.differences = differences
+        super().__init__(f"stream {stream!r} was opened with other parameters ({differences}); choose another --stream")
+
+
 class BudgetExhausted(LedgerError):  # noqa: N818 - the name says what happened
     """A charge does not fit into what is left of its budget.
 
@@ -140,6 +161,11 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+
+    @property
+    def name(self) -> str:
+        """A random name, given when the ledger was made: two ledgers are told apart by it."""
+        return str(self._connection.execute("SELECT name FROM identity").fetchone()[0])
 
     def create_budget(self, name: str, cap: Guarantee, starts: date, ends: date | None) -> Budget:
         """Open a budget for a period. Nothing resets: a new period is a new budget.
@@ -214,8 +240,8 @@ class Ledger:
 
         Raises:
             BudgetExhausted: the charge does not fit.
-            LedgerError: the budget does not exist or its period is not running, or the stream was opened with another
-                specification.
+            LedgerError: the budget does not exist or its period is not running.
+            OtherParameters: the stream was opened with another specification, budget or charge.
             ValueError: ε is not positive and finite, or δ not in [0, 1).
         """
         if not (0 < guarantee.epsilon < 1e9 and 0 <= guarantee.delta < 1):
@@ -227,7 +253,7 @@ class Ledger:
                 asked = {**wanted, "budget": budget, "charge": list(_guarantee(epsilon, delta))}
                 opened = {**earlier.specification, "budget": earlier.budget, "charge": list(earlier.guarantee)}
                 if opened != asked:
-                    raise LedgerError(_mismatch(stream, opened, asked))
+                    raise OtherParameters(stream, _differences(opened, asked))
                 return earlier
             standing = self.budget(budget)
             if now.date() < standing.starts or (standing.ends and now.date() > standing.ends):
@@ -348,9 +374,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables == 0:
-            for statement in statements(_SCHEMA):
+        named = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'budgets'").fetchone()[0]
+        if (version == 0 and tables == 0) or (version == 1 and named):
+            # A ledger of version 1 had no name.
+            for statement in statements(_IDENTITY if version == 1 else _SCHEMA + _IDENTITY):
                 connection.execute(statement)
+            connection.execute("INSERT INTO identity (name) VALUES (?)", (secrets.token_hex(8),))
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise LedgerError(f"{path} is not a ledger of version {SCHEMA_VERSION}; choose another --ledger file")
@@ -376,10 +405,9 @@ def _guarantee(epsilon: int, delta: int) -> Guarantee:
     return Guarantee(float(Decimal(epsilon) / EPSILON_UNITS), float(Decimal(delta) / DELTA_UNITS))
 
 
-def _mismatch(stream: str, earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    differences = [
+def _differences(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    return "; ".join(
         f"{key} is {wanted.get(key, 'missing')!r} now and was {earlier.get(key, 'missing')!r}"
         for key in sorted({*earlier, *wanted})
         if earlier.get(key, "missing") != wanted.get(key, "missing")
-    ]
-    return f"stream {stream!r} was opened with other parameters ({'; '.join(differences)}); choose another --stream"
+    )

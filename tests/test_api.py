@@ -298,6 +298,12 @@ def test_health_answers_without_the_data(client: TestClient) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+def test_health_means_that_the_store_can_be_written(service: Service) -> None:
+    client = local(create_app(service), raise_server_exceptions=False)
+    service._write(lambda store: store.connection.execute("PRAGMA query_only = ON"))
+    problem_of(client.get("/healthz"), 500, "failure")
+
+
 def test_metrics_count_what_happened(client: TestClient) -> None:
     client.post("/events", json=[*users(4), *users(1, op="-")]).raise_for_status()
     close(client, "2026-01-01", "2026-01-01")

@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.presence.daily import day_number
 from workbench import charts, demo
-from workbench.service import ADD, Operation, Service, Settings, open_service
+from workbench.service import ADD, Operation, Refused, Service, Settings, open_service
 from workbench.tradeoff import EPSILONS, W_BOUNDS, Inbox, Question, State, Superseded, Workshop, answer, serve
 from workbench.views import live, tradeoff
 
@@ -120,10 +120,15 @@ def test_a_page_shows_what_others_did(settings: Settings, service: Service) -> N
     assert len(tidy(page.run()).metric) == 3
 
 
-def test_a_day_that_is_closed_and_not_yet_published_is_seen_when_it_is(settings: Settings, service: Service) -> None:
+def test_a_day_that_is_closed_and_not_yet_published_is_seen_when_it_is(
+    settings: Settings, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     feed(service, FIRST)
     page = tidy(app(settings))
-    service._write(lambda store: store.close(day_number(FIRST), {1: None, 7: None, 30: None}))
+    with monkeypatch.context() as cut:
+        cut.setattr(service, "_finish_closes", lambda: None)
+        with pytest.raises(Refused):
+            service.close(FIRST)
     assert not tidy(page.run()).metric
     before = live.look(service)
     service.finish()
@@ -281,7 +286,7 @@ def test_a_store_without_its_ledger_is_named(settings: Settings, service: Servic
     feed(service, FIRST)
     service.close(FIRST)
     page = tidy(app(msgspec.structs.replace(settings, ledger=settings.ledger + "-of-another")))
-    assert "the ledger is missing or an old copy" in page.error[0].value
+    assert "is missing or has another name" in page.error[0].value
 
 
 def test_alone_the_settings_come_from_the_file_that_the_environment_names(

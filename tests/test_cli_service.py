@@ -106,6 +106,26 @@ def test_load_refuses_bad_rows_and_future_days(run: Run, tmp_path: Path) -> None
     assert "1 set aside" in run("load", "bad.csv", "--on-error", "quarantine", "aside.csv").stderr
 
 
+def test_a_file_with_a_bad_row_far_down_stores_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_service, "ROWS_AT_ONCE", 2)
+    tomorrow = datetime.now(UTC).date() + timedelta(days=2)
+    (tmp_path / "log.csv").write_text("user,day\n" + "ann,2024-01-01\n" * 9 + f"ann,{tomorrow}\n")
+    assert "nothing was stored: row 10: day" in run("load", "log.csv", code=1).stderr
+    with service_here() as service:
+        assert service.status().operations == 0
+
+
+def test_a_file_is_read_in_the_time_zone_of_the_service(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,timestamp\nann,2024-01-01T23:30:00Z\n")
+    zone = ("--set", "timezone=Europe/Berlin")
+    assert "a day is a day in Europe/Berlin" in run("load", "log.csv", "--timezone", "UTC", *zone, code=2).stderr
+    run("load", "log.csv", *zone)
+    with service_here() as service:
+        assert service.recent()[0].day == date(2024, 1, 2)
+
+
 def test_days_are_closed_in_order_and_once(run: Run) -> None:
     assert "first one must be named" in run("close", "--through", "2024-01-03", code=1).stderr
     assert "give either" in run("close", code=2).stderr

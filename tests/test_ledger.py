@@ -348,7 +348,7 @@ def test_a_database_that_is_no_ledger_is_refused(path):
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")
     connection.close()
-    with pytest.raises(LedgerError, match="is not a ledger of version 1"), open_ledger(path):
+    with pytest.raises(LedgerError, match="is not a ledger of version 2"), open_ledger(path):
         pass
 
 
@@ -366,10 +366,34 @@ def test_another_version_is_refused(path):
     with open_ledger(path):
         pass
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(LedgerError, match="is not a ledger of version 1"), open_ledger(path):
+    with pytest.raises(LedgerError, match="is not a ledger of version 2"), open_ledger(path):
         pass
+
+
+def test_a_ledger_keeps_its_name(path):
+    with open_ledger(path) as ledger:
+        name = ledger.name
+        with pytest.raises(sqlite3.IntegrityError, match="keeps its name"):
+            ledger._connection.execute("UPDATE identity SET name = 'x'")
+    with open_ledger(path) as ledger:
+        assert ledger.name == name
+    with open_ledger(path.with_name("other")) as other:
+        assert other.name != name
+
+
+def test_a_ledger_of_version_1_gets_a_name_and_keeps_the_rest(path):
+    with open_ledger(path) as ledger:
+        ledger.create_budget("team", Guarantee(1.0, 1e-6), date(2024, 1, 1), None)
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "DROP TRIGGER identity_stays; DROP TRIGGER identity_remains; DROP TABLE identity; PRAGMA user_version = 1"
+        )
+    connection.close()
+    with open_ledger(path) as ledger:
+        assert len(ledger.name) == 16
+        assert [budget.name for budget in ledger.budgets()] == ["team"]
 
 
 def test_paths_that_cannot_be_a_ledger_are_named(tmp_path):

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from dp.ledger import BudgetExhausted, Ledger, LedgerError
+from dp.accounting.composition import Guarantee
+from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from dp.presence.daily import day_number
 from dp.presence.tombstones import pseudonyms
 from tests.service_model import FIRST, START, add, clock, day, erasure, nearly_exact, retract, settings_in
@@ -219,14 +220,15 @@ def test_days_to_come_are_refused_unless_they_are_allowed(tmp_path: Path) -> Non
             service.close(day(3))
         assert refused.value.kind == "future-day"
     # In Berlin the next day has begun.
-    with opened(settings_in(tmp_path, timezone="Europe/Berlin"), now) as service:
+    berlin = settings_in(tmp_path, store=tmp_path / "berlin.db", timezone="Europe/Berlin")
+    with opened(berlin, now) as service:
         assert service.today() == day(3)
         service.ingest([add("ann", 3)])
     with opened(settings_in(tmp_path, future_days="true"), now) as service:
         service.ingest([add("ann", 40)])
         assert service.close_through(day(39)) == 37
         assert service.preview(day(40))["dau"].truth == 1
-        assert [count.truth for count in service.truth("dau").counts][3:] == [1, *[0] * 36]
+        assert [count.truth for count in service.truth("dau").counts][3:] == [0] * 37
 
 
 def test_a_load_goes_on_where_it_stopped_and_not_elsewhere(tmp_path: Path) -> None:
@@ -698,7 +700,7 @@ def test_nothing_is_redrawn_when_a_file_is_lost(lost: str, tmp_path: Path) -> No
     else:
         put_back(settings.ledger_path, {} if lost == "ledger" else ledger)
     for _ in range(2):
-        with pytest.raises(Refused, match="missing or an old copy") as refused, opened(settings):
+        with pytest.raises(Refused, match=r"missing (or an old copy|or has another name)") as refused, opened(settings):
             pass
         assert refused.value.kind == "other-store"
     put_back(settings.ledger_path, newest[0])
@@ -727,13 +729,77 @@ def test_other_settings_do_not_continue_a_series(tmp_path: Path) -> None:
         published = service.close(day(0))
     for name, value in (
         ("mau__epsilon", 0.6), ("mau__window", 28), ("mau__w_bound", 4), ("wau__mechanism", "square-root"),
-        ("dau__unit", "user"), ("horizon", 366), ("budget", "other"),
+        ("dau__unit", "user"), ("horizon", 366), ("budget", "other"), ("ci_level", 0.9),
+        ("timezone", "Asia/Tokyo"), ("first_day", "2025-12-31"),
     ):  # fmt: skip
-        with pytest.raises(LedgerError), opened(settings_in(tmp_path, **{name: value})):
+        with (
+            pytest.raises(Refused, match=r"set (them|it) back") as refused,
+            opened(settings_in(tmp_path, **{name: value})),
+        ):
             pass
+        assert refused.value.kind == "other-settings"
+        assert "--stream" not in str(refused.value)
     with opened(settings_in(tmp_path)) as service:
         assert service.close(day(0)) == published
         assert [budget for budget in service.charges() if budget.budget != "live"] == []
+
+
+def test_one_store_publishes_to_one_ledger(tmp_path: Path) -> None:
+    one, other = settings_in(tmp_path), settings_in(tmp_path, ledger=tmp_path / "other.ledger")
+    with opened(one) as left, opened(other) as right:
+        left.ingest([add("ann", 0)])
+        published = left.close(day(0))
+        for index in (0, 1):
+            with pytest.raises(Refused) as refused:
+                right.close(day(index))
+            assert refused.value.kind == "other-store"
+        assert right.charges() == []
+        assert left.close(day(0)) == published
+    with pytest.raises(Refused, match="publishes to another ledger"), opened(other):
+        pass
+
+
+def test_a_close_cut_off_before_it_is_noted_is_not_taken_up_by_another_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = settings_in(tmp_path), settings_in(tmp_path, ledger=tmp_path / "other.ledger")
+    with opened(one) as service:
+        monkeypatch.setattr(service, "_finish_closes", lambda: None)
+        with pytest.raises(Refused, match=r"no day is closed yet|not closed yet"):
+            service.close(day(0))
+    with pytest.raises(Refused, match="publishes to another ledger"), opened(other):
+        pass
+    with opened(one) as service:
+        assert len(service.close(day(0))) == 3
+
+
+def test_looking_at_a_budget_opens_none(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        assert service.budget().remaining.epsilon == settings.budget_epsilon
+        assert service.charges() == []
+        assert not settings.ledger_path.exists()
+    with opened(settings_in(tmp_path, budget_epsilon=5.0)) as service:
+        service.close(day(0))
+        assert service.budget().cap.epsilon == 5.0
+    with opened(settings_in(tmp_path, budget_epsilon=7.0)) as service:
+        assert service.budget().cap.epsilon == 5.0
+
+
+def test_fresh_releases_may_have_a_budget_of_their_own(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, fresh_budget="more")
+    with opened(settings) as service:
+        service.close(day(0))
+        with pytest.raises(LedgerError, match="'more' does not exist"):
+            service.fresh("mau", day(0), "a")
+        with open_ledger(settings.ledger_path) as ledger:
+            ledger.create_budget("more", Guarantee(0.6, 1e-5), date(2020, 1, 1), None)
+        row = json.loads(service.fresh("mau", day(0), "b"))
+        assert (row["budget"], row["budget_remaining"]) == ("more", pytest.approx(0.1))
+        assert service.budget().spent.epsilon == pytest.approx(1.2)
+        assert [charge.budget for charge in service.charges()] == ["live", "live", "live", "more"]
+        with pytest.raises(BudgetExhausted):
+            service.fresh("mau", day(0), "c")
 
 
 def test_two_stores_share_a_ledger_and_do_not_mix(tmp_path: Path) -> None:

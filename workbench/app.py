@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import streamlit as st
 
+from workbench.options import CONFIG_FILE
 from workbench.service import Service, Settings, load_settings, open_service
-from workbench.service.settings import CONFIG_FILE
 
 # A file, because the browser would fetch an icon by name from elsewhere.
 ICON = Path(__file__).parent / "icon.svg"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from workbench.cli_service import COMMANDS, CONFIG_FILE
+from workbench.cli_service import COMMANDS
 from workbench.options import (
+    CONFIG_FILE,
     FILE,
     Day,
     LogCommand,

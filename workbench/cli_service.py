@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -12,8 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from workbench.options import FILE, Day, LogCommand, Pairs, Source, log_options, output_options, read_source
+from workbench.options import (
+    CONFIG_FILE,
+    FILE,
+    Day,
+    LogCommand,
+    Pairs,
+    Source,
+    log_options,
+    output_options,
+    read_source,
+)
 from workbench.output import chosen_format, keep_apart, write_rows
 from workbench.progress import progress_bar
 
@@ -23,7 +35,6 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-CONFIG_FILE = "dpdau.toml"
 API_KEY = "SERVICE_API_KEY"
 ROWS_AT_ONCE = 50_000
 SHOWN = ("metric", "day", "estimate", "ci_low", "ci_high", "std")
@@ -107,15 +118,25 @@ def demo(settings: Settings, days: int, folder: Path, host: str | None, port: in
 @click.command(cls=LogCommand)
 @log_options
 @service_options
-def load(source: Source, settings: Settings) -> None:
+@click.pass_context
+def load(ctx: click.Context, source: Source, settings: Settings) -> None:
     """Load a log (CSV, JSON Lines, Parquet) into the store, in the order of arrival.
 
-    A load that was cut off goes on where it stopped; a file that is loaded already is not loaded again. Operations
-    count from their arrival ('at'), or from the open day where that is later.
+    All rows are checked before the first is stored. A load that was cut off goes on where it stopped, and a file that
+    is loaded already is not loaded again. Operations count from their arrival ('at'), or from the open day where that
+    is later. Days are those of the service's time zone.
     """
+    if ctx.get_parameter_source("timezone") == ParameterSource.DEFAULT:
+        source = dataclasses.replace(source, timezone=settings.timezone)
+    elif source.timezone != settings.timezone:
+        raise click.UsageError(
+            f"--timezone is {source.timezone}, but in this service a day is a day in {settings.timezone}"
+        )
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
     with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
         file = source.identity
+        report("checking", None)
+        service.check_rows(row for chunk in _chunks(log, 0) for row in chunk)
         done = before = service.resume(file)
         late = 0
         total = log.rows_used

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+CONFIG_FILE = "dpdau.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 

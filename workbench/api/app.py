@@ -244,7 +244,9 @@ def _operation(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def config() -> Response:
         """The promise in one plain sentence, the settings without their paths, and how far the days have come."""
         settings = msgspec.to_builtins(service.settings)
-        status = service.status()
+        status, cap = service.status(), service.budget().cap
+        # A budget keeps the cap that it was made with.
+        settings |= {"budget_epsilon": cap.epsilon, "budget_delta": cap.delta}
         return _json(
             {
                 "promise": service.promise,
@@ -259,7 +261,7 @@ def _operation(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/healthz", tags=["operation"], summary="Whether the service can work; needs no key",
              response_class=Response)  # fmt: skip
     def healthz() -> Response:
-        """Writes nothing and tells nothing of the data."""
+        """Tries a write that changes nothing; tells nothing of the data."""
         service.check()
         return _json({"status": "ok"})
 

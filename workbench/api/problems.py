@@ -27,6 +27,7 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "horizon-over": (HTTPStatus.CONFLICT, "The horizon of the guarantee is over"),
     "bad-event": (HTTPStatus.UNPROCESSABLE_ENTITY, "The events cannot be right"),
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
+    "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
 }
 
@@ -54,8 +55,8 @@ def explain(app: FastAPI) -> None:
             "budget-exhausted",
             HTTPStatus.FORBIDDEN,
             "The budget is exhausted",
-            f"{error}. Nothing was released. Published days stay readable without fresh=true; a new period needs a new "
-            "budget (dpdau budget create).",
+            f"{error}. Nothing was released. Published days stay readable without fresh=true; more fresh releases need "
+            "another budget (dpdau budget create NAME, and the setting fresh_budget), and add to what was spent.",
             budget=budget.name,
             requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
             spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},

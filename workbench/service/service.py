@@ -8,7 +8,6 @@ transaction. Whoever comes next finishes a close that was cut off; nothing is co
 from __future__ import annotations
 
 import functools
-import json
 import re
 import sqlite3
 import threading
@@ -17,13 +16,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
-from dp.ledger import Budget, Charge, Ledger, open_ledger
+from dp.ledger import Budget, Charge, Ledger, OtherParameters, open_ledger
 from dp.presence.daily import EPOCH, day_number
 from dp.release import Plan, charged, plan_release, promise, protected, publish
 from workbench.service.settings import Settings
@@ -57,7 +56,7 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
 
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
-            "bad-request" or "other-store".
+            "bad-request", "other-store" or "other-settings".
         faults: (index, reason) of operations that cannot be right.
     """
 
@@ -171,14 +170,25 @@ class Service:
         """How many rows of a file (named by its fingerprint) are stored already."""
         return self._write(lambda store: store.loaded(file))
 
+    def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
+        """Refuse a file of which a row cannot be right, before any of it is stored.
+
+        Args:
+            start: how many rows of the file there are before these.
+
+        Raises:
+            Refused: it names rows by their number in the order of arrival, from 1.
+        """
+        if faults := self.faults(operations):
+            raise bad_events(faults, "row", start + 1)
+
     def load(self, file: str, start: int, operations: Sequence[Operation]) -> Ingested:
         """Store rows of a file from number `start` on and remember how far it got, in one transaction.
 
         Raises:
             Refused: a bad row; or somebody else loads this file, and is not where this load is.
         """
-        if faults := self.faults(operations):
-            raise bad_events(faults, "row", start + 1)
+        self.check_rows(operations, start)
         earliest = self._earliest
 
         def store_rows(store: Store) -> Ingested:
@@ -215,9 +225,12 @@ class Service:
             if progress.last is not None and day_number(day) <= progress.last:
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
-            with open_ledger(self.settings.ledger_path) as ledger, ledger.transaction():
+            with self._ledger() as ledger, ledger.transaction():
                 first = self._first(ledger, progress, day)
                 self._may_close(progress, first, day)
+                # Before anything is charged or drawn: a store publishes to one ledger only.
+                name = ledger.name
+                self._write(lambda store: store.bind(name))
                 self._check_ledger(ledger)
                 self._prepare_budget(ledger)
                 self._charge(ledger, first)
@@ -310,11 +323,12 @@ class Service:
 
         count = self._write(recount)
         stream = self._fresh_stream(metric, day, request_id)
-        with open_ledger(settings.ledger_path) as ledger:
+        budget = settings.fresh_budget or settings.budget
+        with self._ledger() as ledger:
             with ledger.transaction():
                 self._check_ledger(ledger)
                 counts = {metric: np.array([count], dtype=np.int64)}
-                (row,) = publish(ledger, stream, settings.budget, plan, counts, self._clock(), self._store_name)
+                (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), self._data)
             charges = len(self._own_charges(ledger))
         self._write(lambda store: store.note_charged(charges))
         return row
@@ -362,22 +376,33 @@ class Service:
     # Budget
 
     def budget(self) -> Budget:
-        """The budget as it stands; it is opened if there is none of that name."""
-        with open_ledger(self.settings.ledger_path) as ledger:
-            return self._prepare_budget(ledger)
+        """The budget as it stands; if nothing was charged yet, as the first close would open it."""
+        settings = self.settings
+        if settings.ledger_path.exists():
+            with open_ledger(settings.ledger_path) as ledger:
+                for budget in ledger.budgets():
+                    if budget.name == settings.budget:
+                        return budget
+        cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
+        return Budget(settings.budget, self._clock().date(), None, cap, Guarantee(0.0, 0.0), cap)
 
     def charges(self) -> list[Charge]:
-        """What the budget was charged, oldest first."""
+        """What was charged to the budget or for this service, oldest first."""
+        if not self.settings.ledger_path.exists():
+            return []
         with open_ledger(self.settings.ledger_path) as ledger:
-            return [charge for charge in ledger.charges() if charge.budget == self.settings.budget]
+            own = {charge.stream for charge in self._own_charges(ledger)}
+            return [
+                charge for charge in ledger.charges() if charge.budget == self.settings.budget or charge.stream in own
+            ]
 
     def check(self) -> None:
-        """Whether the store can be written; writes nothing.
+        """Write to the store without changing it.
 
         Raises:
-            sqlite3.Error: it cannot.
+            sqlite3.Error: it cannot be written.
         """
-        self._write(Store.last_seq)
+        self._write(lambda store: store.note_published(0))
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
@@ -393,6 +418,11 @@ class Service:
     @property
     def _bounds(self) -> dict[int, int | None]:
         return {one.window: one.w_bound if one.unit == "user" else None for one in self.settings.series.values()}
+
+    @property
+    def _data(self) -> str:
+        """What a stream's counts come from, besides its request: where a day is a day is fixed, too."""
+        return f"{self._store_name} {self.settings.timezone}"
 
     def _stream(self, metric: str) -> str:
         return f"live-{self._store_name}/{metric}"
@@ -430,6 +460,14 @@ class Service:
             chosen = date.fromisoformat(charges[0].specification["first"])
         return chosen or self.settings.first_day or day
 
+    def _check_first(self, first: date) -> None:
+        wanted = self.settings.first_day
+        if wanted not in (None, first):
+            raise Refused(
+                "other-settings",
+                f"first_day is {wanted}, but the first closed day was {first}: set it back, or leave it out",
+            )
+
     def _may_close(self, progress: Progress, first: date, day: date) -> None:
         following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
         if day != following:
@@ -459,7 +497,7 @@ class Service:
         """Charge all series for the whole horizon, or none; free when it was done before."""
         with ledger.transaction():
             for metric, plan in self._plans(first).items():
-                specification = {**plan.request.specification(), "data": self._store_name}
+                specification = {**plan.request.specification(), "data": self._data}
                 ledger.charge(
                     self._stream(metric), self.settings.budget, charged(plan.request), specification, self._clock()
                 )
@@ -472,7 +510,13 @@ class Service:
         """
         with self._reading() as connection:
             store = Store(connection)
-            published, charged, progress = store.published, store.charged, store.progress()
+            bound, published, charged, progress = store.ledger, store.published, store.charged, store.progress()
+        if bound not in (None, ledger.name):
+            raise Refused(
+                "other-store",
+                f"the store {self.settings.store} publishes to another ledger than {self.settings.ledger}: the one it "
+                "began with is missing or has another name; put it back or name it, or days would be drawn twice",
+            )
         days = 0 if progress.first is None or progress.last is None else progress.last - progress.first + 1
         released = [len(ledger.releases(self._stream(metric), metric)) for metric in self.settings.series]
         charges = len(self._own_charges(ledger))
@@ -486,6 +530,19 @@ class Service:
                 "budget",
             )
 
+    @contextmanager
+    def _ledger(self) -> Iterator[Ledger]:
+        """The ledger; streams that were opened with other settings are refused in the service's own words."""
+        with open_ledger(self.settings.ledger_path) as ledger:
+            try:
+                yield ledger
+            except OtherParameters as error:
+                raise Refused(
+                    "other-settings",
+                    f"what was published so far was published with other settings ({error.differences}); they are "
+                    "fixed by the first close: set them back, or begin with a new store and a new budget",
+                ) from error
+
     def _own_charges(self, ledger: Ledger) -> list[Charge]:
         return [charge for charge in ledger.charges() if charge.stream.startswith(f"live-{self._store_name}/")]
 
@@ -494,14 +551,15 @@ class Service:
         first = _day(self._progress().first)
         if first is None:
             return
-        with open_ledger(self.settings.ledger_path) as ledger:
+        self._check_first(first)
+        with self._ledger() as ledger:
             with ledger.transaction():
                 self._check_ledger(ledger)
                 counts = {metric: self._counts(one.window) for metric, one in self.settings.series.items()}
                 for metric, plan in self._plans(first).items():
                     publish(
                         ledger, self._stream(metric), self.settings.budget, plan, {metric: counts[metric]},
-                        self._clock(), self._store_name,
+                        self._clock(), self._data,
                     )  # fmt: skip
             charges = len(self._own_charges(ledger))
         days = min(len(series) for series in counts.values())
@@ -533,11 +591,6 @@ def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
         yield service
     finally:
         service.stop()
-
-
-def describe(row: str) -> dict[str, Any]:
-    """A published row as a dict."""
-    return json.loads(row)  # type: ignore[no-any-return]
 
 
 def _day(number: int | None) -> date | None:
@@ -603,5 +656,5 @@ def promise_of_all(settings: Settings) -> str:
 
 
 __all__ = [
-    "Activity", "Refused", "Service", "Status", "Truth", "bad_events", "describe", "open_service", "promise_of_all",
+    "Activity", "Refused", "Service", "Status", "Truth", "bad_events", "open_service", "promise_of_all",
 ]  # fmt: skip

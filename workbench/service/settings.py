@@ -20,7 +20,6 @@ from dp.release import Request
 from dp.units import protected_class
 
 PREFIX = "DPDAU_"
-CONFIG_FILE = "dpdau.toml"
 SERIES = ("dau", "wau", "mau")
 
 
@@ -67,7 +66,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         horizon: days that the guarantee covers, None for no end.
         ci_level: level of the pointwise intervals.
         budget: the ledger's budget that is charged.
-        budget_epsilon: cap of that budget if the service has to create it; likewise `budget_delta`.
+        fresh_budget: the budget that fresh releases are charged to; `budget` where it is not set.
+        budget_epsilon: cap of `budget` if the service has to create it; likewise `budget_delta`.
         future_days: whether days after today may be reported and closed, for replays and demonstrations.
         show_truth: whether the pages may show true counts, which are NOT PRIVATE; for demonstrations.
         host: address to listen on.
@@ -83,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     horizon: int | None = 365
     ci_level: float = 0.95
     budget: str = "live"
+    fresh_budget: str | None = None
     budget_epsilon: float = 3.0
     budget_delta: float = 1e-5
     future_days: bool = False
@@ -277,4 +278,4 @@ def _named(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from error
 
 
-__all__ = ["CONFIG_FILE", "SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]
+__all__ = ["SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]

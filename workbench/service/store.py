@@ -251,6 +251,17 @@ class Store:
         rows = self.connection.execute("SELECT truth, bounded FROM closed WHERE window = ? ORDER BY day", (window,))
         return [Count(*row) for row in rows]
 
+    def bind(self, ledger: str) -> str:
+        """The ledger that this store publishes to: the one of that name, if it had none yet."""
+        self.connection.execute("UPDATE facts SET value = ? WHERE name = 'ledger' AND value IS NULL", (ledger,))
+        return str(self._fact("ledger"))
+
+    @property
+    def ledger(self) -> str | None:
+        """The name of the ledger that this store publishes to, None before its first close."""
+        name = self._fact("ledger")
+        return None if name is None else str(name)
+
     @property
     def charged(self) -> int:
         """How many charges the ledger is known to hold for this store."""
@@ -396,6 +407,7 @@ def open_store(path: Path, key_path: Path) -> Store:
                     ("folded", 0),
                     ("published", 0),
                     ("charged", 0),
+                    ("ledger", None),
                     ("key_check", _key_check(key)),
                 ],
             )

@@ -70,7 +70,7 @@ def page(service: Service) -> None:
     left, right = st.columns([2, 1], gap="medium")
     # First what can be used at once; the charts take longest.
     with right:
-        playing = _days(service, seen.status)
+        playing = _days(service, seen.status, shown)
         _budget(service, seen)
         _desk(service, seen.status)
     with left:
@@ -180,7 +180,7 @@ def _series(service: Service, rows: Mapping[str, Sequence[Row]], truth: Mapping[
 # Days
 
 
-def _days(service: Service, status: Status) -> bool:
+def _days(service: Service, status: Status, truth_shown: bool) -> bool:
     """Draw the card that closes days; returns whether the demonstration plays."""
     with st.container(border=True):
         st.subheader("Days", anchor=False)
@@ -199,6 +199,9 @@ def _days(service: Service, status: Status) -> bool:
             args=("days", lambda: _close(service, day)),
         )
         st.caption("Closing counts the day for good and publishes it; what arrives later counts from the next day.")
+        if truth_shown and status.open_day is not None:
+            counts = ", ".join(f"{metric.upper()} {count.truth:,}" for metric, count in service.preview(day).items())
+            st.caption(f"Truth so far: **{counts}** — NOT PRIVATE")
         playing = service.settings.show_truth and st.toggle(
             "Auto-play the demonstration",
             key="play",
@@ -530,7 +533,7 @@ def exhausted(error: BudgetExhausted) -> str:
         f"Asked: ε {asked.epsilon:g}, δ {asked.delta:g}. "
         f"Spent: ε {budget.spent.epsilon:g} of {budget.cap.epsilon:g}, δ {budget.spent.delta:g} of "
         f"{budget.cap.delta:g}. Left: ε {budget.remaining.epsilon:g}, δ {budget.remaining.delta:g}. "
-        "Published days stay readable; more needs a new budget for a new period."
+        "Published days stay readable; more fresh releases need another budget (the setting fresh_budget)."
     )
 
 

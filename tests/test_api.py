@@ -216,7 +216,7 @@ def test_unknown_and_open_days_say_what_to_do(client: TestClient) -> None:
     problem_of(client.get("/mau"), 409, "open-day")
     problem_of(client.get("/mau/2026-01-01"), 409, "open-day")
     close(client, "2026-01-02")
-    assert "2026-01-03 is next" in problem_of(client.get("/mau/2026-01-05"), 409, "open-day")["detail"]
+    assert "2026-01-03 is the next" in problem_of(client.get("/mau/2026-01-05"), 409, "open-day")["detail"]
     assert "begins on 2026-01-02" in problem_of(client.get("/dau/2026-01-01"), 404, "unknown-day")["detail"]
     problem_of(client.get("/dau/2027-01-02"), 404, "unknown-day")
     problem_of(client.get("/releases/yau"), 404, "unknown-metric")
@@ -424,6 +424,22 @@ def test_logging_in_leads_nowhere_else(guarded: TestClient, target: str) -> None
     assert response.headers["location"] == "/ui/"
 
 
+def test_no_other_site_may_frame_a_page(client: TestClient, guarded: TestClient) -> None:
+    assert client.get("/docs").headers["content-security-policy"] == "frame-ancestors 'self'"
+    answer = guarded.get("/docs", headers=[(b"X-API-Key", KEY.encode())])
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+
+
+def test_a_cookie_is_not_for_pages_of_another_port(guarded: TestClient) -> None:
+    guarded.post("/login", data={"key": KEY})
+    other = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}
+    assert guarded.get("/budget").status_code == 200
+    assert guarded.get("/budget", headers=other).status_code == 401
+    assert guarded.post("/days/2026-01-01/close", headers=other).status_code == 401
+    keyed = [(name.encode(), value.encode()) for name, value in other.items()]
+    assert guarded.get("/budget", headers=[*keyed, (b"X-API-Key", KEY.encode())]).status_code == 200
+
+
 def test_a_login_form_does_not_swallow_everything(guarded: TestClient) -> None:
     assert guarded.post("/login", content=b"key=" + b"x" * 10_000).status_code == 413
 
@@ -485,8 +501,11 @@ def test_without_a_key_this_machine_may_call(client: TestClient, headers: dict[s
 
 
 def test_a_link_from_elsewhere_may_lead_to_a_page(client: TestClient) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert client.get("/docs", headers=headers).status_code == 200
+    assert client.get("/mau", headers=headers).status_code == 403
+    assert client.post("/docs", headers=headers).status_code == 403
+    assert client.get("/docs", headers={**headers, "Sec-Fetch-Dest": "iframe"}).status_code == 403
     assert client.get("/docs", headers={**headers, "Host": "evil.example"}).status_code == 403
 
 

@@ -139,14 +139,17 @@ def test_days_are_closed_in_order_and_once(run: Run) -> None:
 
 
 def test_a_metric_is_shown_as_it_was_published(run: Run) -> None:
+    with service_here():
+        pass
     assert "no day is closed" in run("mau", code=1).stderr
     run("close", "--day", FIRST)
+    assert "lies before the first day" in run("close", "--day", "2023-12-31", code=1).stderr
     shown = run("mau", "--day", FIRST, "--format", "json").stdout
     with service_here() as service:
         assert shown == service.release("mau", FIRST) + "\n"
     assert run("mau", "--format", "json").stdout == shown
     assert "estimate" in run("wau").stdout
-    assert "2024-01-02 is next" in run("dau", "--day", "2024-01-02", code=1).stderr
+    assert "2024-01-02 is the next" in run("dau", "--day", "2024-01-02", code=1).stderr
 
 
 def test_fresh_is_charged_once_a_request(run: Run) -> None:
@@ -184,7 +187,7 @@ def test_settings_come_from_file_environment_and_options(
     assert (settings()["mau"]["epsilon"], settings()["horizon"]) == (0.6, "unlimited")
     monkeypatch.setenv("DPDAU_MAU_EPSILON", "0.8")
     monkeypatch.setenv("DPDAU_HORIZON", "100")
-    found = settings("--set", "dau.epsilon=0.9,dau.unit=user", "--store", "other")
+    found = settings("--set", "dau.epsilon=0.9,dau.unit=user,first_day=", "--store", "other")
     assert (found["mau"]["epsilon"], found["wau"]["epsilon"], found["dau"]["epsilon"]) == (0.8, 0.7, 0.9)
     assert (found["horizon"], found["store"]) == (100, "other")
     assert "is no setting; there are store" in run("settings", "--set", "mau.epsilom=1", code=1).stderr
@@ -218,6 +221,22 @@ def test_a_demonstration_is_filled_and_goes_on(run: Run, monkeypatch: pytest.Mon
         assert service.status().last == date(2026, 1, 5)
         kinds = {one.op for one in service.recent(1000)}
         assert {"+", "-"} <= kinds
+
+
+def test_a_demonstration_leaves_a_real_store_alone(run: Run) -> None:
+    run(*LOG, "log.csv")
+    run("load", "log.csv")
+    said = run("demo", "--folder", ".", "--days", "1", "--no-serve", code=1).stderr
+    assert "is no demonstration" in said
+    with service_here() as service:
+        assert service.status().last is None
+        assert service.charges() == []
+
+
+def test_looking_makes_no_store(run: Run, tmp_path: Path) -> None:
+    for command in (("mau",), ("erase", "ann")):
+        assert "there is no store at dpdau.store" in run(*command, code=1).stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demonstration_takes_back_fifteen_percent(monkeypatch: pytest.MonkeyPatch) -> None:

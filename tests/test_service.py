@@ -276,7 +276,7 @@ def test_days_are_closed_in_order(tmp_path: Path) -> None:
         for index in (2, 30):
             with pytest.raises(Refused, match="2026-01-02 is next"):
                 service.close(day(index))
-        with pytest.raises(Refused, match="begins on 2026-01-01"):
+        with pytest.raises(Refused, match="lies before the first day, 2026-01-01"):
             service.close(day(-1))
         assert service.status().last == day(0)
 

@@ -62,7 +62,7 @@ def service_options(command: Function) -> Function:
                               "DPDAU_MAU_EPSILON go before the file, options before both."),
             click.option("--store", default=None, help="The operations log, one SQLite file.  [default: dpdau.store]"),
             click.option("--ledger", default=None, help="The budget ledger, one SQLite file.  [default: dpdau.ledger]"),
-            click.option("--set", "given", type=Pairs(), multiple=True, metavar="NAME=VALUE,…",
+            click.option("--set", "given", type=Pairs(empty=True), multiple=True, metavar="NAME=VALUE,…",
                          help="Any setting, for instance mau.epsilon=1, dau.unit=user, w_bound of a series as "
                               "wau.w_bound=4, horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
         ]
@@ -105,7 +105,7 @@ def demo(settings: Settings, days: int, folder: Path, host: str | None, port: in
 
     folder.mkdir(parents=True, exist_ok=True)
     inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
-    chosen = _listening(msgspec.structs.replace(of_demonstration(settings), **inside), host, port)
+    chosen = _listening(msgspec.structs.replace(of_demonstration(settings), **inside, key=None), host, port)
     with _open(chosen) as service:
         with progress_bar() as report:
             filled = fill(service, days, report)
@@ -187,7 +187,7 @@ def close(
 @service_options
 def erase(user: str, settings: Settings) -> None:
     """Remove every row of USER. What stays is how often the presence changed, under a keyed pseudonym."""
-    with _open(settings) as service:
+    with _existing(settings) as service:
         removed = service.erase(user)
     click.echo(f"{removed:,} rows removed")
 
@@ -227,7 +227,7 @@ def _metric(metric: str) -> click.Command:
             raise click.UsageError("--request-id goes with --fresh only: published days need none")
         chosen = chosen_format(format_name, out)
         keep_apart(store=settings.store_path, ledger=settings.ledger_path, out=out)
-        with _open(settings) as service:
+        with _existing(settings) as service:
             wanted = day or service.status().last
             if wanted is None:
                 raise Refused("open-day", "no day is closed yet: 'dpdau close --day DAY' closes one")
@@ -266,6 +266,14 @@ def _open(settings: Settings) -> Iterator[Service]:
         yield service
 
 
+@contextmanager
+def _existing(settings: Settings) -> Iterator[Service]:
+    if not settings.store_path.exists():
+        raise click.ClickException(f"there is no store at {settings.store}; name it with --store, or load a log first")
+    with _open(settings) as service:
+        yield service
+
+
 def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
     import msgspec
 
@@ -276,7 +284,8 @@ def _listening(settings: Settings, host: str | None, port: int | None) -> Settin
 def _serve(service: Service, pages: bool) -> None:
     from workbench.serving import serve as serve_until_stopped
 
-    key = os.environ.get(API_KEY) or None
+    # Secrets come from files that end in a line break.
+    key = os.environ.get(API_KEY, "").strip() or None
     serve_until_stopped(service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True))
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dp.generate import generate
 from dp.presence.daily import day_number
-from workbench.service import ADD, ERASE, RETRACT, Operation, Service, Settings
+from workbench.service import ADD, ERASE, RETRACT, Operation, Refused, Service, Settings
 
 FIRST_DAY = date(2026, 1, 1)
 DAYS_FILLED = 60
@@ -38,9 +38,19 @@ def fill(service: Service, days: int, report: Callable[[str, float], None]) -> i
     """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
 
     Each day is one step, so a filling that was cut off goes on where it stopped.
+
+    Raises:
+        Refused: the store holds something else than a demonstration.
     """
+    status = service.status()
+    if status.operations and not service.resume(f"demo {FIRST_DAY}"):
+        raise Refused(
+            "other-store",
+            f"the store {service.settings.store} is no demonstration: it holds {status.operations:,} operations, among "
+            "which no generated ones are mixed; choose another --folder",
+        )
     last = FIRST_DAY + timedelta(days=days - 1)
-    start = service.status().open_day or FIRST_DAY
+    start = status.open_day or FIRST_DAY
     filled = max(0, (last - start).days + 1)
     for index in range(filled):
         day = start + timedelta(days=index)

@@ -44,12 +44,16 @@ class Pairs(click.ParamType[dict[str, str]]):
 
     name = "name=value,…"
 
+    def __init__(self, *, empty: bool = False) -> None:
+        """`empty`: whether a value may be empty."""
+        self._empty = empty
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
         """The pairs as a dict."""
         if isinstance(value, dict):
             return value
         pairs = [part.partition("=") for part in value.split(",")]
-        if not all(name and sign and text for name, sign, text in pairs):
+        if not all(name and sign and (text or self._empty) for name, sign, text in pairs):
             self.fail(f"{value!r} is not a list of name=value pairs separated by commas", param, ctx)
         if len({name for name, _, _ in pairs}) < len(pairs):
             self.fail(f"{value!r} names something twice", param, ctx)

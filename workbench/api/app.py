@@ -36,7 +36,7 @@ PROBLEM_EXAMPLE = {
     "type": "urn:dpdau:problem:open-day",
     "title": "This day is not closed yet",
     "status": 409,
-    "detail": "2026-01-02 is not closed yet: 2026-01-02 is next (POST /days/2026-01-02/close)",
+    "detail": "2026-01-02 is not closed yet: 2026-01-02 is the next to be closed",
 }
 
 DESCRIPTION = """Private active-user counts: post what users do and take back, close days, read DAU, WAU and MAU under
@@ -175,7 +175,7 @@ def _days(app: FastAPI, service: Service, metrics: Metrics, new_id: Callable[[],
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
         chosen = _parse_day(day) if day else service.status().last
         if chosen is None:
-            raise Refused("open-day", "no day is closed yet: POST /days/{day}/close closes one")
+            raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
         if not fresh:
             return Response(service.release(metric, chosen), media_type=JSON)
         name = request_id or new_id()

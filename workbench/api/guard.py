@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workbench.api.problems import problem
 
@@ -43,8 +43,10 @@ class LocalGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or refuse it."""
-        if scope["type"] not in ("http", "websocket") or self._admits(HTTPConnection(scope)):
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+        elif self._admits(HTTPConnection(scope)):
+            await self._app(scope, receive, _unframed(send))
         elif scope["type"] == "websocket":
             await _hang_up(receive, send, "the call comes from another site")
         else:
@@ -59,10 +61,8 @@ class LocalGuard:
 
     def _admits(self, connection: HTTPConnection) -> bool:
         host, origin = connection.headers.get("host", ""), connection.headers.get("origin")
-        # A link from elsewhere may lead to a page, which does nothing by being shown.
-        led = connection.headers.get("sec-fetch-mode") == "navigate" and _is_page(connection.scope["path"])
-        foreign = connection.headers.get("sec-fetch-site") in ("cross-site", "same-site") and not led
-        return not foreign and only_here(_name(f"//{host}")) and (origin is None or _net(origin) == host)
+        named = only_here(_name(f"//{host}"))
+        return named and not _foreign(connection) and (origin is None or _net(origin) == host)
 
 
 class KeyGuard:
@@ -86,7 +86,7 @@ class KeyGuard:
         # Not the URL, which the Host header has a part in: the path that is routed.
         path = scope["path"]
         if self._admits(connection) or (scope["type"] == "http" and path in OPEN):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _unframed(send))
         elif scope["type"] == "websocket":
             await _hang_up(receive, send, "the API key is missing or wrong")
         elif path == LOGIN:
@@ -99,9 +99,10 @@ class KeyGuard:
         given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
         cookie = connection.cookies.get(COOKIE, "")
         # Headers arrive as bytes, which Starlette reads as Latin-1.
-        return any(self._is_key(key.encode("latin-1")) for key in given) or hmac.compare_digest(
-            cookie.encode(), self._token.encode()
-        )
+        if any(self._is_key(key.encode("latin-1")) for key in given):
+            return True
+        # Browsers send a cookie along with what other ports of the same host ask for.
+        return hmac.compare_digest(cookie.encode(), self._token.encode()) and not _foreign(connection)
 
     def _is_key(self, given: bytes) -> bool:
         return hmac.compare_digest(given, self._key)
@@ -138,6 +139,30 @@ class KeyGuard:
 async def _hang_up(receive: Receive, send: Send, reason: str) -> None:
     await receive()
     await send({"type": "websocket.close", "code": 1008, "reason": reason})
+
+
+def _foreign(connection: HTTPConnection) -> bool:
+    """Whether a browser says that another site's page asks, other than by a link that leads to a page of ours.
+
+    Such a page does nothing by being shown, as long as it is not shown inside another one.
+    """
+    headers, scope = connection.headers, connection.scope
+    if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
+        return False
+    link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return not (link and scope.get("method") == "GET" and _is_page(scope["path"]))
+
+
+def _unframed(send: Send) -> Send:
+    """Forbid other sites to show an answer inside their pages."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (b"content-security-policy", b"frame-ancestors 'self'")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sending
 
 
 def _is_page(path: str) -> bool:

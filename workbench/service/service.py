@@ -223,6 +223,9 @@ class Service:
         with self._closing:
             progress = self._progress()
             if progress.last is not None and day_number(day) <= progress.last:
+                if progress.first is not None and day_number(day) < progress.first:
+                    first = _day(progress.first)
+                    raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self._ledger() as ledger, ledger.transaction():
@@ -284,7 +287,7 @@ class Service:
             raise Refused("unknown-day", f"{metric} ends after {self.settings.horizon} days, before {day}")
         if tick >= len(rows):
             open_day = first + timedelta(days=len(rows))
-            raise Refused("open-day", f"{day} is not closed yet: {open_day} is next (POST /days/{open_day}/close)")
+            raise Refused("open-day", f"{day} is not closed yet: {open_day} is the next to be closed")
         for index, published in enumerate(rows):
             self._cache[metric, first + timedelta(days=index)] = published
         return rows[tick]

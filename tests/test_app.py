@@ -473,6 +473,13 @@ def test_every_axis_has_a_unit() -> None:
     assert {"RMSE of a released day [users]", "ε of the whole series"} <= found
 
 
+def test_a_real_store_cannot_be_played_with(settings: Settings, service: Service) -> None:
+    assert settings.show_truth
+    service.ingest([Operation("a real user", day_number(FIRST))])
+    page = tidy(app(settings))
+    assert [toggle.label for toggle in page.toggle if "Auto-play" in toggle.label] == []
+
+
 def test_alone_the_pages_are_for_this_machine() -> None:
     config = tomllib.loads((Path(APP).parent / ".streamlit" / "config.toml").read_text("utf-8"))
     assert config["server"]["address"] == "127.0.0.1"

@@ -773,6 +773,35 @@ def test_a_close_cut_off_before_it_is_noted_is_not_taken_up_by_another_ledger(
         assert len(service.close(day(0))) == 3
 
 
+def test_a_refused_first_close_leaves_nothing_behind(tmp_path: Path) -> None:
+    small = settings_in(tmp_path, ledger=tmp_path / "small.ledger", budget_epsilon=0.5)
+    with opened(small) as service:
+        service.ingest([add("ann", 0)])
+        with pytest.raises(BudgetExhausted) as refused:
+            service.close(day(0))
+        # The whole is asked for, and named.
+        assert refused.value.requested == pytest.approx((1.2, 3e-6))
+        assert refused.value.budget.spent == (0.0, 0.0)
+        assert service.charges() == []
+        assert service.budget().spent == (0.0, 0.0)
+    with opened(settings_in(tmp_path, ledger=tmp_path / "big.ledger")) as service:
+        assert len(service.close(day(0))) == 3
+
+
+def test_a_budget_of_just_the_sum_is_enough(tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path, budget_epsilon=1.2, budget_delta=3e-6)) as service:
+        service.close(day(0))
+        assert service.budget().remaining == (0.0, 0.0)
+
+
+def test_the_promise_names_who_is_protected_by_which_series(tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path, mau__unit="user", mau__w_bound=4)) as service:
+        assert (
+            "retraction, as long as that changes the user's presence at most 2 times (in DAU, WAU)" in service.promise
+        )
+        assert "a user being frozen after 4 changes of presence (in MAU)" in service.promise
+
+
 def test_looking_at_a_budget_opens_none(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with opened(settings) as service:
@@ -797,6 +826,7 @@ def test_fresh_releases_may_have_a_budget_of_their_own(tmp_path: Path) -> None:
         row = json.loads(service.fresh("mau", day(0), "b"))
         assert (row["budget"], row["budget_remaining"]) == ("more", pytest.approx(0.1))
         assert service.budget().spent.epsilon == pytest.approx(1.2)
+        assert [budget.name for budget in service.budgets()] == ["live", "more"]
         assert [charge.budget for charge in service.charges()] == ["live", "live", "live", "more"]
         with pytest.raises(BudgetExhausted):
             service.fresh("mau", day(0), "c")

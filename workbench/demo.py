@@ -34,6 +34,11 @@ def operations_of(day: date) -> list[Operation]:
     return list(_arrivals(USERS).get(day, []))
 
 
+def is_demonstration(service: Service) -> bool:
+    """Whether a store holds nothing, or began as a demonstration."""
+    return service.status().operations == 0 or service.resume(f"demo {FIRST_DAY}") > 0
+
+
 def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
     """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
 
@@ -43,11 +48,11 @@ def fill(service: Service, days: int, report: Callable[[str, float], None]) -> i
         Refused: the store holds something else than a demonstration.
     """
     status = service.status()
-    if status.operations and not service.resume(f"demo {FIRST_DAY}"):
+    if not is_demonstration(service):
         raise Refused(
             "other-store",
-            f"the store {service.settings.store} is no demonstration: it holds {status.operations:,} operations, among "
-            "which no generated ones are mixed; choose another --folder",
+            f"the store {service.settings.store} is no demonstration: it holds {status.operations:,} operations, and "
+            "generated ones are not mixed with them; choose another --folder",
         )
     last = FIRST_DAY + timedelta(days=days - 1)
     start = status.open_day or FIRST_DAY

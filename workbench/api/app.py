@@ -235,9 +235,10 @@ def _operation(app: FastAPI, service: Service, metrics: Metrics) -> None:
     @app.get("/budget", tags=["operation"], summary="What was spent on what, and what is left",
              response_class=Response)  # fmt: skip
     def budget() -> Response:
-        """The budget and its charges, oldest first."""
-        charges = [charge_row(charge) for charge in service.charges()]
-        return _json({"budget": budget_row(service.budget()), "charges": charges})
+        """The budget (and that of fresh releases, where it is another one) and the charges, oldest first."""
+        budgets = [budget_row(budget) for budget in service.budgets()]
+        named = dict(zip(("budget", "fresh_budget"), budgets, strict=False))
+        return _json({**named, "charges": [charge_row(charge) for charge in service.charges()]})
 
     @app.get("/config", tags=["operation"], summary="What is promised to whom, and by which settings",
              response_class=Response)  # fmt: skip
@@ -260,15 +261,15 @@ def _operation(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     @app.get("/healthz", tags=["operation"], summary="Whether the service can work; needs no key",
              response_class=Response)  # fmt: skip
-    def healthz() -> Response:
+    async def healthz() -> Response:
         """Tries a write that changes nothing; tells nothing of the data."""
-        service.check()
+        await asyncio.wrap_future(service.checking())
         return _json({"status": "ok"})
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
     def prometheus() -> Response:
         """Requests, failures, events, releases, budget and latency. Event counts are exact: for operators only."""
-        return Response(metrics.text(service.budget()), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics.text(service.budgets()), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def _read(request: Request) -> bytes:

@@ -63,11 +63,12 @@ class Metrics:
         """Count one release that was drawn; `kind` is "published" or "fresh"."""
         self._releases.labels(metric, kind).inc()
 
-    def text(self, budget: Budget) -> bytes:
-        """Everything in Prometheus's text format, with the budget as it stands."""
-        for parameter in ("epsilon", "delta"):
+    def text(self, budgets: Sequence[Budget]) -> bytes:
+        """Everything in Prometheus's text format, with the budgets as they stand."""
+        for budget in budgets:
             for part, guarantee in (("cap", budget.cap), ("spent", budget.spent), ("left", budget.remaining)):
-                self._budget.labels(budget.name, parameter, part).set(getattr(guarantee, parameter))
+                self._budget.labels(budget.name, "epsilon", part).set(guarantee.epsilon)
+                self._budget.labels(budget.name, "delta", part).set(guarantee.delta)
         return generate_latest(self.registry)
 
 

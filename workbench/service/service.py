@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
-from dp.ledger import Budget, Charge, Ledger, OtherParameters, open_ledger
+from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
 from dp.presence.daily import EPOCH, day_number
 from dp.release import Plan, charged, plan_release, promise, protected, publish
 from workbench.service.settings import Settings
@@ -168,7 +168,8 @@ class Service:
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
-        return self._write(lambda store: store.loaded(file))
+        with self._reading() as connection:
+            return Store(connection).loaded(file)
 
     def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
         """Refuse a file of which a row cannot be right, before any of it is stored.
@@ -231,12 +232,12 @@ class Service:
             with self._ledger() as ledger, ledger.transaction():
                 first = self._first(ledger, progress, day)
                 self._may_close(progress, first, day)
-                # Before anything is charged or drawn: a store publishes to one ledger only.
-                name = ledger.name
-                self._write(lambda store: store.bind(name))
                 self._check_ledger(ledger)
                 self._prepare_budget(ledger)
                 self._charge(ledger, first)
+                # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
+                name = ledger.name
+                self._write(lambda store: store.bind(name))
             bounds = self._bounds
             # Another process may have closed the day meanwhile; then its count stands.
             with suppress(NotNext):
@@ -380,14 +381,18 @@ class Service:
 
     def budget(self) -> Budget:
         """The budget as it stands; if nothing was charged yet, as the first close would open it."""
+        return self.budgets()[0]
+
+    def budgets(self) -> list[Budget]:
+        """The budget and, where it is another one that exists, that of fresh releases."""
         settings = self.settings
+        cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
+        found = {settings.budget: Budget(settings.budget, self.today(), None, cap, Guarantee(0.0, 0.0), cap)}
         if settings.ledger_path.exists():
             with open_ledger(settings.ledger_path) as ledger:
-                for budget in ledger.budgets():
-                    if budget.name == settings.budget:
-                        return budget
-        cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
-        return Budget(settings.budget, self._clock().date(), None, cap, Guarantee(0.0, 0.0), cap)
+                names = (settings.budget, settings.fresh_budget)
+                found |= {budget.name: budget for budget in ledger.budgets() if budget.name in names}
+        return list(found.values())
 
     def charges(self) -> list[Charge]:
         """What was charged to the budget or for this service, oldest first."""
@@ -399,13 +404,9 @@ class Service:
                 charge for charge in ledger.charges() if charge.budget == self.settings.budget or charge.stream in own
             ]
 
-    def check(self) -> None:
-        """Write to the store without changing it.
-
-        Raises:
-            sqlite3.Error: it cannot be written.
-        """
-        self._write(lambda store: store.note_published(0))
+    def checking(self) -> Future[None]:
+        """Write to the store without changing it; the future fails with a sqlite3.Error where that is not possible."""
+        return self._writer.submit(lambda store: store.note_published(0))
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
@@ -498,12 +499,15 @@ class Service:
 
     def _charge(self, ledger: Ledger, first: date) -> None:
         """Charge all series for the whole horizon, or none; free when it was done before."""
-        with ledger.transaction():
-            for metric, plan in self._plans(first).items():
-                specification = {**plan.request.specification(), "data": self._data}
-                ledger.charge(
-                    self._stream(metric), self.settings.budget, charged(plan.request), specification, self._clock()
-                )
+        plans = {self._stream(metric): plan for metric, plan in self._plans(first).items()}
+        total = basic([charged(plan.request) for stream, plan in plans.items() if ledger.find_charge(stream) is None])
+        standing = ledger.budget(self.settings.budget)
+        # Asked for as a whole, so that a refusal names the whole; the ledger itself decides to the last digit.
+        if any(wanted > left * (1 + 1e-9) for wanted, left in zip(total, standing.remaining, strict=True)):
+            raise BudgetExhausted(standing, total)
+        for stream, plan in plans.items():
+            specification = {**plan.request.specification(), "data": self._data}
+            ledger.charge(stream, self.settings.budget, charged(plan.request), specification, self._clock())
 
     def _check_ledger(self, ledger: Ledger) -> None:
         """Refuse to go on where store and ledger do not belong together: a published day would be drawn again.
@@ -651,10 +655,16 @@ def promise_of_all(settings: Settings) -> str:
         f"{metric.upper()} ({guarantee.epsilon:g}, {guarantee.delta:g})"
         for metric, guarantee in ((metric, charged(request)) for metric, request in requests.items())
     )
-    whom = {protected(request) for request in requests.values()}
+    groups: dict[str, list[str]] = {}
+    for metric, request in requests.items():
+        groups.setdefault(protected(request), []).append(metric.upper())
+    if len(groups) == 1:
+        (whom,) = groups
+    else:
+        whom = ", and for ".join(f"{whom} (in {', '.join(metrics)})" for whom, metrics in groups.items())
     return (
         f"Promised: ({total.epsilon:g}, {total.delta:g})-differential privacy of everything published {span} "
-        f"({parts}), for {' or, by series, '.join(sorted(whom))}; a fresh release of a past day is charged on top."
+        f"({parts}), for {whom}; a fresh release of a past day is charged on top."
     )
 
 

@@ -202,7 +202,8 @@ def _days(service: Service, status: Status, truth_shown: bool) -> bool:
         if truth_shown and status.open_day is not None:
             counts = ", ".join(f"{metric.upper()} {count.truth:,}" for metric, count in service.preview(day).items())
             st.caption(f"Truth so far: **{counts}** — NOT PRIVATE")
-        playing = service.settings.show_truth and st.toggle(
+        playable = service.settings.show_truth and demo.is_demonstration(service)
+        playing = playable and st.toggle(
             "Auto-play the demonstration",
             key="play",
             help=f"Every {PLAY_SECONDS:g} seconds the next day's generated operations arrive and the day is closed.",
@@ -272,7 +273,7 @@ def _budget(service: Service, seen: Seen) -> None:
 
 
 def _budget_parts(budget: Budget, charges: Sequence[Charge]) -> list[tuple[str, str, float, str]]:
-    fresh = [charge for charge in charges if is_fresh(charge)]
+    fresh = [charge for charge in charges if is_fresh(charge) and charge.budget == budget.name]
     parts = []
     for letter, index in (("ε", 0), ("δ", 1)):
         cap, spent, left = budget.cap[index], budget.spent[index], budget.remaining[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
         # Uvicorn passes the signal on when it is done; by default the process would end before the store is closed.
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, _leave)
+        # What start-up has made stays: the garbage collector need not look at it for every few thousand events.
+        gc.collect()
+        gc.freeze()
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE_SECONDS, lifespan="on"
         )

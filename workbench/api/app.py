@@ -18,10 +18,11 @@ from starlette.responses import RedirectResponse, Response
 
 from workbench.api.events import EVENT_SCHEMA, EXAMPLE, EXAMPLES, NDJSON, read_event, read_events
 from workbench.api.guard import KeyGuard, LocalGuard
+from workbench.api.intake import Intake
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.problems import MEDIA_TYPE, explain
 from workbench.budgets import budget_row, charge_row
-from workbench.service import Operation, Refused, Service
+from workbench.service import Operation, Refused, Service, bad_events
 
 LARGEST_BODY = 32 * 2**20
 JSON = "application/json"
@@ -102,25 +103,37 @@ def create_app(
 
 def _events(app: FastAPI, service: Service, metrics: Metrics) -> None:
     zone = service.settings.zone
+    intake = Intake(service)
 
     async def store(operations: list[Operation]) -> Response:
-        ingested = await asyncio.wrap_future(service.ingesting(operations))
+        if faults := service.faults(operations):
+            raise bad_events(faults)
+        ingested = await intake.store(operations)
         metrics.stored(operations, ingested)
         return _json(ingested)
 
-    @app.post(
+    async def post_event(request: Request) -> Response:
+        """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
+        return await store(read_event(await _read(request), zone, service.today()))
+
+    async def post_events(request: Request) -> Response:
+        """All or none, in this order, in one step; answers when they are on disk."""
+        content_type = request.headers.get("content-type", "")
+        return await store(read_events(await _read(request), content_type, zone, service.today()))
+
+    # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
+    # match, and the same ones behind them describe.
+    app.add_route("/event", post_event, methods=["POST"])
+    app.add_route("/events", post_events, methods=["POST"])
+    app.post(
         "/event",
         tags=["events"],
         summary="Store one event",
         response_class=Response,
         openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE)}),
         responses=_documented({"accepted": 1, "late": 0, "seq": 1}),
-    )
-    async def post_event(request: Request) -> Response:
-        """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
-        return await store(read_event(await _read(request), zone, service.today()))
-
-    @app.post(
+    )(post_event)
+    app.post(
         "/events",
         tags=["events"],
         summary="Store many events",
@@ -132,11 +145,7 @@ def _events(app: FastAPI, service: Service, metrics: Metrics) -> None:
             }
         ),
         responses=_documented({"accepted": 3, "late": 0, "seq": 4}),
-    )
-    async def post_events(request: Request) -> Response:
-        """All or none, in this order, in one step; answers when they are on disk."""
-        content_type = request.headers.get("content-type", "")
-        return await store(read_events(await _read(request), content_type, zone, service.today()))
+    )(post_events)
 
     @app.delete(
         "/users/{user:path}",

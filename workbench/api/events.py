@@ -17,7 +17,7 @@ NDJSON = "application/x-ndjson"
 _OPS = {"+": ADD, "-": RETRACT, "erase": ERASE}
 
 
-class Event(msgspec.Struct, forbid_unknown_fields=True):
+class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One event as it is sent. Without `day` and `timestamp` it is about today; an erasure has neither."""
 
     user: str | int

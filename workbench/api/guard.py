@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -21,6 +22,7 @@ OPEN = frozenset({"/healthz"})
 LONGEST_FORM = 4096
 
 
+@functools.lru_cache(maxsize=64)
 def only_here(host: str) -> bool:
     """Whether only this machine can reach an address of that name."""
     if host == "localhost":

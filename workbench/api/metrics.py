@@ -13,6 +13,8 @@ from dp.ledger import Budget
 from workbench.service import ADD, ERASE, RETRACT, Ingested, Operation
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# Which Starlette answers without naming its route.
+PLAIN_ROUTES = ("/event", "/events")
 _NAMES = {ADD: "+", RETRACT: "-", ERASE: "erase"}
 
 
@@ -102,7 +104,7 @@ class Measure:
 
 def _route(scope: Scope) -> str:
     """The route's pattern, so that days and users make no label of their own."""
-    route = scope.get("route")
-    if scope.get("path", "").startswith("/ui"):
+    path = scope["path"]
+    if path.startswith("/ui"):
         return "/ui"
-    return getattr(route, "path", "other")
+    return path if path in PLAIN_ROUTES else getattr(scope.get("route"), "path", "other")

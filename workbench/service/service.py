@@ -135,20 +135,16 @@ class Service:
         """Store operations, all or none; returns when they are durable.
 
         Raises:
-            Refused: an operation that cannot be right (the message says which).
-        """
-        return self.ingesting(operations).result()
-
-    def ingesting(self, operations: Sequence[Operation]) -> Future[Ingested]:
-        """Like `ingest`, without waiting.
-
-        Raises:
-            Refused: see `ingest`.
+            Refused: an operation that cannot be right; the message says which, by its index.
         """
         if faults := self.faults(operations):
             raise bad_events(faults)
+        return self.ingesting([operations]).result()[0]
+
+    def ingesting(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
+        """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
         earliest = self._earliest
-        return self._writer.submit(lambda store: store.append(operations, earliest))
+        return self._writer.submit(lambda store: store.append_all(batches, earliest))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""

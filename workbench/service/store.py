@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from dp.sqlite import create_private, statements
 VERSION = 1
 KEY_BYTES = 32
 TIMEOUT_SECONDS = 60
+ROWS_A_STATEMENT = 1000
 CACHE_KIB = 128 * 1024
 APPLICATION_ID = 0x64706461
 NEVER = -(2**31)
@@ -114,7 +116,11 @@ class Store:
         return Progress(first, last)
 
     def append(self, operations: Iterable[Operation], earliest: int | None = None) -> Ingested:
-        """Store operations in the order of arrival; erasures that count from now on are carried out at once.
+        """Store operations in the order of arrival; see `append_all`."""
+        return self.append_all([operations], earliest)[0]
+
+    def append_all(self, batches: Sequence[Iterable[Operation]], earliest: int | None = None) -> list[Ingested]:
+        """Store batches of operations in the order of arrival; erasures that count from now on are carried out at once.
 
         Args:
             earliest: the first tick where none is closed yet, if it is known.
@@ -123,26 +129,29 @@ class Store:
         open_day = earliest if last is None else last + 1
         # Before the first tick is known everything counts from its own day.
         floor = NEVER if open_day is None else open_day
-        first = seq = self.last_seq()
-        late = 0
+        seq = self.last_seq()
         rows: list[tuple[int, bytes | None, int | None, int, int]] = []
         erased: list[tuple[bytes, int]] = []
+        ingested: list[Ingested] = []
         name_of = self._pseudonym
-        for user, day, op, at in operations:
-            seq += 1
-            counts_from = floor if day is None or day < floor else day
-            if at is not None and at > counts_from:
-                counts_from = at
-            if op == ERASE and counts_from == floor:
-                erased.append((name_of(user), seq))
-                rows.append((seq, None, None, open_day or 0, ERASE))
-            else:
-                late += last is not None and day is not None and day <= last
-                rows.append((seq, name_of(user), day, counts_from, op))
-        self.connection.executemany("INSERT INTO operations VALUES (?, ?, ?, ?, ?)", rows)
+        for operations in batches:
+            first, late = seq, 0
+            for user, day, op, at in operations:
+                seq += 1
+                counts_from = floor if day is None or day < floor else day
+                if at is not None and at > counts_from:
+                    counts_from = at
+                if op == ERASE and counts_from == floor:
+                    erased.append((name_of(user), seq))
+                    rows.append((seq, None, None, open_day or 0, ERASE))
+                else:
+                    late += last is not None and day is not None and day <= last
+                    rows.append((seq, name_of(user), day, counts_from, op))
+            ingested.append(Ingested(seq - first, late, seq))
+        self._insert(rows)
         self._arrived(seq)
         self._erase(erased)
-        return Ingested(seq - first, late, seq)
+        return ingested
 
     def erase(self, user: str, earliest: int | None = None) -> int:
         """Remove all rows of a user, keeping the flips spent under a pseudonym; returns the rows removed.
@@ -155,6 +164,13 @@ class Store:
         self.connection.execute("INSERT INTO operations VALUES (?, NULL, NULL, ?, ?)", (seq, open_day, ERASE))
         self._arrived(seq)
         return self._erase([(self._pseudonym(user), seq)])
+
+    def _insert(self, rows: Sequence[tuple[int, bytes | None, int | None, int, int]]) -> None:
+        """Many rows a statement: each statement gives up the interpreter's lock and has to get it back."""
+        for start in range(0, len(rows), ROWS_A_STATEMENT):
+            part = rows[start : start + ROWS_A_STATEMENT]
+            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(part))
+            self.connection.execute(f"INSERT INTO operations VALUES {places}", list(chain.from_iterable(part)))
 
     def _arrived(self, seq: int) -> None:
         self.connection.execute("UPDATE facts SET value = ? WHERE name = 'arrived'", (seq,))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,22 @@ def test_an_erased_user_is_gone(client: TestClient, service: Service) -> None:
     assert client.delete("/users/nobody").json() == {"rows_removed": 0}
     client.post("/event", json={"user": "u0", "op": "erase"}).raise_for_status()
     assert service.preview(date(2026, 1, 1))["mau"].truth == 2
+
+
+def test_requests_whose_write_fails_say_so_and_the_next_one_works(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = local(create_app(service), raise_server_exceptions=False)
+
+    def failing(batches: Any) -> Future[Any]:
+        failed: Future[Any] = Future()
+        failed.set_exception(sqlite3.OperationalError("disk I/O error"))
+        return failed
+
+    with monkeypatch.context() as broken:
+        broken.setattr(service, "ingesting", failing)
+        problem_of(client.post("/events", json=users(2)), 500, "failure")
+    assert client.post("/events", json=users(2)).json()["seq"] == 2
 
 
 # Days and releases

@@ -291,8 +291,8 @@ class ForgetsFlips(Store):
 
 
 class IgnoresAt(Store):
-    def append(self, operations, earliest=None):
-        return super().append([operation._replace(at=None) for operation in operations], earliest)
+    def append_all(self, batches, earliest=None):
+        return super().append_all([[one._replace(at=None) for one in batch] for batch in batches], earliest)
 
 
 class CountsTooEarly(Store):
@@ -311,8 +311,8 @@ class KeepsWhatWasErased(Store):
 class TurnsBatchesAround(Store):
     """Within one batch the first write wins."""
 
-    def append(self, operations, earliest=None):
-        return super().append(operations[::-1], earliest)
+    def append_all(self, batches, earliest=None):
+        return super().append_all([batch[::-1] for batch in batches], earliest)
 
 
 class PreviewChanges(Store):

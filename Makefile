@@ -5,6 +5,8 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
 # Optional parts of the environment, for instance EXTRAS="--extra spark".
 EXTRAS ?=
 RUN := $(UV) run --frozen --no-sync
+# Wholly slow, and slow to import.
+SLOW_FILES := tests/test_app.py tests/test_browser.py tests/test_serving.py tests/test_service_crash.py
 CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
 
@@ -30,7 +32,7 @@ test: setup ## the whole suite
 	$(RUN) pytest -n auto --dist worksteal
 
 test-fast: setup ## the suite without the slow and the Spark tests
-	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark"
+	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark" $(SLOW_FILES:%=--ignore=%)
 
 check: setup ## lint, format and types
 	$(RUN) ruff check .

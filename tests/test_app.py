@@ -25,6 +25,8 @@ from workbench.service import ADD, Operation, Refused, Service, Settings, open_s
 from workbench.tradeoff import EPSILONS, W_BOUNDS, Inbox, Question, State, Superseded, Workshop, answer, serve
 from workbench.views import live, tradeoff
 
+pytestmark = pytest.mark.slow
+
 APP = str(Path(__file__).parent.parent / "workbench" / "app.py")
 FIRST = date(2026, 1, 1)
 USERS = [f"user-{number:02}" for number in range(20)]
@@ -311,7 +313,6 @@ def wait_for(look: Callable[[], State]) -> State:
     return state
 
 
-@pytest.mark.slow
 def test_the_trade_off_is_computed_and_shown(tmp_path: Path) -> None:
     def script(cache: str) -> None:
         from pathlib import Path
@@ -341,7 +342,6 @@ def test_the_trade_off_is_computed_and_shown(tmp_path: Path) -> None:
     assert "at least one mechanism" in page.warning[0].value
 
 
-@pytest.mark.slow
 def test_a_newer_question_supersedes_and_an_answer_is_remembered(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
     large = msgspec.structs.replace(QUESTION, users=50_000, days=365)
@@ -356,7 +356,6 @@ def test_a_newer_question_supersedes_and_an_answer_is_remembered(tmp_path: Path)
     assert workshop.ask("me", QUESTION) == other
 
 
-@pytest.mark.slow
 def test_a_computation_that_dies_is_an_error_and_not_a_wait(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
     try:

@@ -414,6 +414,7 @@ def test_engines_need_what_they_need(run: Run, log: Path) -> None:
     assert "dpdau validate --out" in refused.stderr
 
 
+@pytest.mark.slow
 def test_plot_draws_a_release(run: Run, log: Path, tmp_path: Path) -> None:
     run("release", log, *PERIOD, "--epsilon", 1, "--out", "r.csv")
     run("exact", log, *PERIOD, "--out", "t.json")
@@ -430,6 +431,7 @@ def test_help_of_every_command_explains_its_options(run: Run) -> None:
     assert "quarantine" in run("release", "--help").stdout
 
 
+@pytest.mark.slow
 def test_installed_command_exits_with_3_without_a_traceback(log: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

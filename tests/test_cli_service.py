@@ -44,6 +44,7 @@ def service_here() -> Any:
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl.gz", "log.parquet"])
+@pytest.mark.slow
 def test_a_loaded_log_counts_as_the_batch_query_does(run: Run, name: str) -> None:
     run(*LOG, name)
     said = run("load", name, "--set", f"first_day={FIRST}").stderr
@@ -58,6 +59,7 @@ def test_a_loaded_log_counts_as_the_batch_query_does(run: Run, name: str) -> Non
             assert service.truth(metric).days == [FIRST + timedelta(days=index) for index in range(20)]
 
 
+@pytest.mark.slow
 def test_a_load_goes_on_where_it_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*LOG, "log.csv")
     monkeypatch.setattr(cli_service, "ROWS_AT_ONCE", 100)
@@ -239,6 +241,7 @@ def test_looking_makes_no_store(run: Run, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_demonstration_takes_back_fifteen_percent(monkeypatch: pytest.MonkeyPatch) -> None:
     from workbench import demo
 

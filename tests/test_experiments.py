@@ -114,6 +114,7 @@ def test_a_row_splits_error_into_noise_and_bias(config_path: Path) -> None:
     assert row["rmse_p05"] < row["rmse"] < row["rmse_p95"]
 
 
+@pytest.mark.slow
 def test_run_makes_a_tidy_table_with_provenance_and_figures(config_path: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     config_path.write_text(SMALL.replace("w_bound = [2, 4]", "w_bound = [2]"))
@@ -234,12 +235,14 @@ def test_committed_table_is_reproduced(committed: tuple[Config, pd.DataFrame], t
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "results/epsilon_vs_error.parquet"), table, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_committed_figures_are_drawn_from_the_committed_tables(tmp_path: Path) -> None:
     save(draw("epsilon_vs_error", ROOT / "results/epsilon_vs_error.parquet"), tmp_path / "f.svg")
     assert (tmp_path / "f.svg").read_bytes() == (ROOT / "results/epsilon_vs_error.svg").read_bytes()
 
 
 @pytest.mark.parametrize("name", LOGS)
+@pytest.mark.slow
 def test_committed_releases_of_the_real_logs(name: str, tmp_path: Path) -> None:
     released = pd.read_parquet(ROOT / f"results/{name}_release.parquet")
     truth = pd.read_parquet(ROOT / f"results/{name}_truth.parquet")

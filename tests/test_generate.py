@@ -76,6 +76,7 @@ def test_the_population_is_believable() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.slow
 def test_a_written_log_reads_back(table: pa.Table, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"log.{suffix}"
     write_log(table, path)

@@ -96,6 +96,7 @@ def stream(seed: int, rows: int) -> list[Operation]:
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 1, marks=pytest.mark.slow), (3, 3)])
+@pytest.mark.slow
 def test_equals_the_replay_at_every_tick(connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int) -> None:
     rows = stream(seed, 40)
     for last in range(HORIZON_END + 1):
@@ -103,6 +104,7 @@ def test_equals_the_replay_at_every_tick(connection: duckdb.DuckDBPyConnection, 
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 4, marks=pytest.mark.slow), (2, 5)])
+@pytest.mark.slow
 def test_equals_the_replay_at_every_prefix_by_arrival(
     connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int
 ) -> None:
@@ -236,6 +238,7 @@ REJOIN = [
 @example(rows=REJOIN, through=3, again=0, w_bound=2)
 @example(rows=REJOIN, through=3, again=0, w_bound=1)  # frozen present, and then the rows go
 @settings(max_examples=10, deadline=None)
+@pytest.mark.slow
 def test_compaction_changes_no_count_after_it(
     rows: list[Operation], through: int, again: int, w_bound: int | None
 ) -> None:

@@ -208,6 +208,7 @@ def test_late_operations_count_from_the_open_day_and_are_reported(tmp_path: Path
         assert service.releases("mau") == published
 
 
+@pytest.mark.slow
 def test_days_to_come_are_refused_unless_they_are_allowed(tmp_path: Path) -> None:
     now = datetime(2026, 1, 3, 23, 30, tzinfo=UTC)
     with opened(settings_in(tmp_path), now) as service:
@@ -463,6 +464,7 @@ def test_a_retraction_moves_a_fresh_release_and_not_the_published_one(tmp_path: 
         assert fresh("1") == 30
 
 
+@pytest.mark.slow
 def test_fresh_noise_is_that_of_its_row(tmp_path: Path) -> None:
     draws = 100
     with opened(settings_in(tmp_path, budget_epsilon=100, budget_delta=0.1)) as service:
@@ -872,6 +874,7 @@ def test_two_services_that_close_the_same_days_at_once(tmp_path: Path) -> None:
         assert [len(one.releases(metric)) for metric in METRICS] == [days] * 3
 
 
+@pytest.mark.slow
 def test_a_day_that_another_process_closes_meanwhile_is_no_broken_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,6 +267,7 @@ def test_live_counts_equal_the_batch_query_on_a_long_stream(
     assert {"+", "-", "erase"} == {row.op for row in run.history.rows}
 
 
+@pytest.mark.slow
 def test_spent_flips_outlive_delete_and_rejoin(tmp_path: Path) -> None:
     setting = Setting(bounds=(2, 2, 2))
     rejoin: list[Action] = []
@@ -329,10 +330,12 @@ TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
+@pytest.mark.slow
 def test_the_law_rejects_a_store_that_is_wrong(twin: type[Store], tmp_path: Path) -> None:
     with pytest.raises(DisagreementError):
         law(*TEETH, tmp_path, lambda store: twin(store.connection, store._pseudonym), batch_every=1000)
 
 
+@pytest.mark.slow
 def test_the_law_accepts_the_stream_that_the_twins_fail(tmp_path: Path) -> None:
     assert law(*TEETH, tmp_path, batch_every=1000).closed > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,12 @@ def series_table(rows: Sequence[_Row], truth: Mapping[str, int] | None) -> pd.Da
     if truth is not None:
         table["truth"] = [truth.get(row["day"]) for row in rows]
     return table
+
+
+@functools.lru_cache(maxsize=32)
+def series_specification(metric: str, ci_level: float, *, truth: bool, height: int) -> str:
+    """`series_chart` as JSON. Altair checks it against its schema, which takes longer than all the rest of a page."""
+    return series_chart(metric, ci_level, truth=truth, height=height).to_json()
 
 
 def series_chart(metric: str, ci_level: float, *, truth: bool, height: int) -> Chart:

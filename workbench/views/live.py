@@ -164,11 +164,12 @@ def _series(service: Service, rows: Mapping[str, Sequence[Row]], truth: Mapping[
                 help="True counts are secret; they may be seen here only because nobody in a demonstration is real.",
             )
         for metric, published in rows.items():
-            chart = charts.series_chart(metric, service.settings.ci_level, truth=metric in truth, height=CHART_HEIGHT)
+            level = service.settings.ci_level
+            chart = charts.series_specification(metric, level, truth=metric in truth, height=CHART_HEIGHT)
             # Data and chart apart: new data then moves the chart that is there, and a tooltip stays open.
             st.vega_lite_chart(
                 charts.series_table(published, truth.get(metric)),
-                chart.to_dict(),
+                json.loads(chart),
                 width="stretch",
                 key=f"series-{metric}",
                 alt=f"{metric.upper()} of all closed days with intervals",

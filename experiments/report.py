@@ -113,4 +113,3 @@ def _table(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
         cells = " | ".join(cell(name, protected) for name in names)
         rows.append(f"| {metric.upper()}, {unit}, {w_bound} | {cells} |")
     return "\n".join(rows)
-

@@ -21,6 +21,11 @@ from workbench.service.store import Store, open_store
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 FIRST = date(2026, 1, 1)
 START = day_number(FIRST)
+FIELDS = {
+    "metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon", "delta", "epsilon_total",
+    "delta_total", "mechanism", "sketch", "unit", "w_bound", "horizon", "budget", "budget_remaining", "secure",
+}  # fmt: skip
+"""What every released row has."""
 SIGNS = {ADD: "+", RETRACT: "-", ERASE: "erase"}
 
 

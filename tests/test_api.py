@@ -19,15 +19,12 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tests.service_model import FIELDS
 from workbench.api import create_app
 from workbench.api.guard import COOKIE, KeyGuard
 from workbench.service import Service, Settings, load_settings, open_service
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-FIELDS = {
-    "metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon", "delta", "epsilon_total",
-    "delta_total", "mechanism", "sketch", "unit", "w_bound", "horizon", "budget", "budget_remaining", "secure",
-}  # fmt: skip
 PROBLEM_FIELDS = {"type", "title", "status", "detail"}
 KEY = "a key with ünicode, 32 characters"
 

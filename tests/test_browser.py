@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from workbench.screenshots import browser_path, chromium, served, take
+from workbench.screenshots import browser_path, chromium, take
+from workbench.served import served
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,7 +9,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dp.mechanisms import MECHANISMS
+from tests.conftest import Run
 from workbench.cli import MECHANISM_NAMES, main
 
 PERIOD = ["--from", "2024-01-01", "--to", "2024-02-29"]
@@ -25,8 +25,6 @@ FIELDS = {
     "metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "epsilon", "delta", "mechanism", "sketch",
     "unit", "w_bound", "budget_remaining", "secure",
 }  # fmt: skip
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +36,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert made.exit_code == 0, made.stderr
     return path
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder; fails the test on an exit code that is not expected."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DPDAU_LEDGER", raising=False)
-
-    def call(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        assert result.exit_code == code, (result.exit_code, result.stderr, result.exception)
-        return result
-
-    return call
 
 
 def rows_of(result: Result) -> list[dict[str, Any]]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 import workbench.cli_service as cli_service
-from workbench.cli import main
+from tests.conftest import Run
 from workbench.service import Ingested, Refused, Service, Settings, load_settings, open_service
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 1, 20)
@@ -21,22 +19,6 @@ LOG = [
     "generate", "--users", "300", "--days", "20", "--delete-rate", "0.2", "--erase-rate", "0.1", "--late-rate", "0.1",
     "--seed", "5", "--out",
 ]  # fmt: skip
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder; fails the test on an exit code that is not expected."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SERVICE_API_KEY", raising=False)
-
-    def call(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-        assert result.exit_code == code, (result.exit_code, result.stderr, result.exception)
-        return result
-
-    return call
 
 
 def service_here() -> Any:

@@ -15,13 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.service_model import FIELDS
 from workbench.service import RETRACT, Operation, load_settings, open_service
 
 ROOT = Path(__file__).parent.parent
-FIELDS = {
-    "metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon", "delta", "epsilon_total",
-    "delta_total", "mechanism", "sketch", "unit", "w_bound", "horizon", "budget", "budget_remaining", "secure",
-}  # fmt: skip
 
 pytestmark = [
     pytest.mark.slow,

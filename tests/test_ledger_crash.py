@@ -13,7 +13,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 import traceback
@@ -30,6 +29,7 @@ from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from dp.noise import Noise
 from dp.release import Plan, Request, plan_release, publish
+from tests.scenarios import run_scenario
 
 NOW = datetime(2026, 6, 1)
 METRICS = {"dau": 1, "mau": 30}
@@ -292,18 +292,6 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 # --- What the tests look at ------------------------------------------------------------------------------------------
 
 
-def run_scenario(name: str, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.test_ledger_crash", name, str(folder)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def key(row: str) -> tuple[str, str]:
     content = json.loads(row)
     return content["metric"], content["day"]
@@ -349,7 +337,7 @@ def cases(root: Path) -> dict[str, Path]:
 
 @pytest.mark.slow
 def test_kill_at_every_step_of_a_release(tmp_path):
-    run_scenario("every-step", tmp_path)
+    run_scenario("tests.test_ledger_crash", "every-step", tmp_path)
     steps = (tmp_path / "journal").read_text()
     for needed in (
         "before the draw",
@@ -374,7 +362,7 @@ def test_kill_at_every_step_of_a_release(tmp_path):
 
 @pytest.mark.slow
 def test_a_release_that_is_shown_before_its_commit_is_caught(tmp_path):
-    run_scenario("every-step-shown-early", tmp_path)
+    run_scenario("tests.test_ledger_crash", "every-step-shown-early", tmp_path)
     broken = {what: found for what, path in cases(tmp_path).items() if (found := violations(path))}
     assert any("before COMMIT" in what for what in broken)
     assert all(found == ["a printed row changed"] for found in broken.values())
@@ -382,7 +370,7 @@ def test_a_release_that_is_shown_before_its_commit_is_caught(tmp_path):
 
 @pytest.mark.slow
 def test_kill_at_random_instants(tmp_path):
-    run_scenario("random", tmp_path)
+    run_scenario("tests.test_ledger_crash", "random", tmp_path)
     killed = cases(tmp_path)
     assert len(killed) == RANDOM_KILLS >= 30
     broken = {what: found for what, path in killed.items() if (found := violations(path))}
@@ -400,7 +388,7 @@ def test_a_key_that_changes_with_every_attempt_is_caught(tmp_path):
 
 @pytest.mark.slow
 def test_eight_processes_never_overspend_one_budget(tmp_path):
-    run_scenario("budget", tmp_path)
+    run_scenario("tests.test_ledger_crash", "budget", tmp_path)
     folder = tmp_path / "race"
     outcomes = [json.loads(path.read_text()) for path in folder.glob("outcome *")]
     assert len(outcomes) == PROCESSES
@@ -413,7 +401,7 @@ def test_eight_processes_never_overspend_one_budget(tmp_path):
 
 @pytest.mark.slow
 def test_the_same_race_overspends_a_budget_that_is_checked_and_then_charged(tmp_path):
-    run_scenario("twin", tmp_path)
+    run_scenario("tests.test_ledger_crash", "twin", tmp_path)
     connection = sqlite3.connect(tmp_path / "naive.db")
     (charged,) = connection.execute("SELECT count(*) FROM charges").fetchone()
     connection.close()
@@ -422,7 +410,7 @@ def test_the_same_race_overspends_a_budget_that_is_checked_and_then_charged(tmp_
 
 @pytest.mark.slow
 def test_eight_processes_publish_one_stream_once(tmp_path):
-    run_scenario("stream", tmp_path)
+    run_scenario("tests.test_ledger_crash", "stream", tmp_path)
     for folder in tmp_path.glob("race *"):
         results = [path.read_text() for path in folder.glob("rows *")]
         assert len(results) == PROCESSES
@@ -432,7 +420,7 @@ def test_eight_processes_publish_one_stream_once(tmp_path):
 
 @pytest.mark.slow
 def test_eight_processes_create_one_ledger(tmp_path):
-    run_scenario("new-file", tmp_path)
+    run_scenario("tests.test_ledger_crash", "new-file", tmp_path)
     paths = list(tmp_path.glob("*.db"))
     assert len(paths) == 30
     for path in paths:

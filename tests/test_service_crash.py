@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ import pytest
 
 from dp.ledger import Ledger, open_ledger
 from dp.presence.tombstones import pseudonyms
+from tests.scenarios import run_scenario
 from tests.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from tests.test_ledger_crash import at_once, forked, wait
 from workbench.service import Operation, Service, Settings, open_service
@@ -236,18 +236,6 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 # --- What the tests look at ------------------------------------------------------------------------------------------
 
 
-def run_scenario(name: str, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.test_service_crash", name, str(folder)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def releases(settings: Settings) -> dict[tuple[str, str, str], str]:
     """(stream, metric, day) → row, as the ledger has them."""
     if not settings.ledger_path.exists():
@@ -297,7 +285,7 @@ def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
 
 @pytest.mark.slow
 def test_kill_at_random_instants(tmp_path: Path) -> None:
-    run_scenario("random", tmp_path)
+    run_scenario("tests.test_service_crash", "random", tmp_path)
     folder = tmp_path / "killed"
     settings, entries = settings_of(folder), journal(folder)
     with open_service(settings, clock) as service:
@@ -329,7 +317,7 @@ def test_kill_at_random_instants(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
-    run_scenario("points", tmp_path)
+    run_scenario("tests.test_service_crash", "points", tmp_path)
     broken = {}
     committed = {}
     for folder in sorted(tmp_path.iterdir()):
@@ -352,13 +340,13 @@ def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_rows_that_are_shown_before_their_commit_are_caught(tmp_path: Path) -> None:
-    run_scenario("early", tmp_path)
+    run_scenario("tests.test_service_crash", "early", tmp_path)
     assert violations(tmp_path / "early", 1, charges=3) == ["an acknowledged row changed"]
 
 
 @pytest.mark.slow
 def test_processes_that_close_the_same_days_at_once(tmp_path: Path) -> None:
-    run_scenario("race", tmp_path)
+    run_scenario("tests.test_service_crash", "race", tmp_path)
     folder = tmp_path / "race"
     entries = journal(folder)
     assert len(entries) == PROCESSES * DAYS
@@ -371,7 +359,7 @@ def test_processes_that_close_the_same_days_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_that_make_one_store(tmp_path: Path) -> None:
-    run_scenario("new", tmp_path)
+    run_scenario("tests.test_service_crash", "new", tmp_path)
     for folder in tmp_path.iterdir():
         with open_service(settings_of(folder), clock) as service:
             assert service.status().operations == PROCESSES

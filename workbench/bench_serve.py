@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +17,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from workbench.served import served
+
 DAY = "2026-01-01"
 BODIES = 64  # different request bodies, sent in turn
-LONGEST_START = 60.0
 
 
 @dataclass(frozen=True)
@@ -109,28 +107,12 @@ async def _drive(port: int, bodies: Sequence[bytes], load: Load, seconds: float)
 
 @contextmanager
 def _server(store: Path) -> Iterator[int]:
-    """A service on a store of its own and a free port."""
-    command = [sys.executable, "-m", "workbench.cli", "serve", "--no-pages", "--port", "0", "--store", str(store)]
-    command += ["--ledger", str(store.with_suffix(".ledger"))]
+    """The port of a service on a store of its own, with nothing set but that."""
+    arguments = ["serve", "--no-pages", "--port", "0", "--store", str(store)]
+    arguments += ["--ledger", str(store.with_suffix(".ledger"))]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=store.parent)
-    try:
-        yield _port(process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=LONGEST_START)
-        if process.stderr:
-            process.stderr.close()
-
-
-def _port(process: subprocess.Popen[str]) -> int:
-    assert process.stderr is not None
-    said = ""
-    for line in process.stderr:
-        said += line
-        if found := re.search(r"Listening on http://127\.0\.0\.1:(\d+)", line):
-            return int(found[1])
-    raise RuntimeError(f"the service did not start:\n{said}")
+    with served(arguments, store.parent, environment) as address:
+        yield int(address.rsplit(":", 1)[1])
 
 
 def _stored(store: Path) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from workbench.served import served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -23,27 +22,6 @@ PAGES = {"live": ("/ui/", 4), "tradeoff": ("/ui/tradeoff", 2)}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 90_000
 SETTLING_MS = 1_500
-
-
-@contextmanager
-def served(arguments: Sequence[str], folder: Path) -> Iterator[str]:
-    """Run `dpdau` with these arguments in a folder until the block ends; gives the address it listens on.
-
-    Raises:
-        RuntimeError: it ended without listening; the message holds what it said.
-    """
-    command = [sys.executable, "-m", "workbench.cli", *arguments]
-    # A file and no pipe, which would be full some day.
-    log = folder / "served.log"
-    with log.open("w") as output, subprocess.Popen(command, cwd=folder, stdout=output, stderr=output) as server:
-        try:
-            while (found := re.search(r"Listening on (http://\S+)", log.read_text())) is None:
-                if server.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} does not listen: {log.read_text()}")
-                time.sleep(0.1)
-            yield found[1]
-        finally:
-            server.terminate()
 
 
 @contextmanager

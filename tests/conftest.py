@@ -1,0 +1,28 @@
+"""Fixtures that several files use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from workbench.cli import main
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in an empty folder; fails the test on an exit code that is not expected."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DPDAU_LEDGER", raising=False)
+    monkeypatch.delenv("SERVICE_API_KEY", raising=False)
+
+    def call(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        assert result.exit_code == code, (result.exit_code, result.stderr, result.exception)
+        return result
+
+    return call

@@ -365,7 +365,7 @@ def _stage_csv(reading: _Reading) -> Locate:
     if header is None:
         raise LogError(f"{path} is empty: a header with the column names is needed")
     line, raw, names, fault = header
-    if fault or "\0" in raw or not _utf8(raw):
+    if fault or "\0" in raw or not is_utf8(raw):
         raise LogError(
             f"{path}, line {line}: the header is not a row of names in UTF-8 text ({_printable(raw[:60])!r})"
         )
@@ -506,7 +506,7 @@ def _json_records(lines: Iterator[str], columns: Mapping[str, str], seen: set[st
         try:
             row = decode(text)
         except ValueError as error:
-            yield Record(line, text, NOTHING, f"not JSON: {error}" if _utf8(text) else "not UTF-8")
+            yield Record(line, text, NOTHING, f"not JSON: {error}" if is_utf8(text) else "not UTF-8")
             continue
         if not isinstance(row, dict):
             yield Record(line, text, NOTHING, "not a JSON object")
@@ -614,7 +614,7 @@ def _record(line: int, raw: str, values: tuple[str | None, ...]) -> Record:
     """A row, faulty if a value of it is not text in UTF-8."""
     if not raw.isascii():
         for name, value in zip(USED, values, strict=True):
-            if value is not None and not _utf8(value):
+            if value is not None and not is_utf8(value):
                 return Record(line, raw, NOTHING, f"the {name} is not UTF-8")
     return Record(line, raw, values, None)
 
@@ -674,7 +674,8 @@ def _text(path: Path) -> Iterator[tuple[Iterator[str], Callable[[], float]]]:
         yield lines, done
 
 
-def _utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written in UTF-8, that is, holds no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -316,6 +316,13 @@ class Ledger:
         )
         return [content for (content,) in rows]
 
+    def count_releases(self, stream: str, series: str) -> int:
+        """How many releases of a series there are."""
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM releases WHERE stream = ? AND series = ?", (stream, series)
+        ).fetchone()
+        return int(count)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One write transaction: all of it is durable when the block ends, or none of it happened.

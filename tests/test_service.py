@@ -761,6 +761,22 @@ def test_one_store_publishes_to_one_ledger(tmp_path: Path) -> None:
         pass
 
 
+def test_a_store_that_another_ledger_got_first_charges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        charge = service._charge
+
+        def overtaken(ledger: Ledger, first: date) -> None:
+            charge(ledger, first)
+            service._write(lambda store: store.bind("the name of another ledger"))
+
+        monkeypatch.setattr(service, "_charge", overtaken)
+        with pytest.raises(Refused, match="publishes to another ledger"):
+            service.close(day(0))
+        assert service.charges() == []
+        assert service.status().last is None
+
+
 def test_a_close_cut_off_before_it_is_noted_is_not_taken_up_by_another_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

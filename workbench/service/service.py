@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
+from dp.events import is_utf8
 from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
 from dp.presence.daily import EPOCH, day_number
 from dp.release import Plan, charged, plan_release, promise, protected, publish
@@ -204,8 +205,7 @@ class Service:
         with self._reading() as connection:
             store = Store(connection)
             progress, operations = store.progress(), store.last_seq()
-        open_day = progress.open_day if progress.last is not None else self._earliest
-        return Status(_day(progress.first), _day(progress.last), _day(open_day), operations)
+        return Status(_day(progress.first), _day(progress.last), _day(progress.open_from(self._earliest)), operations)
 
     def close(self, day: date) -> list[str]:
         """Count a day for good and publish it: one row per metric, durable before anyone sees it.
@@ -233,7 +233,7 @@ class Service:
                 self._charge(ledger, first)
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
                 name = ledger.name
-                self._write(lambda store: store.bind(name))
+                self._check_bound(self._write(lambda store: store.bind(name)), name)
             bounds = self._bounds
             # Another process may have closed the day meanwhile; then its count stands.
             with suppress(NotNext):
@@ -285,8 +285,7 @@ class Service:
         if tick >= len(rows):
             open_day = first + timedelta(days=len(rows))
             raise Refused("open-day", f"{day} is not closed yet: {open_day} is the next to be closed")
-        for index, published in enumerate(rows):
-            self._cache[metric, first + timedelta(days=index)] = published
+        self._remember(metric, first, rows)
         return rows[tick]
 
     def releases(self, metric: str) -> list[str]:
@@ -296,6 +295,13 @@ class Service:
             return []
         with open_ledger(self.settings.ledger_path) as ledger:
             return ledger.releases(self._stream(metric), metric)
+
+    def published_days(self) -> int:
+        """How many days are published."""
+        if not self.settings.ledger_path.exists():
+            return 0
+        with open_ledger(self.settings.ledger_path) as ledger:
+            return min(ledger.count_releases(self._stream(metric), metric) for metric in self.settings.series)
 
     def fresh(self, metric: str, day: date, request_id: str) -> str:
         """A new release of a closed day, from the log as it stands now, charged on its own.
@@ -395,9 +401,8 @@ class Service:
         if not self.settings.ledger_path.exists():
             return []
         with open_ledger(self.settings.ledger_path) as ledger:
-            own = {charge.stream for charge in self._own_charges(ledger)}
             return [
-                charge for charge in ledger.charges() if charge.budget == self.settings.budget or charge.stream in own
+                charge for charge in ledger.charges() if charge.budget == self.settings.budget or self._owns(charge)
             ]
 
     def checking(self) -> Future[None]:
@@ -514,14 +519,9 @@ class Service:
         with self._reading() as connection:
             store = Store(connection)
             bound, published, charged, progress = store.ledger, store.published, store.charged, store.progress()
-        if bound not in (None, ledger.name):
-            raise Refused(
-                "other-store",
-                f"the store {self.settings.store} publishes to another ledger than {self.settings.ledger}: the one it "
-                "began with is missing or has another name; put it back or name it, or days would be drawn twice",
-            )
-        days = 0 if progress.first is None or progress.last is None else progress.last - progress.first + 1
-        released = [len(ledger.releases(self._stream(metric), metric)) for metric in self.settings.series]
+        self._check_bound(bound, ledger.name)
+        days = progress.days
+        released = [ledger.count_releases(self._stream(metric), metric) for metric in self.settings.series]
         charges = len(self._own_charges(ledger))
         if charges < charged or min(released) < published or max(released) > days:
             older = "store" if max(released) > days else "ledger"
@@ -531,6 +531,14 @@ class Service:
                 f"charges, the ledger {self.settings.ledger} holds {min(released)} days and {charges} charges of it: "
                 f"the {older} is missing or an old copy; put the newest one back, or begin with a new store and a new "
                 "budget",
+            )
+
+    def _check_bound(self, bound: str | None, name: str) -> None:
+        if bound not in (None, name):
+            raise Refused(
+                "other-store",
+                f"the store {self.settings.store} publishes to another ledger than {self.settings.ledger}: the one it "
+                "began with is missing or has another name; put it back or name it, or days would be drawn twice",
             )
 
     @contextmanager
@@ -547,7 +555,10 @@ class Service:
                 ) from error
 
     def _own_charges(self, ledger: Ledger) -> list[Charge]:
-        return [charge for charge in ledger.charges() if charge.stream.startswith(f"live-{self._store_name}/")]
+        return [charge for charge in ledger.charges() if self._owns(charge)]
+
+    def _owns(self, charge: Charge) -> bool:
+        return charge.stream.startswith(f"live-{self._store_name}/")
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
@@ -559,12 +570,17 @@ class Service:
             with ledger.transaction():
                 self._check_ledger(ledger)
                 counts = {metric: self._counts(one.window) for metric, one in self.settings.series.items()}
-                for metric, plan in self._plans(first).items():
-                    publish(
+                rows = {
+                    metric: publish(
                         ledger, self._stream(metric), self.settings.budget, plan, {metric: counts[metric]},
                         self._clock(), self._data,
-                    )  # fmt: skip
+                    )
+                    for metric, plan in self._plans(first).items()
+                }  # fmt: skip
             charges = len(self._own_charges(ledger))
+        # Only now is it durable, and may be shown.
+        for metric, published in rows.items():
+            self._remember(metric, first, published)
         days = min(len(series) for series in counts.values())
 
         def note(store: Store) -> None:
@@ -572,6 +588,9 @@ class Service:
             store.note_charged(charges)
 
         self._write(note)
+
+    def _remember(self, metric: str, first: date, rows: Sequence[str]) -> None:
+        self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(rows))
 
     def _counts(self, window: int) -> NDArray[np.int64]:
         with self._reading() as connection:
@@ -616,7 +635,7 @@ def _plain(operation: Operation, latest: int) -> bool:
 
 def _fault(operation: Operation, latest: int) -> str | None:
     user, day, op, at = operation
-    if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not _utf8(user):
+    if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not is_utf8(user):
         return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
     if at is not None and not EARLIEST <= at <= LATEST:
         return "at is not between 1900 and 2200"
@@ -632,14 +651,6 @@ def _fault(operation: Operation, latest: int) -> str | None:
             "for replays and demonstrations set future_days = true"
         )
     return None
-
-
-def _utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def promise_of_all(settings: Settings) -> str:

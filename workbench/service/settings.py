@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -138,16 +139,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def fresh_request(self, metric: str, day: date) -> Request:
         """What is asked of `dp` for a release of one past day on its own: one tick, which one user moves by one."""
         one = self.series[metric]
-        return Request(
-            windows={metric: one.window},
-            unit=one.unit,
-            w_bound=one.w_bound,
+        return dataclasses.replace(
+            self.request(metric, day),
             guarantee=Guarantee(one.fresh, one.delta),
             mechanism="gaussian" if MECHANISMS[one.mechanism].noise == "gaussian" else "laplace",
-            first=day,
             horizon=1,
-            shares={metric: 1.0},
-            ci_level=self.ci_level,
         )
 
 

@@ -93,7 +93,16 @@ class Progress:
     @property
     def open_day(self) -> int | None:
         """The tick that is closed next; None where that is still to be chosen."""
-        return None if self.last is None else self.last + 1
+        return self.open_from(None)
+
+    def open_from(self, earliest: int | None) -> int | None:
+        """The tick that is closed next, `earliest` where none is closed yet."""
+        return earliest if self.last is None else self.last + 1
+
+    @property
+    def days(self) -> int:
+        """How many days are closed."""
+        return 0 if self.first is None or self.last is None else self.last - self.first + 1
 
 
 class Store:
@@ -125,8 +134,8 @@ class Store:
         Args:
             earliest: the first tick where none is closed yet, if it is known.
         """
-        last = self.progress().last
-        open_day = earliest if last is None else last + 1
+        progress = self.progress()
+        last, open_day = progress.last, progress.open_from(earliest)
         # Before the first tick is known everything counts from its own day.
         floor = NEVER if open_day is None else open_day
         seq = self.last_seq()
@@ -158,8 +167,7 @@ class Store:
 
         The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
         """
-        last = self.progress().last
-        open_day = (earliest or 0) if last is None else last + 1
+        open_day = self.progress().open_from(earliest) or 0
         seq = self.last_seq() + 1
         self.connection.execute("INSERT INTO operations VALUES (?, NULL, NULL, ?, ?)", (seq, open_day, ERASE))
         self._arrived(seq)

@@ -85,8 +85,7 @@ def page(service: Service) -> None:
 
 def look(service: Service) -> Seen:
     """How the service stands now."""
-    metric = next(iter(service.settings.series))
-    return Seen(service.status(), service.budget(), len(service.releases(metric)))
+    return Seen(service.status(), service.budget(), service.published_days())
 
 
 # What is published

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dp.accounting.composition import Guarantee
-from dp.sqlite import create_private, statements
+from dp.sqlite import create_private, statements, switch_to_wal
 
 EPSILON_UNITS = 10**9
 DELTA_UNITS = 10**18
@@ -391,14 +390,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         elif version != SCHEMA_VERSION:
             raise LedgerError(f"{path} is not a ledger of version {SCHEMA_VERSION}; choose another --ledger file")
         connection.execute("COMMIT")
-        # Only now is it known to be a ledger. The first switch to WAL does not wait for a lock, whatever the timeout.
-        for _ in range(600):
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError:
-                time.sleep(0.1)
-        raise LedgerError(f"{path} is locked by another process")
+        # Only now is it known to be a ledger.
+        switch_to_wal(connection)
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path} cannot be used as a ledger: {error}") from error
 

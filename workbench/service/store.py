@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from dp.presence.daily import EPOCH
 from dp.presence.tombstones import pseudonyms
-from dp.sqlite import create_private, statements
+from dp.sqlite import create_private, statements, switch_to_wal
 
 VERSION = 1
 KEY_BYTES = 32
@@ -445,7 +445,7 @@ def open_store(path: Path, key_path: Path) -> Store:
             if not hmac.compare_digest(stored, _key_check(key)):
                 raise StoreError(f"{key_path} is not the key that {path} was made with")
         connection.execute("COMMIT")
-        connection.execute("PRAGMA journal_mode = WAL")
+        switch_to_wal(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreError(f"{path} cannot be used as a store: {error}") from error

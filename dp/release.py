@@ -1,7 +1,7 @@
-"""Where counts meet noise: what a release promises, and the only loops over ticks (simulate, publish).
+"""Where counts meet noise: what a release promises, and the only way from a plan to rows (simulate_rows, publish).
 
 Planning is pure: `plan_release` turns a request into calibrated mechanisms. `publish` charges the whole series first,
-then draws, commits and returns; `simulate` draws any number of seeded trials for experiments.
+then draws, commits and returns; `simulate_rows` rehearses it with seeded draws.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate, series_guarantee
+from dp.accounting.calibrate import calibrate, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
-from dp.mechanisms import EMPTY_HISTORY, MECHANISMS, History, Mechanism, design
-from dp.mechanisms.linear import MOST_USERS
-from dp.noise import validate_level
+from dp.mechanisms import EMPTY_STATE, MECHANISMS, Mechanism, State, design
+from dp.mechanisms.protocol import MOST_USERS, Released
+from dp.noise import Noise, validate_level
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
@@ -109,12 +110,13 @@ def plan_release(request: Request) -> Plan:
         design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
         for window in request.windows.values()
     ]
-    if MECHANISMS[request.mechanism].noise == "gaussian" and request.guarantee.delta == 0:
+    if MECHANISMS[request.mechanism].delta == "needed" and request.guarantee.delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
-            "for pure epsilon choose laplace or binary-tree-laplace"
+            "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
         )
-    mechanisms = calibrate(designs, request.guarantee, [request.shares[metric] for metric in request.windows])
+    shares = normalised([request.shares[metric] for metric in request.windows], len(designs))
+    mechanisms = calibrate(designs, request.guarantee, shares)
     alone = len(mechanisms) == 1
     return Plan(
         request,
@@ -123,16 +125,11 @@ def plan_release(request: Request) -> Plan:
                 metric,
                 window,
                 mechanism,
-                charged(request) if alone else series_guarantee(mechanism, request.guarantee),
+                charged(request) if alone else series_guarantee(mechanism, request.guarantee, share),
             )
-            for (metric, window), mechanism in zip(request.windows.items(), mechanisms, strict=True)
+            for (metric, window), mechanism, share in zip(request.windows.items(), mechanisms, shares, strict=True)
         ),
     )
-
-
-def simulate(mechanism: Mechanism, counts: Counts, trials: int, generator: np.random.Generator) -> Floats:
-    """Estimates of `trials` simulated releases of one series; shape (trials, T). Seeded, so never for publication."""
-    return counts + mechanism.errors(mechanism.noise.seeded(generator, (trials, len(counts))))
 
 
 def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:
@@ -146,10 +143,21 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[d
             plan,
             series,
             0,
-            simulate(series.mechanism, checked[series.metric], 1, _generator(seed, series.metric))[0],
+            _rehearse(series.mechanism, checked[series.metric], _generator(seed, series.metric), plan.request.ci_level),
             remaining=None,
         )
     ]
+
+
+def _rehearse(mechanism: Mechanism, counts: Counts, generator: np.random.Generator, level: float) -> Released:
+    def source(noise: Noise, size: int) -> Counts:
+        return noise.seeded(generator, (size,)).astype(np.int64)
+
+    return mechanism.run(EMPTY_STATE, counts, source, level)[1]
+
+
+def _secure(noise: Noise, size: int) -> Counts:
+    return noise.secure(size)
 
 
 def publish(
@@ -198,7 +206,7 @@ def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str,
 
 def charged(request: Request) -> Guarantee:
     """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
-    pure = MECHANISMS[request.mechanism].noise == "laplace"
+    pure = MECHANISMS[request.mechanism].delta == "none"
     return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
 
 
@@ -230,26 +238,26 @@ class _StreamState:
     """What a stream keeps between calls: how to go on, and what must not have changed.
 
     Attributes:
-        history: what the mechanism needs of the past.
+        state: what the mechanism needs of the past.
         mechanism: names strategy and noise; a stream drawn with two of them is covered by no certificate.
         counts: names the true counts of all published ticks.
         operations: names the operations they were counted from, where the caller can tell.
     """
 
-    history: History
+    state: State
     mechanism: str
     counts: str
     operations: str | None
 
     def text(self) -> str:
-        tick, counts, estimates = self.history
-        return json.dumps([tick, counts.tolist(), estimates.tolist(), self.mechanism, self.counts, self.operations])
+        tick, secret, public = self.state
+        return json.dumps([tick, secret.tolist(), public.tolist(), self.mechanism, self.counts, self.operations])
 
 
 def _state_from(text: str) -> _StreamState:
-    tick, counts, estimates, mechanism, counts_name, operations = json.loads(text)
-    history = History(tick, np.array(counts, dtype=np.int64), np.array(estimates, dtype=np.float64))
-    return _StreamState(history, mechanism, counts_name, operations)
+    tick, secret, public, mechanism, counts_name, operations = json.loads(text)
+    state = State(tick, np.array(secret, dtype=np.int64), np.array(public, dtype=np.float64))
+    return _StreamState(state, mechanism, counts_name, operations)
 
 
 def _publish_series(
@@ -263,8 +271,8 @@ def _publish_series(
 ) -> None:
     stored = ledger.state(stream, series.metric)
     before = _state_from(stored) if stored else None
-    history = before.history if before else EMPTY_HISTORY
-    fresh = counts[history.tick :]
+    state = before.state if before else EMPTY_STATE
+    fresh = counts[state.tick :]
     if not len(fresh):
         return
 
@@ -273,13 +281,11 @@ def _publish_series(
 
     mechanism = _name_mechanism(series.mechanism)
     if before:
-        _validate_continuation(stream, before, mechanism, _name_counts(counts[: history.tick]), name_arrived)
-    after, estimates = series.mechanism.run(
-        history, (int(count) for count in fresh), (int(draw) for draw in series.mechanism.noise.secure(len(fresh)))
-    )
-    rows = _rows(plan, series, history.tick, estimates, remaining=budget)
-    state = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
-    ledger.append(stream, series.metric, history.tick, [json.dumps(row) for row in rows], state.text())
+        _validate_continuation(stream, before, mechanism, _name_counts(counts[: state.tick]), name_arrived)
+    after, released = series.mechanism.run(state, fresh, _secure, plan.request.ci_level)
+    rows = _rows(plan, series, state.tick, released, remaining=budget)
+    stored_next = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
+    ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
 
 
 def _validate_continuation(
@@ -297,18 +303,18 @@ def _validate_continuation(
         )
     changed = counts != before.counts
     if not changed and before.operations is not None:
-        operations = name_arrived(before.history.tick)
+        operations = name_arrived(before.state.tick)
         changed = operations is not None and operations != before.operations
     if changed:
         raise LedgerError(
-            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.history.tick} "
+            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.state.tick} "
             "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
             "activity back is a row ('-' or 'erase'), not a missing one"
         )
 
 
 def _name_mechanism(mechanism: Mechanism) -> str:
-    return _digest([repr(mechanism.strategy), mechanism.noise.pure, mechanism.noise.scale])
+    return _digest(list(mechanism.describe().values()))
 
 
 def _name_counts(counts: Counts) -> str:
@@ -320,12 +326,9 @@ def _digest(value: Any) -> str:
 
 
 def _rows(
-    plan: Plan, series: Series, start: int, estimates: Floats, *, remaining: Budget | None
+    plan: Plan, series: Series, start: int, released: Released, *, remaining: Budget | None
 ) -> list[dict[str, Any]]:
-    request, mechanism = plan.request, series.mechanism
-    ticks = start + len(estimates)
-    half_widths = mechanism.half_width(request.ci_level, ticks)[start:]
-    deviations = mechanism.standard_deviation(ticks)[start:]
+    request = plan.request
     whole = charged(plan.request)
     return [
         {
@@ -333,10 +336,10 @@ def _rows(
             "window": series.window,
             "day": (request.first + timedelta(days=start + index)).isoformat(),
             "estimate": float(estimate),
-            "ci_low": float(estimate - half_width),
-            "ci_high": float(estimate + half_width),
+            "ci_low": _number(low),
+            "ci_high": _number(high),
             "ci_level": request.ci_level,
-            "std": float(deviation),
+            "std": _number(deviation),
             "epsilon": series.guarantee.epsilon,
             "delta": series.guarantee.delta,
             "epsilon_total": whole.epsilon,
@@ -350,8 +353,13 @@ def _rows(
             "budget_remaining": remaining.remaining.epsilon if remaining else None,
             "secure": remaining is not None,
         }
-        for index, (estimate, half_width, deviation) in enumerate(zip(estimates, half_widths, deviations, strict=True))
+        for index, (estimate, low, high, deviation) in enumerate(zip(*released, strict=True))
     ]
+
+
+def _number(value: float) -> float | None:
+    """A number for JSON, which knows no infinity: None where there is no bound, or no deviation that could be told."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _checked_counts(plan: Plan, counts: Mapping[str, Counts]) -> dict[str, Counts]:
@@ -377,5 +385,5 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 __all__ = [
     "METRICS", "Plan", "Request", "Series", "charged", "default_stream", "plan_release", "promise", "protected",
-    "publish", "published", "simulate", "simulate_rows",
+    "publish", "published", "simulate_rows",
 ]  # fmt: skip

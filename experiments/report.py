@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
-from dp.mechanisms import MECHANISMS, design
+from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.tasks import START
@@ -42,31 +42,33 @@ def standard_deviations() -> str:
     """Root mean square of the noise over a year, in users, for every mechanism and class."""
 
     def cell(name: str, protected: ProtectedClass) -> str:
-        deviation = calibrate([design(name, protected)], GUARANTEE, [1.0])[0].standard_deviation(HORIZON)
+        deviation = calibrate_linear([linear_design(name, protected)], GUARANTEE, [1.0])[0].standard_deviation(HORIZON)
         return f"{np.sqrt(np.mean(deviation**2)):,.1f}"
 
-    return _table(cell, list(MECHANISMS))
+    return _table(cell, [name for name, family in MECHANISMS.items() if family.strategy])
 
 
 def factors() -> str:
     """Largest and root-mean-square standard deviation times μ, for the Gaussian mechanisms."""
 
     def cell(name: str, protected: ProtectedClass) -> str:
-        chosen = design(name, protected)
+        chosen = linear_design(name, protected)
         energy = chosen.strategy.decoder_energy(HORIZON)
         worst, typical = chosen.sensitivity * np.sqrt([energy.max(), energy.mean()])
         return f"{worst:.3f} / {typical:.3f}"
 
-    return _table(cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian"])
+    return _table(cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian" and family.strategy])
 
 
 def headline() -> str:
     """What a year of daily MAU costs, in one sentence."""
-    mechanism = calibrate(
-        [design("damped-square-root", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
+    mechanism = calibrate_linear(
+        [linear_design("damped-square-root", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
     )[0]
     deviation = mechanism.standard_deviation(HORIZON)[-1]
-    naive = calibrate([design("laplace", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0])[0]
+    naive = calibrate_linear(
+        [linear_design("laplace", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
+    )[0]
     return (
         f"At ε = {GUARANTEE.epsilon:g}, δ = {GUARANTEE.delta:g} for the whole year (1/μ = "
         f"{1 / mu_for(*GUARANTEE):.3f}), a daily MAU that protects one user's activity on one day carries noise with a "

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import Design, design
-from dp.release import METRICS, simulate
+from dp.mechanisms import Design, linear_design
+from dp.release import METRICS
 from dp.units import protected_class
 from experiments.config import Point
 
@@ -44,7 +44,7 @@ class Task:
 @lru_cache(maxsize=64)
 def _design(mechanism: str, unit: str, window: int, w_bound: int, horizon: int) -> Design:
     # One strategy serves all values of ε; choosing it costs more than a thousand trials.
-    return design(mechanism, protected_class(unit, window, w_bound, horizon))
+    return linear_design(mechanism, protected_class(unit, window, w_bound, horizon))
 
 
 def point_seed(seed: int, point: Point) -> int:
@@ -63,9 +63,9 @@ def evaluate(task: Task) -> dict[str, Any]:
     truth, bounded = np.array(task.truth), np.array(task.bounded)
     horizon = len(truth)
     chosen = _design(point.mechanism, point.unit, METRICS[point.metric], point.w_bound, horizon)
-    mechanism = calibrate([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
+    mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
     generator = np.random.default_rng(point_seed(task.seed, point))
-    noise = simulate(mechanism, np.zeros_like(bounded), task.trials, generator)
+    noise = mechanism.simulate(np.zeros_like(bounded), task.trials, generator)
     bias = (bounded - truth).astype(np.float64)
     error = noise + bias
     by_trial = np.sqrt((error**2).mean(axis=1))

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import GRID, Design, Mechanism, Strategy, design
+from dp.mechanisms import EMPTY_STATE, GRID, Design, LinearMechanism, Strategy, linear_design
 from dp.units import protected_class
 
 Floats = NDArray[np.float64]
@@ -23,13 +23,23 @@ MECHANISM_NAMES = (
     "gaussian",
     "binary-tree",
     "binary-tree-laplace",
+    "b-ary-tree",
+    "honaker-tree",
+    "smooth-binary",
     "square-root",
     "damped-square-root",
+    "buffered-toeplitz",
+    "optimal",
 )
+DATA_DEPENDENT_NAMES = ("sparse-vector", "adaptive-flippancy")
+ROUNDED_NAMES = ("buffered-toeplitz", "optimal")
+"""What they measure, or how they decode it, is rounded to the grid: without noise counts come back almost."""
 ENDLESS_NAMES = (
     "laplace",
     "gaussian",
     "damped-square-root",
+    "buffered-toeplitz",
+    "optimal",
 )
 
 
@@ -87,22 +97,25 @@ INSTANCES = tuple(Instance(name, arguments) for name in MECHANISM_NAMES for argu
 @cache
 def design_of(instance: Instance) -> Design:
     """The instance's strategy with its sensitivity."""
-    return design(instance.name, protected_class(*instance.arguments))
+    return linear_design(instance.name, protected_class(*instance.arguments))
 
 
 @cache
-def mechanism_of(instance: Instance, epsilon: float = 1.0, delta: float = 1e-6) -> Mechanism:
+def mechanism_of(instance: Instance, epsilon: float = 1.0, delta: float = 1e-6) -> LinearMechanism:
     """The instance calibrated on its own."""
-    return calibrate([design_of(instance)], Guarantee(epsilon, delta), [1.0])[0]
+    return calibrate_linear([design_of(instance)], Guarantee(epsilon, delta), [1.0])[0]
 
 
 def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
-    """B⁻¹ from its rows, in users; shape (ticks, ticks)."""
-    matrix = np.eye(ticks)
-    for tick in range(ticks):
-        lags, weights = strategy.row(tick)
-        matrix[tick, tick - lags] -= weights / GRID
-    return matrix
+    """B⁻¹, by measuring one user who is present at one tick; in users, shape (draws, ticks)."""
+    matrix = np.empty((strategy.draws(0, ticks), ticks))
+    for present in range(ticks):
+        secret, measured = EMPTY_STATE.secret, []
+        for tick in range(ticks):
+            exact, secret = strategy.measure(tick, secret, int(tick == present))
+            measured.extend(exact.tolist())
+        matrix[:, present] = measured
+    return matrix / GRID
 
 
 def all_series(ticks: int) -> NDArray[np.int8]:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 DATA = {"dp.events", "dp.generate", "dp.presence"}
-PRIVACY = {"dp.units", "dp.noise", "dp.mechanisms", "dp.accounting"}
+PRIVACY = {"dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.consistency"}
 
 # What each part may import of this project; itself is always allowed.
 ALLOWED: dict[str, set[str]] = {
@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "dp.presence": {"dp.events"},
     "dp.units": set(),
     "dp.noise": set(),
+    "dp.consistency": set(),
     "dp.mechanisms": {"dp.units", "dp.noise"},
     "dp.accounting": {"dp.units", "dp.noise", "dp.mechanisms"},
     "dp.sqlite": set(),

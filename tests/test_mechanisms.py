@@ -10,19 +10,21 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import EMPTY_HISTORY, GRID, MECHANISMS, History, Mechanism, design
-from dp.mechanisms.binary_tree import BinaryTreeStrategy
-from dp.mechanisms.linear import MOST_USERS
+from dp.mechanisms import EMPTY_STATE, GRID, MECHANISMS, LinearMechanism, State, linear_design
+from dp.mechanisms.binary_tree import TreeStrategy
+from dp.mechanisms.protocol import MOST_USERS
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import protected_class
 from tests.mechanism_instances import (
+    DATA_DEPENDENT_NAMES,
     ENDLESS_CLASSES,
     ENDLESS_NAMES,
     FINITE_CLASSES,
     INSTANCES,
     MECHANISM_NAMES,
+    ROUNDED_NAMES,
     ClassArguments,
     Instance,
     allowed_series,
@@ -32,18 +34,24 @@ from tests.mechanism_instances import (
 )
 
 
-def run_one_by_one(mechanism: Mechanism, counts, noise) -> np.ndarray:
-    """The estimates of `step`, tick after tick; `noise` has one row per tick."""
-    history, estimates = EMPTY_HISTORY, []
-    for count, draws in zip(counts, noise, strict=True):
-        history, estimate = mechanism.step(history, int(count), draws)
-        estimates.append(estimate)
-    return np.array(estimates)
+def run_one_by_one(mechanism: LinearMechanism, counts, noise) -> np.ndarray:
+    """The estimates of `step`, tick after tick; `noise` has one row per draw."""
+    return mechanism.steps(EMPTY_STATE, np.asarray(counts).astype(np.int64), noise)[1]
 
 
-def decoder_matrix(mechanism: Mechanism, ticks: int) -> np.ndarray:
-    """B, by feeding one unit impulse per trial through `step`; shape (ticks, ticks)."""
-    return run_one_by_one(mechanism, np.zeros(ticks), GRID * np.eye(ticks))
+def draws_of(mechanism: LinearMechanism, ticks: int) -> int:
+    return mechanism.strategy.draws(0, ticks)
+
+
+def decoder_matrix(mechanism: LinearMechanism, ticks: int) -> np.ndarray:
+    """B, by feeding one unit impulse per trial through `step`; shape (ticks, draws)."""
+    return run_one_by_one(mechanism, np.zeros(ticks), GRID * np.eye(draws_of(mechanism, ticks)))
+
+
+def seeded_source(seed: int):
+    """Draws one by one from one generator, so that pieces draw what the whole draws."""
+    generator = np.random.default_rng(seed)
+    return lambda noise, size: np.array([int(noise.seeded(generator, (1,))[0]) for _ in range(size)], dtype=np.int64)
 
 
 @cache
@@ -69,34 +77,38 @@ class TestMechanismLaws:
         mechanism, ticks = mechanism_of(instance), instance.ticks
         generator = np.random.default_rng(1)
         counts = generator.integers(0, 10**6, ticks)
-        noise = np.rint(generator.normal(0, mechanism.noise.scale, (5, ticks)))
+        noise = np.rint(generator.normal(0, mechanism.noise.scale, (5, draws_of(mechanism, ticks))))
         batch = counts + mechanism.errors(noise)
         together = run_one_by_one(mechanism, counts, noise.T)
         alone = np.array([run_one_by_one(mechanism, counts, row) for row in noise[:2]])
-        tolerance = 1e-9 * (mechanism.noise.scale / GRID + 1)
+        tolerance = 1e-9 * (mechanism.noise.scale / GRID + 1) + (1e-5 if instance.name in ROUNDED_NAMES else 0)
         np.testing.assert_allclose(together.T, batch, rtol=0, atol=tolerance)
         np.testing.assert_allclose(alone, batch[:2], rtol=0, atol=tolerance)
 
     def test_without_noise_the_counts_come_back_exactly(self, instance):
         counts = np.random.default_rng(2).integers(0, 2**26, instance.ticks)
-        _, estimates = mechanism_of(instance).run(EMPTY_HISTORY, counts.tolist(), [0] * instance.ticks)
-        assert estimates.tolist() == counts.tolist()
+        mechanism = mechanism_of(instance)
+        _, estimates = mechanism.steps(EMPTY_STATE, counts, np.zeros(draws_of(mechanism, instance.ticks)))
+        if instance.name in ROUNDED_NAMES:
+            np.testing.assert_allclose(estimates, counts, rtol=0, atol=1e-5)
+        else:
+            assert estimates.tolist() == counts.tolist()
 
     def test_a_stream_resumed_from_its_stored_history_gives_the_same_bytes(self, instance):
         mechanism, ticks = mechanism_of(instance), instance.ticks
-        generator = np.random.default_rng(3)
-        counts = generator.integers(0, 10**5, ticks).tolist()
-        noise = mechanism.noise.seeded(generator, (ticks,)).astype(np.int64).tolist()
-        end, whole = mechanism.run(EMPTY_HISTORY, counts, noise)
+        counts = np.random.default_rng(3).integers(0, 10**5, ticks)
+        end, whole = mechanism.run(EMPTY_STATE, counts, seeded_source(7), 0.9)
         for split in sorted({1, 2, 7, 8, 15, 16, 31, 33, ticks - 1} & set(range(ticks))):
-            history, before = mechanism.run(EMPTY_HISTORY, counts[:split], noise[:split])
-            tick, seen, released = json.loads(json.dumps([history.tick, *(part.tolist() for part in history[1:])]))
-            stored = History(tick, np.array(seen, dtype=np.int64), np.array(released))
-            resumed_end, after = mechanism.run(stored, counts[split:], noise[split:])
-            assert np.concatenate([before, after]).tobytes() == whole.tobytes()
+            source = seeded_source(7)
+            state, before = mechanism.run(EMPTY_STATE, counts[:split], source, 0.9)
+            tick, secret, public = json.loads(json.dumps([state.tick, *(part.tolist() for part in state[1:])]))
+            stored = State(tick, np.array(secret, dtype=np.int64), np.array(public, dtype=np.float64))
+            resumed_end, after = mechanism.run(stored, counts[split:], source, 0.9)
+            for first, second, at_once in zip(before, after, whole, strict=True):
+                assert np.concatenate([first, second]).tobytes() == at_once.tobytes()
             assert resumed_end.tick == end.tick == ticks
-            assert resumed_end.estimates.tobytes() == end.estimates.tobytes()
-            assert resumed_end.counts.tolist() == end.counts.tolist()
+            assert resumed_end.public.tobytes() == end.public.tobytes()
+            assert resumed_end.secret.tolist() == end.secret.tolist()
 
     def test_standard_deviations_are_the_row_norms_of_the_decoder(self, instance):
         mechanism, ticks = mechanism_of(instance), instance.ticks
@@ -106,45 +118,43 @@ class TestMechanismLaws:
 
     def test_the_decoder_inverts_the_strategy(self, instance):
         mechanism, ticks = mechanism_of(instance), instance.ticks
-        product = strategy_matrix(mechanism.strategy, ticks) @ decoder_matrix(mechanism, ticks)
-        np.testing.assert_allclose(product, np.eye(ticks), atol=1e-12)
+        product = decoder_matrix(mechanism, ticks) @ strategy_matrix(mechanism.strategy, ticks)
+        np.testing.assert_allclose(product, np.eye(ticks), atol=1e-6 if instance.name in ROUNDED_NAMES else 1e-12)
 
-    def test_no_row_reaches_beyond_the_memory(self, instance):
-        strategy, ticks = mechanism_of(instance).strategy, instance.ticks
-        for tick in range(ticks):
-            lags, weights = strategy.row(tick)
-            assert lags.shape == weights.shape
-            assert weights.dtype.kind == lags.dtype.kind == "i"
-            assert all(1 <= lag <= tick for lag in lags)
-            for earlier in range(tick):
-                oldest_kept = earlier + 1 - min(strategy.memory(earlier), earlier + 1)
-                assert all(tick - lag >= oldest_kept for lag in lags)
-
-    def test_the_state_is_pruned_to_the_memory(self, instance):
+    def test_the_state_is_no_larger_than_the_memory(self, instance):
         mechanism = mechanism_of(instance)
-        history = EMPTY_HISTORY
+        state = EMPTY_STATE
         for tick in range(instance.ticks):
-            history, _ = mechanism.step(history, 5, 0)
-            kept = min(mechanism.strategy.memory(tick), tick + 1)
-            assert history.tick == tick + 1
-            assert history.counts.shape == history.estimates.shape == (kept,)
+            noise = np.zeros(mechanism.strategy.draws(tick, tick + 1))
+            state, _ = mechanism.step(state, 5, noise)
+            assert state.tick == tick + 1
+            assert max(len(state.secret), len(state.public)) <= mechanism.strategy.memory(tick)
 
     def test_a_step_changes_nothing_that_it_was_given(self, instance):
-        mechanism = mechanism_of(instance)
-        before, _ = mechanism.run(EMPTY_HISTORY, [3] * (instance.ticks - 1), [1] * (instance.ticks - 1))
-        counts, estimates = before.counts.copy(), before.estimates.copy()
-        mechanism.step(before, 9, 1234)
-        assert before.counts.tolist() == counts.tolist()
-        assert before.estimates.tolist() == estimates.tolist()
+        mechanism, ticks = mechanism_of(instance), instance.ticks
+        before, _ = mechanism.steps(EMPTY_STATE, np.full(ticks - 1, 3), np.ones(draws_of(mechanism, ticks - 1)))
+        secret, public = before.secret.copy(), before.public.copy()
+        mechanism.step(before, 9, np.full(mechanism.strategy.draws(ticks - 1, ticks), 1234))
+        assert before.secret.tolist() == secret.tolist()
+        assert before.public.tolist() == public.tolist()
+
+    def test_draws_add_up(self, instance):
+        strategy, ticks = mechanism_of(instance).strategy, instance.ticks
+        by_tick = [strategy.draws(tick, tick + 1) for tick in range(ticks)]
+        assert min(by_tick) >= 1
+        for split in range(ticks + 1):
+            assert strategy.draws(0, split) == sum(by_tick[:split])
+            assert strategy.draws(split, ticks) == sum(by_tick[split:])
 
     def test_impossible_counts_are_refused(self, instance):
         for count in (-1, MOST_USERS + 1, math.nan, math.inf):
             with pytest.raises(ValueError, match=r"at tick 0; it must lie between 0 and 2\^36"):
-                mechanism_of(instance).step(EMPTY_HISTORY, count, 0)
+                mechanism_of(instance).step(EMPTY_STATE, count, np.zeros(1))
 
     def test_the_largest_counts_do_not_overflow(self, instance):
         counts = [MOST_USERS, 0] * (instance.ticks // 2) + [MOST_USERS] * (instance.ticks % 2)
-        _, estimates = mechanism_of(instance).run(EMPTY_HISTORY, counts, [0] * instance.ticks)
+        mechanism = mechanism_of(instance)
+        _, estimates = mechanism.steps(EMPTY_STATE, np.array(counts), np.zeros(draws_of(mechanism, instance.ticks)))
         np.testing.assert_allclose(estimates, counts, rtol=0, atol=1e-3)
 
     def test_no_difference_of_the_class_costs_more_than_the_sensitivity(self, instance):
@@ -162,7 +172,7 @@ class TestMechanismLaws:
         assert narrow.shape == (ticks,)
         assert np.all(narrow < usual)
         assert np.all(usual < wide)
-        scale = mechanism.noise.scale / GRID
+        scale = mechanism.noise.scale / GRID * math.sqrt(mechanism.strategy.decoder_energy(1)[0])
         first = -math.log(0.05) * scale if mechanism.noise.pure else norm.ppf(0.975) * scale
         assert usual[0] == pytest.approx(first, rel=1e-9)
 
@@ -184,15 +194,16 @@ class TestMechanismLaws:
 
 
 def test_the_instances_name_every_mechanism():
-    assert set(MECHANISM_NAMES) == set(MECHANISMS)
-    assert {instance.name for instance in INSTANCES} == set(MECHANISMS)
+    assert {*MECHANISM_NAMES, *DATA_DEPENDENT_NAMES} == set(MECHANISMS)
+    assert {name for name, family in MECHANISMS.items() if family.strategy is None} == set(DATA_DEPENDENT_NAMES)
+    assert {instance.name for instance in INSTANCES} == set(MECHANISM_NAMES)
 
 
 def test_the_instances_without_an_end_are_all_there_are():
     for name in MECHANISM_NAMES:
         runs_without_end = True
         try:
-            design(name, protected_class(*ENDLESS_CLASSES[1]))
+            linear_design(name, protected_class(*ENDLESS_CLASSES[1]))
         except ValueError:
             runs_without_end = False
         assert runs_without_end == (name in ENDLESS_NAMES)
@@ -210,16 +221,15 @@ def test_a_broken_decoder_is_caught_by_the_batch_law(unit):
     """The law has power: a batch decoder that forgets one weight is seen at once."""
     instance = Instance("damped-square-root", next(c for c in FINITE_CLASSES if c.unit == unit and c.window == 7))
     mechanism = mechanism_of(instance)
-    broken = Mechanism("broken", ToeplitzStrategy(mechanism.strategy.weights[:1]), mechanism.noise, 1.0, 1)
+    broken = LinearMechanism("broken", ToeplitzStrategy(mechanism.strategy.weights[:1]), mechanism.noise, 1.0, 1)
     noise = np.random.default_rng(5).normal(0, mechanism.noise.scale, (1, instance.ticks))
     stepped = run_one_by_one(mechanism, np.zeros(instance.ticks), noise.T).T
     assert np.abs(stepped - broken.errors(noise)).max() > 0.05 * mechanism.noise.scale / GRID
 
 
-def test_the_tree_keeps_one_count_at_a_power_of_two_and_few_bytes_in_between():
-    strategy = BinaryTreeStrategy()
-    assert [strategy.memory(2**level - 1) for level in range(12)] == [1] * 12
-    assert max(strategy.memory(tick) for tick in range(364)) <= 256
+def test_trees_keep_a_logarithmic_path():
+    assert [TreeStrategy().memory(2**level - 1) for level in range(12)] == [1] * 12
+    assert max(TreeStrategy().memory(tick) for tick in range(100_000)) <= 17
 
 
 def test_an_endless_stream_keeps_a_bounded_state():
@@ -229,8 +239,8 @@ def test_an_endless_stream_keeps_a_bounded_state():
     generator = np.random.default_rng(6)
     counts = generator.integers(0, 1000, 400)
     noise = mechanism.noise.seeded(generator, (400,))
-    end, estimates = mechanism.run(EMPTY_HISTORY, counts.tolist(), noise.tolist())
-    assert end.counts.shape == (weights,)
+    end, estimates = mechanism.steps(EMPTY_STATE, counts, noise)
+    assert end.secret.shape == (weights,)
     np.testing.assert_allclose(estimates, counts + mechanism.errors(noise[np.newaxis])[0], atol=1e-8)
 
 
@@ -238,8 +248,8 @@ def test_a_year_of_monthly_counts_has_a_standard_deviation_of_about_eleven_users
     # The design's headline: user-day, ε = 1, δ = 1e-6; it does not grow with the horizon.
     deviations = []
     for horizon in (365, 1000, None):
-        made = design("damped-square-root", protected_class("user-day", 30, 2, horizon))
-        mechanism = calibrate([made], Guarantee(1.0, 1e-6), [1.0])[0]
+        made = linear_design("damped-square-root", protected_class("user-day", 30, 2, horizon))
+        mechanism = calibrate_linear([made], Guarantee(1.0, 1e-6), [1.0])[0]
         deviations.append(float(mechanism.standard_deviation(horizon or 5000)[-1]))
     assert deviations == pytest.approx([10.8] * 3, abs=0.05)
     assert deviations == pytest.approx([deviations[0]] * 3, rel=1e-4)
@@ -249,6 +259,6 @@ def test_the_square_root_of_the_same_series_does_grow():
     # The power of the test above: without damping the same comparison fails.
     deviations = []
     for horizon in (365, 1000):
-        made = design("square-root", protected_class("user-day", 30, 2, horizon))
+        made = linear_design("square-root", protected_class("user-day", 30, 2, horizon))
         deviations.append(float(made.sensitivity * np.sqrt(made.strategy.decoder_energy(horizon)[-1])))
     assert deviations[1] > 1.04 * deviations[0]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from workbench.cli_accounting import compose
 from workbench.cli_service import COMMANDS
 from workbench.options import (
     CONFIG_FILE,
@@ -695,7 +696,7 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, explained) else None
 
 
-for _command in COMMANDS:
+for _command in (compose, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

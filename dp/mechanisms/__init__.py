@@ -7,33 +7,99 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dp.mechanisms import binary_tree, damped_square_root, independent, square_root
-from dp.mechanisms.linear import EMPTY_HISTORY, GRID, History, Mechanism, Row, Strategy
+from dp.mechanisms import (
+    binary_tree,
+    buffered_toeplitz,
+    damped_square_root,
+    honaker_tree,
+    independent,
+    optimal,
+    smooth_binary,
+    square_root,
+)
+from dp.mechanisms.linear import LinearMechanism, Strategy
+from dp.mechanisms.protocol import EMPTY_STATE, GRID, Mechanism, State
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.units import ProtectedClass
 
 NoiseName = Literal["gaussian", "laplace"]
+DeltaUse = Literal["none", "needed", "optional"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """How to build one mechanism: its noise, its strategy for a class, and what a reader should know of it."""
+    """How to build one mechanism, and what a reader should know of it.
+
+    Attributes:
+        noise: what is drawn.
+        delta: whether its guarantee has a δ > 0.
+        strategy: its strategy for a class; None where it is not linear and `dp.accounting.calibrate` builds it whole.
+        proof: section of docs/guarantees.md.
+        source: the paper.
+    """
 
     noise: NoiseName
-    strategy: Callable[[ProtectedClass], Strategy]
+    delta: DeltaUse
+    strategy: Callable[[ProtectedClass], Strategy] | None
     summary: str
+    proof: str
+    source: str
 
 
 MECHANISMS: dict[str, Family] = {
-    "laplace": Family("laplace", independent.strategy, "independent Laplace noise every tick; pure ε"),
-    "gaussian": Family("gaussian", independent.strategy, "independent Gaussian noise every tick"),
-    "binary-tree": Family("gaussian", binary_tree.strategy, "dyadic blocks of changes, Gaussian noise"),
-    "binary-tree-laplace": Family("laplace", binary_tree.strategy, "dyadic blocks of changes, Laplace noise; pure ε"),
-    "square-root": Family("gaussian", square_root.strategy, "square-root factorisation of counting"),
-    "damped-square-root": Family(
-        "gaussian", damped_square_root.strategy, "damped square root, the damping chosen for the class"
+    "laplace": Family(
+        "laplace", "none", independent.strategy, "independent Laplace noise every tick; pure ε",
+        "2.1", "Dwork, McSherry, Nissim, Smith 2006",
     ),
-}
+    "gaussian": Family(
+        "gaussian", "needed", independent.strategy, "independent Gaussian noise every tick",
+        "2.1", "Dwork, Kenthapadi, McSherry, Mironov, Naor 2006",
+    ),
+    "binary-tree": Family(
+        "gaussian", "needed", binary_tree.strategy, "dyadic blocks of changes, Gaussian noise",
+        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010",
+    ),
+    "binary-tree-laplace": Family(
+        "laplace", "none", binary_tree.strategy, "dyadic blocks of changes, Laplace noise; pure ε",
+        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010",
+    ),
+    "b-ary-tree": Family(
+        "gaussian", "needed", binary_tree.best_strategy, "blocks of bᵏ ticks, the branching b chosen for the class",
+        "2.2", "Qardaji, Yang, Li 2013 (choice of branching)",
+    ),
+    "honaker-tree": Family(
+        "gaussian", "needed", honaker_tree.strategy, "binary tree whose every block is measured and none is wasted",
+        "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021",
+    ),
+    "smooth-binary": Family(
+        "gaussian", "needed", smooth_binary.strategy, "binary tree with the same variance at every tick",
+        "2.2", "Andersson, Pagh 2023",
+    ),
+    "square-root": Family(
+        "gaussian", "needed", square_root.strategy, "square-root factorisation of counting",
+        "3", "Fichtenberger, Henzinger, Upadhyay 2023",
+    ),
+    "damped-square-root": Family(
+        "gaussian", "needed", damped_square_root.strategy, "damped square root, the damping chosen for the class",
+        "3", "this project",
+    ),
+    "buffered-toeplitz": Family(
+        "gaussian", "needed", buffered_toeplitz.strategy, "a few exponentials chosen for the class; constant memory",
+        "2.5", "Dvijotham, McMahan, Pillutla, Steinke, Thakurta 2024; certificate this project",
+    ),
+    "optimal": Family(
+        "gaussian", "needed", optimal.strategy, "the best factorisation known for the class, by convex optimisation",
+        "2.6", "Denisov, McMahan, Rush, Smith, Thakurta 2022 (one flip); classes of runs this project",
+    ),
+    "sparse-vector": Family(
+        "laplace", "optional", None, "released again when the count has left a private band; needs no W_BOUND",
+        "12", "Henzinger, Sricharan, Steiner 2024",
+    ),
+    "adaptive-flippancy": Family(
+        "gaussian", "needed", None, "W_BOUND unknown: raised when a private test finds users frozen; unit user",
+        "13", "Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith 2023",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,21 +117,42 @@ class Design:
     sensitivity: float
     touched: int
 
-    def with_scale(self, scale: float) -> Mechanism:
+    def with_scale(self, scale: float) -> LinearMechanism:
         """The mechanism whose noise has at least that scale in grid units (rounded up to a whole number)."""
         kind = GaussianNoise if self.noise == "gaussian" else LaplaceNoise
-        return Mechanism(self.name, self.strategy, kind(math.ceil(scale)), self.sensitivity, self.touched)
+        return LinearMechanism(self.name, self.strategy, kind(math.ceil(scale)), self.sensitivity, self.touched)
 
 
-def design(name: str, protected: ProtectedClass) -> Design:
-    """Choose the strategy for a class and bound its sensitivity.
+@dataclass(frozen=True)
+class DataDependent:
+    """A mechanism whose error depends on the data, for a class: everything but the guarantee."""
+
+    name: str
+    protected: ProtectedClass
+
+
+def design(name: str, protected: ProtectedClass) -> Design | DataDependent:
+    """Choose what serves a class; for linear mechanisms the strategy, with a bound on its sensitivity.
 
     Raises:
         ValueError: the name is unknown, or the mechanism cannot serve the class.
     """
     if name not in MECHANISMS:
         raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(MECHANISMS)}")
+    if MECHANISMS[name].strategy is None:
+        return DataDependent(name, protected)
+    return linear_design(name, protected)
+
+
+def linear_design(name: str, protected: ProtectedClass) -> Design:
+    """`design` of a mechanism that is known to be linear.
+
+    Raises:
+        ValueError: it is not, or it cannot serve the class.
+    """
     family = MECHANISMS[name]
+    if family.strategy is None:
+        raise ValueError(f"mechanism is {name!r}, which is not linear; its error depends on the data")
     strategy = family.strategy(protected)
     squared = strategy.sensitivity_squared(protected)
     # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
@@ -74,5 +161,6 @@ def design(name: str, protected: ProtectedClass) -> Design:
 
 
 __all__ = [
-    "EMPTY_HISTORY", "GRID", "MECHANISMS", "Design", "Family", "History", "Mechanism", "Row", "Strategy", "design",
+    "EMPTY_STATE", "GRID", "MECHANISMS", "DataDependent", "Design", "Family", "LinearMechanism", "Mechanism", "State",
+    "Strategy", "design", "linear_design",
 ]  # fmt: skip

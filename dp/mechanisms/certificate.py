@@ -3,7 +3,9 @@
 Let B⁻¹ = 1 − Σ pₙzⁿ with pₙ ≥ 0 non-increasing and Σ pₙ ≤ 1. Then Q = B⁻ᵀB⁻¹ has off-diagonals ≤ 0 and row sums ≥ 0, so
 that the energy ΔᵀQΔ of a set of ticks is a graph cut: it is subadditive over unions and over differences. A pattern of
 runs therefore has at most the energy Σ E(run), and at most E(hull) + Σ E(gap). Both are bounded together by a convex
-combination, whose maximum over all patterns of the class is found exactly by dynamic programming.
+combination, whose maximum over all patterns of the class is found exactly by dynamic programming. Where there are
+several runs, a sharper bound keeps the negative energy between each run and the next and drops only that between runs
+further apart; with a price on every tick its maximum is again found by dynamic programming.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.signal import correlate
 
+from dp.mechanisms import patterns
 from dp.units import ProtectedClass
 
 Floats = NDArray[np.float64]
@@ -24,9 +27,22 @@ DENSE_LIMIT = 1200
 """Longest hull for which all run positions are told apart; the table then has (hull + 1)² entries."""
 
 
+LONG_RUN, LONG_GAP = 192, 96
+"""Runs and gaps above these lengths are not told apart by the neighbour bound."""
+
+
+FEW_PATTERNS = 100_000
+"""Up to so many patterns each is tried, which takes less than a second and is exact."""
+
+
+def damps(subtracted: Floats) -> bool:
+    """Whether p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
+    return bool(np.all(subtracted >= 0) and np.all(np.diff(subtracted) <= 0) and subtracted.sum() <= 1)
+
+
 def validate_damping(subtracted: Floats) -> None:
-    """Raise ValueError unless p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
-    if not (np.all(subtracted >= 0) and np.all(np.diff(subtracted) <= 0) and subtracted.sum() <= 1):
+    """Raise ValueError unless the weights meet the conditions of the certificate."""
+    if not damps(subtracted):
         raise ValueError("the certificate needs weights that are non-negative, non-increasing and sum to at most 1")
 
 
@@ -40,23 +56,41 @@ def step_response(subtracted: Floats, length: int) -> Floats:
 
 
 def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
-    """An upper bound on the energy ‖B⁻¹Δ‖₂² over the class, in squared users.
+    """An upper bound on the energy ‖B⁻¹Δ‖₂² over the class, in squared users; exact for one run or few patterns.
 
     Args:
         subtracted: p₁, p₂, …, exactly as the strategy uses them.
         protected: the class; without a horizon the series is as long as any energy can last.
 
     Raises:
-        ValueError: the weights break the conditions of the certificate.
+        ValueError: there are too many patterns to try each, and the weights break the conditions of the certificate.
     """
+    if protected.runs == 1:
+        return single_run(subtracted, protected)
+    energy = run_energy(step_response(subtracted, protected.hull + len(subtracted) + 1), protected.hull)
+    number = patterns.count(protected)
+    if number <= FEW_PATTERNS or (not damps(subtracted) and number <= patterns.MOST_ENUMERATED):
+        return patterns.worst_of_all(energy, protected) * ROUNDING
     validate_damping(subtracted)
+    neighbours = neighbour_bound(energy, protected.runs, protected.hull)
+    return min(_cut_bound(subtracted, protected), neighbours) * ROUNDING
+
+
+def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
+    """The largest energy of one run, whatever the signs of the weights: shifting it to the left only adds energy."""
     length = protected.horizon or protected.hull + len(subtracted) + 1
     response = step_response(subtracted, length)
-    if protected.runs == 1 and protected.open_ended:
+    if protected.open_ended:
         return float(response @ response) * ROUNDING
+    return float(run_energy(response, protected.hull).max()) * ROUNDING
+
+
+def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:
+    length = protected.horizon or protected.hull + len(subtracted) + 1
+    response = step_response(subtracted, length)
     equal_parts = balanced_bound(concave_majorant(run_energy(response, protected.hull)), protected.runs)
     if protected.hull > DENSE_LIMIT:
-        return equal_parts * ROUNDING
+        return equal_parts
     table = run_energy_table(response, protected.hull)
     best = minimize_scalar(
         lambda share: combined_bound(table, protected.runs, protected.open_ended, share),
@@ -65,7 +99,7 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
         options={"xatol": 1e-3},
     )
     edges = (combined_bound(table, protected.runs, protected.open_ended, share) for share in (0.0, 1.0))
-    return min(float(best.fun), *edges, equal_parts) * ROUNDING
+    return min(float(best.fun), *edges, equal_parts)
 
 
 def run_energy(response: Floats, longest: int) -> Floats:
@@ -124,6 +158,45 @@ def _ends(started: Floats, run_value: Floats, gap_value: Floats, runs: int) -> l
         found.append(ended)
         started = (ended[:, np.newaxis] + gap_value).max(axis=0)
     return found
+
+
+def neighbour_bound(energy: Floats, runs: int, hull: int) -> float:
+    """max over patterns in an endless series of Σ E(run) + 2 Σ Q(run, next run), from above.
+
+    With R, R′ of ℓ and ℓ′ ticks and g between them, 2Q(R, R′) = E(ℓ+g+ℓ′) + E(g) − E(ℓ+g) − E(g+ℓ′). A price κ ≥ 0 on
+    every tick between first and last gives max(value − κ·ticks) + κ·hull ≥ max value, and makes the search a chain from
+    run to run. Runs of LONG_RUN or more count the best energy less price among them and the shortest's interaction;
+    longer gaps than LONG_GAP count no interaction and the price of the shortest. Both can only add.
+
+    Args:
+        energy: E(ℓ) for ℓ = 0 … hull.
+    """
+    longest, widest = min(hull, LONG_RUN), min(hull, LONG_GAP)
+    lengths = np.arange(1, longest + 1)
+    every = np.arange(1, hull + 1)
+    interactions = np.full((widest, longest, longest), -np.inf)
+    for gap in range(1, widest + 1):
+        together = np.add.outer(lengths, lengths) + gap
+        one_gap = energy[np.minimum(lengths + gap, hull)]
+        value = energy[np.minimum(together, hull)] + energy[gap] - one_gap[:, np.newaxis] - one_gap
+        interactions[gap - 1] = np.where(together <= hull, value, -np.inf)
+
+    def bound(price: float) -> float:
+        gaps = np.arange(1, widest + 1)
+        between = (interactions - (price * gaps)[:, np.newaxis, np.newaxis]).max(axis=0)
+        if widest < hull:
+            between = np.maximum(between, -price * (widest + 1))
+        single = energy[1:] - price * every
+        value = np.append(single[: longest - 1], single[longest - 1 :].max())
+        best = ended = value
+        for _ in range(runs - 1):
+            ended = (ended[:, np.newaxis] + between).max(axis=0) + value
+            best = np.maximum(best, ended)
+        return float(best.max()) + price * hull
+
+    highest = float(energy[1])
+    found = minimize_scalar(bound, bounds=(0.0, highest), method="bounded", options={"xatol": highest * 1e-3})
+    return min(float(found.fun), bound(0.0))
 
 
 def concave_majorant(energy: Floats) -> Floats:

@@ -1,55 +1,51 @@
 """One definition for every linear mechanism: release = counts + B z, run one tick at a time.
 
-At tick t a mechanism measures a difference of the present count and a few past ones, adds one integer noise draw, and
-decodes with the same weights:
-
-    measured_t = grid·x_t − Σ_n weights_n·x_(t−n) + z_t           (integers only)
-    estimate_t = (measured_t + Σ_n weights_n·estimate_(t−n)) / grid    (post-processing)
-
-The weights are whole numbers on a grid, so that what is private is integer arithmetic plus integer noise and the
-sensitivity is that of the quantised strategy. In matrix form measured = grid·(B⁻¹x) + z.
+At tick t a strategy measures whole-number combinations of the present count and what it remembers of past ones; integer
+noise is added to each; the estimate is decoded from the noisy measurements and from what was decoded before. Measuring
+is integer arithmetic, so that what is private is integers plus integer noise and the sensitivity is that of the
+quantised strategy; decoding is post-processing. In matrix form measured = grid·(B⁻¹x) + z, with B the decoder; trees
+that measure more than once a tick have more rows than ticks and B is a left inverse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
 from dp.noise import Noise
 from dp.units import ProtectedClass
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-GRID = 2**24
-"""Grid cells per user: fine enough that quantising costs less than a millionth of any standard deviation."""
-
-MOST_USERS = 2**36
-"""Largest count a strategy may encode: grid × count then stays far inside 64 bits."""
-
-
-class Row(NamedTuple):
-    """What tick t's measurement subtracts: whole-number `weights` (grid units) of the counts `lags` ticks back."""
-
-    lags: Integers
-    weights: Integers
-
 
 class Strategy(Protocol):
-    """A lower-triangular strategy matrix B⁻¹ with unit diagonal, quantised to whole multiples of 1/GRID."""
+    """What is measured at each tick and how estimates are decoded from it; both linear, and quantised to the grid."""
 
-    def row(self, tick: int) -> Row:
-        """The subtracted part of row `tick` of B⁻¹; every lag is between 1 and `tick`."""
+    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+        """The measurements without noise, in grid units, shape (draws,), and what must be remembered of the counts."""
+
+    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+        """The estimate in users and what must be remembered of the published.
+
+        Args:
+            public: shape (k,) or (k, trials).
+            measured: noisy measurements in grid units, shape (draws,) or (draws, trials).
+        """
+
+    def draws(self, start: int, stop: int) -> int:
+        """How many measurements the ticks `start` to `stop` − 1 make."""
 
     def memory(self, tick: int) -> int:
-        """How many past ticks a stream must keep after `tick` (as far as any later row can reach back)."""
+        """How many counts a stream remembers after `tick`."""
 
     def decode(self, noise: Floats) -> Floats:
-        """B z for noise of shape (trials, T), in the unit of `noise`: the fast twin of running every row in turn."""
+        """B z for noise of shape (trials, draws), in the unit of `noise`: the fast twin of running every tick in turn.
+
+        Returns:
+            shape (trials, T).
+        """
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ_n B[t, n]² for t < `horizon`, shape (horizon,): the variance of each release per unit of noise variance."""
@@ -61,22 +57,8 @@ class Strategy(Protocol):
         """Most measurements that one protected change can alter."""
 
 
-class History(NamedTuple):
-    """A stream's state: the last counts (secret) and the last estimates (public), oldest first.
-
-    `counts` has shape (n,), `estimates` (n,) in a release and (n, trials) in a simulation; `tick` is the next one.
-    """
-
-    tick: int
-    counts: Integers
-    estimates: Floats
-
-
-EMPTY_HISTORY = History(0, np.empty(0, dtype=np.int64), np.empty(0))
-
-
 @dataclass(frozen=True)
-class Mechanism:
+class LinearMechanism:
     """A calibrated linear mechanism: no data and no randomness, only what is drawn and how it is decoded.
 
     Attributes:
@@ -94,47 +76,65 @@ class Mechanism:
     sensitivity: float
     touched: int
 
-    def step(
-        self, history: History, count: int, noise: NDArray[np.int64] | NDArray[np.float64] | int
-    ) -> tuple[History, Floats]:
-        """One tick: the next history and the estimate, in users.
+    def step(self, state: State, count: int, noise: Integers | Floats) -> tuple[State, Floats]:
+        """One tick: the next state and the estimate, in users.
 
         Args:
-            history: the state after the tick before; `EMPTY_HISTORY` at the first.
+            state: after the tick before; `EMPTY_STATE` at the first.
             count: the true count at this tick.
-            noise: one whole-number draw in grid units, or an array of one per trial.
+            noise: whole-number draws in grid units, shape (draws,), or (draws, trials).
 
         Raises:
             ValueError: the count is negative or larger than MOST_USERS.
         """
         if not 0 <= count <= MOST_USERS:
-            raise ValueError(f"count is {count} at tick {history.tick}; it must lie between 0 and 2^36")
-        tick, counts, estimates = history
-        lags, weights = self.strategy.row(tick)
-        at = len(counts) - lags
-        measured = GRID * count - int(weights @ counts[at]) + noise
-        estimate = np.asarray((measured + weights @ estimates[at]) / GRID, dtype=np.float64)
-        keep = min(self.strategy.memory(tick), tick + 1)
-        past = estimates if tick else estimates.reshape(0, *estimate.shape)
-        return (
-            History(
-                tick + 1,
-                np.append(counts, np.int64(count))[tick_slice(len(counts) + 1, keep)],
-                np.concatenate([past, estimate[np.newaxis]])[tick_slice(len(counts) + 1, keep)],
-            ),
-            estimate,
-        )
+            raise ValueError(f"count is {count} at tick {state.tick}; it must lie between 0 and 2^36")
+        tick, secret, public = state
+        exact, secret = self.strategy.measure(tick, secret, int(count))
+        measured = np.asarray(exact.reshape(-1, *(1,) * (noise.ndim - 1)) + noise, dtype=np.float64)
+        if not tick:
+            public = public.reshape(0, *noise.shape[1:])
+        estimate, public = self.strategy.estimate(tick, public, measured)
+        return State(tick + 1, secret, public), estimate
 
-    def run(self, history: History, counts: Iterable[int], noise: Iterable[int]) -> tuple[History, Floats]:
-        """`step` over consecutive ticks: the final history and the estimates, shape (ticks,)."""
+    def steps(self, state: State, counts: Integers, noise: Integers | Floats) -> tuple[State, Floats]:
+        """`step` over consecutive ticks: the final state and the estimates, shape (ticks,) or (ticks, trials).
+
+        Args:
+            noise: the draws of all these ticks in turn, shape (draws,) or (draws, trials).
+        """
         estimates = []
-        for count, draw in zip(counts, noise, strict=True):
-            history, estimate = self.step(history, count, draw)
-            estimates.append(float(estimate))
-        return history, np.array(estimates)
+        used = 0
+        for count in counts.tolist():
+            next_used = used + self.strategy.draws(state.tick, state.tick + 1)
+            state, estimate = self.step(state, count, noise[used:next_used])
+            estimates.append(estimate)
+            used = next_used
+        if used != len(noise):
+            raise ValueError(f"noise has {len(noise)} draws where {used} are used")
+        return state, np.array(estimates)
+
+    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`."""
+        if not len(counts):
+            return state, Released(*np.empty((4, 0)))
+        start, stop = state.tick, state.tick + len(counts)
+        half_widths = self.half_width(level, stop)[start:]
+        deviations = self.standard_deviation(stop)[start:]
+        state, estimates = self.steps(state, counts, source(self.noise, self.strategy.draws(start, stop)))
+        return state, Released(estimates, estimates - half_widths, estimates + half_widths, deviations)
+
+    def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
+        """Estimates of seeded trials, shape (trials, ticks); never for publication."""
+        draws = self.strategy.draws(0, len(counts))
+        return counts + self.errors(self.noise.seeded(generator, (trials, draws)))
+
+    def describe(self) -> dict[str, Any]:
+        """What names the strategy and the noise."""
+        return {"strategy": repr(self.strategy), "pure": self.noise.pure, "scale": self.noise.scale}
 
     def errors(self, noise: Floats) -> Floats:
-        """Error of every release, B z / grid, for noise of shape (trials, T); in users."""
+        """Error of every release, B z / grid, for noise of shape (trials, draws); (trials, T), in users."""
         return self.strategy.decode(noise) / GRID
 
     def standard_deviation(self, horizon: int) -> Floats:
@@ -146,6 +146,37 @@ class Mechanism:
         return self.noise.half_width(level, self.strategy.decoder_energy(horizon)) / GRID
 
 
-def tick_slice(length: int, keep: int) -> slice:
-    """The last `keep` of `length` entries."""
-    return slice(length - keep, length)
+class Row(NamedTuple):
+    """One measurement a tick: `lead` times the count, less whole-number `weights` of the counts `lags` ticks back."""
+
+    lags: Integers
+    weights: Integers
+    lead: int = GRID
+
+
+class Rows(Protocol):
+    """A square strategy matrix given by its rows."""
+
+    def row(self, tick: int) -> Row:
+        """Row `tick` of B⁻¹ in grid units; every lag is between 1 and `tick`."""
+
+    def memory(self, tick: int) -> int:
+        """How many past ticks a stream must keep after `tick` (as far as any later row can reach back)."""
+
+
+def measure_row(rows: Rows, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+    """`Strategy.measure` of a matrix given by rows: it remembers the last counts, oldest first."""
+    lags, weights, lead = rows.row(tick)
+    exact = lead * count - int(weights @ secret[len(secret) - lags])
+    return np.array([exact]), _last(np.append(secret, np.int64(count)), rows.memory(tick))
+
+
+def estimate_row(rows: Rows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+    """`Strategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
+    lags, weights, lead = rows.row(tick)
+    estimate = np.asarray((measured[0] + weights @ public[len(public) - lags]) / lead)
+    return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))
+
+
+def _last(values: NDArray[Any], keep: int) -> NDArray[Any]:
+    return values[max(len(values) - keep, 0) :]

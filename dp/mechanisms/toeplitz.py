@@ -6,31 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import fftconvolve, lfilter
 
 from dp.mechanisms import certificate
-from dp.mechanisms.linear import GRID, Row
+from dp.mechanisms.linear import Row, estimate_row, measure_row
+from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ToeplitzStrategy:
-    """B⁻¹ = 1 − Σ pₙzⁿ with pₙ = weights[n − 1] / GRID.
-
-    Raises:
-        ValueError: the weights are negative, increase, or sum to more than GRID, so that no certificate holds.
-    """
+    """B⁻¹ = 1 − Σ pₙzⁿ with pₙ = weights[n − 1] / GRID."""
 
     weights: tuple[int, ...]
 
-    def __post_init__(self) -> None:
-        certificate.validate_damping(self._subtracted)
-
     @cached_property
-    def _integers(self) -> NDArray[np.int64]:
+    def _integers(self) -> Integers:
         return np.array(self.weights, dtype=np.int64)
 
     @property
@@ -45,6 +36,18 @@ class ToeplitzStrategy:
     def memory(self, tick: int) -> int:
         """The number of weights, at every tick."""
         return len(self.weights)
+
+    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+        """The count less the weighted counts before it."""
+        return measure_row(self, tick, secret, count)
+
+    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+        """The measurement and the weighted estimates before it."""
+        return estimate_row(self, tick, public, measured)
+
+    def draws(self, start: int, stop: int) -> int:
+        """One a tick."""
+        return stop - start
 
     def decoder(self, horizon: int) -> Floats:
         """The coefficients of B = 1/(1 − Σ pₙzⁿ), shape (horizon,)."""
@@ -64,7 +67,11 @@ class ToeplitzStrategy:
         return np.cumsum(self.decoder(horizon) ** 2)
 
     def sensitivity_squared(self, protected: ProtectedClass) -> float:
-        """The certificate's bound; without weights every touched tick counts one, which is exact."""
+        """The certificate's bound; without weights every touched tick counts one, which is exact.
+
+        Raises:
+            ValueError: the class has many patterns and no certificate holds for the weights.
+        """
         if not self.weights:
             return float(protected.hull)
         return certificate.sensitivity_squared(self._subtracted, protected)
@@ -80,6 +87,13 @@ def damped_root_weights(damping: float, length: int) -> Floats:
     index = np.arange(1, length + 1)
     ratios = np.concatenate([[0.5], (index[1:] - 1.5) / index[1:]])
     return np.asarray(np.cumprod(ratios * damping))
+
+
+def nearest(weights: Floats) -> ToeplitzStrategy:
+    """The strategy whose weights are `weights` rounded to the nearest grid value, as far as any is left."""
+    integers = np.rint(weights * GRID).astype(np.int64)
+    used = np.flatnonzero(integers)
+    return ToeplitzStrategy(tuple(int(weight) for weight in integers[: used[-1] + 1 if len(used) else 0]))
 
 
 def quantise(weights: Floats) -> ToeplitzStrategy:

@@ -1,0 +1,64 @@
+"""The accountants: a literal dict from the name on the command line to how ε is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dp.accounting import advanced, gdp, naive, pld, rdp, zcdp
+from dp.accounting.answers import Accountant, Answer
+from dp.accounting.parts import Part, merge
+
+
+@dataclass(frozen=True)
+class Family:
+    """An accountant, and what a reader should know of it."""
+
+    account: Accountant
+    summary: str
+
+
+ACCOUNTANTS: dict[str, Family] = {
+    "naive": Family(naive.account, "ε and δ add up"),
+    "advanced": Family(advanced.account, "optimal composition of (ε, δ) guarantees, whatever the mechanisms are"),
+    "zcdp": Family(zcdp.account, "ρ adds up; ε by the best Rényi order"),
+    "rdp": Family(rdp.account, "Rényi divergences add up, order by order"),
+    "gdp": Family(gdp.account, "μ² adds up; exact for Gaussian noise"),
+    "pld": Family(pld.account, "the privacy losses themselves add up, on a grid; close to exact for all"),
+}
+
+
+def compose(
+    parts: Iterable[Part], delta: float, report: Callable[[str, float | None], None] = lambda stage, fraction: None
+) -> dict[str, Answer]:
+    """What each accountant says of all releases together, by name.
+
+    Args:
+        parts: the releases; they may be chosen adaptively, one after the other.
+        delta: of all together; at 0, only pure releases have an ε.
+        report: is told the stage and the fraction done.
+
+    Raises:
+        ValueError: there are no releases, or delta is out of range.
+    """
+    merged = merge(parts)
+    if not merged:
+        raise ValueError("there are no releases to compose; name at least one")
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is {delta}; it must lie between 0 (pure) and 1, for instance 1e-6")
+    answers = {}
+    for number, (name, family) in enumerate(ACCOUNTANTS.items()):
+        report(f"accounting by {name}", number / len(ACCOUNTANTS))
+        answers[name] = family.account(merged, delta)
+    return answers
+
+
+def best(answers: dict[str, Answer]) -> str | None:
+    """The name of the smallest ε, None if no accountant applies.
+
+    An exact answer goes first: nothing valid lies below it, but rounding may.
+    """
+    ranked = {
+        name: (not answer.exact, answer.epsilon) for name, answer in answers.items() if answer.epsilon is not None
+    }
+    return min(ranked, key=lambda name: ranked[name]) if ranked else None

@@ -1,0 +1,23 @@
+"""Gaussian differential privacy: μ² adds up (Dong, Roth and Su 2022, corollary 2).
+
+Only a μ that really holds is used, never the central limit theorem, whose μ is an approximation and not a guarantee.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dp.accounting.answers import Answer, found, lacking, not_applicable
+from dp.accounting.gaussian import epsilon_for
+from dp.accounting.parts import Part
+
+
+def account(parts: Sequence[Part], delta: float) -> Answer:
+    """ε on the curve of √Σμ²; exact if every release is Gaussian."""
+    if names := lacking(parts, "mu"):
+        return not_applicable(f"not μ-GDP for any μ: {names}")
+    if delta == 0:
+        return not_applicable("a Gaussian has no finite ε at δ = 0")
+    mu = math.sqrt(math.fsum(part.count * part.mu**2 for part in parts if part.mu is not None))
+    return found(epsilon_for(mu, delta), exact=all(part.gaussian for part in parts))

@@ -1,0 +1,27 @@
+"""Basic composition: ε and δ add up (Dwork and Roth 2014, theorem 3.16)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dp.accounting.answers import Answer, found, not_applicable
+from dp.accounting.parts import Part, epsilon_at, releases
+
+
+def account(parts: Sequence[Part], delta: float) -> Answer:
+    """Σε at Σδ ≤ `delta`. Releases whose ε depends on a δ share equally what the others leave of it."""
+    own = math.fsum(part.count * part.delta for part in parts)
+    flexible = [part for part in parts if part.epsilon is None]
+    left = delta - own
+    if left < 0:
+        return not_applicable(f"the releases' own δ add up to {own:.3g}, more than {delta:.3g}")
+    if flexible and left <= 0:
+        return not_applicable(f"no δ is left for {flexible[0].name}, which has no finite ε at δ = 0")
+    share = left / releases(flexible) if flexible else 0.0
+    if flexible and share < 1e-300:
+        return not_applicable(f"δ = {delta:.3g} is too small to be shared by {releases(flexible)} releases")
+    # At δ = 0 the largest losses really add up; a lone Gaussian release is its own curve.
+    alone = len(parts) == 1 and parts[0].count == 1 and parts[0].gaussian
+    total = math.fsum(part.count * epsilon_at(part, share) for part in parts)
+    return found(total, exact=alone or delta == 0)

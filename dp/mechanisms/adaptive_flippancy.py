@@ -1,0 +1,315 @@
+"""Unknown W_BOUND: start with a small one and raise it when a private test finds too many users frozen.
+
+Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith, "Counting distinct elements in the turnstile model with differential
+privacy under continual observation", NeurIPS 2023. At level j the counts are those of users frozen after w_j flips,
+released by a linear mechanism for that bound. The number of frozen users, which is how far those counts may lie below
+the truth, is tested against a threshold before every release; while the test is positive, the next level takes over,
+and its mechanism starts afresh. (The paper doubles w_j. Here it grows fourfold by default: fewer levels share the
+budget, which at a year's horizon gains more than the coarser steps lose.)
+
+One user raises the number of frozen users by 0 and then by 1 for good. For such a pair of series a test with one-sided
+noise costs max(ε₁, ε₂) and not ε₁ + ε₂ (docs/guarantees.md, "Adaptive flippancy").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_ndtr, ndtri
+
+from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Floats, Integers, Mechanism, Released, Source, State
+from dp.mechanisms.sparse_vector import one_sided
+from dp.noise import LaplaceNoise, validate_level
+from dp.units import ProtectedClass, protected_class
+
+TEST_SHARE = 0.5
+"""Part of μ² that the tests get from `design`: they are as dear as the releases, for both errors add up."""
+
+FALSE_ALARMS = 0.1
+"""Bound on the chance that a level without a frozen user is left within the horizon, for the thresholds by `design`."""
+
+
+@dataclass(frozen=True)
+class AdaptiveFlippancy:
+    """A calibrated mechanism for the unit `user` whose W_BOUND follows the data.
+
+    Attributes:
+        bounds: W_BOUND of every level, even and rising; no user has more flips than the last.
+        levels: one linear mechanism a level, for the class of `bounds[j] / 2` runs in a hull of `horizon` ticks.
+        noise: of the tests, in grid units, folded to one side.
+        thresholds: one for every level but the last, in grid units.
+        horizon: number of ticks.
+        grid: grid cells a user, for the tests.
+
+    Raises:
+        ValueError: the lists do not fit together, or a number is out of range; the message names it.
+    """
+
+    bounds: tuple[int, ...]
+    levels: tuple[Mechanism, ...]
+    noise: LaplaceNoise
+    thresholds: tuple[int, ...]
+    horizon: int
+    grid: int = GRID
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ValueError(f"horizon is {self.horizon}; it is a number of ticks, at least 1")
+        _validate_bounds(self.bounds, self.horizon)
+        if len(self.levels) != len(self.bounds):
+            raise ValueError(f"{len(self.levels)} levels were given for {len(self.bounds)} bounds; one each is needed")
+        if len(self.thresholds) != len(self.bounds) - 1:
+            raise ValueError(
+                f"{len(self.thresholds)} thresholds were given for {len(self.bounds)} levels; "
+                "every level but the last has one"
+            )
+        for threshold in self.thresholds:
+            if not 0 <= threshold <= 2**58:
+                raise ValueError(f"a threshold is {threshold} grid units; it must lie between 0 and 2^58")
+        if not 1 <= self.grid <= GRID:
+            raise ValueError(f"grid is {self.grid} cells a user; it must lie between 1 and 2^24")
+
+    @property
+    def name(self) -> str:
+        """`adaptive-flippancy`."""
+        return "adaptive-flippancy"
+
+    @property
+    def test_epsilon(self) -> float:
+        """ε of one test; there is one for every level but the last."""
+        return self.grid / self.noise.scale
+
+    def total_mu(self, level_mu: Sequence[float]) -> float:
+        """μ of the whole series, from the μ of every level's mechanism: √(Σ μⱼ² + tests · μ(ε)²)."""
+        tests = (len(self.levels) - 1) * gdp_of_pure(self.test_epsilon) ** 2
+        return math.sqrt(math.fsum(mu**2 for mu in level_mu) + tests)
+
+    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments."""
+        return self.trace(state, counts, source, level)[:2]
+
+    def trace(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released, Integers]:
+        """`run`, and the level of every tick, which is public; shape (ticks,).
+
+        Args:
+            state: after the tick before.
+            counts: shape (ticks, 2·levels): for every level the users present, frozen ones left out, and the users
+                frozen so far (who had more than `bounds[j]` flips).
+            source: must give the draws of each noise in one sequence of its own, if pieces are to equal the whole.
+            level: of the pointwise intervals. They are for the first of the two columns at the tick's own level, that
+                is, they speak of noise; how much that column may lack of the truth is `bias_bound`.
+
+        Raises:
+            ValueError: a number is out of range, the frozen users become fewer, or the ticks pass the horizon.
+        """
+        edges, last_frozen, current, inner = self._unpacked(state)
+        present, frozen = self._columns(state.tick, counts, last_frozen)
+        if not len(counts):
+            return state, Released(*np.empty((4, 0))), np.empty(0, dtype=np.int64)
+        tests = len(self.thresholds)
+        started = state.tick > 0
+        draws = one_sided(source(self.noise, tests * (len(counts) + (not started)))).reshape(-1, tests)
+        if not started:
+            edges, draws = draws[0], draws[1:]
+        path = self._path(current, edges[np.newaxis], frozen, draws[:, np.newaxis])[:, 0]
+        parts = []
+        for here, ticks in groupby(range(len(counts)), key=lambda tick: int(path[tick])):
+            piece = list(ticks)
+            if here != current:
+                current, inner = here, EMPTY_STATE
+            inner, part = self.levels[here].run(inner, present[piece, here], source, level)
+            parts.append(part)
+        released = Released(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        secret = np.concatenate([edges, frozen[-1], inner.secret])
+        public = np.concatenate([[float(current), float(inner.tick)], inner.public])
+        return State(state.tick + len(counts), secret, public), released, path
+
+    def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
+        """Estimates of seeded trials, shape (trials, ticks); never for publication."""
+        return self.rehearse(counts, trials, generator)[0]
+
+    def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator) -> tuple[Floats, Integers]:
+        """Estimates and levels of seeded trials, both of shape (trials, ticks)."""
+        present, frozen = self._columns(0, counts, np.zeros(len(self.thresholds), dtype=np.int64))
+        ticks = np.arange(len(counts))
+        tests = len(self.thresholds)
+
+        def draws(shape: tuple[int, ...]) -> Integers:
+            return one_sided(self.noise.seeded(generator, shape).astype(np.int64))
+
+        path = self._path(0, draws((trials, tests)), frozen, draws((len(counts), trials, tests))).T
+        estimates = present[ticks, path].astype(np.float64)
+        for here in np.unique(path):
+            # A linear mechanism's error does not depend on the counts, only on the ticks since it started.
+            errors = self.levels[here].simulate(np.zeros(len(counts), dtype=np.int64), trials, generator)
+            trial, tick = np.nonzero(path == here)
+            start = np.argmax(path == here, axis=1)
+            estimates[trial, tick] += errors[trial, tick - start[trial]]
+        return estimates, path
+
+    def bias_bound(self, level: float) -> Floats:
+        """How many users the counts of each level may lack, shape (levels,).
+
+        At every tick, with probability at least `level`, true count − count at the tick's level lies between 0 and
+        this bound of that level. So, with the interval of `run` at level λ, [low, high + bound] holds the true count
+        with probability at least λ + level − 1.
+        """
+        miss = 1 - validate_level(level)
+        ratio = math.exp(-1 / self.noise.scale)
+        # At each level the test's two draws differ by n or more with probability p^n/(1 + p).
+        reach = math.ceil(self.noise.scale * math.log(max(len(self.thresholds) / ((1 + ratio) * miss), 1.0)))
+        return np.array([*(threshold + reach for threshold in self.thresholds), 0]) / self.grid
+
+    def describe(self) -> dict[str, Any]:
+        """What names the strategy and the noise."""
+        strategy = {
+            "bounds": list(self.bounds), "thresholds": list(self.thresholds), "horizon": self.horizon,
+            "levels": [level.describe() for level in self.levels],
+        }  # fmt: skip
+        return {"strategy": strategy, "pure": False, "scale": self.noise.scale}
+
+    def _path(self, current: int, edges: Integers, frozen: Integers, draws: Integers) -> Integers:
+        """The level of every tick and trial, shape (ticks, trials).
+
+        Args:
+            edges: noise of the thresholds, shape (trials, tests).
+            frozen: frozen users, shape (ticks, tests).
+            draws: noise of the tests, shape (ticks, trials, tests).
+        """
+        limits = np.array(self.thresholds, dtype=np.int64) + edges
+        stays = np.ones((*draws.shape[:2], len(self.levels)), dtype=bool)
+        stays[..., :-1] = self.grid * frozen[:, np.newaxis] + draws < limits
+        numbers = np.arange(len(self.levels))
+        path = np.empty(draws.shape[:2], dtype=np.int64)
+        level = np.full(draws.shape[1], current)
+        for tick in range(len(path)):
+            # The first level from the present one on whose test is negative; the last has none.
+            level = np.argmax(stays[tick] & (numbers >= level[:, np.newaxis]), axis=1)
+            path[tick] = level
+        return path
+
+    def _columns(self, start: int, counts: Integers, last_frozen: Integers) -> tuple[Integers, Integers]:
+        """Present users, shape (ticks, levels), and frozen users but at the last level, shape (ticks, levels − 1)."""
+        if counts.ndim != 2 or counts.shape[1] != 2 * len(self.levels):
+            raise ValueError(
+                f"counts have the shape {counts.shape}; (ticks, {2 * len(self.levels)}) is needed: "
+                "present and frozen users for every level"
+            )
+        if start + len(counts) > self.horizon:
+            raise ValueError(f"ticks up to {start + len(counts)} were asked for; the horizon is {self.horizon}")
+        for row, column in np.argwhere((counts < 0) | (counts > MOST_USERS))[:1]:
+            raise ValueError(
+                f"count is {counts[row, column]} at tick {start + row}, column {column}; it must lie between 0 and 2^36"
+            )
+        present, frozen = counts[:, ::2], counts[:, 1:-1:2]
+        steps = np.diff(frozen, axis=0, prepend=last_frozen[np.newaxis])
+        for row, column in np.argwhere(steps < 0)[:1]:
+            raise ValueError(
+                f"at tick {start + row} level {column} has {frozen[row, column]} frozen users, fewer than before; "
+                "a user who is frozen stays so, else a test does not keep its guarantee"
+            )
+        return present, frozen
+
+    def _unpacked(self, state: State) -> tuple[Integers, Integers, int, State]:
+        tests = len(self.thresholds)
+        if state.tick == 0:
+            nothing = np.zeros(tests, dtype=np.int64)
+            return nothing, nothing, 0, EMPTY_STATE
+        if len(state.secret) < 2 * tests or len(state.public) < 2:
+            raise ValueError(
+                f"the state has {len(state.secret)} secret and {len(state.public)} public numbers, too few for "
+                f"{tests} tests; it belongs to another mechanism"
+            )
+        current, tick = int(state.public[0]), int(state.public[1])
+        return (
+            state.secret[:tests],
+            state.secret[tests : 2 * tests],
+            current,
+            State(tick, state.secret[2 * tests :], state.public[2:]),
+        )
+
+
+def design(
+    horizon: int,
+    mu: float,
+    linear: Callable[[ProtectedClass, float], Mechanism],
+    *,
+    bounds: Sequence[int] | None = None,
+    test_share: float = TEST_SHARE,
+) -> AdaptiveFlippancy:
+    """A mechanism that is `mu`-GDP over the whole series; its parameters depend on no data.
+
+    Args:
+        horizon: number of ticks.
+        mu: of the whole series, in terms of Gaussian differential privacy (`dp.accounting.gaussian.mu_for`).
+        linear: gives the linear mechanism for a class that is μ-GDP for the μ that is passed.
+        bounds: W_BOUND of every level; by default `rising_bounds(horizon)`.
+        test_share: the part of μ² that the tests get.
+
+    Returns:
+        Levels with equal parts of what is left of μ², tests with equal parts of theirs. A threshold is the largest
+        standard deviation of the next level, but never so low that a level without a frozen user is left within the
+        horizon with a probability above 0.1.
+
+    Raises:
+        ValueError: an argument is out of range, or the noise it takes cannot be drawn.
+    """
+    if not 0 < mu < math.inf:
+        raise ValueError(f"mu is {mu}; it must be positive")
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share is {test_share}; it must lie strictly between 0 and 1")
+    chosen = rising_bounds(horizon) if bounds is None else tuple(bounds)
+    _validate_bounds(chosen, horizon)
+    tests = len(chosen) - 1
+    level_mu = mu * math.sqrt((1 - test_share if tests else 1.0) / len(chosen))
+    levels = tuple(linear(protected_class("user", 1, bound, horizon), level_mu) for bound in chosen)
+    test_mu = mu * math.sqrt(test_share / max(tests, 1))
+    noise = LaplaceNoise(math.ceil(GRID / pure_of_gdp(test_mu)))
+    quiet = noise.scale * math.log(max(horizon / (2 * FALSE_ALARMS), 1.0))
+    thresholds = tuple(math.ceil(max(GRID * _largest_deviation(level, horizon), quiet)) for level in levels[1:])
+    return AdaptiveFlippancy(chosen, levels, noise, thresholds, horizon)
+
+
+def rising_bounds(horizon: int, factor: int = 4) -> tuple[int, ...]:
+    """2, 2·factor, 2·factor², … up to the first that is at least `horizon`: a user flips at most once a tick.
+
+    Raises:
+        ValueError: horizon or factor is out of range.
+    """
+    if horizon < 1 or factor < 2:
+        raise ValueError(f"horizon is {horizon} and factor {factor}; at least 1 tick and a factor of 2 are needed")
+    bounds = [2]
+    while bounds[-1] < horizon:
+        bounds.append(bounds[-1] * factor)
+    return tuple(bounds)
+
+
+def gdp_of_pure(epsilon: float) -> float:
+    """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
+    return -2 * float(ndtri(expit(-epsilon)))
+
+
+def pure_of_gdp(mu: float) -> float:
+    """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
+    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
+
+
+def _largest_deviation(mechanism: Mechanism, horizon: int) -> float:
+    """Of a linear mechanism over the horizon, in users; it depends on no data."""
+    nothing = np.zeros(horizon, dtype=np.int64)
+    _, released = mechanism.run(EMPTY_STATE, nothing, lambda noise, size: np.zeros(size, dtype=np.int64), 0.5)
+    return float(released.deviations.max())
+
+
+def _validate_bounds(bounds: tuple[int, ...], horizon: int) -> None:
+    if not bounds or any(bound < 2 or bound % 2 for bound in bounds):
+        raise ValueError(f"bounds are {list(bounds)}; each is an even number of flips, at least 2")
+    if any(later <= earlier for earlier, later in pairwise(bounds)):
+        raise ValueError(f"bounds are {list(bounds)}; they must rise")
+    if bounds[-1] < horizon:
+        raise ValueError(f"the last bound is {bounds[-1]}; a user may flip at every one of {horizon} ticks")

@@ -1,0 +1,176 @@
+"""The optimal strategy matrix for classes of one run, dense: every tick has its own row.
+
+minimise trace(Σ) over covariances with ΔᵀΣ⁻¹Δ ≤ 1 for every Δ of the class. Its dual is max over distributions π on the
+class of (trace √K)², K = Σ_Δ π(Δ) ΔΔᵀ, reached by Σ ∝ √K; every π gives a lower bound on what any mechanism of the form
+counts + Gaussian noise can do (docs/guarantees.md). π is improved by multiplying it with how far each Δ exceeds
+the average. Published for classes of one flip by Denisov, McMahan, Rush, Smith, Thakurta, "Improved differential
+privacy for SGD via optimal private linear operators on adaptive streams", 2022.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, eigh, solve_triangular
+from threadpoolctl import threadpool_limits
+
+from dp.mechanisms.certificate import ROUNDING
+from dp.mechanisms.linear import Row, estimate_row, measure_row
+from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.units import ProtectedClass
+
+LONGEST = 512
+"""Ticks up to which a dense matrix is worth its memory and the seconds that it takes."""
+
+ROUNDS = 120
+STEP = 1.7
+"""Power of the multiplicative update; 1 is safe, and a third as fast."""
+
+CLOSE_ENOUGH = 2e-6
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DenseStrategy:
+    """A lower triangular B⁻¹ in grid units, shape (T, T), with a positive diagonal."""
+
+    matrix: Integers
+
+    def __repr__(self) -> str:
+        digest = hashlib.sha256(np.ascontiguousarray(self.matrix).tobytes()).hexdigest()[:16]
+        return f"DenseStrategy({len(self.matrix)} ticks, {digest})"
+
+    def row(self, tick: int) -> Row:
+        """Row `tick`, its diagonal leading.
+
+        Raises:
+            ValueError: the tick is beyond the matrix.
+        """
+        if tick >= len(self.matrix):
+            raise ValueError(f"tick {tick} is beyond the horizon of {len(self.matrix)} ticks")
+        lags = np.arange(1, tick + 1)
+        return Row(lags, -self.matrix[tick, tick - lags], int(self.matrix[tick, tick]))
+
+    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+        """The row's combination of all counts so far."""
+        return measure_row(self, tick, secret, count)
+
+    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+        """The row solved for the present count."""
+        return estimate_row(self, tick, public, measured)
+
+    def draws(self, start: int, stop: int) -> int:
+        """One a tick."""
+        return stop - start
+
+    def memory(self, tick: int) -> int:
+        """All ticks so far."""
+        return tick + 1
+
+    @cached_property
+    def _decoder(self) -> Floats:
+        ticks = len(self.matrix)
+        return np.asarray(solve_triangular(self.matrix / GRID, np.eye(ticks), lower=True, check_finite=False))
+
+    def decode(self, noise: Floats) -> Floats:
+        """B z as a matrix product; shape of `noise`, (trials, T)."""
+        ticks = noise.shape[1]
+        return noise @ self._decoder[:ticks, :ticks].T
+
+    def decoder_energy(self, horizon: int) -> Floats:
+        """Σ_n B[t, n]², shape (horizon,)."""
+        return np.asarray((self._decoder**2).sum(axis=1)[:horizon])
+
+    def sensitivity_squared(self, protected: ProtectedClass) -> float:
+        """The largest energy of all runs of the class, exactly.
+
+        Raises:
+            ValueError: the class has several runs, or another horizon.
+        """
+        if protected.runs != 1 or protected.horizon is None or protected.horizon > len(self.matrix):
+            raise ValueError(
+                f"a dense strategy of {len(self.matrix)} ticks serves classes of one run within its horizon; "
+                f"this one has {protected.runs} runs and horizon {protected.horizon}"
+            )
+        ticks = protected.horizon
+        encoder = self.matrix[:ticks, :ticks] / GRID
+        return float(_run_energies(encoder.T @ encoder, _allowed(protected)).max()) * ROUNDING
+
+    def touched(self, protected: ProtectedClass) -> int:
+        """Every tick."""
+        return len(self.matrix)
+
+
+def strategy(protected: ProtectedClass) -> DenseStrategy:
+    """The optimum for a class of one run with a horizon, quantised.
+
+    Raises:
+        ValueError: the class has several runs, or no horizon.
+    """
+    covariance, _ = optimum(protected)
+    with threadpool_limits(1):
+        encoder = np.linalg.inv(cholesky(covariance, lower=True))
+    return DenseStrategy(np.rint(np.tril(encoder) / encoder[0, 0] * GRID).astype(np.int64))
+
+
+@lru_cache(maxsize=8)
+def optimum(protected: ProtectedClass, rounds: int = ROUNDS) -> tuple[Floats, float]:
+    """The optimal covariance, shape (T, T), and the lower bound on the mean of variance times μ².
+
+    Fewer `rounds` leave the covariance further from the optimum; the bound holds after any number.
+
+    Raises:
+        ValueError: the class has several runs, or no horizon.
+    """
+    if protected.runs != 1 or protected.horizon is None:
+        raise ValueError(f"the dense optimum needs one run and a horizon; the class is {protected}")
+    allowed = _allowed(protected)
+    share = allowed / allowed.sum()
+    best = 0.0
+    covariance = np.eye(protected.horizon)
+    # On matrices of this size several threads wait for each other longer than they work.
+    with threadpool_limits(1):
+        for _ in range(rounds):
+            roots, vectors = square_roots(_second_moment(share))
+            total = float(roots.sum())
+            best = max(best, total**2 / protected.horizon)
+            covariance = (vectors * roots) @ vectors.T
+            energies = _run_energies((vectors / roots) @ vectors.T, allowed)
+            if energies.max() <= total * (1 + CLOSE_ENOUGH):
+                break
+            share = share * (energies / total) ** STEP
+            share /= share.sum()
+    return covariance, best
+
+
+def _allowed(protected: ProtectedClass) -> NDArray[np.bool_]:
+    """Which runs [start, end) the class has, at [start, end]; shape (T, T + 1)."""
+    ticks = protected.horizon or 0
+    starts, ends = np.arange(ticks)[:, np.newaxis], np.arange(ticks + 1)
+    allowed = (ends > starts) & (ends - starts <= protected.hull)
+    return allowed & (ends == ticks) if protected.open_ended else allowed
+
+
+def _second_moment(share: Floats) -> Floats:
+    """Σ share·ΔΔᵀ over runs [start, end): entry (i, j ≥ i) is the share of runs that start by i and end after j."""
+    covering = share.cumsum(axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+    upper = np.triu(covering, 1)
+    return np.asarray(upper + upper.T + np.diag(np.diag(covering)))
+
+
+def _run_energies(form: Floats, allowed: NDArray[np.bool_]) -> Floats:
+    """ΔᵀQΔ of every run [start, end), 0 where the class has none; shape (T, T + 1)."""
+    ticks = len(form)
+    sums = np.zeros((ticks + 1, ticks + 1))
+    sums[1:, 1:] = form.cumsum(axis=0).cumsum(axis=1)
+    diagonal = np.diag(sums)
+    return np.where(allowed, diagonal + diagonal[:ticks, np.newaxis] - sums[:ticks] - sums.T[:ticks], 0.0)
+
+
+def square_roots(matrix: Floats) -> tuple[Floats, Floats]:
+    """Square roots of the eigenvalues, kept away from 0, and the eigenvectors."""
+    values, vectors = eigh(matrix, driver="evd", check_finite=False)
+    return np.sqrt(np.maximum(values, 1e-14 * values[-1])), vectors

@@ -1,0 +1,136 @@
+"""What no mechanism of the form counts + Gaussian noise can beat, whatever its covariance.
+
+For any distribution π on a class, mean variance × μ² ≥ (trace √K)²/T with K = Σ π(Δ) ΔΔᵀ: every π proves a bound, and a
+good one is searched for (docs/guarantees.md). Without a horizon the same holds for spectra.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dp.mechanisms import buffered_toeplitz, certificate, dense, patterns, stationary
+from dp.mechanisms.protocol import Floats
+from dp.units import ProtectedClass
+
+LONGEST = 1024
+"""Longer horizons contain shorter ones, so that a bound for fewer ticks holds for them."""
+
+CLIMBS = 40
+MOST_CANDIDATES = 2000
+UPDATES = 8
+FEW_ROUNDS = 25
+ROUNDS = {128: 12, 365: 8, 512: 5, 1024: 2}
+"""Rounds of updates of π and of new patterns, for horizons up to so many ticks: some ten seconds."""
+
+SWEEPS = 3
+
+
+@lru_cache(maxsize=64)
+def lower_bound(protected: ProtectedClass) -> float:
+    """The least root mean square, over the horizon, of the standard deviation of a release times μ; in users."""
+    if protected.horizon is None:
+        return stationary.optimum(protected).factor
+    if protected.horizon > LONGEST:
+        # A mechanism for T ticks serves each stretch of them, whose class is the same with a shorter hull.
+        ticks = LONGEST
+        return lower_bound(ProtectedClass(protected.runs, min(protected.hull, ticks), ticks, protected.open_ended))
+    if protected.runs == 1:
+        rounds = dense.ROUNDS if protected.horizon <= dense.LONGEST else FEW_ROUNDS
+        return math.sqrt(dense.optimum(protected, rounds)[1])
+    with threadpool_limits(1):
+        if protected.hull < protected.horizon:
+            return float(dense.square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(
+                protected.horizon
+            )
+    differences, shares = _candidates(protected)
+    rounds = next(number for longest, number in ROUNDS.items() if protected.horizon <= longest)
+    best = 0.0
+    with threadpool_limits(1):
+        for _ in range(rounds):
+            shares, total, form = _updated(differences, shares)
+            best = max(best, total)
+            found = _climbed_from(form, differences[np.argsort(shares)[-CLIMBS:]], protected)
+            differences = np.concatenate([differences, found])
+            shares = np.append(0.9 * shares, np.full(len(found), 0.1 / len(found)))
+    return best / math.sqrt(protected.horizon)
+
+
+def _updated(differences: Floats, shares: Floats) -> tuple[Floats, float, Floats]:
+    """π after some multiplicative updates, the best trace √K among them, and K^(−1/2)."""
+    best = 0.0
+    for _ in range(UPDATES):
+        roots, vectors = dense.square_roots((differences.T * shares) @ differences)
+        total = float(roots.sum())
+        best = max(best, total)
+        energies = ((differences @ vectors) ** 2 / roots).sum(axis=1)
+        shares = shares * (energies / total) ** dense.STEP
+        shares = shares / shares.sum()
+    return shares, best, (vectors / roots) @ vectors.T
+
+
+def _climbed_from(form: Floats, differences: Floats, protected: ProtectedClass) -> Floats:
+    """Patterns of the class with larger energy ΔᵀQΔ, by moving one flip at a time; shape of `differences`."""
+    ticks = len(form)
+    sums = np.zeros((ticks + 1, ticks + 1))
+    sums[1:, 1:] = form.cumsum(axis=0).cumsum(axis=1)
+    found = []
+    for series in differences:
+        flips = np.flatnonzero(np.diff(np.concatenate([[0.0], series, [0.0]])))
+        signs = np.where(np.arange(len(flips)) % 2 == 0, 1, -1)
+        for _ in range(SWEEPS):
+            for position in range(len(flips) - protected.open_ended):
+                low = flips[position - 1] + 1 if position else 0
+                high = flips[position + 1] if position + 1 < len(flips) else ticks + 1
+                candidates = np.arange(low, high)
+                others = np.arange(len(flips)) != position
+                crossing = sums[np.ix_(candidates, flips[others])] @ signs[others]
+                flips[position] = candidates[(sums[candidates, candidates] + 2 * signs[position] * crossing).argmax()]
+        found.append(patterns.series(flips, ticks))
+    return np.array(found)
+
+
+def _everywhere(protected: ProtectedClass, ticks: int) -> Floats:
+    """K for the stationary optimum's patterns, each spread evenly over all places of the horizon; shape (T, T)."""
+    optimum = stationary.optimum(protected)
+    moment = np.zeros((ticks, ticks))
+    for flips, share in zip(optimum.flips, optimum.shares, strict=True):
+        length = int(flips[-1])
+        series = patterns.series(flips, length)
+        places = ticks - length + 1
+        for lag in range(length):
+            products = series[: length - lag] * series[lag:]
+            # Entry (i, i + lag) sums the products at i − start over all places.
+            sums = np.convolve(products, np.ones(places))
+            index = np.arange(ticks - lag)
+            moment[index, index + lag] += share / places * sums
+    return np.asarray(moment + np.triu(moment, 1).T)
+
+
+def _candidates(protected: ProtectedClass) -> tuple[Floats, Floats]:
+    """Bad differences where the hull is the horizon, moved all over it, shape (number, T), and their first shares."""
+    ticks = protected.hull
+    weights = buffered_toeplitz.strategy(protected).subtracted(2 * ticks)
+    table = certificate.run_energy(certificate.step_response(weights, 3 * ticks), ticks)
+    starts = patterns.starts(protected, np.random.default_rng(0), CLIMBS)
+    found = []
+    for start in starts:
+        series = patterns.series(patterns.climbed(table, start, ticks)[1], ticks)
+        shifts = np.linspace(0, ticks - 1, max(MOST_CANDIDATES // len(starts), 2)).astype(np.int64)
+        found += [_moved(series, int(shift), protected) for shift in shifts]
+    differences = np.unique(np.array(found), axis=0)
+    return differences, np.full(len(differences), 1 / len(differences))
+
+
+def _moved(series: Floats, shift: int, protected: ProtectedClass) -> Floats:
+    """The pattern `shift` ticks later; what leaves at the end comes in at the beginning while the class allows it."""
+    rolled = np.roll(series, shift)
+    begins = np.flatnonzero(np.diff(rolled, prepend=0.0) > 0)
+    if len(begins) > protected.runs:
+        rolled[: begins[1]] = 0
+    if protected.open_ended:
+        rolled[begins[-1] :] = 1
+    return rolled

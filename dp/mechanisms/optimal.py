@@ -1,0 +1,79 @@
+"""The best strategy known for the class, by numerical optimisation; `lower_bound` says how good it is.
+
+- One run, and a horizon short enough that its ends matter: the dense optimum (`dense`).
+- A hull that is short against the horizon, with few enough patterns to try each: the stationary optimum (`stationary`),
+  a finite impulse response whose sensitivity is exact. It serves any horizon and none.
+- One run that never ends (a single flip), long horizon: the best Toeplitz matrix for the mean error.
+- All else: the buffers of `buffered_toeplitz`, because nothing better has a certificate.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.signal import fftconvolve
+
+from dp.mechanisms import buffered_toeplitz, dense, patterns, stationary
+from dp.mechanisms.linear import Strategy
+from dp.mechanisms.protocol import Floats
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest
+from dp.units import ProtectedClass
+
+SHORT = 4
+"""Horizons of fewer hulls are short: their ends matter."""
+
+
+@lru_cache(maxsize=16)
+def strategy(protected: ProtectedClass) -> Strategy:
+    """The best strategy known for the class, quantised."""
+    short = protected.horizon is not None and protected.horizon < SHORT * protected.hull
+    if short and protected.runs == 1 and protected.horizon is not None and protected.horizon <= dense.LONGEST:
+        return dense.strategy(protected)
+    if not short and (protected.runs == 1 or patterns.count(protected) <= patterns.MOST_ENUMERATED):
+        return nearest(stationary.causal_weights(stationary.optimum(protected).density))
+    if protected.runs == 1 and protected.open_ended and protected.horizon is not None:
+        return best_toeplitz(protected.horizon)
+    return buffered_toeplitz.strategy(protected)
+
+
+def best_toeplitz(horizon: int) -> ToeplitzStrategy:
+    """The Toeplitz strategy with the smallest mean squared error for one flip.
+
+    Minimised over the step response c = B⁻¹1 with c_0 = 1: ‖c‖² times the mean of Σ_{n ≤ t} b_n², where b and the
+    differences of c are inverse power series. Denisov et al. 2022 and McKenna 2024 optimise the same; the gradient is
+    written here.
+    """
+    if horizon == 1:
+        return ToeplitzStrategy(())
+    remaining = np.arange(horizon, 0, -1) / horizon
+
+    def squared_error(tail: Floats) -> tuple[float, Floats]:
+        response = np.concatenate([[1.0], tail])
+        decoder = _inverse(np.diff(response, prepend=0.0))
+        energy = float(remaining @ decoder**2)
+        norm = float(response @ response)
+        # d energy / d coefficient n of B⁻¹ is −2 Σ_t remaining_t b_t (b ∗ b)_(t − n).
+        twice = fftconvolve(decoder, decoder)[:horizon]
+        by_coefficient = -2 * fftconvolve((remaining * decoder)[::-1], twice)[:horizon][::-1]
+        by_response = by_coefficient - np.append(by_coefficient[1:], 0.0)
+        gradient = 2 * response * energy + norm * by_response
+        return norm * energy / horizon, gradient[1:] / horizon
+
+    start = 1 - np.cumsum(damped_root_weights(1.0, horizon - 1))
+    found = minimize(
+        squared_error, start, jac=True, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-13, "gtol": 1e-9}
+    )
+    return nearest(-np.diff(np.concatenate([[1.0], found.x])))
+
+
+def _inverse(coefficients: Floats) -> Floats:
+    """The power series 1/Σ coefficients·zⁿ to as many terms, by Newton's iteration."""
+    inverse = np.array([1 / coefficients[0]])
+    while len(inverse) < len(coefficients):
+        size = min(2 * len(inverse), len(coefficients))
+        error = -fftconvolve(coefficients[:size], inverse)[:size]
+        error[0] += 2
+        inverse = fftconvolve(inverse, error)[:size]
+    return inverse

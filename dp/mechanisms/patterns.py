@@ -1,0 +1,98 @@
+"""Patterns of runs that are bad for a strategy: found by local search, or all of them where they are few.
+
+A pattern is the sorted ticks of its flips, an even number of them: starts and ends of runs by turns. In an endless
+series its energy is −½ Σ s_a s_b E(|t_a − t_b|) over flips t with alternating signs s, E being the energy of one run.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, islice
+
+import numpy as np
+
+from dp.mechanisms.protocol import Floats, Integers
+from dp.units import ProtectedClass
+
+MOST_ENUMERATED = 2_500_000
+STRIDES = np.unique(np.concatenate([np.arange(16), np.geomspace(16, 2**20, 64).astype(np.int64)]))
+
+
+def series(flips: Integers, length: int) -> Floats:
+    """The 0/1 series of a pattern, shape (length,)."""
+    changes = np.zeros(length + 1)
+    changes[flips[0::2]] = 1
+    changes[flips[1::2]] = -1
+    return np.cumsum(changes)[:length]
+
+
+def energies(table: Floats, flips: Integers) -> Floats:
+    """Energy of patterns with equally many flips; `flips` has shape (patterns, flips)."""
+    signs = _signs(flips.shape[1])
+    total = np.zeros(len(flips))
+    for first, second in combinations(range(flips.shape[1]), 2):
+        total -= signs[first] * signs[second] * table[flips[:, second] - flips[:, first]]
+    return total
+
+
+def climbed(table: Floats, flips: Integers, hull: int) -> tuple[float, Integers]:
+    """Move one flip at a time to where the energy is largest, until nothing helps: the energy and the flips."""
+    flips = flips.copy()
+    signs = _signs(len(flips))
+
+    def total() -> float:
+        return float(-0.5 * signs @ table[np.abs(np.subtract.outer(flips, flips))] @ signs)
+
+    energy = total()
+    while True:
+        for position in range(len(flips)):
+            low = flips[position - 1] + 1 if position else 0
+            high = flips[position + 1] if position + 1 < len(flips) else hull + 1
+            candidates = _candidates(low, int(flips[position]), high)
+            others = np.arange(len(flips)) != position
+            gains = -signs[position] * table[np.abs(np.subtract.outer(candidates, flips[others]))] @ signs[others]
+            flips[position] = candidates[gains.argmax()]
+        improved = total()
+        if improved <= energy * (1 + 1e-9):
+            return improved, flips
+        energy = improved
+
+
+def starts(protected: ProtectedClass, generator: np.random.Generator, at_random: int) -> list[Integers]:
+    """Patterns to climb from, with as many runs as the class has: regular ones of several densities, random ones."""
+    runs, hull = protected.runs, protected.hull
+    period = hull / runs
+    regular = [
+        np.round(np.arange(runs)[:, np.newaxis] * period + np.array([0.0, share * period])).astype(np.int64).ravel()
+        for share in (0.3, 0.5, 0.7, 0.85)
+    ]
+    random = [np.sort(generator.choice(hull + 1, 2 * runs, replace=False)) for _ in range(at_random)]
+    return [flips for flips in regular if np.all(np.diff(flips) > 0)] + random
+
+
+def count(protected: ProtectedClass) -> int:
+    """How many patterns of a class start at one tick."""
+    return sum(math.comb(protected.hull, 2 * runs - 1) for runs in range(1, protected.runs + 1))
+
+
+def worst_of_all(table: Floats, protected: ProtectedClass) -> float:
+    """The largest energy of all patterns of the class in an endless series, one by one."""
+    best = 0.0
+    for runs in range(1, protected.runs + 1):
+        every = combinations(range(1, protected.hull + 1), 2 * runs - 1)
+        while chunk := list(islice(every, 200_000)):
+            flips = np.pad(np.array(chunk), ((0, 0), (1, 0)))
+            best = max(best, float(energies(table, flips).max()))
+    return best
+
+
+def _candidates(low: int, present: int, high: int) -> Integers:
+    """Ticks in [low, high) to try: all of a short range; of a long one those near its ends and the present one."""
+    if high - low <= 2 * len(STRIDES):
+        return np.arange(low, high)
+    found = np.unique(np.concatenate([low + STRIDES, present - STRIDES, present + STRIDES, high - 1 - STRIDES]))
+    return found[(found >= low) & (found < high)]
+
+
+def _signs(flips: int) -> Integers:
+    return np.where(np.arange(flips) % 2 == 0, 1, -1)

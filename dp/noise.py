@@ -7,6 +7,7 @@ exactly what the certificate was computed for.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Measurement = Callable[[list[int]], list[int]]
 
 
 class Noise(Protocol):
@@ -145,6 +147,15 @@ def laplace_sum_quantile(level: float, terms: int) -> float:
 
 
 def _opendp_draws(kind: str, scale: int, size: int) -> Integers:
+    draws = np.asarray(_opendp_measurement(kind, scale)([0] * size), dtype=np.int64)
+    if draws.shape != (size,):
+        raise RuntimeError(f"OpenDP returned {draws.shape} draws where {size} were asked for")
+    return draws
+
+
+@lru_cache(maxsize=64)
+def _opendp_measurement(kind: str, scale: int) -> Measurement:
+    """What adds fresh noise to a list. It holds a scale and no randomness; making it takes longer than a draw."""
     import opendp.prelude as opendp
 
     # The noise functions are behind this flag because their proofs are open to contribution; the ones that are known
@@ -152,13 +163,10 @@ def _opendp_draws(kind: str, scale: int, size: int) -> Integers:
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T="i64"))
     if kind == "gaussian":
-        measurement = opendp.m.make_gaussian(domain, opendp.l2_distance(T="f64"), scale=float(scale))
+        measurement: Measurement = opendp.m.make_gaussian(domain, opendp.l2_distance(T="f64"), scale=float(scale))
     else:
         measurement = opendp.m.make_laplace(domain, opendp.l1_distance(T="i64"), scale=float(scale))
-    draws = np.asarray(measurement([0] * size), dtype=np.int64)
-    if draws.shape != (size,):
-        raise RuntimeError(f"OpenDP returned {draws.shape} draws where {size} were asked for")
-    return draws
+    return measurement
 
 
 def _validate_scale(scale: int) -> None:

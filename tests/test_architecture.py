@@ -22,12 +22,13 @@ ALLOWED: dict[str, set[str]] = {
     "dp.consistency": set(),
     "dp.mechanisms": {"dp.units", "dp.noise"},
     "dp.accounting": {"dp.units", "dp.noise", "dp.mechanisms"},
+    "dp.compare": {"dp.units", "dp.noise", "dp.mechanisms", "dp.accounting"},
     "dp.sqlite": set(),
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
     "dp.release": PRIVACY | {"dp.ledger"},
-    "experiments": DATA | PRIVACY | {"dp.ledger", "dp.release"},
+    "experiments": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release"},
     "workbench.service": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sqlite"},
-    "workbench": DATA | PRIVACY | {"dp.ledger", "dp.release", "experiments", "workbench.service"},
+    "workbench": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release", "experiments", "workbench.service"},
 }
 FRAMEWORKS = {"altair", "click", "fastapi", "prometheus_client", "rich", "starlette", "streamlit", "uvicorn"}
 FOREIGN_TO_DP = {

@@ -24,6 +24,27 @@ CONFIG_FILE = "dpdau.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+MECHANISM_NAMES = (
+    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
+    "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
+)  # fmt: skip
+METRIC_WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
+
+
+class Horizon(click.ParamType[int | str]):
+    """A number of ticks, or "unlimited"."""
+
+    name = "ticks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """A positive number, or the word."""
+        if value == "unlimited" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is neither a positive number of ticks nor 'unlimited'", param, ctx)
+        return int(value)
+
+
 class Day(click.ParamType[date]):
     """A calendar day, YYYY-MM-DD."""
 

@@ -14,6 +14,7 @@ from dp.mechanisms import (
     LinearMechanism,
     Mechanism,
     adaptive_flippancy,
+    joint,
     linear_design,
     sparse_vector,
 )
@@ -23,7 +24,7 @@ TAIL = 24.0
 """Standard deviations within which the discrete and the rounded continuous Gaussian are compared pointwise."""
 
 LEVELS_BY = "damped-square-root"
-"""The linear mechanism that adaptive-flippancy runs at each of its levels."""
+"""The linear mechanism that adaptive-flippancy runs at each of its levels, and joint releases in each window."""
 
 
 def calibrate(
@@ -59,8 +60,54 @@ def calibrate(
     raise ValueError("series of linear and of data-dependent mechanisms cannot share one budget; release them apart")
 
 
-def calibrate_linear(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float]) -> list[LinearMechanism]:
-    """`calibrate` for linear mechanisms."""
+def calibrate_on_time(
+    windows: Sequence[int],
+    horizon: int,
+    guarantee: Guarantee,
+    shares: Sequence[float],
+    exceptions: joint.Exceptions,
+) -> list[LinearMechanism]:
+    """Damped square roots that together satisfy `guarantee` for everything a user does who acts on time.
+
+    Their noise is that of the joint worst case of all windows, not of the sum of each one's own (docs/guarantees.md,
+    section 14).
+
+    Args:
+        windows: trailing windows, each once.
+        exceptions: how often the protected user may take something back or be late.
+
+    Returns:
+        one mechanism a window, in the order given.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    parts = normalised(shares, len(windows))
+    order = sorted(range(len(windows)), key=lambda index: windows[index])
+    strategies = joint.best_strategies(
+        tuple(windows[index] for index in order), tuple(parts[index] for index in order), horizon, exceptions
+    )
+    series = [
+        joint.window_series(strategy.subtracted, windows[index], horizon)
+        for index, strategy in zip(order, strategies, strict=True)
+    ]
+    factor = joint.scale_factor(series, [parts[index] for index in order], horizon, exceptions)
+    alone = [joint.joint_sensitivity_squared([one], [1.0], horizon, exceptions) for one in series]
+    designs = [
+        Design(LEVELS_BY, "gaussian", strategies[place], math.sqrt(alone[place]), horizon)
+        for place in (order.index(index) for index in range(len(windows)))
+    ]
+    return calibrate_linear(designs, guarantee, shares, factor)
+
+
+def calibrate_linear(
+    designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
+) -> list[LinearMechanism]:
+    """`calibrate` for linear mechanisms.
+
+    Args:
+        factor: by which the joint worst case lets all Gaussian noise scales shrink; 1 adds up each series' own.
+    """
     parts = normalised(shares, len(designs))
     kinds = {design.noise for design in designs}
     if kinds == {"laplace"}:
@@ -70,9 +117,9 @@ def calibrate_linear(designs: Sequence[Design], guarantee: Guarantee, shares: Se
             for design, part in zip(designs, parts, strict=True)
         ]
     if kinds == {"gaussian"}:
-        first = _gaussian_scales(designs, gaussian.mu_for(*guarantee), parts)
+        first = _gaussian_scales(designs, gaussian.mu_for(*guarantee) / factor, parts)
         touched = sum(design.touched for design in designs)
-        scales = _gaussian_scales(designs, gaussian.mu_for(*_reduced(guarantee, min(first), touched)), parts)
+        scales = _gaussian_scales(designs, gaussian.mu_for(*_reduced(guarantee, min(first), touched)) / factor, parts)
         return [design.with_scale(scale) for design, scale in zip(designs, scales, strict=True)]
     raise ValueError("series with Gaussian and with Laplace noise cannot share one budget; release them separately")
 

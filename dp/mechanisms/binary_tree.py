@@ -8,7 +8,7 @@ the sum of the digits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 BRANCHINGS = range(2, 17)
+LONG_ENOUGH_TO_JUDGE = 1024
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,20 @@ def strategy(protected: ProtectedClass) -> TreeStrategy:
 
 
 def best_strategy(protected: ProtectedClass) -> TreeStrategy:
-    """The tree whose branching gives the smallest mean squared error over the horizon.
+    """The tree whose branching gives the smallest mean squared error over the horizon, or the beginning of a long one.
 
     Raises:
         ValueError: the class has no horizon.
     """
+    if protected.horizon is None:
+        raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
+
+    judged_on = min(protected.horizon, LONG_ENOUGH_TO_JUDGE)
+    shorter = replace(protected, hull=min(protected.hull, judged_on), horizon=judged_on)
 
     def squared_error(branching: int) -> float:
         candidate = TreeStrategy(branching)
-        return candidate.sensitivity_squared(protected) * float(candidate.decoder_energy(protected.horizon or 1).mean())
+        return candidate.sensitivity_squared(shorter) * float(candidate.decoder_energy(judged_on).mean())
 
     return TreeStrategy(min(BRANCHINGS, key=squared_error))
 

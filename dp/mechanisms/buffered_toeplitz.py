@@ -35,7 +35,8 @@ MOST_RUNS_SEARCHED = 12
 SEARCH_ROUNDS = 6
 CLIMBS = 4
 POOL = 48
-LARGEST_PARAMETER = 12
+SMALLEST_PARAMETER, LARGEST_PARAMETER = -14.0, 4.4
+"""Within these no root is 1 or 0 in floating point, so that no two are the same."""
 
 
 @lru_cache(maxsize=64)
@@ -111,7 +112,8 @@ def _start(buffers: int, ticks: int) -> Floats:
 
 def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
     def bounded(parameters: Floats) -> float:
-        return function(parameters) if np.abs(parameters).max() < LARGEST_PARAMETER else math.inf
+        within = parameters.min() > SMALLEST_PARAMETER and parameters.max() < LARGEST_PARAMETER
+        return function(parameters) if within else math.inf
 
     most = 120 * len(start)
     found = minimize(
@@ -133,12 +135,13 @@ def _energy_table(parameters: Floats, longest: int) -> Floats:
     """E(ℓ) of a run in an endless series, ℓ = 0 … `longest`, in closed form.
 
     Its second difference is twice the autocorrelation q of B⁻¹ = 1 − Σ ω_k z/(1 − λ_k z):
-    q_n = Σ_k λ_kⁿ (−ω_k/λ_k + Σ_l ω_k ω_l/(1 − λ_k λ_l)) for n ≥ 1, q_0 = 1 + Σ_kl ω_k ω_l/(1 − λ_k λ_l).
+    q_n = Σ_k (−ω_k λ_kⁿ⁻¹ + λ_kⁿ Σ_l ω_k ω_l/(1 − λ_k λ_l)) for n ≥ 1, q_0 = 1 + Σ_kl ω_k ω_l/(1 − λ_k λ_l).
     """
     decoder_decays, decays = _roots(parameters)
     weights = buffer_weights(decoder_decays, decays)
     overlaps = np.outer(weights, weights) / (1 - np.outer(decays, decays))
-    correlation = (overlaps.sum(axis=1) - weights / decays) @ decays[:, np.newaxis] ** np.arange(1, longest + 1)
+    powers = decays[:, np.newaxis] ** np.arange(longest + 1)
+    correlation = overlaps.sum(axis=1) @ powers[:, 1:] - weights @ powers[:, :-1]
     slopes = 1 + overlaps.sum() + 2 * np.concatenate([[0.0], np.cumsum(correlation[:-1])])
     return np.concatenate([[0.0], np.cumsum(slopes)])
 

@@ -164,7 +164,7 @@ def _most_energy(decays: tuple[int, ...], weights: tuple[int, ...], protected: P
     """
     λ, ω = np.array(decays) / PRECISION, np.array(weights) / PRECISION
     runs = min(protected.runs, (protected.hull + 1) // 2)
-    axes = [_axis(POINTS[len(λ)], 1 - decay**protected.hull) for decay in λ]
+    axes = [_axis(POINTS[len(λ)])] * len(λ)
     held = reduce(np.add.outer, [axis * weight / (1 - decay) for axis, weight, decay in zip(axes, ω, λ, strict=True)])
     absent, present = held**2, (1 - held) ** 2
     fade = [_interpolation(axis, decay * axis) for axis, decay in zip(axes, λ, strict=True)]
@@ -193,14 +193,18 @@ def _tail(axes: list[Floats], λ: Floats, ω: Floats, protected: ProtectedClass)
     return np.asarray(np.einsum("k...,l...,kl->...", grid, grid, form))
 
 
-def _axis(points: int, highest: float) -> Floats:
-    """Grid points from 0 to `highest`, closer together near 0."""
-    return highest * np.linspace(0.0, 1.0, points) ** 1.5
+def _axis(points: int) -> Floats:
+    """Grid points from 0 to 1, closer together near 0.
+
+    The end is 1 although no pattern fills a buffer: a fed grid point then never leaves the grid. Cut off there, its
+    value would fall below what can still come, and so would everything interpolated from it.
+    """
+    return np.linspace(0.0, 1.0, points) ** 1.5
 
 
 def _interpolation(axis: Floats, at: Floats) -> tuple[Integers, Floats]:
-    """For each of the points `at`, capped at the end of the axis: the grid point to its right, and how near it is."""
-    at = np.minimum(at, axis[-1])
+    """For each of the points `at`: the grid point to its right, and how near it is."""
+    at = np.minimum(at, axis[-1])  # A float may end up a last digit beyond 1.
     right = np.clip(np.searchsorted(axis, at, side="left"), 1, len(axis) - 1)
     return right, (at - axis[right - 1]) / (axis[right] - axis[right - 1])
 

@@ -56,7 +56,9 @@ def step_response(subtracted: Floats, length: int) -> Floats:
 
 
 def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
-    """An upper bound on the energy ‖B⁻¹Δ‖₂² over the class, in squared users; exact for one run or few patterns.
+    """An upper bound on the energy ‖B⁻¹Δ‖₂² over the class, in squared users.
+
+    Exact for one run; for few patterns, exact in an endless series.
 
     Args:
         subtracted: p₁, p₂, …, exactly as the strategy uses them.
@@ -68,12 +70,14 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
     if protected.runs == 1:
         return single_run(subtracted, protected)
     energy = run_energy(step_response(subtracted, protected.hull + len(subtracted) + 1), protected.hull)
-    number = patterns.count(protected)
-    if number <= FEW_PATTERNS or (not damps(subtracted) and number <= patterns.MOST_ENUMERATED):
-        return patterns.worst_of_all(energy, protected) * ROUNDING
-    validate_damping(subtracted)
-    neighbours = neighbour_bound(energy, protected.runs, protected.hull)
-    return min(_cut_bound(subtracted, protected), neighbours) * ROUNDING
+    number, damped = patterns.count(protected), damps(subtracted)
+    if number <= FEW_PATTERNS or (not damped and number <= patterns.MOST_ENUMERATED):
+        endless = patterns.worst_of_all(energy, protected)
+    else:
+        validate_damping(subtracted)
+        endless = neighbour_bound(energy, protected.runs, protected.hull)
+    # The end of the series, and that a run may last to it, is seen by the cut bound alone.
+    return (min(_cut_bound(subtracted, protected), endless) if damped else endless) * ROUNDING
 
 
 def single_run(subtracted: Floats, protected: ProtectedClass) -> float:

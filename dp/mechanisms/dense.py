@@ -32,12 +32,22 @@ STEP = 1.7
 
 CLOSE_ENOUGH = 2e-6
 
+LARGEST_ROW = 7 * GRID
+"""Times MOST_USERS this leaves an eighth of 64 bits for the noise."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DenseStrategy:
     """A lower triangular B⁻¹ in grid units, shape (T, T), with a positive diagonal."""
 
     matrix: Integers
+
+    def __post_init__(self) -> None:
+        largest = int(np.abs(self.matrix).sum(axis=1).max())
+        if largest > LARGEST_ROW:
+            raise ValueError(
+                f"a row of the dense strategy sums to {largest}; up to {LARGEST_ROW} is measured within 64 bits"
+            )
 
     def __repr__(self) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(self.matrix).tobytes()).hexdigest()[:16]
@@ -51,8 +61,7 @@ class DenseStrategy:
         """
         if tick >= len(self.matrix):
             raise ValueError(f"tick {tick} is beyond the horizon of {len(self.matrix)} ticks")
-        lags = np.arange(1, tick + 1)
-        return Row(lags, -self.matrix[tick, tick - lags], int(self.matrix[tick, tick]))
+        return Row(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
 
     def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
         """The row's combination of all counts so far."""

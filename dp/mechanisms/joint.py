@@ -17,19 +17,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 from scipy.signal import correlate
 
 from dp.mechanisms import certificate
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 
 Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-4
 """Relative distance from the best mixture of bounds at which the search stops; every mixture is a valid bound."""
+
+START = -1.7
+"""log10(1 − r) at which the search for dampings starts."""
+
+LONG_ENOUGH_TO_JUDGE = 180
+"""Ticks on which dampings are compared: the search then takes some seconds, whatever the horizon."""
 
 MOST_ROUNDS = 100
 """Most cutting planes; ten to thirty are usual."""
@@ -312,3 +320,37 @@ def _validate(series: Sequence[WindowSeries], weights: Sequence[float], horizon:
             )
     if min(exceptions) < 0:
         raise ValueError(f"exceptions are {exceptions}; they are numbers of operations, at least 0")
+
+
+@lru_cache(maxsize=8)
+def best_strategies(
+    windows: tuple[int, ...], shares: tuple[float, ...], horizon: int, exceptions: Exceptions
+) -> tuple[ToeplitzStrategy, ...]:
+    """One damped square root a window, the dampings chosen together for the smallest product of all errors.
+
+    Args:
+        windows: shortest first.
+        shares: how the series divide μ², in the order of the windows.
+    """
+    judged_on = min(horizon, LONG_ENOUGH_TO_JUDGE)
+
+    def error(parameters: Floats) -> float:
+        made = _damped(parameters, judged_on)
+        series = [window_series(one.subtracted, window, judged_on) for one, window in zip(made, windows, strict=True)]
+        factor = scale_factor(series, shares, judged_on, exceptions)
+        total = 0.0
+        for one, strategy in zip(series, made, strict=True):
+            alone = joint_sensitivity_squared([one], [1.0], judged_on, exceptions)
+            total += math.log(factor**2 * alone * float(strategy.decoder_energy(judged_on).mean()))
+        return total
+
+    start = np.full(len(windows), START)
+    most = 30 * len(windows)
+    found = minimize(error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3})
+    return _damped(found.x, horizon)
+
+
+def _damped(parameters: Floats, horizon: int) -> tuple[ToeplitzStrategy, ...]:
+    """Damped square roots with 1 − r = 10^parameter, at most 1."""
+    dampings = 1 - 10.0 ** np.minimum(parameters, 0.0)
+    return tuple(quantise(damped_root_weights(float(damping), max(horizon - 1, 1))) for damping in dampings)

@@ -10,6 +10,7 @@ that measure more than once a tick have more rows than ticks and B is a left inv
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -119,15 +120,18 @@ class LinearMechanism:
         if not len(counts):
             return state, Released(*np.empty((4, 0)))
         start, stop = state.tick, state.tick + len(counts)
-        half_widths = self.half_width(level, stop)[start:]
-        deviations = self.standard_deviation(stop)[start:]
+        energy = self._energy(start, stop)
+        half_widths = self.noise.half_width(level, energy) / GRID
+        deviations = self._deviations(energy)
         state, estimates = self.steps(state, counts, source(self.noise, self.strategy.draws(start, stop)))
         return state, Released(estimates, estimates - half_widths, estimates + half_widths, deviations)
 
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
         draws = self.strategy.draws(0, len(counts))
-        return counts + self.errors(self.noise.seeded(generator, (trials, draws)))
+        estimates = self.errors(self.noise.seeded(generator, (trials, draws)))
+        estimates += counts
+        return estimates
 
     def describe(self) -> dict[str, Any]:
         """What names the strategy and the noise."""
@@ -139,17 +143,30 @@ class LinearMechanism:
 
     def standard_deviation(self, horizon: int) -> Floats:
         """Exact standard deviation of every release, shape (horizon,), in users."""
-        return np.sqrt(self.noise.variance * self.strategy.decoder_energy(horizon)) / GRID
+        return self._deviations(self.strategy.decoder_energy(horizon))
 
     def half_width(self, level: float, horizon: int) -> Floats:
         """Half width of the pointwise interval of that level for every release, shape (horizon,), in users."""
         return self.noise.half_width(level, self.strategy.decoder_energy(horizon)) / GRID
 
+    def _deviations(self, energy: Floats) -> Floats:
+        return np.sqrt(self.noise.variance * energy) / GRID
+
+    @cached_property
+    def _energies(self) -> dict[int, Floats]:
+        return {}
+
+    def _energy(self, start: int, stop: int) -> Floats:
+        """The decoder's energy at these ticks; computed for up to twice as many, so that a stream seldom has to."""
+        size = 1 << (stop - 1).bit_length()
+        if size not in self._energies:
+            self._energies[size] = self.strategy.decoder_energy(size)
+        return self._energies[size][start:stop]
+
 
 class Row(NamedTuple):
-    """One measurement a tick: `lead` times the count, less whole-number `weights` of the counts `lags` ticks back."""
+    """One measurement a tick: `lead` times the count, less whole-number `weights` of the last counts, oldest first."""
 
-    lags: Integers
     weights: Integers
     lead: int = GRID
 
@@ -158,7 +175,7 @@ class Rows(Protocol):
     """A square strategy matrix given by its rows."""
 
     def row(self, tick: int) -> Row:
-        """Row `tick` of B⁻¹ in grid units; every lag is between 1 and `tick`."""
+        """Row `tick` of B⁻¹ in grid units; at most `tick` weights."""
 
     def memory(self, tick: int) -> int:
         """How many past ticks a stream must keep after `tick` (as far as any later row can reach back)."""
@@ -166,15 +183,15 @@ class Rows(Protocol):
 
 def measure_row(rows: Rows, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
     """`Strategy.measure` of a matrix given by rows: it remembers the last counts, oldest first."""
-    lags, weights, lead = rows.row(tick)
-    exact = lead * count - int(weights @ secret[len(secret) - lags])
+    weights, lead = rows.row(tick)
+    exact = lead * count - int(weights @ secret[len(secret) - len(weights) :])
     return np.array([exact]), _last(np.append(secret, np.int64(count)), rows.memory(tick))
 
 
 def estimate_row(rows: Rows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
     """`Strategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
-    lags, weights, lead = rows.row(tick)
-    estimate = np.asarray((measured[0] + weights @ public[len(public) - lags]) / lead)
+    weights, lead = rows.row(tick)
+    estimate = np.asarray((measured[0] + weights @ public[len(public) - len(weights) :]) / lead)
     return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))
 
 

@@ -17,7 +17,7 @@ from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
 LONGEST = 1024
-"""Longer horizons contain shorter ones, so that a bound for fewer ticks holds for them."""
+"""Longer horizons are bounded by what they hold of this length."""
 
 CLIMBS = 40
 MOST_CANDIDATES = 2000
@@ -35,9 +35,7 @@ def lower_bound(protected: ProtectedClass) -> float:
     if protected.horizon is None:
         return stationary.optimum(protected).factor
     if protected.horizon > LONGEST:
-        # A mechanism for T ticks serves each stretch of them, whose class is the same with a shorter hull.
-        ticks = LONGEST
-        return lower_bound(ProtectedClass(protected.runs, min(protected.hull, ticks), ticks, protected.open_ended))
+        return _by_shorter(protected, protected.horizon)
     if protected.runs == 1:
         rounds = dense.ROUNDS if protected.horizon <= dense.LONGEST else FEW_ROUNDS
         return math.sqrt(dense.optimum(protected, rounds)[1])
@@ -49,6 +47,10 @@ def lower_bound(protected: ProtectedClass) -> float:
     differences, shares = _candidates(protected)
     rounds = next(number for longest, number in ROUNDS.items() if protected.horizon <= longest)
     best = 0.0
+    if protected.open_ended:
+        # The search tries patterns that use all runs; those with fewer need not last to the end.
+        fewer = ProtectedClass(protected.runs - 1, protected.hull, protected.horizon)
+        best = lower_bound(fewer) * math.sqrt(protected.horizon)
     with threadpool_limits(1):
         for _ in range(rounds):
             shares, total, form = _updated(differences, shares)
@@ -57,6 +59,26 @@ def lower_bound(protected: ProtectedClass) -> float:
             differences = np.concatenate([differences, found])
             shares = np.append(0.9 * shares, np.full(len(found), 0.1 / len(found)))
     return best / math.sqrt(protected.horizon)
+
+
+def _by_shorter(protected: ProtectedClass, horizon: int) -> float:
+    """The bound for a long horizon, from mechanisms for fewer ticks that every mechanism for it contains."""
+    if protected.hull == horizon:
+        # Any LONGEST of the ticks make up the class of that horizon: take all choices, and each tick as often as any.
+        return lower_bound(_within(protected, LONGEST))
+    whole, rest = divmod(horizon, LONGEST)
+    total = whole * LONGEST * lower_bound(_within(protected, LONGEST)) ** 2
+    if rest:
+        total += rest * lower_bound(_within(protected, rest)) ** 2
+    return math.sqrt(total / horizon)
+
+
+def _within(protected: ProtectedClass, ticks: int) -> ProtectedClass:
+    """What of a class lies within so many consecutive ticks."""
+    hull = min(protected.hull, ticks)
+    most_runs = (hull + 1) // 2
+    open_ended = protected.open_ended and protected.runs <= most_runs
+    return ProtectedClass(min(protected.runs, most_runs), hull, ticks, open_ended)
 
 
 def _updated(differences: Floats, shares: Floats) -> tuple[Floats, float, Floats]:

@@ -3,6 +3,7 @@
 - One run, and a horizon short enough that its ends matter: the dense optimum (`dense`).
 - A hull that is short against the horizon, with few enough patterns to try each: the stationary optimum (`stationary`),
   a finite impulse response whose sensitivity is exact. It serves any horizon and none.
+- The same where the horizon is short, if it does better than buffers.
 - One run that never ends (a single flip), long horizon: the best Toeplitz matrix for the mean error.
 - All else: the buffers of `buffered_toeplitz`, because nothing better has a certificate.
 """
@@ -24,18 +25,35 @@ from dp.units import ProtectedClass
 SHORT = 4
 """Horizons of fewer hulls are short: their ends matter."""
 
+LONGEST_HULL = 512
+"""Hulls up to which the stationary optimum takes seconds."""
+
 
 @lru_cache(maxsize=16)
 def strategy(protected: ProtectedClass) -> Strategy:
     """The best strategy known for the class, quantised."""
-    short = protected.horizon is not None and protected.horizon < SHORT * protected.hull
-    if short and protected.runs == 1 and protected.horizon is not None and protected.horizon <= dense.LONGEST:
+    one_run, horizon = protected.runs == 1, protected.horizon
+    short = horizon is not None and horizon < SHORT * protected.hull
+    if one_run and short and horizon is not None and horizon <= dense.LONGEST:
         return dense.strategy(protected)
-    if not short and (protected.runs == 1 or patterns.count(protected) <= patterns.MOST_ENUMERATED):
-        return nearest(stationary.causal_weights(stationary.optimum(protected).density))
-    if protected.runs == 1 and protected.open_ended and protected.horizon is not None:
-        return best_toeplitz(protected.horizon)
-    return buffered_toeplitz.strategy(protected)
+    countable = protected.hull <= LONGEST_HULL and patterns.count(protected) <= patterns.MOST_ENUMERATED
+    if countable and not short:
+        return _stationary(protected)
+    if one_run and protected.open_ended and horizon is not None:
+        return best_toeplitz(horizon)
+    candidates: list[Strategy] = [buffered_toeplitz.strategy(protected)]
+    if countable:
+        candidates.append(_stationary(protected))
+    return min(candidates, key=lambda made: _error(made, protected))
+
+
+def _stationary(protected: ProtectedClass) -> ToeplitzStrategy:
+    return nearest(stationary.causal_weights(stationary.optimum(protected).density))
+
+
+def _error(made: Strategy, protected: ProtectedClass) -> float:
+    energy = made.decoder_energy(protected.horizon or 1)
+    return made.sensitivity_squared(protected) * float(energy.mean())
 
 
 def best_toeplitz(horizon: int) -> ToeplitzStrategy:

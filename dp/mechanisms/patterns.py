@@ -1,7 +1,8 @@
 """Patterns of runs that are bad for a strategy: found by local search, or all of them where they are few.
 
-A pattern is the sorted ticks of its flips, an even number of them: starts and ends of runs by turns. In an endless
-series its energy is −½ Σ s_a s_b E(|t_a − t_b|) over flips t with alternating signs s, E being the energy of one run.
+A pattern is the sorted ticks of its flips, an even number of them: starts and ends of runs by turns. Two flips at one
+tick cancel, so that patterns of fewer runs are among those of more. In an endless series its energy is
+−½ Σ s_a s_b E(|t_a − t_b|) over flips t with alternating signs s, E being the energy of one run.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ STRIDES = np.unique(np.concatenate([np.arange(16), np.geomspace(16, 2**20, 64).a
 def series(flips: Integers, length: int) -> Floats:
     """The 0/1 series of a pattern, shape (length,)."""
     changes = np.zeros(length + 1)
-    changes[flips[0::2]] = 1
-    changes[flips[1::2]] = -1
+    np.add.at(changes, flips[0::2], 1)
+    np.add.at(changes, flips[1::2], -1)
     return np.cumsum(changes)[:length]
 
 
@@ -46,8 +47,8 @@ def climbed(table: Floats, flips: Integers, hull: int) -> tuple[float, Integers]
     energy = total()
     while True:
         for position in range(len(flips)):
-            low = flips[position - 1] + 1 if position else 0
-            high = flips[position + 1] if position + 1 < len(flips) else hull + 1
+            low = flips[position - 1] if position else 0
+            high = flips[position + 1] + 1 if position + 1 < len(flips) else hull + 1
             candidates = _candidates(low, int(flips[position]), high)
             others = np.arange(len(flips)) != position
             gains = -signs[position] * table[np.abs(np.subtract.outer(candidates, flips[others]))] @ signs[others]

@@ -6,7 +6,7 @@ observation", 2023; its sensitivity for alternating streams is the certificate's
 
 from __future__ import annotations
 
-from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest, quantise
 from dp.units import ProtectedClass
 
 
@@ -21,4 +21,6 @@ def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
             "square-root needs a horizon: its error grows with the number of ticks; "
             "damped-square-root runs without an end for the unit user-day"
         )
-    return quantise(damped_root_weights(1.0, max(protected.horizon - 1, 1)))
+    weights = damped_root_weights(1.0, max(protected.horizon - 1, 1))
+    # One run needs no signs; several need the conditions of the certificate, which rounding down keeps.
+    return nearest(weights) if protected.runs == 1 else quantise(weights)

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, lfilter
 
 from dp.mechanisms import certificate
 from dp.mechanisms.linear import Row, estimate_row, measure_row
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
+
+DECODED_AT_ONCE = 2**15
+"""Draws that are decoded together, so that they and their transforms stay in the processor's cache."""
+
+LONG = 2048
+"""Ticks from which the decoder is computed by FFT; for fewer the plain recursion is as fast."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,18 @@ class ToeplitzStrategy:
     def _integers(self) -> Integers:
         return np.array(self.weights, dtype=np.int64)
 
+    @cached_property
+    def _oldest_first(self) -> Integers:
+        return self._integers[::-1].copy()
+
     @property
-    def _subtracted(self) -> Floats:
+    def subtracted(self) -> Floats:
+        """p₁, p₂, … as they are run."""
         return self._integers / GRID
 
     def row(self, tick: int) -> Row:
         """The weights that reach back no further than the first tick."""
-        reach = min(tick, len(self.weights))
-        return Row(np.arange(1, reach + 1), self._integers[:reach])
+        return Row(self._oldest_first[max(len(self.weights) - tick, 0) :])
 
     def memory(self, tick: int) -> int:
         """The number of weights, at every tick."""
@@ -50,17 +61,34 @@ class ToeplitzStrategy:
         return stop - start
 
     def decoder(self, horizon: int) -> Floats:
-        """The coefficients of B = 1/(1 − Σ pₙzⁿ), shape (horizon,)."""
-        impulse = np.zeros(horizon)
+        """The coefficients of B = 1/(1 − Σ pₙzⁿ), shape (horizon,); the same bits for any longer horizon.
+
+        Newton's iteration for the inverse of a power series: it doubles the terms that are known.
+        """
+        inverse = np.concatenate([[1.0], -self.subtracted])
+        impulse = np.zeros(min(horizon, LONG))
         impulse[0] = 1.0
-        return np.asarray(lfilter([1.0], np.concatenate([[1.0], -self._subtracted]), impulse))
+        decoder = np.asarray(lfilter([1.0], inverse[: len(impulse)], impulse))
+        while len(decoder) < horizon and self.weights:
+            known = len(decoder)
+            remainder = fftconvolve(inverse[: 2 * known], decoder)[known : 2 * known]
+            decoder = np.concatenate([decoder, -fftconvolve(remainder, decoder)[:known]])
+        return np.pad(decoder[:horizon], (0, max(horizon - len(decoder), 0)))
 
     def decode(self, noise: Floats) -> Floats:
-        """B z by FFT; shape of `noise`, which is (trials, T)."""
+        """B z by FFT, some trials at a time; shape of `noise`, which is (trials, T)."""
         if not self.weights:
             return noise
-        horizon = noise.shape[1]
-        return np.asarray(fftconvolve(noise, self.decoder(horizon)[np.newaxis], axes=1))[:, :horizon]
+        trials, horizon = noise.shape
+        size = next_fast_len(2 * horizon - 1, real=True)
+        response = rfft(self.decoder(horizon), size)
+        errors = np.empty_like(noise)
+        together = max(DECODED_AT_ONCE // horizon, 1)
+        for start in range(0, trials, together):
+            spectra = rfft(noise[start : start + together], size, axis=1)
+            spectra *= response
+            errors[start : start + together] = irfft(spectra, size, axis=1, overwrite_x=True)[:, :horizon]
+        return errors
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ_n B[t, n]², shape (horizon,)."""
@@ -74,7 +102,7 @@ class ToeplitzStrategy:
         """
         if not self.weights:
             return float(protected.hull)
-        return certificate.sensitivity_squared(self._subtracted, protected)
+        return certificate.sensitivity_squared(self.subtracted, protected)
 
     def touched(self, protected: ProtectedClass) -> int:
         """The hull and all that the weights carry beyond it."""
@@ -90,8 +118,11 @@ def damped_root_weights(damping: float, length: int) -> Floats:
 
 
 def nearest(weights: Floats) -> ToeplitzStrategy:
-    """The strategy whose weights are `weights` rounded to the nearest grid value, as far as any is left."""
-    integers = np.rint(weights * GRID).astype(np.int64)
+    """The strategy whose weights have sums p₁ + … + pₙ rounded to the nearest grid value, as far as any weight is left.
+
+    Rounding the sums keeps the answer to a long run exact, where rounding errors of single weights would add up.
+    """
+    integers = np.diff(np.rint(np.cumsum(weights) * GRID), prepend=0.0).astype(np.int64)
     used = np.flatnonzero(integers)
     return ToeplitzStrategy(tuple(int(weight) for weight in integers[: used[-1] + 1 if len(used) else 0]))
 

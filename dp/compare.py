@@ -1,0 +1,192 @@
+"""Mechanisms side by side: what each costs for a class and a guarantee, and the ε that an accuracy needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+from dp.accounting import gaussian
+from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.composition import Guarantee
+from dp.mechanisms import GRID, MECHANISMS, DataDependent, Design, LinearMechanism, linear_design, sparse_vector
+from dp.mechanisms.protocol import Floats
+from dp.units import ProtectedClass
+
+Statistic = Literal["max", "rms"]
+
+SETTLED_HULLS = 64
+"""Hulls after which the noise of a series without an end has stopped growing, to any accuracy that is shown."""
+
+DATA_DEPENDENT = "its error depends on the data; try it with an experiment or `release --simulate`"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One mechanism for a class and a guarantee; numbers are None where they do not exist, and `reason` says why.
+
+    Attributes:
+        noise: what is drawn.
+        sensitivity: users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
+        sigma: standard deviation of one draw, in users.
+        rms_std: root mean square of a release's standard deviation over the horizon (in the long run without one).
+        max_std: the largest one.
+        factor: max_std × μ, μ being that of the exact Gaussian curve at (ε, δ).
+        rms_factor: rms_std × μ.
+        lower_bound_ratio: rms_factor over the best lower bound that is proved for Gaussian noise and the class.
+        memory: most numbers that a stream keeps of the counts between two ticks.
+        draws_per_tick: noise draws, on average.
+        proof: section of docs/guarantees.md.
+        source: the paper.
+    """
+
+    mechanism: str
+    noise: str
+    sensitivity: float | None
+    sigma: float | None
+    rms_std: float | None
+    max_std: float | None
+    factor: float | None
+    rms_factor: float | None
+    lower_bound_ratio: float | None
+    memory: int | None
+    draws_per_tick: float | None
+    proof: str
+    source: str
+    reason: str | None
+
+
+def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: float | None) -> Comparison:
+    """One mechanism calibrated alone.
+
+    Args:
+        bound: `lower_bound` of the class, or None to leave the ratio out.
+
+    Raises:
+        ValueError: the guarantee is out of range, or the mechanism unknown.
+    """
+    gaussian.validate_epsilon(guarantee.epsilon)
+    if not 0 <= guarantee.delta < 1:
+        raise ValueError(f"delta is {guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
+    family = MECHANISMS[name]
+    if family.delta == "needed" and guarantee.delta == 0:
+        return _without_numbers(name, "Gaussian noise needs a delta above 0")
+    try:
+        if family.strategy is None:
+            return _data_dependent(name, protected, guarantee)
+        chosen = design_of(name, protected)
+    except ValueError as error:
+        return _without_numbers(name, str(error))
+    mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
+    largest, typical = _deviations(mechanism, protected)
+    ticks = _ticks(protected)
+    mu = gaussian.mu_for(*guarantee) if guarantee.delta else None
+    return Comparison(
+        mechanism=name,
+        noise=family.noise,
+        sensitivity=chosen.sensitivity,
+        sigma=math.sqrt(mechanism.noise.variance) / GRID,
+        rms_std=typical,
+        max_std=largest,
+        factor=mu and largest * mu,
+        rms_factor=mu and typical * mu,
+        lower_bound_ratio=typical * mu / bound if mu and bound and family.noise == "gaussian" else None,
+        memory=max(mechanism.strategy.memory(tick) for tick in range(ticks)),
+        draws_per_tick=mechanism.strategy.draws(0, ticks) / ticks,
+        proof=family.proof,
+        source=family.source,
+        reason=None,
+    )
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The guarantee that an accuracy needs; None where there is none, and `reason` says why."""
+
+    mechanism: str
+    epsilon: float | None
+    delta: float | None
+    rms_std: float | None
+    max_std: float | None
+    reason: str | None
+
+
+def epsilon_for_deviation(
+    name: str, protected: ProtectedClass, target: float, delta: float, statistic: Statistic
+) -> Needed:
+    """The smallest ε with which a mechanism's `statistic` of the standard deviations is at most `target` users.
+
+    Raises:
+        ValueError: the target or δ is out of range.
+    """
+    if not 0 < target < math.inf:
+        raise ValueError(f"target_std is {target}; it is a positive number of users, for instance 20")
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
+    family = MECHANISMS[name]
+    if family.strategy is None:
+        return Needed(name, None, None, None, None, DATA_DEPENDENT)
+    if family.delta == "needed" and delta == 0:
+        return Needed(name, None, None, None, None, "Gaussian noise needs a delta above 0")
+    try:
+        chosen = design_of(name, protected)
+    except ValueError as error:
+        return Needed(name, None, None, None, None, str(error))
+    energy = chosen.strategy.decoder_energy(_ticks(protected))
+    spread = math.sqrt(_mean(energy, protected) if statistic == "rms" else float(energy.max()))
+    if family.noise == "laplace":
+        # Variance 1/(2 sinh²(ε/2S)) of the discrete Laplace, in grid units.
+        half = math.asinh(spread / (math.sqrt(2) * target * GRID))
+        epsilon = 2 * half * GRID * chosen.sensitivity
+    else:
+        epsilon = gaussian.epsilon_for(chosen.sensitivity * spread / target, delta)
+    step = 1e-9
+    while gaussian.SMALLEST_EPSILON <= epsilon <= gaussian.LARGEST_EPSILON:
+        mechanism = calibrate_linear([chosen], Guarantee(epsilon, delta), [1.0])[0]
+        largest, typical = _deviations(mechanism, protected)
+        if (typical if statistic == "rms" else largest) <= target:
+            return Needed(name, epsilon, 0.0 if family.delta == "none" else delta, typical, largest, None)
+        # Scales are whole numbers, rounded up, and the discrete Gaussian has a little slack.
+        epsilon, step = epsilon * (1 + step), 2 * step
+    if epsilon < gaussian.SMALLEST_EPSILON:
+        return Needed(name, None, None, None, None, f"an epsilon below {gaussian.SMALLEST_EPSILON:g} would do")
+    return Needed(name, None, None, None, None, f"it needs an epsilon above {gaussian.LARGEST_EPSILON:g}")
+
+
+@lru_cache(maxsize=64)
+def design_of(name: str, protected: ProtectedClass) -> Design:
+    """`linear_design`, kept: choosing a strategy can take seconds and one serves every ε."""
+    return linear_design(name, protected)
+
+
+def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
+    mechanism = calibrate([DataDependent(name, protected)], guarantee, [1.0])[0]
+    empty = _without_numbers(name, DATA_DEPENDENT)
+    if isinstance(mechanism, sparse_vector.SparseVector):
+        return replace(
+            empty,
+            sigma=math.sqrt(mechanism.noise.variance) / GRID,
+            memory=3 + mechanism.releases,
+            draws_per_tick=float(sparse_vector.DRAWS),
+        )
+    return empty
+
+
+def _without_numbers(name: str, reason: str) -> Comparison:
+    family = MECHANISMS[name]
+    return Comparison(name, family.noise, *(None,) * 9, family.proof, family.source, reason)
+
+
+def _deviations(mechanism: LinearMechanism, protected: ProtectedClass) -> tuple[float, float]:
+    """Largest and typical standard deviation, in users."""
+    variances = mechanism.standard_deviation(_ticks(protected)) ** 2
+    return math.sqrt(float(variances.max())), math.sqrt(_mean(variances, protected))
+
+
+def _mean(values: Floats, protected: ProtectedClass) -> float:
+    return float(values.mean()) if protected.horizon else float(values[-1])
+
+
+def _ticks(protected: ProtectedClass) -> int:
+    return protected.horizon or SETTLED_HULLS * protected.hull + 1024

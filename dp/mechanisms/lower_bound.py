@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -45,6 +46,9 @@ def lower_bound(protected: ProtectedClass) -> float:
                 protected.horizon
             )
     differences, shares = _candidates(protected)
+    moments = _by_segments(protected)
+    shares = np.append(0.5 * shares, np.full(len(moments), 0.5 / max(len(moments), 1)))
+    shares /= shares.sum()
     rounds = next(number for longest, number in ROUNDS.items() if protected.horizon <= longest)
     best = 0.0
     if protected.open_ended:
@@ -53,11 +57,12 @@ def lower_bound(protected: ProtectedClass) -> float:
         best = lower_bound(fewer) * math.sqrt(protected.horizon)
     with threadpool_limits(1):
         for _ in range(rounds):
-            shares, total, form = _updated(differences, shares)
+            shares, total, form = _updated(differences, moments, shares)
             best = max(best, total)
-            found = _climbed_from(form, differences[np.argsort(shares)[-CLIMBS:]], protected)
+            single = len(differences)
+            found = _climbed_from(form, differences[np.argsort(shares[:single])[-CLIMBS:]], protected)
             differences = np.concatenate([differences, found])
-            shares = np.append(0.9 * shares, np.full(len(found), 0.1 / len(found)))
+            shares = np.insert(0.9 * shares, single, np.full(len(found), 0.1 / len(found)))
     return best / math.sqrt(protected.horizon)
 
 
@@ -81,17 +86,54 @@ def _within(protected: ProtectedClass, ticks: int) -> ProtectedClass:
     return ProtectedClass(min(protected.runs, most_runs), hull, ticks, open_ended)
 
 
-def _updated(differences: Floats, shares: Floats) -> tuple[Floats, float, Floats]:
-    """π after some multiplicative updates, the best trace √K among them, and K^(−1/2)."""
+def _by_segments(protected: ProtectedClass) -> Floats:
+    """K of distributions that draw one run in each of `runs` segments, each as if it were alone; shape (number, T, T).
+
+    In a segment of its own, one run's K is Σ² of the dense optimum, and its mean is the diagonal because Δ is 0 or 1.
+    """
+    ticks = protected.hull
+    if protected.open_ended:
+        return np.empty((0, ticks, ticks))
+    found = []
+    size = -(-ticks // protected.runs)
+    for first in {size, max(size // 2, 1)}:
+        bounds = [0, *range(first, ticks, size), ticks]
+        if len(bounds) - 1 > protected.runs:
+            # One segment too many: nobody is ever present in the first.
+            bounds = bounds[1:]
+        spread, mean = np.zeros((ticks, ticks)), np.zeros(ticks)
+        for start, stop in pairwise(bounds):
+            length = stop - start
+            covariance, _ = dense.optimum(ProtectedClass(1, length, length), FEW_ROUNDS)
+            moment = covariance @ covariance
+            mean[start:stop] = np.diag(moment)
+            spread[start:stop, start:stop] = moment - np.outer(mean[start:stop], mean[start:stop])
+        found.append(spread + np.outer(mean, mean))
+    return np.array(found)
+
+
+def _updated(differences: Floats, moments: Floats, shares: Floats) -> tuple[Floats, float, Floats]:
+    """π after some multiplicative updates, the best trace √K among them, and K^(−1/2).
+
+    Args:
+        differences: patterns, shape (number, T).
+        moments: K of distributions that get a share as a whole, shape (number, T, T).
+        shares: of the patterns and then of the distributions.
+    """
     best = 0.0
+    single = len(differences)
     for _ in range(UPDATES):
-        roots, vectors = dense.square_roots((differences.T * shares) @ differences)
+        mixed = np.tensordot(shares[single:], moments, axes=1)
+        roots, vectors = dense.square_roots((differences.T * shares[:single]) @ differences + mixed)
         total = float(roots.sum())
         best = max(best, total)
-        energies = ((differences @ vectors) ** 2 / roots).sum(axis=1)
+        form = (vectors / roots) @ vectors.T
+        energies = np.append(
+            ((differences @ vectors) ** 2 / roots).sum(axis=1), np.tensordot(moments, form, axes=((1, 2), (0, 1)))
+        )
         shares = shares * (energies / total) ** dense.STEP
         shares = shares / shares.sum()
-    return shares, best, (vectors / roots) @ vectors.T
+    return shares, best, form
 
 
 def _climbed_from(form: Floats, differences: Floats, protected: ProtectedClass) -> Floats:

@@ -26,6 +26,8 @@ DATA_DEPENDENT = "its error depends on the data; try it with an experiment or `r
 class Comparison:
     """One mechanism for a class and a guarantee; numbers are None where they do not exist, and `reason` says why.
 
+    Without a δ there is no μ, so that the factors are None for all.
+
     Attributes:
         noise: what is drawn.
         sensitivity: users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
@@ -76,12 +78,13 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
         if family.strategy is None:
             return _data_dependent(name, protected, guarantee)
         chosen = design_of(name, protected)
+        mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
     except ValueError as error:
         return _without_numbers(name, str(error))
-    mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
     largest, typical = _deviations(mechanism, protected)
     ticks = _ticks(protected)
     mu = gaussian.mu_for(*guarantee) if guarantee.delta else None
+    pure = family.delta == "none"
     return Comparison(
         mechanism=name,
         noise=family.noise,
@@ -91,12 +94,12 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
         max_std=largest,
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
-        lower_bound_ratio=typical * mu / bound if mu and bound and family.noise == "gaussian" else None,
+        lower_bound_ratio=typical * mu / bound if mu and bound and not pure else None,
         memory=max(mechanism.strategy.memory(tick) for tick in range(ticks)),
         draws_per_tick=mechanism.strategy.draws(0, ticks) / ticks,
         proof=family.proof,
         source=family.source,
-        reason=None,
+        reason="the lower bound is for Gaussian noise only" if pure else None,
     )
 
 
@@ -143,7 +146,10 @@ def epsilon_for_deviation(
         epsilon = gaussian.epsilon_for(chosen.sensitivity * spread / target, delta)
     step = 1e-9
     while gaussian.SMALLEST_EPSILON <= epsilon <= gaussian.LARGEST_EPSILON:
-        mechanism = calibrate_linear([chosen], Guarantee(epsilon, delta), [1.0])[0]
+        try:
+            mechanism = calibrate_linear([chosen], Guarantee(epsilon, delta), [1.0])[0]
+        except ValueError as error:
+            return Needed(name, None, None, None, None, str(error))
         largest, typical = _deviations(mechanism, protected)
         if (typical if statistic == "rms" else largest) <= target:
             return Needed(name, epsilon, 0.0 if family.delta == "none" else delta, typical, largest, None)

@@ -31,7 +31,7 @@ def test_every_mechanism_side_by_side(run) -> None:
     assert rows["gaussian"]["factor"] == pytest.approx(7**0.5, rel=1e-6)
     assert rows["optimal"]["lower_bound_ratio"] <= 1.02
     for row in rows.values():
-        assert (row["reason"] is None) == (row["rms_std"] is not None)
+        assert (row["reason"] is None) == all(value is not None for key, value in row.items() if key != "reason")
 
 
 def test_any_window_and_no_horizon(run) -> None:

@@ -197,6 +197,11 @@ def _reduced(guarantee: Guarantee, scale: float, touched: int) -> Guarantee:
     The slack falls as the noise grows, so that the slack of a first round covers the second, with more noise.
     """
     epsilon_slack, delta_slack = discretisation_slack(scale, touched, guarantee.epsilon)
+    if epsilon_slack >= guarantee.epsilon or delta_slack >= guarantee.delta:
+        raise ValueError(
+            f"epsilon is {guarantee.epsilon:g} and delta {guarantee.delta:g}, of which the discrete Gaussian takes "
+            f"{epsilon_slack:.2g} and {delta_slack:.2g}; choose larger ones"
+        )
     return Guarantee(guarantee.epsilon - epsilon_slack, (guarantee.delta - delta_slack) * (1 - epsilon_slack))
 
 

@@ -164,6 +164,7 @@ def _most_energy(decays: tuple[int, ...], weights: tuple[int, ...], protected: P
     """
     λ, ω = np.array(decays) / PRECISION, np.array(weights) / PRECISION
     runs = min(protected.runs, (protected.hull + 1) // 2)
+    lasting = protected.open_ended and runs == protected.runs
     axes = [_axis(POINTS[len(λ)])] * len(λ)
     held = reduce(np.add.outer, [axis * weight / (1 - decay) for axis, weight, decay in zip(axes, ω, λ, strict=True)])
     absent, present = held**2, (1 - held) ** 2
@@ -177,7 +178,7 @@ def _most_energy(decays: tuple[int, ...], weights: tuple[int, ...], protected: P
         fallen, risen = _moved(off, fade), _moved(on, feed)
         staying_on = present + risen
         on = np.maximum(staying_on, absent + fallen)
-        if protected.open_ended:
+        if lasting:
             on[0] = staying_on[0]
         off = absent + fallen
         off[1:] = np.maximum(off[1:], staying_on[:-1])

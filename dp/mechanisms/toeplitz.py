@@ -45,8 +45,8 @@ class ToeplitzStrategy:
         return Row(self._oldest_first[max(len(self.weights) - tick, 0) :])
 
     def memory(self, tick: int) -> int:
-        """The number of weights, at every tick."""
-        return len(self.weights)
+        """As many as there are weights, or ticks so far."""
+        return min(len(self.weights), tick + 1)
 
     def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
         """The count less the weighted counts before it."""

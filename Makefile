@@ -11,7 +11,7 @@ CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-fast check format demo app screenshots environment docs real-log bench clean
+.PHONY: help setup reproduce test test-fast check format demo app screenshots environment docs mechanisms real-log bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,12 +58,17 @@ environment: setup ## environment.yml from pyproject.toml and uv.lock
 docs: setup ## the tables in the documentation that a command writes
 	$(RUN) python -m workbench.report
 
+mechanisms: setup ## every mechanism against the lower bound: results/mechanisms.json and its figures (minutes)
+	$(RUN) python -m experiments.mechanism_tables compute
+	$(RUN) python -m experiments.joint_table
+
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results
 
-bench: setup ## the speed of the data column at full size, and of the service (several minutes)
+bench: setup ## the speed of the data column at full size, of the service and of the mechanisms (several minutes)
 	$(RUN) dpdau bench data
 	$(RUN) dpdau bench serve
+	$(RUN) dpdau bench mechanisms
 
 clean: ## remove what can be made again
 	rm -rf .venv .uv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

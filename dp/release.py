@@ -13,21 +13,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate, normalised, series_guarantee
+from dp.accounting.calibrate import LEVELS_BY, calibrate, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, MECHANISMS, Mechanism, State, design
-from dp.mechanisms.protocol import MOST_USERS, Released
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.joint import Exceptions
+from dp.mechanisms.protocol import MOST_USERS, Released, Source
 from dp.noise import Noise, validate_level
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
+Freeze = int | tuple[int, ...] | None
 
 METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 """Trailing window of each metric, in days; MAU may also be asked for with 28."""
@@ -40,13 +42,15 @@ class Request:
     Attributes:
         windows: metric name → trailing window in days.
         unit: who is protected, "user-day" or "user".
-        w_bound: most flips of the protected change.
+        w_bound: most flips of the protected change; without effect where the mechanism needs no such bound.
         guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
         mechanism: a name in MECHANISMS.
         first: first tick.
         horizon: number of ticks that the guarantee covers, None for no end.
         shares: how the series divide the budget (μ² or ε); one positive number each, normalised.
         ci_level: level of the pointwise intervals.
+        on_time: for the unit user, protects whoever acts on time with at most these exceptions: nobody is frozen, and
+            the series are calibrated for their joint worst case (docs/guarantees.md, section 14).
     """
 
     windows: Mapping[str, int]
@@ -58,11 +62,22 @@ class Request:
     horizon: int | None
     shares: Mapping[str, float]
     ci_level: float = 0.95
+    on_time: Exceptions | None = None
+
+    @property
+    def flip_bound(self) -> int | None:
+        """W_BOUND, None where the guarantee is for none."""
+        return self.w_bound if uses_w_bound(self.mechanism) and self.on_time is None else None
 
     def specification(self) -> dict[str, Any]:
         """The request as plain JSON values: what a stream's later calls must repeat."""
+        plain = asdict(self)
+        # Streams of before this was an option say nothing of it.
+        if plain.pop("on_time") is not None:
+            plain["on_time"] = _spelt(self.on_time)
         return {
-            **asdict(self),
+            **plain,
+            "w_bound": self.flip_bound,
             "windows": dict(self.windows),
             "shares": dict(self.shares),
             "guarantee": list(self.guarantee),
@@ -92,6 +107,29 @@ class Plan:
         """What the whole release promises, and what it is charged."""
         return self.request.guarantee
 
+    @property
+    def freeze(self) -> Freeze:
+        """After how many flips the counts must leave a user out.
+
+        None: never, the true counts are needed (for unit user by sparse-vector, and with on_time). A tuple: the counts
+        for each of these bounds are needed, and how many users had more flips so far; shape (ticks, 2·bounds).
+        """
+        for series in self.series:
+            if isinstance(series.mechanism, AdaptiveFlippancy):
+                return series.mechanism.bounds
+        frozen = freezes(self.request.unit, self.request.mechanism) and self.request.on_time is None
+        return self.request.w_bound if frozen else None
+
+
+def uses_w_bound(mechanism: str) -> bool:
+    """Whether a mechanism's guarantee is for a given W_BOUND; sparse-vector and adaptive-flippancy need none."""
+    return MECHANISMS[mechanism].strategy is not None
+
+
+def freezes(unit: str, mechanism: str) -> bool:
+    """Whether the counts of a series must leave users out after W_BOUND flips."""
+    return unit == "user" and uses_w_bound(mechanism)
+
 
 def plan_release(request: Request) -> Plan:
     """Choose and calibrate a mechanism for every series.
@@ -106,17 +144,15 @@ def plan_release(request: Request) -> Plan:
     if not 0 <= request.guarantee.delta < 1:
         raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
     validate_level(request.ci_level)
-    designs = [
-        design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
-        for window in request.windows.values()
-    ]
+    if request.mechanism not in MECHANISMS:
+        raise ValueError(f"mechanism is {request.mechanism!r}; choose one of {', '.join(MECHANISMS)}")
     if MECHANISMS[request.mechanism].delta == "needed" and request.guarantee.delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
             "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
         )
-    shares = normalised([request.shares[metric] for metric in request.windows], len(designs))
-    mechanisms = calibrate(designs, request.guarantee, shares)
+    shares = normalised([request.shares[metric] for metric in request.windows], len(request.windows))
+    mechanisms = _mechanisms(request, shares)
     alone = len(mechanisms) == 1
     return Plan(
         request,
@@ -132,8 +168,35 @@ def plan_release(request: Request) -> Plan:
     )
 
 
+def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism]:
+    windows = list(request.windows.values())
+    if request.on_time is None:
+        designs = [
+            design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
+            for window in windows
+        ]
+        return calibrate(designs, request.guarantee, shares)
+    if request.unit != "user" or request.horizon is None:
+        raise ValueError("on_time protects whole users over a horizon: it goes with unit user and a number of ticks")
+    if request.mechanism != LEVELS_BY:
+        raise ValueError(f"on_time goes with mechanism {LEVELS_BY!r} only, because its bounds need that strategy")
+    if min(request.on_time) < 0:
+        raise ValueError(f"on_time is {_spelt(request.on_time)}; both are whole numbers, at least 0")
+    if len(set(windows)) < len(windows):
+        raise ValueError("on_time needs windows that differ; the same one twice tells nothing more")
+    return calibrate_on_time(windows, request.horizon, request.guarantee, shares, request.on_time)
+
+
+def _spelt(exceptions: Exceptions | None) -> str | None:
+    return exceptions and f"removals={exceptions.removals},late={exceptions.late}"
+
+
 def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:
-    """One simulated release as rows; every row says `secure: false` and nothing is charged."""
+    """One simulated release as rows; every row says `secure: false` and nothing is charged.
+
+    Args:
+        counts: see `publish`.
+    """
     checked = _checked_counts(plan, counts)
     # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
     return [
@@ -149,15 +212,32 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[d
     ]
 
 
-def _rehearse(mechanism: Mechanism, counts: Counts, generator: np.random.Generator, level: float) -> Released:
+def _rehearse(mechanism: Mechanism, counts: Counts, generator: np.random.Generator, level: float) -> _Drawn:
     def source(noise: Noise, size: int) -> Counts:
         return noise.seeded(generator, (size,)).astype(np.int64)
 
-    return mechanism.run(EMPTY_STATE, counts, source, level)[1]
+    return _draw(mechanism, EMPTY_STATE, counts, source, level)[1]
 
 
 def _secure(noise: Noise, size: int) -> Counts:
     return noise.secure(size)
+
+
+class _Drawn(NamedTuple):
+    """What consecutive ticks publish, and what only some mechanisms say of a tick: columns that go into its row."""
+
+    released: Released
+    extra: Sequence[Mapping[str, Any]]
+
+
+def _draw(mechanism: Mechanism, state: State, counts: Counts, source: Source, level: float) -> tuple[State, _Drawn]:
+    if isinstance(mechanism, AdaptiveFlippancy):
+        state, released, path = mechanism.trace(state, counts, source, level)
+        bias = mechanism.bias_bound(level)
+        extra = [{"w_bound": mechanism.bounds[here], "bias_bound": float(bias[here])} for here in path.tolist()]
+        return state, _Drawn(released, extra)
+    state, released = mechanism.run(state, counts, source, level)
+    return state, _Drawn(released, [{}] * len(counts))
 
 
 def publish(
@@ -177,7 +257,8 @@ def publish(
 
     Args:
         stream: idempotent key.
-        counts: metric → true counts from the first tick on; may reach further than in earlier calls.
+        counts: metric → counts from the first tick on, frozen as `plan.freeze` says; may reach further than in earlier
+            calls.
         data: names the data the stream is bound to, where it is to be bound to a fixed log.
         arrived: names the operations that had arrived by the end of a day. A stream can be continued only where the
             past is as it was: this name, where it is given, and in any case the true counts.
@@ -213,11 +294,22 @@ def charged(request: Request) -> Guarantee:
 def protected(request: Request) -> str:
     """Whom the guarantee protects, in plain words."""
     if request.unit == "user":
-        return f"everything that one user ever does, a user being frozen after {request.w_bound} changes of presence"
-    return (
-        f"one user's activity on one day with its later retraction, as long as that changes the user's presence at "
-        f"most {request.w_bound} times"
-    )
+        everything = "everything that one user ever does"
+        if request.on_time is not None:
+            removals, late = request.on_time
+            return (
+                f"{everything} on the day itself and for good, with at most {removals} removals and {late} late "
+                "days (activity before the first tick counts as one of them); nobody is frozen"
+            )
+        if freezes(request.unit, request.mechanism):
+            return f"{everything}, a user being frozen after {request.w_bound} changes of presence"
+        if request.mechanism == "sparse-vector":
+            return f"{everything}, however often the user's presence changes; nobody is frozen"
+        return f"{everything}, a user being frozen after as many changes of presence as the rows say (W_BOUND)"
+    change = "one user's activity on one day with its later retraction"
+    if uses_w_bound(request.mechanism):
+        return f"{change}, as long as that changes the user's presence at most {request.w_bound} times"
+    return f"{change}, however often that changes the user's presence"
 
 
 def promise(request: Request) -> str:
@@ -282,8 +374,8 @@ def _publish_series(
     mechanism = _name_mechanism(series.mechanism)
     if before:
         _validate_continuation(stream, before, mechanism, _name_counts(counts[: state.tick]), name_arrived)
-    after, released = series.mechanism.run(state, fresh, _secure, plan.request.ci_level)
-    rows = _rows(plan, series, state.tick, released, remaining=budget)
+    after, drawn = _draw(series.mechanism, state, fresh, _secure, plan.request.ci_level)
+    rows = _rows(plan, series, state.tick, drawn, remaining=budget)
     stored_next = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
     ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
 
@@ -325,9 +417,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
-def _rows(
-    plan: Plan, series: Series, start: int, released: Released, *, remaining: Budget | None
-) -> list[dict[str, Any]]:
+def _rows(plan: Plan, series: Series, start: int, drawn: _Drawn, *, remaining: Budget | None) -> list[dict[str, Any]]:
     request = plan.request
     whole = charged(plan.request)
     return [
@@ -347,13 +437,15 @@ def _rows(
             "mechanism": request.mechanism,
             "sketch": "exact",
             "unit": request.unit,
-            "w_bound": request.w_bound,
+            "w_bound": request.flip_bound,
             "horizon": request.horizon,
             "budget": remaining.name if remaining else None,
             "budget_remaining": remaining.remaining.epsilon if remaining else None,
             "secure": remaining is not None,
+            **({"on_time": _spelt(request.on_time)} if request.on_time is not None else {}),
+            **extra,
         }
-        for index, (estimate, low, high, deviation) in enumerate(zip(*released, strict=True))
+        for index, (estimate, low, high, deviation, extra) in enumerate(zip(*drawn.released, drawn.extra, strict=True))
     ]
 
 
@@ -369,6 +461,12 @@ def _checked_counts(plan: Plan, counts: Mapping[str, Counts]) -> dict[str, Count
         if series.metric not in counts:
             raise ValueError(f"counts of {series.metric} are missing")
         values = np.asarray(counts[series.metric])
+        columns = (2 * len(plan.freeze),) if isinstance(plan.freeze, tuple) else ()
+        if values.shape[1:] != columns:
+            raise ValueError(
+                f"counts of {series.metric} have the shape {values.shape}; {('ticks', *columns)} is needed "
+                f"for {plan.request.mechanism}"
+            )
         if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
             raise ValueError(f"counts of {series.metric} must be whole numbers between 0 and 2^36")
         if plan.request.horizon is not None and len(values) > plan.request.horizon:
@@ -384,6 +482,6 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 __all__ = [
-    "METRICS", "Plan", "Request", "Series", "charged", "default_stream", "plan_release", "promise", "protected",
-    "publish", "published", "simulate_rows",
+    "METRICS", "Plan", "Request", "Series", "charged", "default_stream", "freezes", "plan_release", "promise",
+    "protected", "publish", "published", "simulate_rows", "uses_w_bound",
 ]  # fmt: skip

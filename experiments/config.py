@@ -17,6 +17,12 @@ from dp.mechanisms import MECHANISMS
 from dp.release import METRICS
 from dp.units import UNITS, protected_class
 
+REFUSED = "adaptive-flippancy"
+"""It needs the counts under several W_BOUNDs at once, and a point has one."""
+
+MECHANISM_NAMES = tuple(name for name in MECHANISMS if name != REFUSED)
+"""Mechanisms that can be experimented with."""
+
 
 class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A synthetic log, as `dpdau generate` makes it."""
@@ -100,8 +106,13 @@ def load(path: Path) -> Config:
     for key, values, known in (
         ("grid.metric", config.grid.metric, METRICS),
         ("grid.unit", config.grid.unit, UNITS),
-        ("grid.mechanism", config.grid.mechanism, MECHANISMS),
+        ("grid.mechanism", config.grid.mechanism, MECHANISM_NAMES),
     ):
+        if REFUSED in values:
+            raise ConfigError(
+                f"{path}: {key} has {REFUSED}, which needs the counts under several W_BOUNDs at once; a point has one. "
+                "Try it with 'dpdau release --simulate'"
+            )
         if unknown := sorted(set(values) - set(known)):
             raise ConfigError(f"{path}: {key} has {', '.join(unknown)}; choose from {', '.join(known)}")
     if not re.fullmatch(r"[a-z0-9_]+", config.name):

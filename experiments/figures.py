@@ -18,7 +18,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
 from experiments.files import write_atomically
-from experiments.style import COLOURS, RELEASED, SETTINGS, TRUTH
+from experiments.style import COLOURS, MARKERS, RELEASED, SETTINGS, TRUTH
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 
@@ -65,7 +65,7 @@ def epsilon_vs_error(table: pd.DataFrame) -> Figure:
                 panel.set_ylabel("RMSE of a released day [users]")
     metric, horizon = table["metric"].iloc[0].upper(), int(table["horizon"].iloc[0])
     handles = [
-        Line2D([], [], color=COLOURS[name], marker="o", markersize=3, label=name)
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
         for name in dict.fromkeys(table["mechanism"])
     ]
     handles.append(Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"))
@@ -100,7 +100,7 @@ def release_figure(
             panel.set_ylabel(f"{metric.upper()} [users]")
             panel.set_title(
                 f"{metric.upper()}, trailing {one['window']} day{'s' if one['window'] > 1 else ''}: "
-                f"the noise has a standard deviation of {part['std'].iloc[-1]:.1f} users",
+                + _noise_words(part),
                 loc="left",
             )
             panel.xaxis.set_major_formatter(
@@ -113,7 +113,7 @@ def release_figure(
         figure.suptitle(
             (f"{title}\n" if title else "")
             + f"ε = {one['epsilon_total']:g}, δ = {one['delta_total']:g} for all days and series together; "
-            f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}",
+            f"{one['mechanism']}, unit {one['unit']}{_bound_words(released['w_bound'])}",
             fontsize=9,
         )
         if note:
@@ -121,14 +121,30 @@ def release_figure(
         return figure
 
 
+def _noise_words(part: pd.DataFrame) -> str:
+    deviation = part["std"].iloc[-1]
+    if np.isnan(deviation):
+        blind = int(part["ci_low"].isna().sum())
+        return "the error depends on the counts" + (f"; {blind} days have no interval" if blind else "")
+    return f"the noise has a standard deviation of {deviation:.1f} users"
+
+
+def _bound_words(bounds: pd.Series) -> str:
+    if bounds.isna().any():
+        return ""
+    lowest, highest = int(bounds.min()), int(bounds.max())
+    return f", W_BOUND {lowest}" if lowest == highest else f", W_BOUND {lowest} to {highest}"
+
+
 def _error_curves(panel: Axes, part: pd.DataFrame) -> None:
     for name, curve in part.groupby("mechanism", sort=False):
         colour = COLOURS[str(name)]
         epsilon = curve["epsilon"].to_numpy()
         panel.fill_between(epsilon, curve["rmse_p05"], curve["rmse_p95"], color=colour, alpha=0.25, linewidth=0)
-        panel.plot(epsilon, curve["rmse"], color=colour, marker="o", markersize=3, linestyle="none")
+        panel.plot(epsilon, curve["rmse"], color=colour, marker=MARKERS[str(name)], markersize=3, linestyle="none")
         panel.plot(epsilon, curve["analytic_rmse"], color=colour, linewidth=1.0)
-    bias = part["bias_rms"].iloc[0]
+    # All mechanisms that freeze users count the same ones.
+    bias = part["bias_rms"].max()
     if bias > 0:
         panel.axhline(bias, color=TRUTH, linestyle=":", linewidth=1.0)
     panel.set_xscale("log")

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-# Okabe and Ito's palette, which the common kinds of colour blindness keep apart.
+# No palette of thirteen is kept apart by the common kinds of colour blindness. So markers say the kind of mechanism,
+# and colours (six of them by Okabe and Ito, all readable on white and on black) tell apart those with one marker.
 COLOURS: dict[str, str] = {
     "laplace": "#999999",
     "gaussian": "#E69F00",
     "binary-tree": "#CC79A7",
     "binary-tree-laplace": "#56B4E9",
+    "b-ary-tree": "#A6761D",
+    "honaker-tree": "#1B9E77",
+    "smooth-binary": "#8073B8",
     "square-root": "#0072B2",
     "damped-square-root": "#D55E00",
+    "buffered-toeplitz": "#E0368C",
+    "optimal": "#66A61E",
+    "sparse-vector": "#B0413E",
+    "adaptive-flippancy": "#4D8FA8",
 }
+MARKERS: dict[str, str] = {
+    "laplace": "v",
+    "gaussian": "o",
+    "binary-tree": "o",
+    "binary-tree-laplace": "v",
+    "b-ary-tree": "s",
+    "honaker-tree": "s",
+    "smooth-binary": "s",
+    "square-root": "o",
+    "damped-square-root": "o",
+    "buffered-toeplitz": "^",
+    "optimal": "^",
+    "sparse-vector": "D",
+    "adaptive-flippancy": "D",
+}
+"""Matplotlib's markers: v Laplace noise, s trees, ^ optimised, D dependent on the data, o the others."""
 TRUTH = "#000000"
 RELEASED = "#0072B2"
 

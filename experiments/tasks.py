@@ -6,19 +6,21 @@ import hashlib
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate_linear
+from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import Design, linear_design
-from dp.release import METRICS
+from dp.mechanisms import Design, design, linear_design
+from dp.mechanisms.sparse_vector import SparseVector
+from dp.release import METRICS, uses_w_bound
 from dp.units import protected_class
 from experiments.config import Point
 
 Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 START = date(2024, 1, 1)
 CI_LEVEL = 0.95
@@ -30,7 +32,8 @@ class Task:
 
     Attributes:
         truth: true counts, shape (T,).
-        bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts.
+        bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
+            that need no W_BOUND do not use them.
     """
 
     point: Point
@@ -52,41 +55,84 @@ def point_seed(seed: int, point: Point) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {point.identity}".encode()).digest()[:16])
 
 
+class _Tried(NamedTuple):
+    """What the trials at a point gave, in users.
+
+    Attributes:
+        errors: estimates less the counts that were put in, shape (trials, T).
+        deviation: standard deviations by formula, shape (T,), NaN where they depend on the data.
+        coverage: share of the intervals that cover those counts, among those that have ends.
+        delta: of the guarantee.
+        sensitivity: NaN where the mechanism is not linear.
+    """
+
+    errors: Floats
+    deviation: Floats
+    coverage: float
+    delta: float
+    sensitivity: float
+
+
 def evaluate(task: Task) -> dict[str, Any]:
     """One row: the error of a released day in users, in total and split into noise and truncation bias.
 
     `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials. `analytic_rmse`
     is √(mean variance + mean squared bias) by formula. `coverage` is the share of days whose interval covers the count
-    that the noise was added to: intervals speak of noise, truncation bias is reported apart.
+    that the noise was added to: intervals speak of noise, truncation bias is reported apart. For sparse-vector, whose
+    error depends on the data, what has no formula is None, and `noise_rmse` is of all that its estimates miss.
+
+    Raises:
+        ValueError: the mechanism cannot serve the point.
     """
     point = task.point
-    truth, bounded = np.array(task.truth), np.array(task.bounded)
-    horizon = len(truth)
-    chosen = _design(point.mechanism, point.unit, METRICS[point.metric], point.w_bound, horizon)
-    mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
+    truth = np.array(task.truth)
+    linear = uses_w_bound(point.mechanism)
+    bounded = np.array(task.bounded) if linear else truth
     generator = np.random.default_rng(point_seed(task.seed, point))
-    noise = mechanism.simulate(np.zeros_like(bounded), task.trials, generator)
+    tried = (_try_linear if linear else _try_sparse_vector)(task, bounded, generator)
     bias = (bounded - truth).astype(np.float64)
-    error = noise + bias
+    error = tried.errors + bias
     by_trial = np.sqrt((error**2).mean(axis=1))
-    deviation = mechanism.standard_deviation(horizon)
-    return {
+    row = {
         **asdict(point),
         "window": METRICS[point.metric],
-        "delta": 0.0 if mechanism.noise.pure else task.delta,
-        "horizon": horizon,
+        "delta": tried.delta,
+        "horizon": len(truth),
         "trials": task.trials,
-        "sensitivity": mechanism.sensitivity,
+        "sensitivity": tried.sensitivity,
         "rmse": by_trial.mean(),
         "rmse_p05": np.quantile(by_trial, 0.05),
         "rmse_p95": np.quantile(by_trial, 0.95),
-        "analytic_rmse": np.sqrt((deviation**2 + bias**2).mean()),
-        "noise_rmse": np.sqrt((noise**2).mean()),
-        "analytic_noise_rmse": np.sqrt((deviation**2).mean()),
+        "analytic_rmse": np.sqrt((tried.deviation**2 + bias**2).mean()),
+        "noise_rmse": np.sqrt((tried.errors**2).mean()),
+        "analytic_noise_rmse": np.sqrt((tried.deviation**2).mean()),
         "bias_rms": np.sqrt((bias**2).mean()),
         "bias_mean": bias.mean(),
         "mae": np.abs(error).mean(),
         "p95_error": np.quantile(np.abs(error), 0.95),
         "relative_rmse": by_trial.mean() / truth.mean(),
-        "coverage": (np.abs(noise) <= mechanism.half_width(CI_LEVEL, horizon)).mean(),
+        "coverage": tried.coverage,
     }
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+
+
+def _try_linear(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
+    point, horizon = task.point, len(counts)
+    chosen = _design(point.mechanism, point.unit, METRICS[point.metric], point.w_bound, horizon)
+    mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
+    noise = mechanism.simulate(np.zeros_like(counts), task.trials, generator)
+    covered = np.abs(noise) <= mechanism.half_width(CI_LEVEL, horizon)
+    delta = 0.0 if mechanism.noise.pure else task.delta
+    return _Tried(noise, mechanism.standard_deviation(horizon), covered.mean(), delta, mechanism.sensitivity)
+
+
+def _try_sparse_vector(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
+    point, horizon = task.point, len(counts)
+    chosen = design(point.mechanism, protected_class(point.unit, METRICS[point.metric], point.w_bound, horizon))
+    mechanism = calibrate([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
+    if not isinstance(mechanism, SparseVector):
+        raise ValueError(f"mechanism is {point.mechanism!r}, which an experiment cannot try; choose another")
+    released = mechanism.rehearse(counts, task.trials, generator, CI_LEVEL)
+    covered = ((released.low <= counts) & (counts <= released.high))[np.isfinite(released.low)]
+    nothing = np.full(horizon, np.nan)
+    return _Tried(released.estimates - counts, nothing, covered.mean(), task.delta, float("nan"))

@@ -1,6 +1,7 @@
 """Presence, slowly and obviously: replay the operations tick by tick into a plain set."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import strategies as st
@@ -65,6 +66,20 @@ def daily_flips(
             starts[tick] += now > before
             ends[tick] += now < before
     return starts, ends
+
+
+def bounded_counts(
+    operations: Sequence[Operation], window: int, first: int, last: int, bounds: Sequence[int]
+) -> list[list[int]]:
+    """At each tick first .. last: for every bound the users shown present, and those with more flips than that."""
+    everyone = presence(operations, window, first, last).values()
+    rows: list[list[int]] = [[] for _ in range(last - first + 1)]
+    for w_bound in bounds:
+        for tick, row in enumerate(rows):
+            pasts = [series[: tick + 1] for series in everyone]
+            flips = [sum(now != before for before, now in pairwise([0, *past])) for past in pasts]
+            row += [sum(frozen(past, w_bound)[-1] for past in pasts), sum(number > w_bound for number in flips)]
+    return rows
 
 
 @st.composite

@@ -19,7 +19,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from dp.mechanisms import MECHANISMS
 from dp.presence.daily import day_number
+from experiments.config import MECHANISM_NAMES
 from workbench import charts, demo
 from workbench.service import ADD, Operation, Refused, Service, Settings, open_service
 from workbench.tradeoff import EPSILONS, W_BOUNDS, Inbox, Question, State, Superseded, Workshop, answer, serve
@@ -453,12 +455,74 @@ def strings(value: object) -> Iterator[str]:
 def test_the_truth_is_drawn_only_where_it_is_asked_for() -> None:
     row = {"day": "2026-01-01", "estimate": 7.4, "ci_low": 2.0, "ci_high": 12.8}
     private = charts.series_table([row], None)
-    assert private.astype(str).to_dict("records") == [{"day": "2026-01-01", "estimate": "7", "low": "2", "high": "13"}]
+    assert private.astype(str).to_dict("records") == [
+        {"day": "2026-01-01", "estimate": "7", "low": "2", "high": "13", "interval": "2 to 13"}
+    ]
     assert charts.series_table([row], {"2026-01-01": 9})["truth"].tolist() == [9]
     without = set(strings(charts.series_chart("dau", 0.95, truth=False, height=100).to_dict()))
     assert not any("truth" in text.lower() or "PRIVATE" in text for text in without)
     shown = set(strings(charts.series_chart("dau", 0.95, truth=True, height=100).to_dict()))
-    assert {"truth", "Truth, NOT PRIVATE", "DAU [users]", "95% interval, from"} <= shown
+    assert {"truth", "Truth, NOT PRIVATE", "DAU [users]", "95% interval [users]"} <= shown
+
+
+def test_a_day_without_an_interval_says_so() -> None:
+    rows = [
+        {"day": "2026-01-01", "estimate": 1007.4, "ci_low": 992.0, "ci_high": 1022.8, "ci_level": 0.95},
+        {"day": "2026-01-02", "estimate": 1007.4, "ci_low": None, "ci_high": None, "ci_level": 0.95},
+    ]
+    table = charts.series_table(rows, None)
+    assert table["interval"].tolist() == ["992 to 1,023", "no interval"]
+    assert table["low"].isna().tolist() == table["high"].isna().tolist() == [False, True]
+    assert live.interval_words(rows[0]) == "± 15 · 95% interval 992 to 1,023"
+    assert live.interval_words(rows[1]).startswith("No interval today")
+
+
+def test_the_page_shows_days_without_an_interval(settings: Settings) -> None:
+    series = {
+        name: msgspec.structs.replace(one, mechanism="sparse-vector", epsilon=2.0, delta=0.0)
+        for name, one in settings.series.items()
+    }
+    sparse = msgspec.structs.replace(settings, budget_epsilon=9.0, **series)
+    many = [f"user-{number}" for number in range(400)]
+    with open_service(sparse, lambda: datetime.now(UTC)) as opened:
+        for index in range(6):
+            feed(opened, FIRST + timedelta(days=index), many[: 400 * (index % 2)])
+            opened.close(FIRST + timedelta(days=index))
+        last = {metric: json.loads(opened.releases(metric)[-1]) for metric in opened.settings.series}
+    page = tidy(app(sparse))
+    shown = texts(page)
+    assert len(page.metric) == 3
+    for row in last.values():
+        assert live.interval_words(row) in shown
+    page.selectbox(key="fresh-metric").set_value("mau")
+    assert "Fresh MAU of" in press(page, "Fresh release").success[0].value
+
+
+def test_every_mechanism_has_a_line_of_its_own_and_the_bias_is_drawn_once() -> None:
+    base = {"epsilon": 1.0, "w_bound": 2, "rmse": 5.0, "rmse_p05": 4.0, "rmse_p95": 6.0, "noise_rmse": 5.0}
+    rows = [
+        {**base, "mechanism": name, "epsilon": epsilon, "bias_rms": 0.0 if name == "sparse-vector" else 3.0}
+        for name in ("sparse-vector", "gaussian", "optimal") for epsilon in (1.0, 2.0)
+    ]  # fmt: skip
+    drawn = charts.error_chart(rows, "epsilon", 1.0, "ε").to_dict()
+    found = set(strings(drawn))
+    assert {"circle", "triangle-up", "diamond"} <= found
+    datasets = [[row for row in data if row.get("part") == "truncation bias"] for data in drawn["datasets"].values()]
+    (bias,) = [data for data in datasets if data]
+    assert sorted(row["epsilon"] for row in bias) == [1.0, 2.0]
+
+
+def test_the_page_offers_what_can_be_computed(tmp_path: Path) -> None:
+    assert set(MECHANISMS) - set(MECHANISM_NAMES) == {"adaptive-flippancy"}
+    only = msgspec.structs.replace(QUESTION, mechanisms=("adaptive-flippancy",))
+    state = answer(only, tmp_path, lambda state: None, lambda: True)
+    assert state.error is not None
+    assert "adaptive-flippancy" in state.error
+    told = answer(
+        msgspec.structs.replace(QUESTION, mechanisms=("sparse-vector",)), tmp_path, lambda s: None, lambda: True
+    )
+    assert msgspec.json.decode(msgspec.json.encode(told), type=State) == told
+    assert tradeoff.sentence(told.by_epsilon[0], 1).endswith("are noise and nothing is truncation bias.")
 
 
 def test_every_axis_has_a_unit() -> None:

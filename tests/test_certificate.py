@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
-from dp.mechanisms import GRID, certificate, design
+from dp.mechanisms import GRID, certificate, design, patterns
 from dp.mechanisms.binary_tree import TreeStrategy
 from dp.mechanisms.damped_square_root import best_damping
 from dp.mechanisms.independent import strategy as independent_strategy
@@ -53,7 +53,7 @@ def endless_energies(strategy: ToeplitzStrategy, patterns: np.ndarray) -> np.nda
 @pytest.fixture
 def nothing_tried(monkeypatch):
     """Small classes are otherwise tried pattern by pattern, and would never see the certificate."""
-    monkeypatch.setattr(certificate, "FEW_PATTERNS", 0)
+    monkeypatch.setattr(patterns, "FEW", 0)
 
 
 def classes(horizon: int) -> list[ClassArguments]:
@@ -65,11 +65,11 @@ def classes(horizon: int) -> list[ClassArguments]:
     return by_user + by_day
 
 
-@pytest.mark.parametrize("few_patterns", [0, certificate.FEW_PATTERNS])
+@pytest.mark.parametrize("few_patterns", [0, patterns.FEW])
 @pytest.mark.parametrize("horizon", [1, 2, 5, 9, 12])
 @pytest.mark.parametrize("damping", DAMPINGS)
 def test_the_certificate_bounds_brute_force_and_is_not_silly(monkeypatch, damping, horizon, few_patterns):
-    monkeypatch.setattr(certificate, "FEW_PATTERNS", few_patterns)
+    monkeypatch.setattr(patterns, "FEW", few_patterns)
     strategy = root(damping, horizon)
     for arguments in classes(horizon):
         bound = strategy.sensitivity_squared(protected_class(*arguments))
@@ -132,10 +132,10 @@ def certified_weights(draw: st.DrawFn) -> tuple[int, ...]:
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_every_strategy_with_the_three_conditions_is_bounded(weights, w_bound, window):
     strategy = ToeplitzStrategy(weights)
-    for unit, few_patterns in itertools.product(("user", "user-day"), (0, certificate.FEW_PATTERNS)):
+    for unit, few_patterns in itertools.product(("user", "user-day"), (0, patterns.FEW)):
         arguments = ClassArguments(unit, window, w_bound, 10)
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(certificate, "FEW_PATTERNS", few_patterns)
+            patched.setattr(patterns, "FEW", few_patterns)
             bound = strategy.sensitivity_squared(protected_class(*arguments))
         assert brute_force(strategy, arguments) <= bound * (1 + 1e-12)
 

@@ -18,7 +18,8 @@ from click.testing import CliRunner, Result
 
 from dp.mechanisms import MECHANISMS
 from tests.conftest import Run
-from workbench.cli import MECHANISM_NAMES, main
+from workbench.cli import main
+from workbench.options import MECHANISM_NAMES
 
 PERIOD = ["--from", "2024-01-01", "--to", "2024-02-29"]
 FIELDS = {
@@ -190,14 +191,65 @@ def test_simulation_is_seeded_and_marked(run: Run, log: Path, tmp_path: Path) ->
     assert "--simulate only" in run("release", log, "--epsilon", 1, "--seed", 3, code=2).stderr
 
 
-@pytest.mark.parametrize("mechanism", ["laplace", "gaussian", "binary-tree", "binary-tree-laplace", "square-root",
-                                       "damped-square-root"])  # fmt: skip
-@pytest.mark.parametrize("unit", ["user-day", "user"])
-def test_every_mechanism_releases_for_both_units(run: Run, log: Path, mechanism: str, unit: str) -> None:
+@pytest.mark.parametrize(("mechanism", "unit"), [
+    (mechanism, unit) for mechanism in MECHANISM_NAMES for unit in ("user-day", "user")
+    if (mechanism, unit) != ("adaptive-flippancy", "user-day")
+])  # fmt: skip
+def test_every_mechanism_releases_for_its_units(run: Run, log: Path, mechanism: str, unit: str) -> None:
     rows = rows_of(run("release", log, "--metric", "wau", *PERIOD, "--mechanism", mechanism, "--unit", unit,
                        "--w-bound", 4, "--epsilon", 1, "--format", "json"))  # fmt: skip
     assert len(rows) == 60
     assert {(row["mechanism"], row["unit"], row["secure"]) for row in rows} == {(mechanism, unit, True)}
+
+
+@pytest.mark.parametrize("unit", ["user-day", "user"])
+def test_sparse_vector_needs_no_bound_and_counts_everyone(run: Run, log: Path, unit: str) -> None:
+    """At a huge ε it publishes the true counts (a frozen user would be missed), and --w-bound changes nothing."""
+    command = ("release", log, "--metric", "dau", *PERIOD, "--mechanism", "sparse-vector", "--unit", unit,
+               "--epsilon", 90, "--format", "json", "--simulate", "--seed", 1)  # fmt: skip
+    result, bounded = run(*command), run(*command, "--w-bound", 2)
+    rows = rows_of(result)
+    assert rows_of(bounded) == rows
+    assert "without effect" in bounded.stderr
+    assert "without effect" not in result.stderr
+    assert {row["w_bound"] for row in rows} == {None}
+    truth = rows_of(run("exact", log, "--metric", "dau", *PERIOD, "--format", "json"))
+    frozen = rows_of(run("exact", log, "--metric", "dau", *PERIOD, "--w-bound", 2, "--format", "json"))
+    looked = [index for index, row in enumerate(rows) if row["ci_low"] is not None]
+    missed = [abs(rows[index]["estimate"] - truth[index]["count"]) for index in looked]
+    biased = [abs(rows[index]["estimate"] - frozen[index]["bounded_count"]) for index in looked]
+    assert len(looked) > 20
+    assert max(missed) < 40 < max(biased)
+
+
+def test_sparse_vector_without_an_end_and_without_delta_is_continued(run: Run, log: Path) -> None:
+    command = ("release", log, "--metric", "mau", "--mechanism", "sparse-vector", "--epsilon", 1, "--delta", 0,
+               "--horizon", "unlimited", "--stream", "s", "--from", "2024-01-01", "--format", "json")  # fmt: skip
+    first = run(*command, "--to", "2024-01-31")
+    assert "(1, 0)-differential privacy however many days" in first.stderr
+    rows = rows_of(run(*command, "--to", "2024-02-29"))
+    assert rows[:31] == rows_of(first)
+    assert {row["ci_low"] is None for row in rows} == {True, False}
+    assert {(row["epsilon_total"], row["delta_total"], row["horizon"]) for row in rows} == {(1.0, 0.0, None)}
+    assert "—" in run(*command[:-2], "--to", "2024-02-29").stdout
+    assert json.loads(run("budget", "--format", "json").stdout)["budgets"][0]["delta_spent"] == 0
+
+
+@pytest.mark.slow
+def test_adaptive_flippancy_finds_its_bound_and_says_what_may_be_missing(run: Run, log: Path) -> None:
+    command = ("release", log, "--metric", "dau", *PERIOD, "--mechanism", "adaptive-flippancy", "--format", "json")
+    rows = rows_of(run(*command, "--unit", "user", "--epsilon", 50, "--stream", "a", "--simulate", "--seed", 1))
+    bounds = [row["w_bound"] for row in rows]
+    assert bounds == sorted(bounds)
+    assert bounds[0] == 2 < bounds[-1]
+    truth = rows_of(run("exact", log, "--metric", "dau", *PERIOD, "--format", "json"))
+    for row, known in zip(rows, truth, strict=True):
+        assert row["ci_low"] - 3 * row["std"] < known["count"] < row["ci_high"] + row["bias_bound"] + 3 * row["std"]
+    part = (*command, "--unit", "user", "--epsilon", 1, "--stream", "b", "--horizon", 60)
+    january = rows_of(run(*(word if word != "2024-02-29" else "2024-01-31" for word in part)))
+    assert rows_of(run(*part))[:31] == january
+    assert "W_BOUND" not in run(*part[:-2], "--horizon", 60, "--format", "table").stdout.splitlines()[0]
+    assert "unit user" in run(*command, "--epsilon", 1, code=1).stderr
 
 
 def test_formats_hold_the_same_rows(run: Run, log: Path) -> None:

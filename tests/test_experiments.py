@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dp.mechanisms import MECHANISMS
 from experiments import runner
-from experiments.config import Config, ConfigError, load, points
+from experiments.config import MECHANISM_NAMES, Config, ConfigError, load, points
 from experiments.figures import draw, release_figure, save
 from experiments.real_log import LOGS, draw_year
+from experiments.style import COLOURS, MARKERS
 from experiments.tables import write_table
 from experiments.tasks import Task, evaluate, point_seed
 
@@ -70,6 +73,7 @@ def test_the_first_experiment_is_as_wide_as_it_must_be() -> None:
         ("trials = 20", 'trials = "many"', "trials"),
         ("seed = 5\n", "", "seed"),
         ('"laplace", ', '"lapalce", ', "lapalce"),
+        ('"laplace", ', '"adaptive-flippancy", ', "adaptive-flippancy, which needs the counts under several W_BOUNDs"),
         ('["wau"]', '["yau"]', "yau"),
         ('"user-day", ', '"household", ', "household"),
         ("epsilon = [0.5, 1.0]", "epsilon = []", "grid"),
@@ -112,6 +116,80 @@ def test_a_row_splits_error_into_noise_and_bias(config_path: Path) -> None:
     assert row["rmse"] == pytest.approx(row["analytic_rmse"], rel=0.05)
     assert row["noise_rmse"] == pytest.approx(row["analytic_noise_rmse"], rel=0.05)
     assert row["rmse_p05"] < row["rmse"] < row["rmse_p95"]
+
+
+def test_a_mechanism_whose_error_depends_on_the_data_is_tried_on_the_true_counts(config_path: Path) -> None:
+    point = replace(next(iter(points(load(config_path).grid))), unit="user", mechanism="sparse-vector")
+    steady, falling = (900,) * 60, tuple(range(900, 300, -10))
+    rows = [evaluate(Task(point, 1e-6, 100, 1, truth, (0,) * 60)) for truth in (steady, falling)]
+    for row in rows:
+        assert row["bias_rms"] == row["bias_mean"] == 0
+        assert row["rmse"] == pytest.approx(row["noise_rmse"], rel=0.5)
+        assert {row[name] for name in ("analytic_rmse", "analytic_noise_rmse", "sensitivity")} == {None}
+        assert row["delta"] == 1e-6
+        assert 0.95 <= row["coverage"] <= 1
+        assert json.loads(json.dumps(row, default=float, allow_nan=False))["rmse"] == row["rmse"]
+    assert rows[1]["rmse"] > 2 * rows[0]["rmse"]
+
+
+def test_a_mechanism_that_cannot_be_tried_is_refused_by_the_task_too(config_path: Path) -> None:
+    point = replace(next(iter(points(load(config_path).grid))), unit="user", mechanism="adaptive-flippancy")
+    with pytest.raises(ValueError, match="adaptive-flippancy"):
+        evaluate(Task(point, 1e-6, 10, 1, (9,) * 20, (9,) * 20))
+
+
+@pytest.mark.slow
+def test_every_mechanism_can_be_tried_and_drawn(config_path: Path, tmp_path: Path) -> None:
+    names = ", ".join(f'"{name}"' for name in MECHANISM_NAMES)
+    config_path.write_text(
+        SMALL.replace('["laplace", "square-root"]', f"[{names}]")
+        .replace("w_bound = [2, 4]", "w_bound = [2]").replace('"user-day", "user"', '"user"')
+        .replace("days = 40", "days = 16").replace("epsilon = [0.5, 1.0]", "epsilon = [1.0]")
+    )  # fmt: skip
+    rows = runner.tabulate(load(config_path), tmp_path / "cache", jobs=1).rows
+    assert [row["mechanism"] for row in rows] == list(MECHANISM_NAMES)
+    write_table(rows, tmp_path / "t.parquet")
+    save(draw("epsilon_vs_error", tmp_path / "t.parquet"), tmp_path / "t.svg")
+    table = pd.read_parquet(tmp_path / "t.parquet").set_index("mechanism")
+    assert table.loc[table["analytic_rmse"].isna()].index.tolist() == ["sparse-vector"]
+
+
+# Simulated colour blindness: Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
+VISIONS = {
+    "usual": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear_rgb(colour: str) -> np.ndarray:
+    channels = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    scaled = XYZ @ np.clip(rgb, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    root = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
+
+
+def test_mechanisms_can_be_told_apart_by_colour_and_marker() -> None:
+    assert list(COLOURS) == list(MARKERS) == list(MECHANISMS)
+    for vision, seen in VISIONS.items():
+        for one, other in itertools.combinations(MECHANISMS, 2):
+            apart = np.linalg.norm(lab(seen @ linear_rgb(COLOURS[one])) - lab(seen @ linear_rgb(COLOURS[other])))
+            # About 2 is just noticeable.
+            if vision == "usual" or MARKERS[one] == MARKERS[other]:
+                assert apart > 15, (vision, one, other)
+    for colour in COLOURS.values():
+        luminance = float(XYZ[1] @ linear_rgb(colour))
+        assert 1.05 / (luminance + 0.05) > 2, "on white"
+        assert (luminance + 0.05) / 0.05 > 3, "on black"
 
 
 @pytest.mark.slow
@@ -255,6 +333,17 @@ def test_committed_releases_of_the_real_logs(name: str, tmp_path: Path) -> None:
         (tmp_path / f"{name}_{suffix}.parquet").write_bytes((ROOT / f"results/{name}_{suffix}.parquet").read_bytes())
     drawn = draw_year(LOGS[name], name, tmp_path)[0]
     assert drawn.read_bytes() == (ROOT / f"results/{name}.svg").read_bytes()
+
+
+def test_a_release_with_days_without_an_interval_can_be_drawn(tmp_path: Path) -> None:
+    table = pd.read_parquet(ROOT / "results/online_retail_turnstile_release.parquet")
+    table = table[table["metric"] == "mau"].assign(day=pd.to_datetime(table["day"]), w_bound=None)
+    table.loc[table.index[5:], ["ci_low", "ci_high", "std"]] = np.nan
+    figure = release_figure(table, None)
+    save(figure, tmp_path / "f.svg")
+    assert "the error depends on the counts; 360 days have no interval" in figure.axes[0].get_title(loc="left")
+    assert "nan" not in figure.get_suptitle()
+    assert "W_BOUND" not in figure.get_suptitle()
 
 
 def test_a_release_without_truth_can_be_drawn(tmp_path: Path) -> None:

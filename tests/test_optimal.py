@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dp.mechanisms import EMPTY_STATE, dense, linear_design, lower_bound, optimal, patterns, stationary
+from dp.mechanisms import EMPTY_STATE, certificate, dense, linear_design, lower_bound, optimal, patterns, stationary
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import ProtectedClass, protected_class
@@ -375,3 +375,23 @@ def test_a_long_horizon_is_bounded_by_its_stretches(monkeypatch):
     rest = bound(ProtectedClass(1, 4, 5))
     assert bound(ProtectedClass(1, 4, 25)) == pytest.approx(math.sqrt((2 * 10 * whole**2 + 5 * rest**2) / 25))
     assert lower_bound._within(ProtectedClass(9, 20, 20, True), 5) == ProtectedClass(3, 5, 5)
+
+
+@pytest.mark.parametrize(("hull", "w_bound"), [(3, 3), (7, 4), (9, 20), (12, 6), (13, 8)])
+def test_the_worst_of_halves_is_the_worst_of_all(hull: int, w_bound: int) -> None:
+    """For weights of any sign, and where half a pattern is a single tick."""
+    protected = protected_class("user-day", hull, w_bound, None)
+    generator = np.random.default_rng(hull)
+    for _ in range(5):
+        weights = generator.normal(0, 0.2, 12)
+        table = certificate.run_energy(certificate.step_response(weights, hull + 13), hull)
+        in_halves = patterns.worst_of_halves(table, protected)
+        assert in_halves == pytest.approx(patterns.worst_of_all(table, protected), rel=1e-9)
+        fewer = protected_class("user-day", hull, 2, None)
+        assert patterns.worst_of_halves(table, fewer) <= in_halves
+
+
+def test_counting_patterns_stops() -> None:
+    assert patterns.count(protected_class("user", 1, 100_000, 100_000)) > 10**18
+    assert not patterns.tractable(protected_class("user", 1, 100_000, 100_000))
+    assert patterns.tractable(protected_class("user-day", 30, 30, None))

@@ -120,6 +120,63 @@ def test_equals_the_replay_on_long_streams(connection: duckdb.DuckDBPyConnection
         agree(connection, stream(100 + seed, 400), seed, HORIZON_END, w_bound)
 
 
+# Several flip bounds at once
+
+LEVELS = (2, 3, 4, 1)
+
+
+@given(rows=operations(), first=st.integers(0, 40), length=st.integers(0, 40))
+@settings(max_examples=6, deadline=None)
+def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: int, length: int) -> None:
+    with duckdb.connect() as connection:
+        engine = DuckDBEngine(log_of(rows, connection).connection)
+        found = engine.bounded_counts((1, 7), day(first), day(first + length), LEVELS)
+        for window in (1, 7):
+            assert found[window].tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
+    connection: duckdb.DuckDBPyConnection, seed: int
+) -> None:
+    engine = DuckDBEngine(log_of(stream(200 + seed, 300), connection).connection)
+    found = engine.bounded_counts((1, 30), day(2), day(HORIZON_END), LEVELS)
+    truth = engine.daily_flips((1, 30), day(2), day(HORIZON_END))
+    for index, w_bound in enumerate(LEVELS):
+        alone = engine.daily_flips((1, 30), day(2), day(HORIZON_END), w_bound)
+        for window in (1, 30):
+            present, frozen = found[window][:, 2 * index], found[window][:, 2 * index + 1]
+            assert present.tolist() == alone[window].counts.tolist()
+            assert (np.diff(frozen) >= 0).all()
+            if w_bound % 2 == 0:
+                missed = truth[window].counts - present
+                assert ((missed >= 0) & (missed <= frozen)).all()
+    assert found[1][-1, 5] > 0
+
+
+def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [Operation("a", number, "+", number) for number in (0, 2, 4)]
+    engine = DuckDBEngine(log_of(rows, connection).connection)
+    found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1]
+    assert found.T.tolist() == [
+        [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1],
+        [1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1],
+        [1, 0, 1, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0],
+    ]  # fmt: skip
+
+
+def test_without_tombstones_a_compaction_thaws_who_was_frozen(connection: duckdb.DuckDBPyConnection) -> None:
+    log = log_of([*REJOIN, Operation("a", 7, "+", 7)], connection)
+    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+    small, tombstones = compact(log, day(3), [1], day(0), KEY)
+    with small:
+        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1]
+        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+    assert full[:, 1].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # the user is back on day 5, and once more on day 7
+    assert kept[4:].tolist() == full[4:].tolist()
+    assert lost[5:7, 1].tolist() == [0, 0]
+
+
 # Small cases by hand: what the words of the design mean.
 
 
@@ -214,6 +271,12 @@ def test_a_wrong_question_is_refused(
         DuckDBEngine(connection).daily_flips(windows, first, last, w_bound)
 
 
+@pytest.mark.parametrize("bounds", [(), (2, 2), (0, 2), (2**31, 2)])
+def test_wrong_bounds_are_refused(connection: duckdb.DuckDBPyConnection, bounds: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="bounds = "):
+        DuckDBEngine(connection).bounded_counts([1], day(0), day(1), bounds)
+
+
 # Compaction
 
 
@@ -245,15 +308,18 @@ def test_compaction_changes_no_count_after_it(
     windows, first, last = (1, 30), day(0), day(HORIZON_END)
     with log_of(rows, duckdb.connect()) as log:
         full = DuckDBEngine(log.connection).daily_flips(windows, first, last, w_bound)
+        levels = DuckDBEngine(log.connection).bounded_counts(windows, first, last, LEVELS)
         once, tombstones = compact(log, day(through), windows, first, KEY)
     with once:
         twice, both = compact(once, day(through + again), windows, first, KEY, earlier=tombstones)
         with twice:
             small = DuckDBEngine(once.connection, tombstones, KEY).daily_flips(windows, first, last, w_bound)
             smaller = DuckDBEngine(twice.connection, both, KEY).daily_flips(windows, first, last, w_bound)
+            fewer = DuckDBEngine(once.connection, tombstones, KEY).bounded_counts(windows, first, last, LEVELS)
     for window in windows:
         assert after(small[window], through) == after(full[window], through)
         assert after(smaller[window], through + again) == after(full[window], through + again)
+        assert fewer[window][through + 1 :].tolist() == levels[window][through + 1 :].tolist()
 
 
 def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(

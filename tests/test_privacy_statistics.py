@@ -1,6 +1,6 @@
 """Coverage of the intervals and a measured lower bound on ε: the two claims a reader of a release relies on.
 
-Everything is simulated with fixed seeds through `dp.release.simulate`; each test has a broken twin that it rejects.
+Everything is simulated with fixed seeds through `Mechanism.simulate`; each test has a broken twin that it rejects.
 
 Power. Coverage: 60,000 series and a 99.9 % Clopper-Pearson band with Bonferroni over the ticks looked at. An interval
 3 % too narrow covers 94.27 % (Gaussian) or 94.53 % (Laplace) and is out of the band at one tick with probability
@@ -22,12 +22,11 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom, norm
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import epsilon_for
-from dp.mechanisms import GRID, Mechanism, design
+from dp.mechanisms import GRID, LinearMechanism, linear_design
 from dp.noise import GaussianNoise
-from dp.release import simulate
 from dp.units import protected_class
 from tests.mechanism_instances import MECHANISM_NAMES, ClassArguments, Instance, mechanism_of, strategy_matrix
 
@@ -72,7 +71,7 @@ def uncovered_ticks(errors: np.ndarray, half_width: np.ndarray) -> list[int]:
 def simulated_errors(instance: Instance) -> np.ndarray:
     """Errors of SERIES simulated releases at TICKS."""
     counts = np.arange(1000, 1000 + instance.ticks)
-    estimates = simulate(mechanism_of(instance), counts, SERIES, np.random.default_rng(20260101))
+    estimates = mechanism_of(instance).simulate(counts, SERIES, np.random.default_rng(20260101))
     return (estimates - counts)[:, TICKS]
 
 
@@ -120,7 +119,7 @@ def test_the_power_of_the_coverage_test():
 @pytest.mark.parametrize("instance", YEAR_INSTANCES, ids=str)
 def test_a_year_of_intervals_covers_at_every_tick(instance):
     mechanism, counts = mechanism_of(instance), np.full(365, 5000)
-    errors = simulate(mechanism, counts, 4000, np.random.default_rng(20260102)) - counts
+    errors = mechanism.simulate(counts, 4000, np.random.default_rng(20260102)) - counts
     half_width = mechanism.half_width(LEVEL, 365)
     assert uncovered_ticks(errors, half_width) == []
     assert uncovered_ticks(errors, 0.9 * half_width) != []
@@ -131,7 +130,8 @@ def test_a_year_of_intervals_covers_at_every_tick(instance):
 def test_secure_noise_is_covered_too(instance):
     """2,500 series of OpenDP's draws, which have no seed: the band is one of probability 1 − 1e-6."""
     mechanism, trials = mechanism_of(instance), 2500
-    noise = mechanism.noise.secure(trials * instance.ticks).reshape(trials, instance.ticks)
+    draws = mechanism.strategy.draws(0, instance.ticks)
+    noise = mechanism.noise.secure(trials * draws).reshape(trials, draws)
     errors, half_width = mechanism.errors(noise.astype(np.float64)), mechanism.half_width(LEVEL, instance.ticks)
     for tick in TICKS:
         covered = int(np.count_nonzero(np.abs(errors[:, tick]) <= half_width[tick]))
@@ -215,12 +215,22 @@ AUDITS = (
     Audit("damped-square-root", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),
     Audit("damped-square-root", ClassArguments("user", 7, 2, 32), LOOSE, 0.75),
     Audit("damped-square-root", ClassArguments("user", 7, 4, 24), LOOSE, 0.7),
+    Audit("b-ary-tree", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),
+    Audit("b-ary-tree", ClassArguments("user", 7, 4, 24), LOOSE, 0.75),
+    Audit("honaker-tree", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.7),
+    Audit("honaker-tree", ClassArguments("user", 7, 4, 24), LOOSE, 0.7),
+    Audit("buffered-toeplitz", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),
+    Audit("buffered-toeplitz", ClassArguments("user", 7, 4, 24), LOOSE, 0.7),
+    Audit("optimal", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),
+    Audit("optimal", ClassArguments("user", 7, 4, 24), LOOSE, 0.7),
 )
+"""Without smooth-binary, whose estimates tell so much less than its measurements (ε about 0.2 and 0.36 for a claim of
+1) that this attack would not see half the noise; tests/test_trees.py looks at the measurements."""
 RELEASES = 60_000
 
 
-def calibrated(audit: Audit) -> Mechanism:
-    return calibrate([design(audit.name, protected_class(*audit.arguments))], audit.guarantee, [1.0])[0]
+def calibrated(audit: Audit) -> LinearMechanism:
+    return calibrate_linear([linear_design(audit.name, protected_class(*audit.arguments))], audit.guarantee, [1.0])[0]
 
 
 @cache
@@ -232,24 +242,28 @@ def worst_change(audit: Audit) -> tuple[np.ndarray, np.ndarray]:
     return patterns[worst].astype(np.int64), changes[worst]
 
 
-def measured_epsilon(mechanism: Mechanism, audit: Audit, seed: int, releases: int = RELEASES) -> float:
+def measured_epsilon(mechanism: LinearMechanism, audit: Audit, seed: int, releases: int = RELEASES) -> float:
     """Likelihood-ratio attack on simulated releases with and without the worst change."""
     pattern, change = worst_change(audit)
     counts = 500 + np.arange(len(pattern)) % 7
     matrix = strategy_matrix(mechanism.strategy, len(pattern))
+    decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, len(pattern))))
+    direction = np.linalg.solve(decoder.T @ decoder, pattern)
     generator = np.random.default_rng(seed)
 
     def scores(series: np.ndarray) -> np.ndarray:
-        seen = (simulate(mechanism, series, releases, generator) - counts) @ matrix.T
+        errors = mechanism.simulate(series, releases, generator) - counts
         if mechanism.noise.pure:
+            seen = errors @ matrix.T
             # Ties at the ends of the range are one event; rounding keeps floats from splitting it.
             return np.round((np.abs(seen) - np.abs(seen - change)).sum(axis=1), 6)
-        return np.asarray(seen @ change)
+        # The likelihood ratio of what is published: some trees measure more than that tells.
+        return np.asarray(errors @ direction)
 
     return epsilon_lower_bound(scores(counts), scores(counts + pattern), audit.guarantee.delta)
 
 
-def with_noise_times(mechanism: Mechanism, factor: float) -> Mechanism:
+def with_noise_times(mechanism: LinearMechanism, factor: float) -> LinearMechanism:
     noise = mechanism.noise
     return replace(mechanism, noise=type(noise)(math.ceil(factor * noise.scale)))
 
@@ -290,7 +304,7 @@ class TestAudit:
 @pytest.mark.parametrize(("name", "guarantee"), [("gaussian", LOOSE), ("laplace", PURE)])
 def test_sensitivity_one_on_a_window_of_a_week_is_caught(name, guarantee):
     audit = Audit(name, ClassArguments("user-day", 7, 2, 20), guarantee, 0.0)
-    daily = calibrate([design(name, protected_class("user-day", 1, 2, 20))], guarantee, [1.0])[0]
+    daily = calibrate_linear([linear_design(name, protected_class("user-day", 1, 2, 20))], guarantee, [1.0])[0]
     assert measured_epsilon(daily, audit, seed=20260105, releases=20_000) > 1.5 * guarantee.epsilon
 
 

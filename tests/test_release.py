@@ -16,17 +16,18 @@ from dp.ledger import BudgetExhausted, LedgerError, open_ledger
 from dp.mechanisms import GRID, MECHANISMS
 from dp.release import (
     METRICS,
+    Plan,
     Request,
     charged,
     default_stream,
+    freezes,
     plan_release,
     promise,
     publish,
     published,
-    simulate,
     simulate_rows,
 )
-from tests.mechanism_instances import ENDLESS_NAMES, MECHANISM_NAMES
+from tests.mechanism_instances import DATA_DEPENDENT_NAMES, ENDLESS_NAMES, MECHANISM_NAMES
 
 NOW = datetime(2026, 6, 1, 9, 0, 0)
 FIRST = date(2026, 1, 1)
@@ -76,6 +77,10 @@ class NoEntropy:
 
     pure = False
     scale = 1
+    variance = 1.0
+
+    def half_width(self, level: float, energy: np.ndarray) -> np.ndarray:
+        return np.ones_like(energy)
 
     def secure(self, size: int) -> np.ndarray:
         raise OSError("no entropy")
@@ -103,7 +108,7 @@ def of_metric(rows: list[str], metric: str) -> list[str]:
         ({"horizon": 0}, "horizon is 0"),
         ({"horizon": None, "unit": "user"}, "unit 'user' needs a horizon"),
         ({"horizon": None, "mechanism": "square-root"}, "square-root needs a horizon"),
-        ({"horizon": None, "mechanism": "binary-tree"}, "binary-tree needs a horizon"),
+        ({"horizon": None, "mechanism": "binary-tree"}, "a tree needs a horizon"),
         ({"guarantee": Guarantee(0.0, 1e-6)}, "epsilon is 0.0"),
         ({"guarantee": Guarantee(500.0, 1e-6)}, "epsilon is 500.0"),
         ({"guarantee": Guarantee(math.nan, 1e-6)}, "epsilon is nan"),
@@ -189,11 +194,28 @@ def test_a_specification_is_plain_json_and_tells_requests_apart():
         ({"horizon": None}, ["however many days are published"]),
         ({"mechanism": "laplace", "guarantee": Guarantee(0.5, 1e-6)}, ["(0.5, 0)-differential privacy"]),
         ({"unit": "user", "w_bound": 8}, ["everything that one user ever does", "frozen after 8 changes"]),
+        ({"mechanism": "sparse-vector"}, ["one day", "however often that changes the user's presence"]),
+        ({"mechanism": "sparse-vector", "unit": "user"}, ["one user ever does, however often", "nobody is frozen"]),
+        ({"mechanism": "adaptive-flippancy", "unit": "user"}, ["frozen after as many changes", "as the rows say"]),
     ],
 )
 def test_the_promise_in_words(changes, words):
     sentence = promise(request(**changes))
     assert all(part in sentence for part in words)
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_a_plan_says_which_counts_it_needs(name):
+    """W_BOUND is enforced by freezing users, where the proof uses it, and nowhere else."""
+    for unit in ("user-day", "user"):
+        if name == "adaptive-flippancy" and unit == "user-day":
+            continue
+        plan = plan_release(request("mau", mechanism=name, unit=unit, w_bound=4))
+        expected = {"sparse-vector": None, "adaptive-flippancy": (2, 8, 32)}.get(name, 4 if unit == "user" else None)
+        assert plan.freeze == expected
+        same = plan_release(request("mau", mechanism=name, unit=unit, w_bound=6)).request.specification()
+        assert (same == plan.request.specification()) == (name in DATA_DEPENDENT_NAMES)
+    assert {other for other in MECHANISMS if not freezes("user", other)} == set(DATA_DEPENDENT_NAMES)
 
 
 # --- Publishing ------------------------------------------------------------------------------------------------------
@@ -233,6 +255,91 @@ def test_a_stream_resumed_by_longer_counts_keeps_its_past_byte_for_byte(ledger, 
             assert abs(row["estimate"] - steep[tick]) < min(26 * row["std"], 9000)
             assert row["ci_high"] - row["estimate"] == pytest.approx(half_width[tick])
             assert row["std"] == pytest.approx(deviation[tick])
+
+
+def counts_for(plan: Plan, ticks: int) -> dict[str, np.ndarray]:
+    """Counts as the plan needs them; for several bounds, more and more of the users are frozen, fewer by the higher."""
+    counts = first_ticks(ticks, *plan.request.windows)
+    if not isinstance(plan.freeze, tuple):
+        return counts
+    frozen = np.array([np.minimum(3 * np.arange(ticks) // (level + 1), 60) for level in range(len(plan.freeze))])
+    return {
+        metric: np.stack([series - frozen, frozen], axis=-1).transpose(1, 0, 2).reshape(ticks, -1)
+        for metric, series in counts.items()
+    }
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism_is_released_end_to_end(ledger, name):
+    """Simulated, published in two pieces and asked for again, for a class that it serves."""
+    units = ["user"] if name == "adaptive-flippancy" else ["user-day", "user"]
+    for unit in units:
+        plan = plan_release(request(mechanism=name, unit=unit, w_bound=4))
+        simulated = simulate_rows(plan, counts_for(plan, HORIZON), seed=5)
+        early = publish(ledger, unit, "team", plan, counts_for(plan, 9), NOW)
+        rows = publish(ledger, unit, "team", plan, counts_for(plan, HORIZON), NOW)
+        assert rows == publish(ledger, unit, "team", plan, counts_for(plan, HORIZON), NOW)
+        assert len(rows) == len(simulated) == 2 * HORIZON
+        for metric in ("dau", "mau"):
+            assert of_metric(rows, metric)[:9] == of_metric(early, metric)
+        for secure, text in ((False, None), (True, rows)):
+            read = simulated if text is None else [json.loads(row) for row in text]
+            assert json.loads(json.dumps(read, allow_nan=False)) == read
+            assert {(row["mechanism"], row["unit"], row["secure"]) for row in read} == {(name, unit, secure)}
+            for row in read:
+                assert row.keys() >= FIELDS
+                assert (row["ci_low"] is None) == (row["ci_high"] is None)
+                assert row["ci_low"] is None or row["ci_low"] < row["estimate"] < row["ci_high"]
+    assert ledger.budget("team").spent.epsilon == len(units)
+
+
+def test_sparse_vector_has_no_interval_where_it_did_not_look(ledger):
+    plan = plan_release(request("mau", mechanism="sparse-vector", horizon=None, guarantee=Guarantee(1.0, 0.0)))
+    assert plan.series[0].guarantee == charged(plan.request) == Guarantee(1.0, 0.0)
+    jumps = {"mau": np.repeat([0, 5000, 0, 5000, 0], 12)}
+    rows = [json.loads(row) for row in publish(ledger, "stream", "team", plan, jumps, NOW)]
+    assert rows[0]["std"] > 0
+    assert {row["std"] for row in rows[1:]} == {None}
+    assert {row["w_bound"] for row in rows} == {None}
+    looked = [row for row in rows if row["ci_low"] is not None]
+    assert 0 < len(looked) < len(rows)
+    for row in looked:
+        # A jump of 5,000 users is far out of any band: what was looked at is near the truth.
+        tick = (date.fromisoformat(row["day"]) - FIRST).days
+        assert abs(row["estimate"] - jumps["mau"][tick]) < 1000
+
+
+def test_adaptive_flippancy_says_the_bound_of_each_day_and_what_may_be_missing():
+    plan = plan_release(request("dau", mechanism="adaptive-flippancy", unit="user", guarantee=Guarantee(50.0, 1e-6)))
+    (series,) = plan.series
+    counts = np.zeros((HORIZON, 6), dtype=np.int64)
+    counts[:, ::2] = 500
+    counts[8:, 1] = 400  # far above any threshold: the first level is left on the ninth tick
+    rows = simulate_rows(plan, {"dau": counts}, seed=3)
+    assert [row["w_bound"] for row in rows] == [2] * 8 + [8] * (HORIZON - 8)
+    bias = dict(zip(series.mechanism.bounds, series.mechanism.bias_bound(0.95), strict=True))
+    assert all(row["bias_bound"] == bias[row["w_bound"]] for row in rows)
+    assert 0 < bias[2] < 400
+
+
+@pytest.mark.parametrize("name", ["adaptive-flippancy", "sparse-vector"])
+def test_counts_of_another_shape_cost_nothing(ledger, name):
+    plan = plan_release(request("dau", mechanism=name, unit="user"))
+    wrong = np.zeros((HORIZON, 2), dtype=np.int64)
+    for counts in (wrong, wrong[:, 0]) if name == "adaptive-flippancy" else (wrong,):
+        with pytest.raises(ValueError, match="counts of dau have the shape"):
+            publish(ledger, "stream", "team", plan, {"dau": counts}, NOW)
+    assert ledger.charges() == []
+
+
+def test_a_stream_whose_frozen_users_changed_is_not_continued(ledger):
+    plan = plan_release(request("dau", mechanism="adaptive-flippancy", unit="user"))
+    counts = counts_for(plan, HORIZON)["dau"]
+    publish(ledger, "stream", "team", plan, {"dau": counts[:9]}, NOW)
+    rewritten = counts.copy()
+    rewritten[5, 3] += 1
+    with pytest.raises(LedgerError, match="past is not what it was"):
+        publish(ledger, "stream", "team", plan, {"dau": rewritten}, NOW)
 
 
 def test_a_shorter_call_gives_the_beginning(ledger):
@@ -484,7 +591,7 @@ def test_metrics_have_different_noise():
 def test_simulate_has_the_mean_and_deviation_it_states(name):
     mechanism = plan_release(request("mau", mechanism=name)).series[0].mechanism
     trials = 20_000
-    estimates = simulate(mechanism, COUNTS["mau"], trials, np.random.default_rng(11))
+    estimates = mechanism.simulate(COUNTS["mau"], trials, np.random.default_rng(11))
     assert estimates.shape == (trials, HORIZON)
     deviation = mechanism.standard_deviation(HORIZON)
     scores = (estimates.mean(axis=0) - COUNTS["mau"]) / (deviation / math.sqrt(trials))
@@ -497,7 +604,7 @@ def test_the_simulation_and_the_release_run_the_same_mechanism(ledger):
     """200 published ticks of independent noise have the deviation of the simulation (a factor 1.5 is caught surely)."""
     plan = plan_release(request("dau", mechanism="gaussian", horizon=200))
     rows = [json.loads(row) for row in publish(ledger, "stream", "team", plan, {"dau": np.zeros(200, dtype=int)}, NOW)]
-    simulated = simulate(plan.series[0].mechanism, np.zeros(200), 50, np.random.default_rng(12))
+    simulated = plan.series[0].mechanism.simulate(np.zeros(200, dtype=np.int64), 50, np.random.default_rng(12))
     ratio = np.std([row["estimate"] for row in rows]) / simulated.std()
     # Relative standard error 1/√400 = 5 %: the band is six of them, a wrong run once in 10⁸.
     assert 0.7 < ratio < 1.3

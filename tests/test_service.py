@@ -128,11 +128,20 @@ def test_an_unknown_name_on_the_command_line_is_refused_and_a_foreign_variable_i
         ("future_days", "maybe", "future_days"),
         ("mau.unit", "household", "mau.*household"),
         ("mau.mechanism", "magic", "mau.mechanism.*magic"),
+        ("mau.mechanism", "adaptive-flippancy", "mau.mechanism is adaptive-flippancy, which needs every day counted"),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(name: str, value: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load_settings(None, {}, [(name, value)])
+
+
+def test_pure_mechanisms_need_no_delta_but_none_may_be_impossible() -> None:
+    for mechanism in ("laplace", "sparse-vector"):
+        settings = load_settings(None, {}, [("mau.mechanism", mechanism), ("mau.delta", "0")])
+        assert settings.request("mau", FIRST).guarantee == Guarantee(0.5, 0.0)
+        with pytest.raises(SettingsError, match=r"mau.delta is -5"):
+            load_settings(None, {}, [("mau.mechanism", mechanism), ("mau.delta", "-5")])
 
 
 def test_values_that_do_not_fit_each_other_are_refused() -> None:
@@ -408,6 +417,34 @@ def test_a_series_without_an_end(tmp_path: Path) -> None:
         assert service.close_through(day(3)) == 4
         assert json.loads(service.release("mau", day(3)))["horizon"] is None
         assert "however many days" in service.promise
+
+
+def sparse(**others: Any) -> dict[str, Any]:
+    return {f"{metric}__mechanism": "sparse-vector" for metric in METRICS} | others
+
+
+@pytest.mark.parametrize("unit", ["user-day", "user"])
+def test_sparse_vector_goes_on_from_day_to_day_and_freezes_nobody(unit: str, tmp_path: Path) -> None:
+    units = {f"{metric}__unit": unit for metric in METRICS}
+    settings = settings_in(tmp_path, **sparse(**units, mau__epsilon=80.0, mau__w_bound=2, budget_epsilon=90.0))
+    everyone = [f"u{index}" for index in range(300)]
+    for index in range(9):
+        # A process of its own every day: what is held lies in the ledger.
+        with opened(settings) as service:
+            service.ingest([add(user, index) for user in everyone if index % 2 == 0])
+            service.ingest([retract(user, index - 1) for user in everyone if index % 2])
+            service.close(day(index))
+    with opened(settings) as service:
+        rows = {metric: [json.loads(row) for row in service.releases(metric)] for metric in METRICS}
+        counts = service.truth("mau").counts
+        assert "however often" in service.promise
+    assert [len(series) for series in rows.values()] == [9] * 3
+    assert {count.truth for count in counts} == {0, 300}
+    assert [count.bounded for count in counts] == [count.truth for count in counts]
+    assert {row["w_bound"] for series in rows.values() for row in series} == {None}
+    looked = [(row, count) for row, count in zip(rows["mau"], counts, strict=True) if row["ci_low"] is not None]
+    assert len(looked) >= 5
+    assert all(abs(row["estimate"] - count.truth) < 60 for row, count in looked)
 
 
 def test_what_is_promised_names_every_series(tmp_path: Path) -> None:

@@ -40,7 +40,11 @@ def test_the_rows_are_identical(session: Any, tmp_path: Path, seed: int, w_bound
     with log_of(stream(seed, 200), duckdb.connect()) as log:
         write_canonical(log, path)
         expected = DuckDBEngine(log.connection).daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
-    found = spark_engine(session, path).daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
+        levels = DuckDBEngine(log.connection).bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8))
+    engine = spark_engine(session, path)
+    for window, counts in engine.bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8)).items():
+        assert counts.tolist() == levels[window].tolist()
+    found = engine.daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
     for window in (1, 7):
         assert found[window].starts.tolist() == expected[window].starts.tolist()
         assert found[window].ends.tolist() == expected[window].ends.tolist()

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from experiments.style import COLOURS
+from experiments.style import COLOURS, MARKERS
 
 # Readable on white and on black alike; the dashes say the same as the colours.
 RELEASED = "#2288C8"
@@ -19,24 +19,37 @@ CHARGED, FRESH, LEFT = "#2288C8", "#E69F00", "#8A8A8A55"
 
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
+_SHAPES = {"o": "circle", "v": "triangle-down", "s": "square", "^": "triangle-up", "D": "diamond"}
 _TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 Chart = alt.LayerChart | alt.FacetChart
 _Row = Mapping[str, Any]
 
 
 def series_table(rows: Sequence[_Row], truth: Mapping[str, int] | None) -> pd.DataFrame:
-    """What `series_chart` draws: day, estimate, low, high and, where it is given, truth.
+    """What `series_chart` draws: day, estimate, low, high, the interval in words and, where it is given, truth.
 
     Args:
         rows: releases, oldest first.
         truth: day (ISO) → true count.
     """
     columns = {"estimate": "estimate", "low": "ci_low", "high": "ci_high"}
-    table = pd.DataFrame({name: [round(row[column]) for row in rows] for name, column in columns.items()})
+    table = pd.DataFrame({name: [_whole(row[column]) for row in rows] for name, column in columns.items()})
     table.insert(0, "day", pd.to_datetime([row["day"] for row in rows]))
+    table["interval"] = [interval(row) for row in rows]
     if truth is not None:
         table["truth"] = [truth.get(row["day"]) for row in rows]
     return table
+
+
+def interval(row: _Row) -> str:
+    """The interval of a release in words; some mechanisms have none on some days."""
+    if row["ci_low"] is None or row["ci_high"] is None:
+        return "no interval"
+    return f"{round(row['ci_low']):,} to {round(row['ci_high']):,}"
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else round(number)
 
 
 @functools.lru_cache(maxsize=32)
@@ -60,8 +73,8 @@ def series_chart(metric: str, ci_level: float, *, truth: bool, height: int) -> C
     tooltip = [
         alt.Tooltip("day:T", title="Day", format="%A, %-d %B %Y"),
         alt.Tooltip("estimate:Q", title="Published [users]", format=",d"),
-        alt.Tooltip("low:Q", title=f"{level}, from", format=",d"),
-        alt.Tooltip("high:Q", title=f"{level}, to", format=",d"),
+        # In words: a number that is missing would be shown as 0.
+        alt.Tooltip("interval:N", title=f"{level} [users]"),
     ]
     base = alt.Chart().encode(x=day)
     # Names of its own: Altair numbers what has none, and then no two drawings are the same chart.
@@ -144,8 +157,8 @@ def error_chart(
     top = float(table["rmse_p95"].max()) * 1.15
     bottom = min(top / 100, float(table["rmse_p05"].min()) * 0.8)
     parts = parts[parts["users"] > 0]
-    # All mechanisms count the same frozen users.
-    bias = parts[(parts["part"] == PARTS[2]) & (parts["mechanism"] == mechanisms[0])]
+    # All mechanisms that freeze users count the same ones.
+    bias = parts[parts["part"] == PARTS[2]].drop_duplicates(along)
     noisy = parts[parts["part"] != PARTS[2]]
     x = alt.X(
         f"{along}:Q", title=title,
@@ -156,13 +169,17 @@ def error_chart(
     scale = alt.Scale(type="log", domain=[bottom, top], nice=False)
     ticks = [tick for tick in _TICKS if bottom <= tick <= top]
     users = alt.Axis(title="RMSE of a released day [users]", format="~s", values=ticks, minExtent=34)
+    # One legend for both: colour and shape say the same.
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolOpacity=1, symbolSize=90,
+    )  # fmt: skip
     colour = alt.Color(
-        "mechanism:N",
+        "mechanism:N", legend=legend,
         scale=alt.Scale(domain=mechanisms, range=[COLOURS[name] for name in mechanisms]),
-        legend=alt.Legend(
-            title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolType="stroke",
-            symbolStrokeWidth=3, symbolOpacity=1, symbolSize=260,
-        ),
+    )  # fmt: skip
+    shape = alt.Shape(
+        "mechanism:N", legend=legend,
+        scale=alt.Scale(domain=mechanisms, range=[_SHAPES[MARKERS[name]] for name in mechanisms]),
     )  # fmt: skip
     dash = alt.StrokeDash(
         "part:N",
@@ -179,10 +196,11 @@ def error_chart(
     share = alt.Y("users:Q", axis=users, scale=scale)
     noise = alt.Chart(noisy).mark_line(strokeWidth=1.9, clip=True).encode(x=x, y=share, color=colour, strokeDash=dash)
     missed = alt.Chart(bias).mark_line(strokeWidth=1.9, color=TRUTH, clip=True).encode(x=x, y=share, strokeDash=dash)
-    dots = chart.mark_circle(size=46, opacity=1).encode(
+    dots = chart.mark_point(size=46, opacity=1, filled=True).encode(
         x=x,
         y=alt.Y("rmse:Q", axis=users, scale=scale),
         color=colour,
+        shape=shape,
         tooltip=[
             alt.Tooltip("mechanism:N", title="Mechanism"),
             alt.Tooltip("epsilon:Q", title="ε"),

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from workbench.cli_accounting import compose
+from workbench.cli_mechanisms import calibrate, mechanisms
 from workbench.cli_service import COMMANDS
 from workbench.options import (
     CONFIG_FILE,
     FILE,
+    MECHANISM_NAMES,
     Day,
+    Horizon,
     LogCommand,
     Pairs,
     Source,
@@ -38,32 +41,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dp.ledger import Ledger
+    from dp.mechanisms.joint import Exceptions
     from dp.presence import Engine
+    from dp.release import Freeze
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_BUDGET_EXHAUSTED = 3
 DEFAULT_CAP = (10.0, 1e-5)
 LARGE_DELTA = 1e-2
+DEFAULT_W_BOUND = 2
 METRIC_NAMES = ("dau", "wau", "mau")
-# Spelt out because importing them would cost every --help a second; a test compares.
-MECHANISM_NAMES = (
-    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "square-root", "damped-square-root",
-)  # fmt: skip
-
-
-class Horizon(click.ParamType[int | str]):
-    """A number of ticks, or "unlimited"."""
-
-    name = "ticks"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """A positive number, or the word."""
-        if value == "unlimited" or isinstance(value, int):
-            return value  # type: ignore[no-any-return]
-        if not value.isdigit() or int(value) < 1:
-            self.fail(f"{value!r} is neither a positive number of ticks nor 'unlimited'", param, ctx)
-        return int(value)
 
 
 class Main(click.Group):
@@ -297,14 +285,20 @@ def exact(
 @click.option(
     "--w-bound",
     type=click.IntRange(min=1),
-    default=2,
-    show_default=True,
+    default=None,
+    show_default=str(DEFAULT_W_BOUND),
     help="W_BOUND, the most flips of presence of what is protected. With --unit user a user is frozen after "
-    "so many (use an even number).",
+    "so many (use an even number). Without effect on sparse-vector, which needs no bound, and on adaptive-flippancy "
+    "(--unit user), which finds its own: its rows say the day's W_BOUND and, as bias_bound, how many users may be "
+    "missing because they are frozen; the interval speaks of noise.",
 )
 @click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon.")
 @click.option(
-    "--delta", type=float, default=1e-6, show_default=True, help="Likewise; Laplace mechanisms do not use it."
+    "--delta",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    help="Likewise; Laplace mechanisms do not use it, and with 0 sparse-vector is pure.",
 )
 @click.option(
     "--mechanism",
@@ -327,7 +321,20 @@ def exact(
     help="Ticks that the guarantee covers, or 'unlimited' where the mechanism allows it; by default from "
     "--from to --to. Give it when the stream is to be continued later.",
 )
+@click.option(
+    "--on-time",
+    type=Pairs(),
+    default=None,
+    metavar="removals=R,late=L",
+    help="With --unit user: protect users who act on the day itself and take nothing back, with at most so many "
+    "exceptions. Nobody is frozen, and several series need less noise together (docs/mechanisms.md).",
+)
 @click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
+@click.option(
+    "--consistent",
+    is_flag=True,
+    help="Add whole counts in order (DAU ≤ WAU ≤ MAU, none negative) to the rows; costs nothing.",
+)
 @click.option(
     "--stream",
     default=None,
@@ -343,13 +350,15 @@ def release(
     source: Source,
     query: Query,
     unit: str,
-    w_bound: int,
+    w_bound: int | None,
     epsilon: float,
     delta: float,
     mechanism: str,
     split: dict[str, str] | None,
     horizon: int | str | None,
+    on_time: dict[str, str] | None,
     ci_level: float,
+    consistent: bool,
     stream: str | None,
     ledger_path: Path,
     budget: str,
@@ -364,7 +373,8 @@ def release(
     was released.
     """
     from dp.accounting.composition import Guarantee
-    from dp.release import Request, default_stream, plan_release, promise, publish, simulate_rows
+    from dp.mechanisms import MECHANISMS
+    from dp.release import Request, default_stream, plan_release, promise, publish, simulate_rows, uses_w_bound
 
     chosen = chosen_format(format_name, out)
     if simulate and seed is None:
@@ -375,24 +385,31 @@ def release(
     wanted = query.chosen
     shares = _shares(split, wanted)
     data = source.identity if stream is None and not simulate else ""
-    if delta > LARGE_DELTA and "laplace" not in mechanism:
+    if consistent and MECHANISMS[mechanism].strategy is None:
+        raise click.UsageError(
+            f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
+        )
+    if w_bound is not None and not uses_w_bound(mechanism):
+        click.echo(f"note: --w-bound is without effect: {mechanism} needs no W_BOUND to be given", err=True)
+    if delta > LARGE_DELTA and MECHANISMS[mechanism].delta != "none":
         click.echo(f"warning: delta is {delta:g}: with that probability there may be no privacy at all", err=True)
     with progress_bar() as report, _counting(source, query, report) as counted:
         covered = None if horizon == "unlimited" else int(horizon or len(counted.ticks))
         request = Request(
             windows=wanted,
             unit=unit,
-            w_bound=w_bound,
+            w_bound=w_bound or DEFAULT_W_BOUND,
             guarantee=Guarantee(epsilon, delta),
             mechanism=mechanism,
             first=counted.ticks[0],
             horizon=covered,
             shares=shares,
             ci_level=ci_level,
+            on_time=_exceptions(on_time),
         )
         report("calibrating the noise", None)
         plan = plan_release(request)
-        counts = counted.count(wanted, w_bound if unit == "user" else None)
+        counts = counted.count(wanted, plan.freeze)
         report("drawing the noise", None)
         if simulate:
             assert seed is not None
@@ -405,7 +422,16 @@ def release(
                 published = publish(ledger, key, budget, plan, counts, now, data, counted.arrived)
                 rows = [json.loads(row) for row in published]
             click.echo(promise(request), err=True)
-    hidden = [name for name in rows[0] if name not in ("metric", "day", "estimate", "ci_low", "ci_high", "std")]
+    if consistent:
+        from workbench.consistent import with_counts
+
+        rows = with_counts(rows)
+    told = ["metric", "day", "estimate", "ci_low", "ci_high", "std"]
+    if "bias_bound" in rows[0]:
+        told += ["w_bound", "bias_bound"]
+    if consistent:
+        told += ["count", "count_low", "count_high"]
+    hidden = [name for name in rows[0] if name not in told]
     try:
         write_rows(rows, chosen, out, title=_release_title(rows), hidden=hidden)
     except OSError as error:
@@ -547,6 +573,46 @@ def bench_serve(seconds: float, users: int, format_name: str | None, out: Path |
     write_rows(rows, chosen, out, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
 
 
+@bench.command("mechanisms")
+@click.option("--trials", type=click.IntRange(min=1), default=2000, show_default=True, help="Series simulated at once.")
+@click.option("--reference-python", type=FILE, help="One that has jax-privacy 2.0; by default this one, if it does.")
+@click.option(
+    "--reference-seconds",
+    type=click.FloatRange(min=1),
+    default=45.0,
+    show_default=True,
+    help="After which jax-privacy is given up, for each of its three problems.",
+)
+@click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
+def bench_mechanisms(trials: int, reference_python: Path | None, reference_seconds: float, out: Path | None) -> None:
+    """Time to choose a strategy (beside jax-privacy), noisy ticks a second, and one secure step of every mechanism."""
+    from experiments.files import write_atomically
+    from workbench.bench_mechanisms import TITLES
+    from workbench.bench_mechanisms import bench_mechanisms as measure
+    from workbench.bench_mechanisms import reference_python as own_python
+
+    keep_apart(out=out)
+    python = str(reference_python) if reference_python else own_python()
+    with progress_bar() as report:
+        tables = measure(python, reference_seconds, trials, report)
+    for name, rows in tables.items():
+        write_rows(rows, "table", None, title=TITLES[name])
+    if python is None:
+        click.echo("jax-privacy is not installed: `uv sync --extra bench`, or name a --reference-python", err=True)
+    if out:
+        write_atomically(out, (json.dumps(tables, indent=1) + "\n").encode())
+
+
+def _exceptions(on_time: dict[str, str] | None) -> Exceptions | None:
+    from dp.mechanisms.joint import Exceptions
+
+    if on_time is None:
+        return None
+    if not set(on_time) <= {"removals", "late"} or not all(number.isdigit() for number in on_time.values()):
+        raise click.UsageError("--on-time is a list such as removals=2,late=1, of whole numbers")
+    return Exceptions(**{name: int(number) for name, number in on_time.items()})
+
+
 def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, float]:
     if split is None:
         return dict.fromkeys(wanted, 1.0)
@@ -558,7 +624,7 @@ def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, f
         raise click.UsageError(f"--split needs a number for every metric: {error}") from error
 
 
-Count = Callable[[dict[str, int], int | None], dict[str, Any]]
+Count = Callable[[dict[str, int], "Freeze"], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -566,7 +632,7 @@ class Counted:
     """A log that can be counted.
 
     Attributes:
-        count: (windows, w_bound) → counts per metric.
+        count: (windows, after how many flips users are left out, see `dp.release.Plan.freeze`) → counts per metric.
         ticks: the days that the counts cover.
         arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
     """
@@ -618,9 +684,13 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]
 
 
 def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
-    def count(wanted: dict[str, int], w_bound: int | None) -> dict[str, Any]:
+    def count(wanted: dict[str, int], freeze: Freeze) -> dict[str, Any]:
         report("counting users", None)
-        flips = engine.daily_flips(sorted(set(wanted.values())), first, last, w_bound)
+        windows = sorted(set(wanted.values()))
+        if isinstance(freeze, tuple):
+            bounded = engine.bounded_counts(windows, first, last, freeze)
+            return {metric: bounded[window] for metric, window in wanted.items()}
+        flips = engine.daily_flips(windows, first, last, freeze)
         return {metric: flips[window].counts for metric, window in wanted.items()}
 
     return count
@@ -679,8 +749,10 @@ def _show_budgets(path: Path, format_name: str) -> None:
 def _release_title(rows: Sequence[dict[str, Any]]) -> str:
     one = rows[0]
     kind = f"budget left: ε {one['budget_remaining']:g}" if one["secure"] else "SIMULATED — not private"
+    # Where it is said day by day, or there is none, the title says nothing.
+    bound = "" if one["w_bound"] is None or "bias_bound" in one else f"W_BOUND {one['w_bound']}, "
     return (
-        f"{one['mechanism']}, unit {one['unit']}, W_BOUND {one['w_bound']}, ε {one['epsilon_total']:g}, "
+        f"{one['mechanism']}, unit {one['unit']}, {bound}ε {one['epsilon_total']:g}, "
         f"δ {one['delta_total']:g}, {100 * one['ci_level']:g}% intervals; {kind}"
     )
 
@@ -696,7 +768,7 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, explained) else None
 
 
-for _command in (compose, *COMMANDS):
+for _command in (mechanisms, calibrate, compose, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

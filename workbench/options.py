@@ -24,6 +24,7 @@ CONFIG_FILE = "dpdau.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+# Spelt out because importing them would cost every --help a second; a test compares.
 MECHANISM_NAMES = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
     "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",

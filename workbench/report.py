@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from experiments.report import BLOCKS as EXPERIMENTS
 from experiments.report import filled
@@ -13,6 +14,7 @@ from workbench.service.settings import SERIES, SeriesSettings
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "results" / "bench_serve.json"
+BENCH_MECHANISMS = ROOT / "results" / "bench_mechanisms.json"
 DOCUMENTS = ("README.md", "docs/mechanisms.md", "docs/service.md")
 
 
@@ -60,13 +62,82 @@ def bench_headline() -> str:
     )
 
 
+def bench_mechanisms() -> str:
+    """The three tables of `dpdau bench mechanisms --out results/bench_mechanisms.json`, each with what it says."""
+    return "\n\n".join(
+        [
+            "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 (`uv sync --extra bench`); "
+            'the error is sensitivity² × mean variance. "Over": it was given up after that time.',
+            _optimise(),
+            "Simulating 365 ticks: processor time of one thread.",
+            _simulate(),
+            "One secure release at the last tick, from the stored state to the next one, unit user, W_BOUND 2; in "
+            'brackets, choosing the strategy. Processor time. "—": choosing it takes too long.',
+            _step(),
+        ]
+    )
+
+
+def _optimise() -> str:
+    lines = [
+        "| prefix sum | T | seconds | jax-privacy 2.0 | ratio | error | its error |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in _bench_mechanisms("optimise"):
+        over = "over " if row["jax_finished"] is False else ""
+        lines.append(
+            f"| {row['problem']} | {row['horizon']:,} | **{row['seconds']:.2f}** | "
+            f"{over}{_measured(row['jax_seconds'], 1)} | {over}{_measured(row['ratio'], 0)} | {row['error']:.4f} | "
+            f"{_measured(row['jax_error'], 4)} |"
+        )
+    return "\n".join(lines)
+
+
+def _simulate() -> str:
+    lines = [
+        "| mechanism | million ticks/s | noise | decoding | draws a tick |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| `{row['mechanism']}` | **{row['million_ticks_per_second']:.1f}** | {row['noise_ns']:.1f} ns | "
+        f"{row['decode_ns']:.1f} ns | {row['draws_per_tick']:.2f} |"
+        for row in _bench_mechanisms("simulate")
+    ]
+    return "\n".join(lines)
+
+
+def _step() -> str:
+    rows = _bench_mechanisms("step")
+    horizons = sorted({row["horizon"] for row in rows})
+    lines = ["| mechanism | " + " | ".join(f"T = {horizon:,}" for horizon in horizons) + " |"]
+    lines.append("|---|" + "---:|" * len(horizons))
+    for name in dict.fromkeys(row["mechanism"] for row in rows):
+        cells = " | ".join(
+            "—" if row["step_ms"] is None else f"**{row['step_ms']:.2f} ms** ({row['design_seconds']:.1f} s)"
+            for row in rows
+            if row["mechanism"] == name
+        )
+        lines.append(f"| `{name}` | {cells} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **EXPERIMENTS,
     "live-promise": live_promise,
     "settings": settings_table,
     "bench-serve": bench_serve,
     "bench-headline": bench_headline,
+    "bench-mechanisms": bench_mechanisms,
 }
+
+
+def _bench_mechanisms(table: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(BENCH_MECHANISMS.read_text(encoding="utf-8"))[table]
+    return rows
+
+
+def _measured(value: float | None, digits: int) -> str:
+    return "—" if value is None else f"{value:,.{digits}f}"
 
 
 def _shown(value: object) -> str:

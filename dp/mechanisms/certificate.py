@@ -31,10 +31,6 @@ LONG_RUN, LONG_GAP = 192, 96
 """Runs and gaps above these lengths are not told apart by the neighbour bound."""
 
 
-FEW_PATTERNS = 100_000
-"""Up to so many patterns each is tried, which takes less than a second and is exact."""
-
-
 def damps(subtracted: Floats) -> bool:
     """Whether p = `subtracted` (p₁, p₂, …) meets the three conditions of the certificate."""
     return bool(np.all(subtracted >= 0) and np.all(np.diff(subtracted) <= 0) and subtracted.sum() <= 1)
@@ -70,9 +66,9 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
     if protected.runs == 1:
         return single_run(subtracted, protected)
     energy = run_energy(step_response(subtracted, protected.hull + len(subtracted) + 1), protected.hull)
-    number, damped = patterns.count(protected), damps(subtracted)
-    if number <= FEW_PATTERNS or (not damped and number <= patterns.MOST_ENUMERATED):
-        endless = patterns.worst_of_all(energy, protected)
+    damped = damps(subtracted)
+    if patterns.count(protected) <= patterns.FEW or (not damped and patterns.tractable(protected)):
+        endless = patterns.worst(energy, protected)
     else:
         validate_damping(subtracted)
         endless = neighbour_bound(energy, protected.runs, protected.hull)

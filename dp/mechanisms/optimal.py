@@ -36,7 +36,7 @@ def strategy(protected: ProtectedClass) -> Strategy:
     short = horizon is not None and horizon < SHORT * protected.hull
     if one_run and short and horizon is not None and horizon <= dense.LONGEST:
         return dense.strategy(protected)
-    countable = protected.hull <= LONGEST_HULL and patterns.count(protected) <= patterns.MOST_ENUMERATED
+    countable = protected.hull <= LONGEST_HULL and patterns.tractable(protected)
     if countable and not short:
         return _stationary(protected)
     if one_run and protected.open_ended and horizon is not None:

@@ -16,6 +16,11 @@ from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 MOST_ENUMERATED = 2_500_000
+FEW = 100_000
+"""Up to so many patterns each is tried, which takes less than a second."""
+
+LONGEST_IN_HALVES = 31
+CHUNK = 2**22
 STRIDES = np.unique(np.concatenate([np.arange(16), np.geomspace(16, 2**20, 64).astype(np.int64)]))
 
 
@@ -72,8 +77,25 @@ def starts(protected: ProtectedClass, generator: np.random.Generator, at_random:
 
 
 def count(protected: ProtectedClass) -> int:
-    """How many patterns of a class start at one tick."""
-    return sum(math.comb(protected.hull, 2 * runs - 1) for runs in range(1, protected.runs + 1))
+    """How many patterns of a class start at one tick; counting stops when there are more than anyone could try."""
+    total = 0
+    for runs in range(1, protected.runs + 1):
+        total += math.comb(protected.hull, 2 * runs - 1)
+        if total > 10**18:
+            break
+    return total
+
+
+def tractable(protected: ProtectedClass) -> bool:
+    """Whether the worst of all patterns can be found without a bound."""
+    return protected.hull <= LONGEST_IN_HALVES or count(protected) <= MOST_ENUMERATED
+
+
+def worst(table: Floats, protected: ProtectedClass) -> float:
+    """The largest energy of all patterns of a tractable class in an endless series."""
+    if protected.hull <= LONGEST_IN_HALVES and count(protected) > FEW:
+        return worst_of_halves(table, protected)
+    return worst_of_all(table, protected)
 
 
 def worst_of_all(table: Floats, protected: ProtectedClass) -> float:
@@ -85,6 +107,51 @@ def worst_of_all(table: Floats, protected: ProtectedClass) -> float:
             flips = np.pad(np.array(chunk), ((0, 0), (1, 0)))
             best = max(best, float(energies(table, flips).max()))
     return best
+
+
+def worst_of_halves(table: Floats, protected: ProtectedClass) -> float:
+    """The largest energy of all patterns of the class in an endless series, hull ≤ LONGEST_IN_HALVES.
+
+    All halves of patterns are listed; a whole one's energy is that of its halves and what is between them, and its
+    runs are theirs, less one where a run goes across.
+    """
+    left_ticks = protected.hull // 2
+    right_ticks = protected.hull - left_ticks
+    # Q's n-th off-diagonal is half the second difference of E.
+    correlation = np.diff(np.concatenate([[table[1]], table[: protected.hull + 1]]), 2) / 2
+    form = correlation[np.abs(np.subtract.outer(np.arange(protected.hull), np.arange(protected.hull)))]
+    left, right = _all_series(left_ticks), _all_series(right_ticks)
+    across = 2 * left @ form[:left_ticks, left_ticks:]
+    left_energy = np.einsum("ij,jk,ik->i", left, form[:left_ticks, :left_ticks], left)
+    right_energy = np.einsum("ij,jk,ik->i", right, form[left_ticks:, left_ticks:], right)
+    left_groups, right_groups = _groups(left, -1), _groups(right, 0)
+    best = 0.0
+    for (left_runs, ends), first in left_groups.items():
+        for (right_runs, begins), second in right_groups.items():
+            if left_runs + right_runs - (ends and begins) <= protected.runs:
+                for chunk in np.array_split(first, -(-len(first) * len(second) // CHUNK)):
+                    between = across[chunk] @ right[second].T
+                    between += left_energy[chunk, np.newaxis]
+                    between += right_energy[second]
+                    best = max(best, float(between.max()))
+    return best
+
+
+def _all_series(ticks: int) -> Floats:
+    """Every 0/1 series, shape (2^ticks, ticks)."""
+    return (np.arange(2**ticks)[:, np.newaxis] >> np.arange(ticks) & 1).astype(np.float64)
+
+
+def _groups(series: Floats, at: int) -> dict[tuple[int, bool], Integers]:
+    """Which rows have so many runs and are present, or not, at the tick `at`."""
+    runs = (np.diff(series, axis=1, prepend=0.0) > 0).sum(axis=1)
+    present = series[:, at] > 0
+    return {
+        (int(number), bool(there)): np.flatnonzero((runs == number) & (present == there))
+        for number in np.unique(runs)
+        for there in (False, True)
+        if np.any((runs == number) & (present == there))
+    }
 
 
 def _candidates(low: int, present: int, high: int) -> Integers:

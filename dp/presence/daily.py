@@ -51,19 +51,27 @@ class Engine(Protocol):
         """The flips of every window over the ticks `first` .. `last`, each user cut after `w_bound` flips."""
         ...
 
+    def bounded_counts(
+        self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
+    ) -> dict[int, NDArray[np.int64]]:
+        """The counts of every window under several flip bounds; see `collect_bounded`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Horizon:
-    """Windows, ticks and flip bound of one question.
+    """Windows, ticks and flip bound, or several bounds, of one question.
 
     Raises:
-        ValueError: a window below 1 or given twice, no window, `first` after `last`, or a w_bound below 1.
+        ValueError: a window below 1 or given twice, no window, `first` after `last`, or a bound
+            below 1 or given twice.
     """
 
     windows: tuple[int, ...]
     first: date
     last: date
     w_bound: int | None = None
+    bounds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Validate once; everything after may rely on it."""
@@ -76,12 +84,17 @@ class Horizon:
             raise ValueError(f"first = {self.first} is after last = {self.last}")
         if self.w_bound is not None and not 1 <= self.w_bound <= NO_BOUND:
             raise ValueError(f"w_bound = {self.w_bound}: must be at least 1, or None for no truncation")
+        bounds = self.bounds
+        if bounds is not None and (
+            not bounds or len(set(bounds)) != len(bounds) or any(not 1 <= bound <= NO_BOUND for bound in bounds)
+        ):
+            raise ValueError(f"bounds = {bounds}: give one or more different ones, each at least 1")
 
 
 def portable_text(name: str, horizon: Horizon, window: int) -> str:
-    """The text `name` (cells, runs or flips) with the literals of one window filled in.
+    """The text `name` (cells, runs, flips or levels) with the literals of one window filled in.
 
-    flips.sql reads the relations `runs` and `spent`, runs.sql reads `cells`, cells.sql reads `operations`.
+    flips.sql and levels.sql read the relations `runs` and `spent`, runs.sql reads `cells`, cells.sql `operations`.
     """
     text = files("dp.presence").joinpath(f"{name}.sql").read_text(encoding="utf-8")
     return Template(text).substitute(
@@ -89,6 +102,7 @@ def portable_text(name: str, horizon: Horizon, window: int) -> str:
         first=day_number(horizon.first),
         last=day_number(horizon.last),
         w_bound=NO_BOUND if horizon.w_bound is None else int(horizon.w_bound),
+        bounds=", ".join(f"({int(bound)})" for bound in horizon.bounds or ()),
     )
 
 
@@ -103,4 +117,26 @@ def collect(horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, i
             starts[tick - offset] = started
             ends[tick - offset] = ended
         result[window] = DailyFlips(window=window, first=horizon.first, starts=starts, ends=ends)
+    return result
+
+
+def collect_bounded(
+    horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, int, int]]]
+) -> dict[int, NDArray[np.int64]]:
+    """Dense counts from the sparse rows (w_bound, tick, gained, frozen) that `answer(window)` returns.
+
+    Returns:
+        window → shape (T, 2·bounds): for every bound in turn the users present, each frozen after that many flips, and
+        the users who have had more than that many flips so far.
+    """
+    offset = day_number(horizon.first)
+    length = day_number(horizon.last) - offset + 1
+    bounds = horizon.bounds or ()
+    result = {}
+    for window in horizon.windows:
+        steps = np.zeros((length, 2 * len(bounds)), dtype=np.int64)
+        for w_bound, tick, gained, frozen in answer(window):
+            column = 2 * bounds.index(w_bound)
+            steps[tick - offset, column : column + 2] = gained, frozen
+        result[window] = np.cumsum(steps, axis=0)
     return result

@@ -1,12 +1,16 @@
 """The portable text on DuckDB, the default engine."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
-from dp.presence.daily import DailyFlips, Horizon, collect, portable_text
+from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
 from dp.presence.tombstones import Tombstones, spent_flips
 
 
@@ -34,6 +38,26 @@ class DuckDBEngine:
             ValueError: see `Horizon`; or the tombstones belong to another first tick or other windows.
         """
         horizon = Horizon(tuple(windows), first, last, w_bound)
+        with self._asking(horizon, "flips") as answer:
+            return collect(horizon, answer)
+
+    def bounded_counts(
+        self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
+    ) -> dict[int, NDArray[np.int64]]:
+        """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
+
+        With tombstones likewise.
+
+        Raises:
+            ValueError: see `daily_flips`.
+        """
+        horizon = Horizon(tuple(windows), first, last, bounds=tuple(bounds))
+        with self._asking(horizon, "levels") as answer:
+            return collect_bounded(horizon, answer)
+
+    @contextmanager
+    def _asking(self, horizon: Horizon, name: str) -> Iterator[Callable[[int], Iterable[Any]]]:
+        """Runs the text `name` for one window after the other."""
         report = self.progress or (lambda stage, fraction: None)
         # A cursor has temporary relations of its own, so two questions at once do not meet.
         with self.connection.cursor() as cursor:
@@ -41,7 +65,7 @@ class DuckDBEngine:
             spent = spent_flips(cursor, self.tombstones, self.key, horizon)
             cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
 
-            def answer(window: int) -> Iterable[tuple[int, int, int]]:
+            def answer(window: int) -> Iterable[Any]:
                 report(f"window {window}", (1 + horizon.windows.index(window)) / (1 + len(horizon.windows)))
                 cursor.execute(
                     "CREATE OR REPLACE TEMP TABLE spent AS "
@@ -49,6 +73,6 @@ class DuckDBEngine:
                     spent[window],
                 )
                 cursor.execute(f"CREATE OR REPLACE TEMP VIEW runs AS {portable_text('runs', horizon, window)}")
-                return cursor.execute(portable_text("flips", horizon, window)).fetchall()
+                return cursor.execute(portable_text(name, horizon, window)).fetchall()
 
-            return collect(horizon, answer)
+            yield answer

@@ -1,11 +1,15 @@
 """The portable text on Spark SQL, for logs beyond one machine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dp.presence.daily import DailyFlips, Horizon, collect, portable_text
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,20 +40,36 @@ class SparkEngine:
             ValueError: see `Horizon`.
         """
         horizon = Horizon(tuple(windows), first, last, w_bound)
+        with self._asking(horizon, "flips") as answer:
+            return collect(horizon, answer)
+
+    def bounded_counts(
+        self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
+    ) -> dict[int, NDArray[np.int64]]:
+        """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
+
+        Raises:
+            ValueError: see `Horizon`.
+        """
+        horizon = Horizon(tuple(windows), first, last, bounds=tuple(bounds))
+        with self._asking(horizon, "levels") as answer:
+            return collect_bounded(horizon, answer)
+
+    @contextmanager
+    def _asking(self, horizon: Horizon, name: str) -> Iterator[Callable[[int], Iterable[Any]]]:
+        """Runs the text `name` for one window after the other."""
         # A session of its own has temporary relations of its own, on the same executors.
         spark = self.session.newSession()
         spark.read.parquet(self.path).selectExpr(*OPERATIONS).createTempView("operations")
         spark.sql(f"CREATE TEMP VIEW spent AS {NO_TOMBSTONES}")
         spark.sql(f"CACHE TABLE cells AS {portable_text('cells', horizon, 1)}")
 
-        def answer(window: int) -> Iterable[tuple[int, int, int]]:
+        def answer(window: int) -> Iterable[Any]:
             spark.sql(f"CREATE OR REPLACE TEMP VIEW runs AS {portable_text('runs', horizon, window)}")
-            return [
-                (row.tick, row.starts, row.ends) for row in spark.sql(portable_text("flips", horizon, window)).collect()
-            ]
+            return [tuple(row) for row in spark.sql(portable_text(name, horizon, window)).collect()]
 
         try:
-            return collect(horizon, answer)
+            yield answer
         finally:
             spark.sql("UNCACHE TABLE IF EXISTS cells")
 

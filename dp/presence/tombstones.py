@@ -118,7 +118,7 @@ def spent_flips(
     Raises:
         ValueError: tombstones without their key, of another first tick, or without one of the windows.
     """
-    if tombstones is None or horizon.w_bound is None:
+    if tombstones is None or (horizon.w_bound is None and horizon.bounds is None):
         return {window: ([], []) for window in horizon.windows}
     if key is None:
         raise ValueError("key = None: tombstones know a user who returns only by the key they were made with")

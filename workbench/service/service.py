@@ -25,7 +25,7 @@ from dp.accounting.composition import Guarantee, basic
 from dp.events import is_utf8
 from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
 from dp.presence.daily import EPOCH, day_number
-from dp.release import Plan, charged, plan_release, promise, protected, publish
+from dp.release import Plan, charged, freezes, plan_release, promise, protected, publish
 from workbench.service.settings import Settings
 from workbench.service.store import (
     ADD,
@@ -422,7 +422,10 @@ class Service:
 
     @property
     def _bounds(self) -> dict[int, int | None]:
-        return {one.window: one.w_bound if one.unit == "user" else None for one in self.settings.series.values()}
+        return {
+            one.window: one.w_bound if freezes(one.unit, one.mechanism) else None
+            for one in self.settings.series.values()
+        }
 
     @property
     def _data(self) -> str:

@@ -36,8 +36,8 @@ class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         epsilon: of this series over the whole horizon.
         delta: likewise.
         unit: who is protected, "user-day" or "user".
-        w_bound: W_BOUND, the most flips of what is protected.
-        mechanism: a name in `dp.mechanisms.MECHANISMS`.
+        w_bound: W_BOUND, the most flips of what is protected; without effect on sparse-vector.
+        mechanism: a name in `dp.mechanisms.MECHANISMS`, but not adaptive-flippancy.
         fresh_epsilon: of each fresh release of one past day; `epsilon` where it is not set.
     """
 
@@ -255,13 +255,21 @@ def _validate(settings: Settings) -> None:
     for metric, one in settings.series.items():
         if one.mechanism not in MECHANISMS:
             raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(MECHANISMS)}")
+        if one.mechanism == "adaptive-flippancy":
+            raise SettingsError(
+                f"{metric}.mechanism is adaptive-flippancy, which needs every day counted under all its W_BOUNDs; "
+                "a live store counts a day under one. Choose another, for instance sparse-vector, which needs no "
+                "W_BOUND, or run it on a log with 'dpdau release'"
+            )
+        if not 0 <= one.delta < 1:
+            raise SettingsError(f"{metric}.delta is {one.delta}; it must be at least 0 and less than 1")
         with _named(metric):
             protected_class(one.unit, one.window, one.w_bound, settings.horizon)
             for epsilon in (one.epsilon, one.fresh):
-                if MECHANISMS[one.mechanism].noise == "laplace":
-                    validate_epsilon(epsilon)
-                else:
+                if MECHANISMS[one.mechanism].delta == "needed":
                     validate_guarantee(epsilon, one.delta)
+                else:
+                    validate_epsilon(epsilon)
     with _named("ci_level"):
         validate_level(settings.ci_level)
 

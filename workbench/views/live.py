@@ -130,14 +130,18 @@ def _card(metric: str, rows: Sequence[Row], truth: Truth | None) -> None:
         delta_color="off",
         delta_description="to the day before" if len(rows) > 1 else None,
     )
-    half = (last["ci_high"] - last["ci_low"]) / 2
     week = f" · {_signed(rows, 7)} to a week before" if len(rows) > 7 else ""
-    st.caption(
-        f"± {round(half):,} · {last['ci_level']:.0%} interval {round(last['ci_low']):,} to "
-        f"{round(last['ci_high']):,}{week}"
-    )
+    st.caption(f"{interval_words(last)}{week}")
     if truth is not None:
         st.caption(f"Truth: **{truth[last['day']]:,}** — NOT PRIVATE")
+
+
+def interval_words(row: Row) -> str:
+    """Half width and interval of a release; some mechanisms have none on some days."""
+    if row["ci_low"] is None:
+        return "No interval today: the last value stands, and the count was not looked at"
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    return f"± {round(half):,} · {row['ci_level']:.0%} interval {charts.interval(row)}"
 
 
 def _change(rows: Sequence[Row], days: int) -> int | None:
@@ -317,7 +321,7 @@ def _release_again(service: Service) -> str:
     published = json.loads(service.release(metric, day))
     return (
         f"Fresh {metric.upper()} of {day_name(day)}: {round(row['estimate']):,} "
-        f"({row['ci_level']:.0%} interval {round(row['ci_low']):,} to {round(row['ci_high']):,}); "
+        f"({row['ci_level']:.0%} interval {charts.interval(row)}); "
         f"published then: {round(published['estimate']):,}. It cost ε {row['epsilon_total']:g}."
     )
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from dp.mechanisms import MECHANISMS
 from dp.release import METRICS
+from experiments.config import MECHANISM_NAMES
 from workbench import charts
 from workbench.tradeoff import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 
@@ -62,7 +62,7 @@ def _controls() -> Question | None:
         "Metric", list(METRICS), default="mau", required=True, format_func=str.upper, key="metric", width="stretch"
     )
     unit = st.selectbox("Who is protected", list(UNIT_NAMES), format_func=UNIT_NAMES.__getitem__, key="unit")
-    mechanisms = st.multiselect("Mechanisms", list(MECHANISMS), list(DEFAULT_MECHANISMS), key="mechanisms")
+    mechanisms = st.multiselect("Mechanisms", list(MECHANISM_NAMES), list(DEFAULT_MECHANISMS), key="mechanisms")
     delta = st.select_slider(
         "δ of the whole series", DELTAS, 1e-6, format_func=lambda value: f"{value:g}", key="delta",
         help="Mechanisms with Laplace noise do not use it.",
@@ -74,7 +74,7 @@ def _controls() -> Question | None:
     if not mechanisms:
         return None
     return Question(
-        metric or "mau", unit, tuple(name for name in MECHANISMS if name in mechanisms), epsilon, w_bound, delta,
+        metric or "mau", unit, tuple(name for name in MECHANISM_NAMES if name in mechanisms), epsilon, w_bound, delta,
         users, days, delete_rate / 100,
     )  # fmt: skip
 
@@ -171,6 +171,8 @@ def _reading(question: Question) -> str:
         else "Unit user-day: nobody is frozen, so there is no truncation bias; W_BOUND is an assumption about one "
         "activity with its later retraction, and noise grows with it."
     )
+    if "sparse-vector" in question.mechanisms:
+        truncation += " sparse-vector needs no W_BOUND and freezes nobody; its noise is all that it misses."
     return (
         f"Solid: total error, the mean over {TRIALS} trials, shaded from their 5 % to their 95 % quantile. Dashed: "
         "noise alone. Dotted: truncation bias alone. Squares add up: total² ≈ noise² + bias². The grey line marks "

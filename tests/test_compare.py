@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_the_epsilon_for_an_accuracy_is_the_smallest(name: str, statistic: str) 
 def test_a_larger_target_needs_less_epsilon() -> None:
     protected = protected_class("user-day", 30, 2, 365)
     epsilons = [epsilon_for_deviation("optimal", protected, target, 1e-6, "max").epsilon for target in (5, 10, 20, 80)]
-    assert all(a is not None and b is not None and a > b for a, b in zip(epsilons, epsilons[1:], strict=False))
+    assert all(a is not None and b is not None and a > b for a, b in pairwise(epsilons))
 
 
 @pytest.mark.parametrize(

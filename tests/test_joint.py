@@ -501,7 +501,7 @@ def test_a_joint_release_has_less_noise_than_one_by_one(released_on_time: list[L
 
 
 def test_no_log_of_the_class_costs_more_than_the_budget() -> None:
-    """Every set of days for T = 12, through the matrices that are run: μ of the joint release stays within the claim."""
+    """Every set of days for T = 12, through the matrices that are run: μ stays within the claim."""
     made = calibrate_on_time([1, 2, 4], 12, Guarantee(1.0, 1e-6), [1.0, 1.0, 1.0], Exceptions())
     days = all_series(12)
     total = np.zeros(len(days))

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Literal
 
 from dp.accounting import gaussian
-from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.calibrate import calibrate_linear, validate_adaptive
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import GRID, MECHANISMS, DataDependent, Design, LinearMechanism, linear_design, sparse_vector
+from dp.mechanisms import GRID, MECHANISMS, Design, LinearMechanism, linear_design, sparse_vector
 from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
@@ -26,7 +26,7 @@ DATA_DEPENDENT = "its error depends on the data; try it with an experiment or `r
 class Comparison:
     """One mechanism for a class and a guarantee; numbers are None where they do not exist, and `reason` says why.
 
-    Without a δ there is no μ, so that the factors are None for all.
+    Pure mechanisms have no μ, and so no factors.
 
     Attributes:
         noise: what is drawn.
@@ -83,8 +83,8 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
         return _without_numbers(name, str(error))
     largest, typical = _deviations(mechanism, protected)
     ticks = _ticks(protected)
-    mu = gaussian.mu_for(*guarantee) if guarantee.delta else None
     pure = family.delta == "none"
+    mu = None if pure else gaussian.mu_for(*guarantee)
     return Comparison(
         mechanism=name,
         noise=family.noise,
@@ -94,12 +94,12 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
         max_std=largest,
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
-        lower_bound_ratio=typical * mu / bound if mu and bound and not pure else None,
+        lower_bound_ratio=typical * mu / bound if mu and bound else None,
         memory=max(mechanism.strategy.memory(tick) for tick in range(ticks)),
         draws_per_tick=mechanism.strategy.draws(0, ticks) / ticks,
         proof=family.proof,
         source=family.source,
-        reason="the lower bound is for Gaussian noise only" if pure else None,
+        reason="factors and the lower bound are for Gaussian noise only" if pure else None,
     )
 
 
@@ -167,15 +167,16 @@ def design_of(name: str, protected: ProtectedClass) -> Design:
 
 
 def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
-    mechanism = calibrate([DataDependent(name, protected)], guarantee, [1.0])[0]
     empty = _without_numbers(name, DATA_DEPENDENT)
-    if isinstance(mechanism, sparse_vector.SparseVector):
+    if name == "sparse-vector":
+        mechanism = sparse_vector.design(protected, *guarantee)
         return replace(
             empty,
             sigma=math.sqrt(mechanism.noise.variance) / GRID,
             memory=3 + mechanism.releases,
             draws_per_tick=float(sparse_vector.DRAWS),
         )
+    validate_adaptive(protected)
     return empty
 
 

@@ -65,7 +65,9 @@ def _class_options(command: Function) -> Function:
 @_class_options
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Of the whole series.")
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
-@click.option("--bound/--no-bound", default=True, help="Whether to search for the lower bound (up to half a minute).")
+@click.option(
+    "--bound/--no-bound", default=True, help="Whether to search for the lower bound, which can take half a minute."
+)
 @output_options
 def mechanisms(
     protected: ProtectedClass,
@@ -83,10 +85,12 @@ def mechanisms(
     sensitivity        users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise
     sigma              standard deviation of one noise draw, in users
     rms_std, max_std   standard deviation of a release over the horizon, in users
-    factor             max_std × μ: multiply by 1/μ of any (ε, δ); rms_factor likewise
+    factor             max_std × μ: multiply by 1/μ of any (ε, δ); rms_factor likewise; Gaussian noise only
     lower_bound_ratio  rms_factor over what no Gaussian noise can beat for this class
     memory             most numbers that a stream keeps of its counts between ticks
     proof              section of docs/guarantees.md
+
+    A minute or two for thousands of ticks and many runs: strategies are optimised, and their sensitivities certified.
     """
     from dp.accounting.composition import Guarantee
     from dp.compare import compare

@@ -170,7 +170,7 @@ def _adaptive(
 ) -> list[adaptive_flippancy.AdaptiveFlippancy]:
     def built(whole: float) -> list[adaptive_flippancy.AdaptiveFlippancy]:
         return [
-            adaptive_flippancy.design(_horizon(design.protected), whole * math.sqrt(part), _level)
+            adaptive_flippancy.design(validate_adaptive(design.protected), whole * math.sqrt(part), _level)
             for design, part in zip(designs, parts, strict=True)
         ]
 
@@ -185,7 +185,12 @@ def _level(protected: ProtectedClass, mu: float) -> LinearMechanism:
     return chosen.with_scale(GRID * chosen.sensitivity / mu)
 
 
-def _horizon(protected: ProtectedClass) -> int:
+def validate_adaptive(protected: ProtectedClass) -> int:
+    """The horizon of a class that adaptive-flippancy can serve.
+
+    Raises:
+        ValueError: the class is not that of the unit user with a horizon.
+    """
     if protected.horizon is None or protected.hull != protected.horizon:
         raise ValueError("adaptive-flippancy serves the unit user with a horizon; for user-day choose a W_BOUND")
     return protected.horizon

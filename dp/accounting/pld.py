@@ -34,6 +34,8 @@ NOISE = 5e-15
 ACCURACY = 1e-6
 """Relative error in ε that the grid aims at, as far as MOST_POINTS allow; a million tiny releases get 1e-4."""
 MOST_POINTS = 2**20
+COARSEST = 100.0
+"""Widest grid that the library's exponentials can bear."""
 LONGEST = 1e18
 """Beyond any ε that the parts' ranges allow."""
 STAGE = 64
@@ -54,6 +56,8 @@ def account(parts: Sequence[Part], delta: float) -> Answer:
     own = -math.expm1(math.fsum(part.count * math.log1p(-part.infinite) for part in parts))
     if own >= delta:
         return not_applicable(f"the releases reveal everything with a probability of {own:.3g}, not below δ")
+    if grid(parts) > COARSEST:
+        return not_applicable("the losses reach too far for a grid; an ε of that size promises nothing")
     epsilon = (1 + MARGIN) * _epsilon(_composed(parts, delta), delta - NOISE)
     best = min(epsilon, math.inf if total is None else total)
     return found(best) if best < math.inf else not_applicable("δ is too close to the probability of an infinite loss")
@@ -118,14 +122,15 @@ def grid(parts: Sequence[Part]) -> float:
     mu_squared = math.fsum(part.count * part.mu**2 for part in parts if part.loss == "gaussian" and part.mu)
     others = [part for part in parts if part.loss != "gaussian"]
     if not others:
-        return 3e-4 * math.sqrt(mu_squared)
+        # The library lays its grid from −μ²/2 on, which for a μ in the thousands would not fit into memory.
+        return max(3e-4 * math.sqrt(mu_squared), mu_squared / MOST_POINTS)
     moments = [(part.count, *MOMENTS[part.loss](part)) for part in others]
     mean = mu_squared / 2 + math.fsum(count * mean for count, mean, _ in moments)
     deviation = math.sqrt(mu_squared + math.fsum(count * variance for count, _, variance in moments)) or 1e-300
     size = min(mean + 5 * deviation, pure_sum(parts) or math.inf)
     wanted = math.sqrt(8 * ACCURACY * size / (releases(others) * (1 + 5 / deviation)))
     widest = max(2 * max(part.epsilon or 0.0, *part.losses, 0.0) for part in others)
-    fewest = max(20 * deviation, widest) / MOST_POINTS
+    fewest = max(20 * deviation, mu_squared, widest) / MOST_POINTS
     interval = max(wanted, fewest)
     step = common_step([part.step for part in sorted(others, key=lambda part: -part.count * part.step**2)], fewest)
     if step <= interval or (len(parts) == 1 and others[0].loss == "discrete"):

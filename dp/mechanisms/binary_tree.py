@@ -50,7 +50,12 @@ class TreeStrategy:
 
     def decoder_energy(self, horizon: int) -> Floats:
         """The sum of the digits of t + 1, shape (horizon,)."""
-        return np.array([blocks[0] + 1.0 for blocks in _depths(horizon, self.branching)])
+        left = np.arange(1, horizon + 1)
+        total = np.zeros(horizon)
+        while left.any():
+            left, digits = np.divmod(left, self.branching)
+            total += digits
+        return total
 
     def sensitivity_squared(self, protected: ProtectedClass) -> float:
         """The most measured blocks with an odd number of flips, exactly.

@@ -191,7 +191,7 @@ def measure_row(rows: Rows, tick: int, secret: Integers, count: int) -> tuple[In
 def estimate_row(rows: Rows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
     """`Strategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
     weights, lead = rows.row(tick)
-    estimate = np.asarray((measured[0] + weights @ public[len(public) - len(weights) :]) / lead)
+    estimate = np.asarray((measured[0] + weights.astype(np.float64) @ public[len(public) - len(weights) :]) / lead)
     return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))
 
 

@@ -5,7 +5,7 @@
   a finite impulse response whose sensitivity is exact. It serves any horizon and none.
 - The same where the horizon is short, if it does better than buffers.
 - One run that never ends (a single flip), long horizon: the best Toeplitz matrix for the mean error.
-- All else: the buffers of `buffered_toeplitz`, because nothing better has a certificate.
+- All else: the buffers of `buffered_toeplitz` or the damped square root, because nothing better has a certificate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.signal import fftconvolve
 
-from dp.mechanisms import buffered_toeplitz, dense, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, damped_square_root, dense, patterns, stationary
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.protocol import Floats
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest
@@ -41,7 +41,7 @@ def strategy(protected: ProtectedClass) -> Strategy:
         return _stationary(protected)
     if one_run and protected.open_ended and horizon is not None:
         return best_toeplitz(horizon)
-    candidates: list[Strategy] = [buffered_toeplitz.strategy(protected)]
+    candidates: list[Strategy] = [buffered_toeplitz.strategy(protected), damped_square_root.strategy(protected)]
     if countable:
         candidates.append(_stationary(protected))
     return min(candidates, key=lambda made: _error(made, protected))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest, quantise
 from dp.units import ProtectedClass
 
+LONGEST_EXACT = 4096
+"""Ticks up to which all weights are kept for classes of one run."""
+
 
 def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
     """The square root for the class's horizon.
@@ -22,5 +25,6 @@ def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
             "damped-square-root runs without an end for the unit user-day"
         )
     weights = damped_root_weights(1.0, max(protected.horizon - 1, 1))
-    # One run needs no signs; several need the conditions of the certificate, which rounding down keeps.
-    return nearest(weights) if protected.runs == 1 else quantise(weights)
+    # One run needs no signs, so that the sums can be rounded, but then single grid units trickle on to the horizon;
+    # rounding down stops where less than a unit is left, and keeps the conditions that several runs need.
+    return nearest(weights) if protected.runs == 1 and protected.horizon <= LONGEST_EXACT else quantise(weights)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.slow  # the mechanisms' tables design thirteen mechanisms for seven classes
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_are_what_the_command_writes(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from dp.accounting.advanced import homogeneous_epsilon
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, State
 from dp.mechanisms.sparse_vector import (
     DRAWS,
@@ -582,3 +583,10 @@ def test_what_it_says_of_itself():
     described = SMALL.describe()
     assert described["strategy"] == {"hull": 4, "horizon": None, "releases": 2, "threshold": 1}
     assert (described["scale"], described["pure"], SMALL.name) == (2, True, "sparse-vector")
+
+
+@pytest.mark.parametrize(("segments", "each", "epsilon"), [(3, 0.4, 0.5), (30, 0.1, 0.9), (200, 0.02, 0.3)])
+def test_the_composition_is_the_accountants(segments: int, each: float, epsilon: float) -> None:
+    """Mechanisms stand below the accountants and cannot import them, so that the same theorem is written twice."""
+    delta = composed_delta(segments, each, epsilon)
+    assert homogeneous_epsilon(each, segments, delta) == pytest.approx(epsilon, rel=1e-6)

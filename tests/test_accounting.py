@@ -248,8 +248,10 @@ def test_the_slack_is_positive_and_tiny():
     for instance in INSTANCES:
         mechanism = mechanism_of(instance)
         epsilon_slack, delta_slack = discretisation_slack(mechanism.noise.scale, mechanism.touched, 1.0)
-        assert 0 < epsilon_slack < 1e-9, instance
-        assert 0 < delta_slack < 1e-24, instance
+        # Endless buffers may differ in the rounding of a million measurements, others in a few hundred.
+        million = mechanism.touched > 10**5
+        assert 0 < epsilon_slack < (1e-7 if million else 1e-9), instance
+        assert 0 < delta_slack < 1e-24 * (10**4 if million else 1), instance
 
 
 # --- Calibration -----------------------------------------------------------------------------------------------------
@@ -307,7 +309,10 @@ def test_shares_are_relative(shares, epsilon, factor):
 def test_a_series_alone_promises_less_than_the_whole(name):
     guarantee = Guarantee(1.0, 1e-6 if name == "gaussian" else 0.0)
     mechanisms = calibrate(three_designs(name), guarantee, (1.0, 1.0, 2.0))
-    alone = [series_guarantee(mechanism, guarantee) for mechanism in mechanisms]
+    alone = [
+        series_guarantee(mechanism, guarantee, part)
+        for mechanism, part in zip(mechanisms, (0.25, 0.25, 0.5), strict=True)
+    ]
     assert all(part.epsilon < 1 and part.delta == guarantee.delta for part in alone)
     if name == "laplace":
         assert math.fsum(part.epsilon for part in alone) == pytest.approx(1.0, rel=1e-6)
@@ -319,7 +324,7 @@ def test_a_series_alone_promises_less_than_the_whole(name):
 def test_a_single_series_promises_the_whole():
     for instance in INSTANCES:
         mechanism = mechanism_of(instance)
-        promised = series_guarantee(mechanism, Guarantee(1.0, 1e-6))
+        promised = series_guarantee(mechanism, Guarantee(1.0, 1e-6), 1.0)
         assert promised.epsilon <= 1.0, instance
         assert promised.epsilon == pytest.approx(1.0, rel=1e-6), instance
         assert promised.delta == (0.0 if mechanism.noise.pure else 1e-6), instance

@@ -5,8 +5,9 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
 # Optional parts of the environment, for instance EXTRAS="--extra spark".
 EXTRAS ?=
 RUN := $(UV) run --frozen --no-sync
-# Wholly slow, and slow to import.
-SLOW_FILES := tests/test_app.py tests/test_browser.py tests/test_serving.py tests/test_service_crash.py
+# Wholly slow, or the long searches behind a mechanism: left out of the fast tier.
+SLOW_FILES := $(addprefix tests/test_,$(addsuffix .py, app browser serving service_crash \
+    accountants adaptive_flippancy bench_mechanisms buffers certificate joint optimal release_together sparse_vector))
 CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
 

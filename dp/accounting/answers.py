@@ -53,3 +53,9 @@ def pure_sum(parts: Sequence[Part]) -> float | None:
     if not all(part.pure for part in parts):
         return None
     return math.fsum(part.count * part.epsilon for part in parts if part.epsilon is not None)
+
+
+def without_delta(parts: Sequence[Part], reason: str) -> Answer:
+    """The answer at δ = 0: Σε exactly where every release is pure, else `reason`."""
+    total = pure_sum(parts)
+    return not_applicable(reason) if total is None else found(total, exact=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.answers import Answer, found, not_applicable, pure_sum
+from dp.accounting.answers import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.parts import Part, releases
 
 Floats = NDArray[np.float64]
@@ -44,12 +44,9 @@ STAGE = 64
 
 def account(parts: Sequence[Part], delta: float) -> Answer:
     """ε of the composed losses; an upper bound, tight up to the grid."""
-    total = pure_sum(parts)
     if delta == 0:
-        if total is None:
-            return not_applicable("no finite loss at δ = 0: not every release is pure")
-        return found(total, exact=True)
-    if names := "; ".join(part.name for part in parts if part.loss is None):
+        return without_delta(parts, "no finite loss at δ = 0: not every release is pure")
+    if names := lacking(parts, "loss"):
         return not_applicable(f"no dominating pair is known: {names}")
     if delta < SMALLEST_DELTA:
         return not_applicable(f"δ is below {SMALLEST_DELTA:g}, which Fourier transforms in double precision resolve")
@@ -59,6 +56,7 @@ def account(parts: Sequence[Part], delta: float) -> Answer:
     if grid(parts) > COARSEST:
         return not_applicable("the losses reach too far for a grid; an ε of that size promises nothing")
     epsilon = (1 + MARGIN) * _epsilon(_composed(parts, delta), delta - NOISE)
+    total = pure_sum(parts)
     best = min(epsilon, math.inf if total is None else total)
     return found(best) if best < math.inf else not_applicable("δ is too close to the probability of an infinite loss")
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from dp.accounting.answers import Answer, found, lacking, not_applicable, pure_sum
+from dp.accounting.answers import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.composition import renyi_epsilon
 from dp.accounting.parts import Part
 
@@ -23,11 +23,8 @@ Floats = NDArray[np.float64]
 
 def account(parts: Sequence[Part], delta: float) -> Answer:
     """ε by the best order of the summed curve; order ∞ is the sum of pure ε."""
-    total = pure_sum(parts)
     if delta == 0:
-        if total is None:
-            return not_applicable("no finite divergence of order ∞: not every release is pure")
-        return found(total, exact=True)
+        return without_delta(parts, "no finite divergence of order ∞: not every release is pure")
     if names := lacking(parts, "rho"):
         return not_applicable(f"no finite Rényi divergence: {names}")
     symmetric = [part for part in parts if _is_symmetric(part)]
@@ -39,6 +36,7 @@ def account(parts: Sequence[Part], delta: float) -> Answer:
             values = values + part.count * symmetric_divergence(part, orders)
         return values
 
+    total = pure_sum(parts)
     return found(min(renyi_epsilon(curve, delta), math.inf if total is None else total))
 
 

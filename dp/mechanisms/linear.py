@@ -143,11 +143,11 @@ class LinearMechanism:
 
     def standard_deviation(self, horizon: int) -> Floats:
         """Exact standard deviation of every release, shape (horizon,), in users."""
-        return self._deviations(self.strategy.decoder_energy(horizon))
+        return self._deviations(self._energy(0, horizon))
 
     def half_width(self, level: float, horizon: int) -> Floats:
         """Half width of the pointwise interval of that level for every release, shape (horizon,), in users."""
-        return self.noise.half_width(level, self.strategy.decoder_energy(horizon)) / GRID
+        return self.noise.half_width(level, self._energy(0, horizon)) / GRID
 
     def _deviations(self, energy: Floats) -> Floats:
         return np.sqrt(self.noise.variance * energy) / GRID

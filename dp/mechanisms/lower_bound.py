@@ -38,8 +38,9 @@ def lower_bound(protected: ProtectedClass) -> float:
     if protected.horizon > LONGEST:
         return _by_shorter(protected, protected.horizon)
     if protected.runs == 1:
-        rounds = dense.ROUNDS if protected.horizon <= dense.LONGEST else FEW_ROUNDS
-        return math.sqrt(dense.optimum(protected, rounds)[1])
+        # Asked for as the strategy does, the optimum of a short horizon is there already.
+        short = protected.horizon <= dense.LONGEST
+        return math.sqrt((dense.optimum(protected) if short else dense.optimum(protected, FEW_ROUNDS))[1])
     with threadpool_limits(1):
         if protected.hull < protected.horizon:
             return float(dense.square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear, validate_adaptive
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import GRID, MECHANISMS, Design, LinearMechanism, linear_design, sparse_vector
+from dp.mechanisms import GRID, LinearMechanism, family_of, linear_design, sparse_vector
 from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
@@ -71,13 +70,13 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
     gaussian.validate_epsilon(guarantee.epsilon)
     if not 0 <= guarantee.delta < 1:
         raise ValueError(f"delta is {guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
-    family = MECHANISMS[name]
+    family = family_of(name)
     if family.delta == "needed" and guarantee.delta == 0:
         return _without_numbers(name, "Gaussian noise needs a delta above 0")
     try:
         if family.strategy is None:
             return _data_dependent(name, protected, guarantee)
-        chosen = design_of(name, protected)
+        chosen = linear_design(name, protected)
         mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
     except ValueError as error:
         return _without_numbers(name, str(error))
@@ -121,19 +120,19 @@ def epsilon_for_deviation(
     """The smallest ε with which a mechanism's `statistic` of the standard deviations is at most `target` users.
 
     Raises:
-        ValueError: the target or δ is out of range.
+        ValueError: the target or δ is out of range, or the mechanism unknown.
     """
     if not 0 < target < math.inf:
         raise ValueError(f"target_std is {target}; it is a positive number of users, for instance 20")
     if not 0 <= delta < 1:
         raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
-    family = MECHANISMS[name]
+    family = family_of(name)
     if family.strategy is None:
         return Needed(name, None, None, None, None, DATA_DEPENDENT)
     if family.delta == "needed" and delta == 0:
         return Needed(name, None, None, None, None, "Gaussian noise needs a delta above 0")
     try:
-        chosen = design_of(name, protected)
+        chosen = linear_design(name, protected)
     except ValueError as error:
         return Needed(name, None, None, None, None, str(error))
     energy = chosen.strategy.decoder_energy(_ticks(protected))
@@ -160,12 +159,6 @@ def epsilon_for_deviation(
     return Needed(name, None, None, None, None, f"it needs an epsilon above {gaussian.LARGEST_EPSILON:g}")
 
 
-@lru_cache(maxsize=64)
-def design_of(name: str, protected: ProtectedClass) -> Design:
-    """`linear_design`, kept: choosing a strategy can take seconds and one serves every ε."""
-    return linear_design(name, protected)
-
-
 def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
     empty = _without_numbers(name, DATA_DEPENDENT)
     if name == "sparse-vector":
@@ -181,7 +174,7 @@ def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) 
 
 
 def _without_numbers(name: str, reason: str) -> Comparison:
-    family = MECHANISMS[name]
+    family = family_of(name)
     return Comparison(name, family.noise, *(None,) * 9, family.proof, family.source, reason)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dp.accounting.calibrate import LEVELS_BY, calibrate, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
-from dp.mechanisms import EMPTY_STATE, MECHANISMS, Mechanism, State, design
+from dp.mechanisms import EMPTY_STATE, Mechanism, State, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.joint import Exceptions
 from dp.mechanisms.protocol import MOST_USERS, Released, Source
@@ -44,7 +44,7 @@ class Request:
         unit: who is protected, "user-day" or "user".
         w_bound: most flips of the protected change; without effect where the mechanism needs no such bound.
         guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
-        mechanism: a name in MECHANISMS.
+        mechanism: a name in `dp.mechanisms.MECHANISMS`.
         first: first tick.
         horizon: number of ticks that the guarantee covers, None for no end.
         shares: how the series divide the budget (μ² or ε); one positive number each, normalised.
@@ -123,7 +123,7 @@ class Plan:
 
 def uses_w_bound(mechanism: str) -> bool:
     """Whether a mechanism's guarantee is for a given W_BOUND; sparse-vector and adaptive-flippancy need none."""
-    return MECHANISMS[mechanism].strategy is not None
+    return family_of(mechanism).strategy is not None
 
 
 def freezes(unit: str, mechanism: str) -> bool:
@@ -144,9 +144,7 @@ def plan_release(request: Request) -> Plan:
     if not 0 <= request.guarantee.delta < 1:
         raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
     validate_level(request.ci_level)
-    if request.mechanism not in MECHANISMS:
-        raise ValueError(f"mechanism is {request.mechanism!r}; choose one of {', '.join(MECHANISMS)}")
-    if MECHANISMS[request.mechanism].delta == "needed" and request.guarantee.delta == 0:
+    if family_of(request.mechanism).delta == "needed" and request.guarantee.delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
             "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
@@ -287,7 +285,7 @@ def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str,
 
 def charged(request: Request) -> Guarantee:
     """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
-    pure = MECHANISMS[request.mechanism].delta == "none"
+    pure = family_of(request.mechanism).delta == "none"
     return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
 
 

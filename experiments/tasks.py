@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import Design, design, linear_design
+from dp.mechanisms import design, linear_design
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.release import METRICS, uses_w_bound
 from dp.units import protected_class
@@ -42,12 +41,6 @@ class Task:
     seed: int
     truth: tuple[int, ...]
     bounded: tuple[int, ...]
-
-
-@lru_cache(maxsize=64)
-def _design(mechanism: str, unit: str, window: int, w_bound: int, horizon: int) -> Design:
-    # One strategy serves all values of ε; choosing it costs more than a thousand trials.
-    return linear_design(mechanism, protected_class(unit, window, w_bound, horizon))
 
 
 def point_seed(seed: int, point: Point) -> int:
@@ -118,7 +111,8 @@ def evaluate(task: Task) -> dict[str, Any]:
 
 def _try_linear(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
     point, horizon = task.point, len(counts)
-    chosen = _design(point.mechanism, point.unit, METRICS[point.metric], point.w_bound, horizon)
+    protected = protected_class(point.unit, METRICS[point.metric], point.w_bound, horizon)
+    chosen = linear_design(point.mechanism, protected)
     mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
     noise = mechanism.simulate(np.zeros_like(counts), task.trials, generator)
     covered = np.abs(noise) <= mechanism.half_width(CI_LEVEL, horizon)

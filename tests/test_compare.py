@@ -11,8 +11,8 @@ import pytest
 from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.compare import compare, design_of, epsilon_for_deviation
-from dp.mechanisms import MECHANISMS
+from dp.compare import compare, epsilon_for_deviation
+from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
 
@@ -81,7 +81,7 @@ def test_nothing_gaussian_beats_the_lower_bound(protected: ProtectedClass) -> No
 def test_a_comparison_is_what_the_mechanism_does(name: str) -> None:
     protected = protected_class("user-day", 7, 2, 40)
     made = compare(name, protected, GUARANTEE, None)
-    mechanism = calibrate_linear([design_of(name, protected)], GUARANTEE, [1.0])[0]
+    mechanism = calibrate_linear([linear_design(name, protected)], GUARANTEE, [1.0])[0]
     errors = mechanism.simulate(np.zeros(40, dtype=np.int64), 20_000, np.random.default_rng(1))
     assert made.rms_std == pytest.approx(math.sqrt((errors**2).mean()), rel=0.02)
     assert made.max_std == pytest.approx(errors.std(axis=0).max(), rel=0.04)

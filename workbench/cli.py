@@ -24,6 +24,7 @@ from workbench.options import (
     CONFIG_FILE,
     FILE,
     MECHANISM_NAMES,
+    METRIC_WINDOWS,
     Day,
     Horizon,
     LogCommand,
@@ -51,7 +52,7 @@ EXIT_BUDGET_EXHAUSTED = 3
 DEFAULT_CAP = (10.0, 1e-5)
 LARGE_DELTA = 1e-2
 DEFAULT_W_BOUND = 2
-METRIC_NAMES = ("dau", "wau", "mau")
+METRIC_NAMES = tuple(METRIC_WINDOWS)
 
 
 class Main(click.Group):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from dp.mechanisms import (
@@ -137,20 +138,30 @@ def design(name: str, protected: ProtectedClass) -> Design | DataDependent:
     Raises:
         ValueError: the name is unknown, or the mechanism cannot serve the class.
     """
-    if name not in MECHANISMS:
-        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(MECHANISMS)}")
-    if MECHANISMS[name].strategy is None:
+    if family_of(name).strategy is None:
         return DataDependent(name, protected)
     return linear_design(name, protected)
 
 
+def family_of(name: str) -> Family:
+    """What a mechanism is made of.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    if name not in MECHANISMS:
+        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(MECHANISMS)}")
+    return MECHANISMS[name]
+
+
+@lru_cache(maxsize=128)
 def linear_design(name: str, protected: ProtectedClass) -> Design:
-    """`design` of a mechanism that is known to be linear.
+    """`design` of a mechanism that is known to be linear; kept, because one serves every ε and takes long to choose.
 
     Raises:
         ValueError: it is not, or it cannot serve the class.
     """
-    family = MECHANISMS[name]
+    family = family_of(name)
     if family.strategy is None:
         raise ValueError(f"mechanism is {name!r}, which is not linear; its error depends on the data")
     strategy = family.strategy(protected)
@@ -162,5 +173,5 @@ def linear_design(name: str, protected: ProtectedClass) -> Design:
 
 __all__ = [
     "EMPTY_STATE", "GRID", "MECHANISMS", "DataDependent", "Design", "Family", "LinearMechanism", "Mechanism", "State",
-    "Strategy", "design", "linear_design",
+    "Strategy", "design", "family_of", "linear_design",
 ]  # fmt: skip

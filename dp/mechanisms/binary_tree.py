@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from dp.mechanisms import tree
+from dp.mechanisms.linear import one_draw_a_tick
 from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
@@ -35,9 +36,7 @@ class TreeStrategy:
         """The measurement and the estimate before the block."""
         return tree.estimate_path(digit_sum(tick + 1, self.branching) - 1, public, measured[0])
 
-    def draws(self, start: int, stop: int) -> int:
-        """One a tick."""
-        return stop - start
+    draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:
         """The entries of the path: the sum of the digits of t + 1."""

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from dp.mechanisms import certificate
+from dp.mechanisms.linear import one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
 
@@ -89,9 +90,7 @@ class BufferStrategy:
         estimate = np.asarray(measured[0] / GRID + self._weights @ buffers)
         return estimate, (buffers.T * self._decays).T + estimate
 
-    def draws(self, start: int, stop: int) -> int:
-        """One a tick."""
-        return stop - start
+    draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:
         """Two numbers a buffer."""
@@ -123,23 +122,17 @@ class BufferStrategy:
         """The bound on the exact linear strategy plus what rounding can add at every tick."""
         ticks = protected.horizon or LONGEST
         if protected.runs == 1:
-            linear = self._single_run(protected)
+            # Without a horizon the weights are cut where what they still change is below the rounding of a float.
+            settled = protected.hull + 64 + math.ceil(40 / -math.log(max(self._decays.max(), 0.5)))
+            linear = certificate.single_run(self.subtracted(protected.horizon or settled), protected)
         else:
-            linear = _most_energy(self.decays, self.weights, protected)
+            linear = _most_energy(self.decays, self.weights, protected) * certificate.ROUNDING
         rounding = (1 + 2.0**-FRACTION_BITS) * math.sqrt(ticks) / GRID
-        return (math.sqrt(linear * certificate.ROUNDING) + rounding) ** 2
+        return (math.sqrt(linear) + rounding) ** 2
 
     def touched(self, protected: ProtectedClass) -> int:
         """Rounding may differ at every tick."""
         return protected.horizon or LONGEST
-
-    def _single_run(self, protected: ProtectedClass) -> float:
-        length = protected.horizon or protected.hull + 64 + math.ceil(40 / -math.log(max(self._decays.max(), 0.5)))
-        response = certificate.step_response(self.subtracted(length), length)
-        if protected.open_ended:
-            return float(response @ response)
-        # Without a horizon the response is cut where what it still changes is below the rounding of a float.
-        return float(certificate.run_energy(response, protected.hull).max())
 
 
 def from_roots(decoder_decays: Floats, decays: Floats) -> BufferStrategy:

@@ -19,7 +19,7 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from threadpoolctl import threadpool_limits
 
 from dp.mechanisms.certificate import ROUNDING
-from dp.mechanisms.linear import Row, estimate_row, measure_row
+from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
 
@@ -63,17 +63,9 @@ class DenseStrategy:
             raise ValueError(f"tick {tick} is beyond the horizon of {len(self.matrix)} ticks")
         return Row(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
-        """The row's combination of all counts so far."""
-        return measure_row(self, tick, secret, count)
-
-    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
-        """The row solved for the present count."""
-        return estimate_row(self, tick, public, measured)
-
-    def draws(self, start: int, stop: int) -> int:
-        """One a tick."""
-        return stop - start
+    measure = measure_row
+    estimate = estimate_row
+    draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:
         """All ticks so far."""

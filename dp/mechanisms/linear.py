@@ -195,5 +195,10 @@ def estimate_row(rows: Rows, tick: int, public: Floats, measured: Floats) -> tup
     return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))
 
 
+def one_draw_a_tick(strategy: object, start: int, stop: int) -> int:
+    """`Strategy.draws` of whatever measures once a tick."""
+    return stop - start
+
+
 def _last(values: NDArray[Any], keep: int) -> NDArray[Any]:
     return values[max(len(values) - keep, 0) :]

@@ -10,7 +10,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, lfilter
 
 from dp.mechanisms import certificate
-from dp.mechanisms.linear import Row, estimate_row, measure_row
+from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
 
@@ -48,17 +48,9 @@ class ToeplitzStrategy:
         """As many as there are weights, or ticks so far."""
         return min(len(self.weights), tick + 1)
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
-        """The count less the weighted counts before it."""
-        return measure_row(self, tick, secret, count)
-
-    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
-        """The measurement and the weighted estimates before it."""
-        return estimate_row(self, tick, public, measured)
-
-    def draws(self, start: int, stop: int) -> int:
-        """One a tick."""
-        return stop - start
+    measure = measure_row
+    estimate = estimate_row
+    draws = one_draw_a_tick
 
     def decoder(self, horizon: int) -> Floats:
         """The coefficients of B = 1/(1 − Σ pₙzⁿ), shape (horizon,); the same bits for any longer horizon.

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from dp.accounting.calibrate import LEVELS_BY, calibrate, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
-from dp.mechanisms import EMPTY_STATE, Mechanism, State, design, family_of
+from dp.mechanisms import EMPTY_STATE, LinearMechanism, Mechanism, State, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.joint import Exceptions
 from dp.mechanisms.protocol import MOST_USERS, Released, Source
 from dp.noise import Noise, validate_level
+from dp.sketches import family_of as sketch_family
+from dp.sketches import fixed_rate
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
@@ -33,6 +35,22 @@ Freeze = int | tuple[int, ...] | None
 
 METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 """Trailing window of each metric, in days; MAU may also be asked for with 28."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The users whom a release by the sketch fixed-rate counts.
+
+    Attributes:
+        rate: their share.
+        salt: names the salt that is in force at the first tick, so that a stream is not continued with another's past.
+        rotates: another salt comes into force after the first tick, as far as is known; that may be decided while a
+            stream is running, so a stream's later calls need not repeat it.
+    """
+
+    rate: float
+    salt: str
+    rotates: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,8 @@ class Request:
         ci_level: level of the pointwise intervals.
         on_time: for the unit user, protects whoever acts on time with at most these exceptions: nobody is frozen, and
             the series are calibrated for their joint worst case (docs/guarantees.md, section 14).
+        sketch: what counts the users, a name in `dp.sketches.SKETCHES` whose counts a mechanism can make private.
+        sample: for the sketch fixed-rate, whom it counts; the counts given are then those of the sample.
     """
 
     windows: Mapping[str, int]
@@ -63,6 +83,8 @@ class Request:
     shares: Mapping[str, float]
     ci_level: float = 0.95
     on_time: Exceptions | None = None
+    sketch: str = "exact"
+    sample: Sample | None = None
 
     @property
     def flip_bound(self) -> int | None:
@@ -75,6 +97,11 @@ class Request:
         # Streams of before this was an option say nothing of it.
         if plain.pop("on_time") is not None:
             plain["on_time"] = _spelt(self.on_time)
+        if self.sketch == "exact":
+            del plain["sketch"]
+        del plain["sample"]
+        if self.sample is not None:
+            plain["sample"] = {"rate": self.sample.rate, "salt": self.sample.salt}
         return {
             **plain,
             "w_bound": self.flip_bound,
@@ -149,6 +176,7 @@ def plan_release(request: Request) -> Plan:
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
             "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
         )
+    _validate_sketch(request)
     shares = normalised([request.shares[metric] for metric in request.windows], len(request.windows))
     mechanisms = _mechanisms(request, shares)
     alone = len(mechanisms) == 1
@@ -164,6 +192,28 @@ def plan_release(request: Request) -> Plan:
             for (metric, window), mechanism, share in zip(request.windows.items(), mechanisms, shares, strict=True)
         ),
     )
+
+
+def _validate_sketch(request: Request) -> None:
+    """Refuse what has no proof; whatever is private for counts is private for those of a fixed sample."""
+    if refusal := sketch_family(request.sketch).refusal:
+        raise ValueError(f"sketch is {request.sketch!r}, whose counts no mechanism here makes private: {refusal}")
+    sample = request.sample
+    if (request.sketch == "fixed-rate") != (sample is not None):
+        raise ValueError(f"sketch is {request.sketch!r}; a rate goes with the sketch 'fixed-rate', and only with it")
+    if sample is None:
+        return
+    if not fixed_rate.FixedRate(sample.rate).rate < 1:
+        raise ValueError("rate is 1, which keeps everybody: that is the sketch 'exact'")
+    if sample.rotates and request.mechanism == "adaptive-flippancy":
+        raise ValueError("adaptive-flippancy needs one sample throughout: no other salt may come into force meanwhile")
+    if sample.rotates and request.on_time is not None:
+        raise ValueError("on_time needs one sample throughout: no other salt may come into force meanwhile")
+    if sample.rotates and request.unit == "user" and request.w_bound % 2 == 1 and uses_w_bound(request.mechanism):
+        raise ValueError(
+            f"w_bound is {request.w_bound}, which freezes users while they are present; with a salt that changes "
+            "meanwhile it must be even"
+        )
 
 
 def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism]:
@@ -204,17 +254,17 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[d
             plan,
             series,
             0,
-            _rehearse(series.mechanism, checked[series.metric], _generator(seed, series.metric), plan.request.ci_level),
+            _rehearse(series.mechanism, checked[series.metric], _generator(seed, series.metric), plan.request),
             remaining=None,
         )
     ]
 
 
-def _rehearse(mechanism: Mechanism, counts: Counts, generator: np.random.Generator, level: float) -> _Drawn:
+def _rehearse(mechanism: Mechanism, counts: Counts, generator: np.random.Generator, request: Request) -> _Drawn:
     def source(noise: Noise, size: int) -> Counts:
         return noise.seeded(generator, (size,)).astype(np.int64)
 
-    return _draw(mechanism, EMPTY_STATE, counts, source, level)[1]
+    return _draw(mechanism, EMPTY_STATE, counts, source, request)[1]
 
 
 def _secure(noise: Noise, size: int) -> Counts:
@@ -228,14 +278,43 @@ class _Drawn(NamedTuple):
     extra: Sequence[Mapping[str, Any]]
 
 
-def _draw(mechanism: Mechanism, state: State, counts: Counts, source: Source, level: float) -> tuple[State, _Drawn]:
+def _draw(mechanism: Mechanism, state: State, counts: Counts, source: Source, request: Request) -> tuple[State, _Drawn]:
+    independent = isinstance(mechanism, LinearMechanism)
+    level, sample = request.ci_level, request.sample
+    if sample is not None and not independent:
+        # Half of what may be missed is left for the sample's error.
+        level = (1 + level) / 2
     if isinstance(mechanism, AdaptiveFlippancy):
         state, released, path = mechanism.trace(state, counts, source, level)
         bias = mechanism.bias_bound(level)
+        if sample is not None:
+            bias = fixed_rate.most_users(bias, sample.rate, 1 - level)
         extra = [{"w_bound": mechanism.bounds[here], "bias_bound": float(bias[here])} for here in path.tolist()]
-        return state, _Drawn(released, extra)
-    state, released = mechanism.run(state, counts, source, level)
-    return state, _Drawn(released, [{}] * len(counts))
+    else:
+        state, released = mechanism.run(state, counts, source, level)
+        extra = [{}] * len(counts)
+    drawn = _Drawn(released, extra)
+    return state, drawn if sample is None else _for_all_users(drawn, sample.rate, request.ci_level, independent)
+
+
+def _for_all_users(drawn: _Drawn, rate: float, level: float, independent: bool) -> _Drawn:
+    """What was released of a sample, as a statement on all users: intervals cover noise and sampling together.
+
+    Args:
+        independent: the noise is that of a linear mechanism; else its intervals say all that is known of the error.
+    """
+    estimates, low, high, deviations = drawn.released
+    if independent:
+        ends = fixed_rate.interval(estimates, low, high, rate, level)
+    else:
+        miss = (1 - level) / 4
+        ends = fixed_rate.fewest_users(low, rate, miss), fixed_rate.most_users(high, rate, miss)
+    sampling = np.sqrt(np.maximum(estimates, 0.0) * (1 - rate)) / rate
+    extra = [
+        {"rate": rate, "noise_low": _number(first), "noise_high": _number(last), "sketch_std": float(error), **columns}
+        for first, last, error, columns in zip(low / rate, high / rate, sampling, drawn.extra, strict=True)
+    ]
+    return _Drawn(Released(estimates / rate, *ends, deviations / rate), extra)
 
 
 def publish(
@@ -255,8 +334,8 @@ def publish(
 
     Args:
         stream: idempotent key.
-        counts: metric → counts from the first tick on, frozen as `plan.freeze` says; may reach further than in earlier
-            calls.
+        counts: metric → counts from the first tick on, frozen as `plan.freeze` says, of the sample where the request
+            has one; may reach further than in earlier calls.
         data: names the data the stream is bound to, where it is to be bound to a fixed log.
         arrived: names the operations that had arrived by the end of a day. A stream can be continued only where the
             past is as it was: this name, where it is given, and in any case the true counts.
@@ -372,7 +451,7 @@ def _publish_series(
     mechanism = _name_mechanism(series.mechanism)
     if before:
         _validate_continuation(stream, before, mechanism, _name_counts(counts[: state.tick]), name_arrived)
-    after, drawn = _draw(series.mechanism, state, fresh, _secure, plan.request.ci_level)
+    after, drawn = _draw(series.mechanism, state, fresh, _secure, plan.request)
     rows = _rows(plan, series, state.tick, drawn, remaining=budget)
     stored_next = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
     ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
@@ -433,7 +512,7 @@ def _rows(plan: Plan, series: Series, start: int, drawn: _Drawn, *, remaining: B
             "epsilon_total": whole.epsilon,
             "delta_total": whole.delta,
             "mechanism": request.mechanism,
-            "sketch": "exact",
+            "sketch": request.sketch,
             "unit": request.unit,
             "w_bound": request.flip_bound,
             "horizon": request.horizon,
@@ -480,6 +559,6 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 __all__ = [
-    "METRICS", "Plan", "Request", "Series", "charged", "default_stream", "freezes", "plan_release", "promise",
+    "METRICS", "Plan", "Request", "Sample", "Series", "charged", "default_stream", "freezes", "plan_release", "promise",
     "protected", "publish", "published", "simulate_rows", "uses_w_bound",
 ]  # fmt: skip

@@ -24,13 +24,17 @@ import msgspec
 
 from dp.release import METRICS
 from experiments import figures
-from experiments.config import Config, Point, Population, load, points
+from experiments.config import AnyConfig, Config, Point, Population, SketchConfig, load
 from experiments.files import write_atomically
+from experiments.sketch_tasks import evaluate_sketch, sketch_tasks
 from experiments.tables import provenance, write_table
 from experiments.tasks import START, Task, evaluate
 
 Report = Callable[[str, float | None], None]
 Counts = tuple[int, ...]
+
+WORDS = ("name", "question", "figure", "grid")
+"""What of a config no row depends on, but for the row's own point of the grid."""
 
 
 def _silent(stage: str, fraction: float | None) -> None:
@@ -57,7 +61,7 @@ class Finished:
     files: tuple[Path, ...]
 
 
-def tabulate(config: Config, cache: Path, *, jobs: int | None = None, report: Report = _silent) -> Tabulated:
+def tabulate(config: AnyConfig, cache: Path, *, jobs: int | None = None, report: Report = _silent) -> Tabulated:
     """Compute the rows of an experiment, or take them from the shards in `cache`.
 
     Args:
@@ -65,18 +69,18 @@ def tabulate(config: Config, cache: Path, *, jobs: int | None = None, report: Re
         report: called with a stage and the fraction done.
     """
     code = code_fingerprint()
-    all_points = list(points(config.grid))
+    kind = KINDS[type(config)]
+    all_points = list(config.points())
     shards = {point: cache / f"{_digest(code, config, point)}.json" for point in all_points}
     missing = [point for point in all_points if not shards[point].exists()]
     if missing:
         report("counting the population", None)
         with tempfile.TemporaryDirectory() as folder:
-            counts = population_counts(config.population, missing, Path(folder))
-        tasks = [_task(config, point, counts) for point in missing]
-        with _ordered_map(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
-            for done, (task, row) in enumerate(zip(tasks, mapped(evaluate, tasks), strict=True), start=1):
-                write_atomically(shards[task.point], json.dumps(row, default=float).encode())
-                report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
+            tasks = kind.tasks(config, missing, Path(folder))
+            with _ordered_map(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
+                for done, (task, row) in enumerate(zip(tasks, mapped(kind.evaluate, tasks), strict=True), start=1):
+                    write_atomically(shards[task.point], json.dumps(row, default=float).encode())
+                    report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
     rows = tuple(json.loads(shards[point].read_bytes()) for point in all_points)
     return Tabulated(rows, code, len(missing), len(all_points) - len(missing))
 
@@ -113,6 +117,31 @@ def run(
     return Finished(tabulated.computed, tabulated.reused, seconds, (table, source, *pictures))
 
 
+def mechanism_tasks(config: Config, wanted: Sequence[Point], folder: Path) -> list[Task]:
+    """A task for each point, with the counts of the synthetic log; the log is written into the folder."""
+    counts = population_counts(config.population, wanted, folder)
+    return [_task(config, point, counts) for point in wanted]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How configs of a kind are run.
+
+    Attributes:
+        tasks: from a config, the points that are wanted and a folder for scratch files to a task each.
+        evaluate: from a task to its row; called in another process while that folder is still there.
+    """
+
+    tasks: Callable[[Any, Sequence[Any], Path], Sequence[Any]]
+    evaluate: Callable[[Any], dict[str, Any]]
+
+
+KINDS: dict[type[AnyConfig], Kind] = {
+    Config: Kind(mechanism_tasks, evaluate),
+    SketchConfig: Kind(sketch_tasks, evaluate_sketch),
+}
+
+
 def population_counts(
     population: Population, wanted: Sequence[Point], folder: Path
 ) -> dict[tuple[str, int | None], Counts]:
@@ -138,9 +167,10 @@ def population_counts(
 
 
 def code_fingerprint() -> str:
-    """SHA-256 over the code that a row depends on: all of `dp`, and the task."""
+    """SHA-256 over the code that a row depends on: all of `dp`, and the tasks."""
     here = Path(__file__).parent
-    files = [*(here.parent / "dp").rglob("*.py"), *(here.parent / "dp").rglob("*.sql"), here / "tasks.py"]
+    files = [*(here.parent / "dp").rglob("*.py"), *(here.parent / "dp").rglob("*.sql")]
+    files += [here / name for name in ("tasks.py", "sketch_tasks.py", "sketch_designs.py")]
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(here.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -153,8 +183,10 @@ def _task(config: Config, point: Point, counts: dict[tuple[str, int | None], Cou
     return Task(point, config.delta, config.trials, config.seed, truth, bounded)
 
 
-def _digest(code: str, config: Config, point: Point) -> str:
-    parts = [code, msgspec.to_builtins(config.population), config.delta, config.trials, config.seed, asdict(point)]
+def _digest(code: str, config: AnyConfig, point: Any) -> str:
+    """Of all that a row depends on: not of the words of a config, nor of the other points of its grid."""
+    values = {name: value for name, value in msgspec.to_builtins(config).items() if name not in WORDS}
+    parts = [code, values, asdict(point)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -166,4 +198,4 @@ def _ordered_map(jobs: int, tasks: int) -> Iterator[Callable[..., Iterator[dict[
         return
     # DuckDB has threads of its own here, with which a plain fork may hang.
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        yield lambda function, items: pool.map(function, items, chunksize=max(1, min(16, tasks // (4 * jobs))))
+        yield lambda function, items: pool.map(function, items, chunksize=max(1, min(16, tasks // (16 * jobs))))

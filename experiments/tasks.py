@@ -16,7 +16,7 @@ from dp.mechanisms import design, linear_design
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.release import METRICS, uses_w_bound
 from dp.units import protected_class
-from experiments.config import Point
+from experiments.config import Point, SketchPoint
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Task:
     bounded: tuple[int, ...]
 
 
-def point_seed(seed: int, point: Point) -> int:
+def point_seed(seed: int, point: Point | SketchPoint) -> int:
     """A seed of the point's own, from the experiment's seed and the point's identity."""
     return int.from_bytes(hashlib.sha256(f"{seed} {point.identity}".encode()).digest()[:16])
 

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-DATA = {"dp.events", "dp.generate", "dp.presence"}
+DATA = {"dp.events", "dp.generate", "dp.presence", "dp.sketches"}
 PRIVACY = {"dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.consistency"}
 
 # What each part may import of this project; itself is always allowed.
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "dp.events": set(),
     "dp.generate": set(),
     "dp.presence": {"dp.events"},
+    "dp.sketches": {"dp.events", "dp.presence"},
     "dp.units": set(),
     "dp.noise": set(),
     "dp.consistency": set(),
@@ -25,10 +26,13 @@ ALLOWED: dict[str, set[str]] = {
     "dp.compare": {"dp.units", "dp.noise", "dp.mechanisms", "dp.accounting"},
     "dp.sqlite": set(),
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
-    "dp.release": PRIVACY | {"dp.ledger"},
-    "experiments": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release"},
+    "dp.sketch_privacy": {"dp.accounting", "dp.sketches"},
+    "dp.release": PRIVACY | {"dp.ledger", "dp.sketches"},
+    "experiments": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release", "dp.sketch_privacy"},
     "workbench.service": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sqlite"},
-    "workbench": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release", "experiments", "workbench.service"},
+    "workbench": DATA
+    | PRIVACY
+    | {"dp.compare", "dp.ledger", "dp.release", "dp.sketch_privacy", "experiments", "workbench.service"},
 }
 FRAMEWORKS = {"altair", "click", "fastapi", "prometheus_client", "rich", "starlette", "streamlit", "uvicorn"}
 FOREIGN_TO_DP = {

@@ -19,7 +19,9 @@ import click
 
 from workbench.cli_accounting import compose
 from workbench.cli_mechanisms import calibrate, mechanisms
+from workbench.cli_salt import salt
 from workbench.cli_service import COMMANDS
+from workbench.cli_sketches import Counting, sketch_options, sketches
 from workbench.options import (
     CONFIG_FILE,
     FILE,
@@ -330,6 +332,7 @@ def exact(
     help="With --unit user: protect users who act on the day itself and take nothing back, with at most so many "
     "exceptions. Nobody is frozen, and several series need less noise together (docs/mechanisms.md).",
 )
+@sketch_options
 @click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
 @click.option(
     "--consistent",
@@ -358,6 +361,7 @@ def release(
     split: dict[str, str] | None,
     horizon: int | str | None,
     on_time: dict[str, str] | None,
+    counting: Counting,
     ci_level: float,
     consistent: bool,
     stream: str | None,
@@ -394,7 +398,8 @@ def release(
         click.echo(f"note: --w-bound is without effect: {mechanism} needs no W_BOUND to be given", err=True)
     if delta > LARGE_DELTA and MECHANISMS[mechanism].delta != "none":
         click.echo(f"warning: delta is {delta:g}: with that probability there may be no privacy at all", err=True)
-    with progress_bar() as report, _counting(source, query, report) as counted:
+    counting.validate(query.engine)
+    with progress_bar() as report, _counting(source, query, report, counting) as counted:
         covered = None if horizon == "unlimited" else int(horizon or len(counted.ticks))
         request = Request(
             windows=wanted,
@@ -407,6 +412,8 @@ def release(
             shares=shares,
             ci_level=ci_level,
             on_time=_exceptions(on_time),
+            sketch=counting.sketch,
+            sample=counting.sample(counted.ticks[0], covered),
         )
         report("calibrating the noise", None)
         plan = plan_release(request)
@@ -430,6 +437,8 @@ def release(
     told = ["metric", "day", "estimate", "ci_low", "ci_high", "std"]
     if "bias_bound" in rows[0]:
         told += ["w_bound", "bias_bound"]
+    if "sketch_std" in rows[0]:
+        told += ["sketch_std", "noise_low", "noise_high"]
     if consistent:
         told += ["count", "count_low", "count_high"]
     hidden = [name for name in rows[0] if name not in told]
@@ -644,7 +653,7 @@ class Counted:
 
 
 @contextmanager
-def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]:
+def _counting(source: Source, query: Query, report: Report, counting: Counting | None = None) -> Iterator[Counted]:
     from dp.events import arrived_fingerprint
     from dp.presence import DuckDBEngine, spark_engine
 
@@ -658,9 +667,11 @@ def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]
                     err=True,
                 )
             first, last = first or checked.first_day, last or checked.last_day
-            engine = DuckDBEngine(checked.connection, progress=report)
+            ask = functools.partial(_counter, first=first, last=last, report=report)
             yield Counted(
-                _counter(engine, first, last, report),
+                counting.counter(checked, ask, first, last, report)
+                if counting
+                else ask(DuckDBEngine(checked.connection, progress=report)),
                 _ticks(first, last),
                 functools.partial(arrived_fingerprint, checked),
             )
@@ -752,8 +763,9 @@ def _release_title(rows: Sequence[dict[str, Any]]) -> str:
     kind = f"budget left: ε {one['budget_remaining']:g}" if one["secure"] else "SIMULATED — not private"
     # Where it is said day by day, or there is none, the title says nothing.
     bound = "" if one["w_bound"] is None or "bias_bound" in one else f"W_BOUND {one['w_bound']}, "
+    counted = f"a sample of {100 * one['rate']:g}% of the users, " if "rate" in one else ""
     return (
-        f"{one['mechanism']}, unit {one['unit']}, {bound}ε {one['epsilon_total']:g}, "
+        f"{counted}{one['mechanism']}, unit {one['unit']}, {bound}ε {one['epsilon_total']:g}, "
         f"δ {one['delta_total']:g}, {100 * one['ci_level']:g}% intervals; {kind}"
     )
 
@@ -769,7 +781,7 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, explained) else None
 
 
-for _command in (mechanisms, calibrate, compose, *COMMANDS):
+for _command in (mechanisms, calibrate, compose, sketches, salt, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

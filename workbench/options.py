@@ -29,6 +29,9 @@ MECHANISM_NAMES = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
     "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
 )  # fmt: skip
+SKETCH_NAMES = (
+    "exact", "bitmap", "fixed-rate", "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2",
+)  # fmt: skip
 METRIC_WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
 
 

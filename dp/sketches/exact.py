@@ -1,0 +1,71 @@
+"""The set of all keys: no error, eight bytes a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dp.sketches.protocol import Keys, around
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The set itself; nothing to choose."""
+
+    def empty(self) -> ExactSketch:
+        """A sketch of nobody."""
+        return ExactSketch(np.empty(0, dtype=np.int64))
+
+    def from_bytes(self, data: bytes) -> ExactSketch:
+        """What `to_bytes` gave."""
+        return ExactSketch(keys_from(data))
+
+    def standard_error(self, count: float) -> float:
+        """None."""
+        return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ExactSketch:
+    """Ascending keys, each once."""
+
+    keys: Keys
+
+    def add(self, keys: Keys) -> ExactSketch:
+        """The union."""
+        return ExactSketch(np.union1d(self.keys, keys))
+
+    def remove(self, keys: Keys) -> ExactSketch:
+        """The difference."""
+        return ExactSketch(np.setdiff1d(self.keys, keys))
+
+    def merge(self, other: ExactSketch) -> ExactSketch:
+        """The union."""
+        return self.add(other.keys)
+
+    def estimate(self) -> float:
+        """The size of the set."""
+        return float(len(self.keys))
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The count twice."""
+        return around(self.estimate(), 0.0, deviations)
+
+    def to_bytes(self) -> bytes:
+        """Little-endian 64-bit integers."""
+        return self.keys.astype("<i8").tobytes()
+
+
+def keys_from(data: bytes) -> Keys:
+    """Ascending keys from little-endian 64-bit integers.
+
+    Raises:
+        ValueError: the bytes are no ascending list of such integers.
+    """
+    if len(data) % 8:
+        raise ValueError(f"data has {len(data)} bytes; a list of keys has a multiple of 8")
+    keys = np.frombuffer(data, dtype="<i8").astype(np.int64)
+    if np.any(keys[1:] <= keys[:-1]):
+        raise ValueError("data is no list of keys: they must be ascending, each once")
+    return keys

@@ -1,0 +1,194 @@
+"""Flajolet–Martin registers, each of which is differentially private by its secret hash.
+
+Smith, Song, Thakurta 2020, "The Flajolet-Martin Sketch Itself Preserves Differential Privacy: Private Counting with
+Minimal Space" (NeurIPS): every user draws a geometric number for each of m registers, a register keeps the largest,
+none below a floor, and phantom users are there from the start. Each register is then ε′-DP (docs/guarantees.md, section
+16.4), and all of them are what m independent ε′-DP releases compose to (`dp.sketch_privacy`). As with every sketch that
+is private by its hash, the salt must be secret and *one* sketch published under it.
+
+A user's numbers are not drawn one by one. Points of a Poisson process of m a unit of time, each in a register chosen
+uniformly with replacement, are m independent processes of rate 1; the first point E of each is exponential, and
+u = 1 − e^(−E) uniform, all independent. The register takes the rank of E, which falls with E, so that later points of
+the same register do nothing, and a user is done with at the time from which no register can be raised. This is the idea
+of SetSketch (Ertl 2021, "SetSketch: Filling the Gap between MinHash and HyperLogLog"), without its bookkeeping of
+registers already drawn. A user costs about one hash once the registers are high, not m.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.sketches.keys import derived_key, siphash
+from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
+from dp.sketches.registers import (
+    Registers,
+    information,
+    kept_share,
+    likeliest,
+    phantoms_needed,
+    raised,
+    ranks_of,
+    registers_from,
+    validate_epsilon,
+    validate_salt,
+)
+
+SMALLEST_CHUNK, LARGEST_CHUNK = 2**8, 2**15
+"""Users worked off abreast: few at first, when registers are low and everybody raises some."""
+MOST_POINTS = 64
+"""Of one user worked off abreast."""
+RESOLUTION = 2.0**-48
+"""Of the uniform numbers; no rank is given below sixteen times this."""
+
+
+@dataclass(frozen=True)
+class FlajoletMartin:
+    """Each register ε′-DP for every number of users.
+
+    Attributes:
+        epsilon_register: ε′ of one register (`dp.sketch_privacy.register_epsilon` finds it for an (ε, δ) of the whole).
+        salt: 16 secret bytes, for one published sketch.
+        registers: how many, a power of two from 1 to 2^16.
+        growth: γ; a rank more stands for 1 + γ times as many users. A byte has room for fine ranks: they cost nothing.
+    """
+
+    epsilon_register: float
+    salt: bytes = field(repr=False)
+    registers: int = 1024
+    growth: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Validate once.
+
+        Raises:
+            ValueError: no such ε′, number of registers or growth, or the salt has another length.
+        """
+        validate_epsilon("epsilon_register", self.epsilon_register)
+        if not 1 <= self.registers <= 2**16 or self.registers & (self.registers - 1):
+            raise ValueError(f"registers is {self.registers}; it must be a power of two up to 65536, for instance 1024")
+        if not 0.15 <= self.growth <= 3:
+            raise ValueError(f"growth is {self.growth}; it must lie between 0.15 and 3, for instance 0.25")
+        validate_salt(self.salt)
+
+    @property
+    def phantoms(self) -> int:
+        """How many users are in the sketch before anybody is: ⌈1/(e^ε′ − 1)⌉."""
+        return phantoms_needed(1, self.epsilon_register)
+
+    @property
+    def kept(self) -> float:
+        """The probability with which a user's number is above the floor of a register."""
+        return kept_share(self.epsilon_register)
+
+    def empty(self) -> FlajoletMartinSketch:
+        """The sketch of the phantoms."""
+        return FlajoletMartinSketch(self, self._start)
+
+    def from_bytes(self, data: bytes) -> FlajoletMartinSketch:
+        """What `to_bytes` gave."""
+        return FlajoletMartinSketch(self, registers_from(data, self.registers, len(self._rates)))
+
+    def with_users(self, registers: Registers, keys: Keys) -> Registers:
+        """The registers after these users."""
+        return self._with_points(registers, keys.view(np.uint64), self._user_key)
+
+    def read(self, registers: Registers) -> float:
+        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero."""
+        return likeliest(registers, self._rates) - self.phantoms
+
+    def standard_error(self, count: float) -> float:
+        """1/√(m·I(N)), N = n + phantoms, I the Fisher information of a register about N.
+
+        For large n it is 1.004·n/√m (1.037 for γ = 1), and for n = 0 about 1.26/(ε′√m).
+        """
+        return 1 / math.sqrt(self.registers * information(count + self.phantoms, self._rates))
+
+    def _with_points(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
+        first, size = 0, SMALLEST_CHUNK
+        while first < len(users):
+            registers = self._with_chunk(registers, users[first : first + size], key)
+            first, size = first + size, min(2 * size, LARGEST_CHUNK)
+        return registers
+
+    def _with_chunk(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
+        """All points of these users that can raise a register: the first few of everybody, then the next few, …"""
+        times, done = np.zeros(len(users)), 0
+        while len(users):
+            horizon = float(self._horizons[registers.min()])
+            few = min(1 + int(self.registers * horizon), MOST_POINTS)
+            points = np.arange(done, done + few, dtype=np.uint64)
+            words = np.column_stack([np.repeat(users, few), np.tile(points, len(users))])
+            hashes = siphash(words, key).reshape(-1, few)
+            # The low 16 bits choose the register, the other 48 are uniform; half a step keeps both ends out.
+            uniform = ((hashes >> np.uint64(16)).astype(np.float64) + 0.5) * RESOLUTION
+            waits = -np.log(uniform) / self.registers
+            # From the last point on, one after the other, so that sums are the same however many points are few.
+            arrivals = np.cumsum(np.column_stack([times, waits]), axis=1)[:, 1:]
+            soon = arrivals < horizon
+            places = (hashes[soon] & np.uint64(self.registers - 1)).astype(np.intp)
+            registers = raised(registers, places, ranks_of(arrivals[soon], self._horizons[-2::-1]))
+            users, times, done = users[soon[:, -1]], arrivals[soon[:, -1], -1], done + few
+        return registers
+
+    @cached_property
+    def _user_key(self) -> bytes:
+        return derived_key(self.salt, "fm users")
+
+    @cached_property
+    def _start(self) -> Registers:
+        numbers = np.arange(self.phantoms, dtype=np.uint64)
+        empty = np.zeros(self.registers, dtype=np.uint8)
+        return self._with_points(empty, numbers, derived_key(self.salt, "fm phantoms"))
+
+    @cached_property
+    def _rates(self) -> Floats:
+        """a_r = −ln(1 − π(1 + γ)^(−r)): a user's number is above r with probability 1 − e^(−a_r)."""
+        ranks = np.arange(255)
+        shares = self.kept * (1 + self.growth) ** -ranks.astype(np.float64)
+        return -np.log1p(-shares[shares >= 16 * RESOLUTION])
+
+    @cached_property
+    def _horizons(self) -> Floats:
+        """Until when a point raises a register that holds r: a_r, and never if it is full."""
+        return np.append(self._rates, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class FlajoletMartinSketch:
+    """One rank a register."""
+
+    design: FlajoletMartin
+    registers: Registers
+
+    def add(self, keys: Keys) -> FlajoletMartinSketch:
+        """With these users."""
+        return FlajoletMartinSketch(self.design, self.design.with_users(self.registers, keys))
+
+    def remove(self, keys: Keys) -> NoReturn:
+        """Refused."""
+        raise UnsupportedError("a Flajolet-Martin sketch forgets whom it has seen; use exact, bitmap or fixed-rate")
+
+    def merge(self, other: FlajoletMartinSketch) -> FlajoletMartinSketch:
+        """The union; both must have the same parameters and salt, and neither may be published besides."""
+        if other.design != self.design:
+            raise ValueError("Flajolet-Martin sketches can be merged only under the same salt and parameters")
+        return FlajoletMartinSketch(self.design, np.maximum(self.registers, other.registers))
+
+    def estimate(self) -> float:
+        """The likeliest number of users; below zero it stands for none, and is left so that averages are right."""
+        return self.design.read(self.registers)
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many standard errors at the estimate, cut at zero."""
+        estimate = max(self.estimate(), 0.0)
+        return around(estimate, self.design.standard_error(estimate), deviations)
+
+    def to_bytes(self) -> bytes:
+        """One byte a register."""
+        return self.registers.tobytes()

@@ -1,0 +1,172 @@
+"""A HyperLogLog that is differentially private by its secret hash alone.
+
+Dickens, Thaler, Ting 2022, "Order-Invariant Cardinality Estimators Are Differentially Private" (NeurIPS): keep every
+user with probability 1 − e^(−ε), and start with phantom users, so many that a real one is lost among those who could
+have changed the sketch. The proof is in docs/guarantees.md, section 16.3. It needs a salt that is secret and under
+which *one* sketch is published: two sketches of one salt, of a set with a user and without, differ only if the user was
+there.
+
+The base is HyperLogLog with stochastic averaging (Flajolet, Fusy, Gandouet, Meunier 2007) and one byte a register, so
+at most one user per register could have changed the sketch. A user's 64 bits are hashed anew under the design's salt,
+whatever salt made the keys; their low bits choose the register, and the others, u, uniform in [0, 1), keep the user if
+u < 1 − e^(−ε) and then give the rank, the number of j ≥ 0 with u < (1 − e^(−ε))/2^j. So the down-sampling costs no
+bits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.sketches.keys import derived_key, siphash
+from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
+from dp.sketches.registers import (
+    Registers,
+    information,
+    kept_share,
+    likeliest,
+    phantoms_needed,
+    raised,
+    ranks_of,
+    registers_from,
+    validate_epsilon,
+    validate_salt,
+)
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class OrderInvariant:
+    """ε-DP for every number of users.
+
+    Attributes:
+        epsilon: ε of the whole sketch.
+        salt: 16 secret bytes, for one published sketch.
+        lg_m: base-2 logarithm of the number of registers; the error formula is good from 6 on.
+    """
+
+    epsilon: float
+    salt: bytes = field(repr=False)
+    lg_m: int = 12
+
+    def __post_init__(self) -> None:
+        """Validate once.
+
+        Raises:
+            ValueError: no such ε or number of registers, or the salt has another length.
+        """
+        validate_epsilon("epsilon", self.epsilon)
+        if not 0 <= self.lg_m <= 20:
+            raise ValueError(f"lg_m is {self.lg_m}; it must lie between 0 and 20, for instance 12")
+        validate_salt(self.salt)
+
+    @property
+    def registers(self) -> int:
+        """How many registers there are."""
+        return 1 << self.lg_m
+
+    @property
+    def phantoms(self) -> int:
+        """How many users are in the sketch before anybody is."""
+        return phantoms_needed(self.registers, self.epsilon)
+
+    @property
+    def kept(self) -> float:
+        """The probability with which a user is kept."""
+        return kept_share(self.epsilon)
+
+    def empty(self) -> OrderInvariantSketch:
+        """The sketch of the phantoms."""
+        return OrderInvariantSketch(self, self._start)
+
+    def from_bytes(self, data: bytes) -> OrderInvariantSketch:
+        """What `to_bytes` gave."""
+        return OrderInvariantSketch(self, registers_from(data, self.registers, len(self._thresholds)))
+
+    def with_users(self, registers: Registers, keys: Keys) -> Registers:
+        """The registers after these users."""
+        return self._with_hashes(registers, siphash(keys.view(np.uint64)[:, None], self._user_key))
+
+    def read(self, registers: Registers) -> float:
+        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero.
+
+        The number of kept users in a register is taken as Poisson, λ on average: then P(value ≤ r) = e^(−λ/2^r).
+        """
+        return likeliest(registers, self._rates) * self.registers / self.kept - self.phantoms
+
+    def standard_error(self, count: float) -> float:
+        """√(m/(π²·I(λ)) − N), N = n + phantoms, π = 1 − e^(−ε), λ = N·π/m, I the Fisher information of a register.
+
+        With N·π kept users as a Poisson number the variance would be m/(π²·I); that counts N/π for their number, which
+        is binomial and contributes N(1 − π)/π only. For large n it is 1.037·n/√m; for n = 0 it is √(m(1.595 − π))/π.
+        """
+        users = count + self.phantoms
+        per_register = information(users * self.kept / self.registers, self._rates)
+        return math.sqrt(self.registers / (self.kept**2 * per_register) - users)
+
+    def _with_hashes(self, registers: Registers, hashes: Words) -> Registers:
+        values = hashes >> np.uint64(self.lg_m)
+        kept = values < self._thresholds[-1]
+        places = (hashes[kept] & np.uint64(self.registers - 1)).astype(np.intp)
+        return raised(registers, places, ranks_of(values[kept], self._thresholds))
+
+    @cached_property
+    def _user_key(self) -> bytes:
+        return derived_key(self.salt, "order-invariant users")
+
+    @cached_property
+    def _start(self) -> Registers:
+        numbers = np.arange(self.phantoms, dtype=np.uint64)[:, None]
+        hashes = siphash(numbers, derived_key(self.salt, "order-invariant phantoms"))
+        return self._with_hashes(np.zeros(self.registers, dtype=np.uint8), hashes)
+
+    @cached_property
+    def _thresholds(self) -> Words:
+        """⌊π·2^b/2^j⌋ for b = 64 − lg_m bits, as long as that is not zero, ascending."""
+        highest = int(self.kept * 2.0 ** (64 - self.lg_m))
+        return np.array([highest >> j for j in reversed(range(highest.bit_length()))], dtype=np.uint64)
+
+    @cached_property
+    def _rates(self) -> Floats:
+        return 2.0 ** -np.arange(len(self._thresholds), dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class OrderInvariantSketch:
+    """One rank a register."""
+
+    design: OrderInvariant
+    registers: Registers
+
+    def add(self, keys: Keys) -> OrderInvariantSketch:
+        """With these users."""
+        return OrderInvariantSketch(self.design, self.design.with_users(self.registers, keys))
+
+    def remove(self, keys: Keys) -> NoReturn:
+        """Refused."""
+        raise UnsupportedError("an order-invariant sketch forgets whom it has seen; use exact, bitmap or fixed-rate")
+
+    def merge(self, other: OrderInvariantSketch) -> OrderInvariantSketch:
+        """The union; both must have the same salt, ε and registers, and neither may be published besides."""
+        if other.design != self.design:
+            raise ValueError("order-invariant sketches can be merged only under the same salt, epsilon and lg_m")
+        return OrderInvariantSketch(self.design, np.maximum(self.registers, other.registers))
+
+    def estimate(self) -> float:
+        """The likeliest number of users; below zero it stands for none, and is left so that averages are right."""
+        return self.design.read(self.registers)
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many standard errors at the estimate, cut at zero."""
+        estimate = max(self.estimate(), 0.0)
+        return around(estimate, self.design.standard_error(estimate), deviations)
+
+    def to_bytes(self) -> bytes:
+        """One byte a register."""
+        return self.registers.tobytes()

@@ -1,0 +1,104 @@
+"""What everything that counts distinct users in little memory has in common.
+
+A sketch is a value: each operation returns a new one, and arrays of keys are worked off at once. Its design holds the
+parameters and says, before any data, how large the error is; its contract says what privacy holds, and on what
+condition. Keys are keyed hashes of user ids (`dp.sketches.keys`), so that nobody without the salt can choose users who
+collide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+"""64-bit keys, one a user, as signed integers; each sketch feeds its library what that library keeps apart; shape (n,)."""
+
+Floats = NDArray[np.float64]
+
+
+class UnsupportedError(ValueError):
+    """An operation that the sketch cannot do; the message says why, and which sketches can."""
+
+
+class Sketch(Protocol):
+    """A set of users in summary. Adding a user twice is adding them once, unless the family says otherwise."""
+
+    def add(self, keys: Keys) -> Self:
+        """The sketch with these users in it."""
+
+    def remove(self, keys: Keys) -> Self:
+        """The sketch without these users; a user who is not in it changes nothing, unless the family says otherwise.
+
+        Raises:
+            UnsupportedError: the sketch forgets whom it has seen.
+        """
+
+    def merge(self, other: Self) -> Self:
+        """The sketch of both sets together.
+
+        Raises:
+            ValueError: the other sketch has other parameters.
+        """
+
+    def estimate(self) -> float:
+        """The number of users."""
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """Between what the number of users lies, given the estimate, as far as the sketch itself errs.
+
+        Args:
+            deviations: 1, 2 or 3 standard deviations (68.3, 95.4 or 99.7 % of a normal distribution).
+        """
+
+    def to_bytes(self) -> bytes:
+        """The sketch for storage; its length is what the sketch costs."""
+
+
+class Design(Protocol):
+    """The parameters of a sketch, without data."""
+
+    def empty(self) -> Sketch:
+        """A sketch of nobody."""
+
+    def from_bytes(self, data: bytes) -> Sketch:
+        """What `to_bytes` gave.
+
+        Raises:
+            ValueError: the bytes are no sketch of this design.
+        """
+
+    def standard_error(self, count: float) -> float:
+        """Root mean square error of the estimate over salts when there are `count` users, in users (no noise added)."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What privacy a sketch gives.
+
+    Attributes:
+        kind: "none"; "sensitivity": one user moves the estimate by at most a known amount, so that noise makes it
+            private; "intrinsic": the sketch is private by itself.
+        words: the claim with its condition.
+        proof: section of docs/guarantees.md.
+    """
+
+    kind: Literal["none", "sensitivity", "intrinsic"]
+    words: str
+    proof: str
+
+
+def validate_deviations(deviations: int) -> int:
+    """The number of standard deviations, if it is 1, 2 or 3; raises ValueError otherwise."""
+    if deviations not in (1, 2, 3):
+        raise ValueError(f"deviations is {deviations}; it must be 1, 2 or 3 standard deviations")
+    return deviations
+
+
+def around(estimate: float, error: float, deviations: int) -> tuple[float, float]:
+    """The estimate ± so many standard errors, not below zero."""
+    width = validate_deviations(deviations) * error
+    return max(estimate - width, 0.0), estimate + width

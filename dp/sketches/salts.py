@@ -1,0 +1,251 @@
+"""Salts: the secret keys of the users' hashes, where they are kept, and how one follows another.
+
+A file has one line a salt, the first day on which it is in force and its 32 hexadecimal digits:
+
+    2026-01-01 <32 hexadecimal digits>   # remarks and empty lines are welcome
+
+A window of days is read under one salt, the one in force on its last day. For window − 1 days before a rotation there
+are therefore two salts under which a day's activity has to be recorded (`Salts.valid`). No salt is ever shown: messages
+name the line, people compare fingerprints.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import tempfile
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+
+from dp.sketches.keys import KEY_BYTES, derived_key, validate_key
+
+VARIABLE = "DPDAU_SALT"
+SINCE_EVER = date.min
+
+_LINE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ \t]+([0-9a-fA-F]{32})")
+_ALONE = re.compile(r"[0-9a-fA-F]{32}")
+
+
+@dataclass(frozen=True)
+class Salt:
+    """A secret key of 16 bytes, which its representation does not show."""
+
+    key: bytes
+
+    def __post_init__(self) -> None:
+        """Validate once.
+
+        Raises:
+            ValueError: the key has another length.
+        """
+        validate_key(self.key)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that name the salt and give nothing away."""
+        return derived_key(self.key, "fingerprint")[:4].hex()
+
+    def __repr__(self) -> str:
+        return f"Salt({self.fingerprint})"
+
+
+@dataclass(frozen=True)
+class Salts:
+    """Salts that follow each other.
+
+    Attributes:
+        periods: the first day on which each salt is in force, ascending, and the salt.
+    """
+
+    periods: tuple[tuple[date, Salt], ...]
+
+    def __post_init__(self) -> None:
+        """Validate once.
+
+        Raises:
+            ValueError: there is no salt, the days do not ascend, or a salt returns.
+        """
+        if not self.periods:
+            raise ValueError("there is no salt; give at least one")
+        for (earlier, _), (later, _) in pairwise(self.periods):
+            if later <= earlier:
+                raise ValueError(f"a salt from {later} follows one from {earlier}; days must ascend")
+        known: dict[bytes, date] = {}
+        for first, salt in self.periods:
+            if salt.key in known:
+                raise ValueError(f"the salt from {first} is the one from {known[salt.key]}; every salt is used once")
+            known[salt.key] = first
+
+    def in_force(self, tick: date) -> Salt:
+        """The salt under which the windows that end on that day are read.
+
+        Raises:
+            ValueError: the first salt comes later.
+        """
+        return self.valid(tick, 1)[0]
+
+    def valid(self, day: date, window: int) -> tuple[Salt, ...]:
+        """The salts under which that day's activity must be recorded, ascending.
+
+        They are those in force on some tick in [day, day + window − 1], the last days of the windows with this day.
+
+        Args:
+            day: a day of activity; it may lie before the first salt if some window with it does not end before.
+            window: days in a trailing window.
+
+        Raises:
+            ValueError: the window has no days, or the first salt comes after all of these ticks.
+        """
+        if window < 1:
+            raise ValueError(f"window is {window}; it must have at least one day")
+        firsts = [first for first, _ in self.periods]
+        begin = max(bisect_right(firsts, day) - 1, 0)
+        salts = tuple(salt for first, salt in self.periods[begin:] if (first - day).days < window)
+        if not salts:
+            raise ValueError(f"no salt is in force on {day}; the first is so from {firsts[0]} on")
+        return salts
+
+    def changes(self, first: date, last: date) -> tuple[date, ...]:
+        """The ticks after `first`, up to `last`, at which another salt comes into force, ascending."""
+        return tuple(start for start, _ in self.periods if first < start <= last)
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that name all salts with their days."""
+        named = "\n".join(f"{first} {salt.key.hex()}" for first, salt in self.periods)
+        return blake2b(named.encode(), digest_size=4, person=b"dpdau salts").hexdigest()
+
+
+def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
+    """The salts in the variable DPDAU_SALT if it is set, those in the file otherwise.
+
+    Args:
+        path: a file that nobody but its owner can read.
+        environment: the variable holds 32 hexadecimal digits, in force since ever, or the lines of such a file.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: others may read the file, or a line is no salt; the message names file and line.
+    """
+    if VARIABLE not in environment:
+        return _parse(_read_private(path), str(path))
+    text = environment[VARIABLE].strip()
+    return _parse(f"{SINCE_EVER} {text}" if _ALONE.fullmatch(text) else text, VARIABLE)
+
+
+def create_salts(path: Path, random: Callable[[int], bytes]) -> Salts:
+    """The salts in the file, which is made with one, in force since ever, where there is none.
+
+    The file is there whole or not at all, and of several processes that make it one has its way with all.
+
+    Args:
+        path: where to; the file is readable by its owner only.
+        random: so many secret random bytes, `secrets.token_bytes` for instance.
+
+    Raises:
+        OSError: the file can be neither made nor read.
+        ValueError: see `load_salts`.
+    """
+    if not path.exists():
+        with _new_file(path, _line(SINCE_EVER, Salt(random(KEY_BYTES)))) as made, suppress(FileExistsError):
+            os.link(made, path)
+    return load_salts(path, {})
+
+
+def rotate(path: Path, first: date, random: Callable[[int], bytes]) -> Salts:
+    """Append a new salt that is in force from the day `first` on; returns all salts.
+
+    The file is replaced in one step and keeps its mode; a second process waits for the first.
+
+    Raises:
+        OSError: the file cannot be read or replaced.
+        ValueError: a salt comes into force on that day or later; or see `load_salts`.
+    """
+    target = path.resolve()
+    with _locked(target.parent):
+        text = _read_private(target)
+        salts = _parse(text, str(path))
+        latest = salts.periods[-1][0]
+        if first <= latest:
+            raise ValueError(f"first is {first}; a new salt must come after the one in force from {latest} on")
+        added = Salt(random(KEY_BYTES))
+        rotated = Salts((*salts.periods, (first, added)))
+        with _new_file(target, text.rstrip("\n") + "\n" + _line(first, added)) as made:
+            made.chmod(stat.S_IMODE(target.stat().st_mode))
+            made.replace(target)
+    return rotated
+
+
+def _line(first: date, salt: Salt) -> str:
+    return f"{first} {salt.key.hex()}\n"
+
+
+def _parse(text: str, source: str) -> Salts:
+    periods = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].strip()
+        if not words:
+            continue
+        match = _LINE.fullmatch(words)
+        if match is None:
+            raise ValueError(f"{source}, line {number} is no salt; write 2026-01-31 and 32 hexadecimal digits")
+        try:
+            periods.append((date.fromisoformat(match[1]), Salt(bytes.fromhex(match[2]))))
+        except ValueError:
+            raise ValueError(f"{source}, line {number}: {match[1]} is no day; write it as 2026-01-31") from None
+    try:
+        return Salts(tuple(periods))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _read_private(path: Path) -> str:
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise ValueError(f"{path} has the mode {mode:04o}: others may read the salts; run chmod 600 {path}")
+        # What is no text becomes a line that is no salt.
+        return file.read().decode(errors="replace")
+
+
+@contextmanager
+def _new_file(path: Path, text: str) -> Iterator[Path]:
+    """A file of mode 0600 beside `path` that holds the text; what is done with it lasts, what is left of it goes."""
+    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(name)
+        _sync(path.resolve().parent)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make what was renamed in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes that do this with the folder; the lock ends with the process."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

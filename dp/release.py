@@ -44,13 +44,13 @@ class Sample:
     Attributes:
         rate: their share.
         salt: names the salt that is in force at the first tick, so that a stream is not continued with another's past.
-        rotates: another salt comes into force after the first tick, as far as is known; that may be decided while a
-            stream is running, so a stream's later calls need not repeat it.
+        rotations: ticks at which another salt comes into force and with it another sample, ascending, as far as is
+            known; that may be decided while a stream is running, so a stream's later calls need not repeat it.
     """
 
     rate: float
     salt: str
-    rotates: bool = False
+    rotations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,14 +205,32 @@ def _validate_sketch(request: Request) -> None:
         return
     if not fixed_rate.FixedRate(sample.rate).rate < 1:
         raise ValueError("rate is 1, which keeps everybody: that is the sketch 'exact'")
-    if sample.rotates and request.mechanism == "adaptive-flippancy":
-        raise ValueError("adaptive-flippancy needs one sample throughout: no other salt may come into force meanwhile")
-    if sample.rotates and request.on_time is not None:
-        raise ValueError("on_time needs one sample throughout: no other salt may come into force meanwhile")
-    if sample.rotates and request.unit == "user" and request.w_bound % 2 == 1 and uses_w_bound(request.mechanism):
+    if sample.rotations:
+        _validate_rotations(request, sample.rotations)
+
+
+def _validate_rotations(request: Request, rotations: tuple[int, ...]) -> None:
+    """Refuse changes of the sample that would make a change of one user longer or more broken than its class."""
+    if request.mechanism == "adaptive-flippancy" or request.on_time is not None:
+        name = "on_time" if request.on_time is not None else "adaptive-flippancy"
+        raise ValueError(f"{name} needs one sample throughout: no other salt may come into force meanwhile")
+    if not uses_w_bound(request.mechanism):
+        return
+    if request.unit == "user" and request.w_bound % 2 == 1:
         raise ValueError(
             f"w_bound is {request.w_bound}, which freezes users while they are present; with a salt that changes "
             "meanwhile it must be even"
+        )
+    if request.unit == "user" and len(rotations) > 1:
+        raise ValueError(
+            f"{len(rotations)} other salts come into force within the horizon; with unit 'user' one may, because a user "
+            "who is in the sample, out of it and in it again changes presence more often than W_BOUND"
+        )
+    longest = max(request.windows.values())
+    if min(np.diff(rotations), default=longest) < longest:
+        raise ValueError(
+            f"salts change at the ticks {', '.join(map(str, rotations))}; they must be {longest} days apart, the "
+            "longest window, so that no change falls under three of them"
         )
 
 

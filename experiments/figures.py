@@ -18,6 +18,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
 from experiments.files import write_atomically
+from experiments.sketch_figures import sketch_memory, sketch_turnstile
 from experiments.style import COLOURS, MARKERS, RELEASED, SETTINGS, TRUTH
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
@@ -163,4 +164,8 @@ def _spaced(values: NDArray[np.float64]) -> list[float]:
     return kept
 
 
-FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"epsilon_vs_error": epsilon_vs_error}
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "epsilon_vs_error": epsilon_vs_error,
+    "sketch_memory": sketch_memory,
+    "sketch_turnstile": sketch_turnstile,
+}

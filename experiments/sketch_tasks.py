@@ -18,16 +18,16 @@ from dp.events import Log, read_log
 from dp.generate import generate, write_log
 from dp.noise import LaplaceNoise
 from dp.presence import DuckDBEngine
-from dp.sketches import Design, Keys, Sketch, family_of
+from dp.sketches import Design, Sketch, family_of
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.flipped import seeded_flips
 from dp.sketches.gf2 import Gf2, Gf2Sketch
 from dp.sketches.hll import Hll
-from dp.sketches.keys import siphash
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.sfm import Sfm, SfmSketch
+from dp.sketches.table import some_keys
 from dp.sketches.windows import following, rolling
 from experiments.config import SketchConfig, SketchPoint
 from experiments.sketch_designs import designed
@@ -126,6 +126,8 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
         "trials": config.trials,
         "ticks": len(truth),
         "window": config.window,
+        "delete_rate": config.population.delete_rate,
+        "erase_rate": config.population.erase_rate,
         "bytes": sizes.mean(),
         "users": truth.mean(),
         "rmse": math.sqrt((errors**2).mean()),
@@ -140,21 +142,15 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
 
 def sketches(task: SketchTask, log: Log | None, design: Design, salt: bytes) -> Iterator[Sketch]:
     """The sketch at each published tick."""
-    numbers = family_of(task.point.sketch).keys == "number"
+    family = family_of(task.point.sketch)
     if log is None:
-        yield design.empty().add(some_keys(task.config.population.users, None if numbers else salt))
+        yield design.empty().add(some_keys(family, task.config.population.users, salt))
         return
     first, last = _ticks(task.config)
     if task.follows:
-        yield from following(log, design, None if numbers else salt, task.config.window, first, last)
+        yield from following(log, design, salt if family.keys == "hash" else None, task.config.window, first, last)
     else:
         yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
-
-
-def some_keys(users: int, salt: bytes | None) -> Keys:
-    """Keys of users who are called by their numbers; without a salt the numbers themselves."""
-    numbers = np.arange(users, dtype=np.uint64)
-    return (numbers if salt is None else siphash(numbers[:, None], salt)).view(np.int64)
 
 
 def published(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:

@@ -37,6 +37,34 @@ MARKERS: dict[str, str] = {
     "adaptive-flippancy": "D",
 }
 """Matplotlib's markers: v Laplace noise, s trees, ^ optimised, D dependent on the data, o the others."""
+
+SKETCH_COLOURS: dict[str, str] = {
+    "exact": "#777777",
+    "bitmap": "#56B4E9",
+    "fixed-rate": "#0072B2",
+    "kmv": "#A6761D",
+    "theta": "#1B9E77",
+    "hll": "#8073B8",
+    "cpc": "#B0413E",
+    "fm": "#E69F00",
+    "order-invariant": "#E0368C",
+    "sfm": "#D55E00",
+    "gf2": "#2F7F93",
+}
+SKETCH_MARKERS: dict[str, str] = {
+    "exact": "o",
+    "bitmap": "o",
+    "fixed-rate": "o",
+    "kmv": "s",
+    "theta": "s",
+    "hll": "D",
+    "cpc": "D",
+    "fm": "^",
+    "order-invariant": "^",
+    "sfm": "v",
+    "gf2": "v",
+}
+"""The kind of privacy: o noise, s and D none (samples of hashes, registers), ^ a secret hash, v flipped bits."""
 TRUTH = "#000000"
 RELEASED = "#0072B2"
 

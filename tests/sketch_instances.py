@@ -6,7 +6,7 @@ hundred users overflow it, where it can overflow), and what the laws cannot read
 * `ordered`: the estimate depends on the order in which users came, until the sketch is merged;
 * `canonical`: equal sets give equal bytes, at least once merged;
 * `zero`: an empty sketch counts exactly 0;
-* `self_contained`: the bytes tell their design, so that another design refuses them.
+* `self_contained`: the bytes tell their design, so that another design refuses them;
 * `pickable`: a set of fewer than so many users is removed and added back without loss (None: any set).
 """
 
@@ -21,11 +21,15 @@ from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
+from dp.sketches.fm import FlajoletMartin
 from dp.sketches.gf2 import Gf2
 from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
+from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.sfm import Sfm
 from dp.sketches.theta import Theta
+
+SALT = bytes(range(16))
 
 
 class Instance(NamedTuple):
@@ -71,4 +75,6 @@ INSTANCES = (
     Instance("cpc", Cpc(7), Cpc(8), ordered=True),
     Instance("sfm", Sfm(1.0, 5), Sfm(1.0, 6)),
     Instance("gf2", Gf2(1.0, 5), Gf2(1.0, 6)),
+    Instance("fm", FlajoletMartin(0.1, SALT, 64), FlajoletMartin(0.1, SALT, 128), zero=False),
+    Instance("order-invariant", OrderInvariant(1.0, SALT, 6), OrderInvariant(1.0, SALT, 7), zero=False),
 )

@@ -120,6 +120,14 @@ def test_an_odd_bound_does_not_go_with_a_salt_that_changes(
     run(*sampled(log, "--unit", "user", "--w-bound", 4))
 
 
+def test_a_second_rotation_does_not_go_with_whole_users(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In, out and in again: two runs where W_BOUND 2 promises one."""
+    monkeypatch.setenv("DPDAU_SALT", f"2000-01-01 {SALT}\n2024-01-10 {OTHER}\n2024-02-20 {OTHER[::-1]}")
+    command = sampled(log, "--unit", "user", "--w-bound", 4)
+    assert "with unit 'user' one may" in run(*command, code=1).stderr
+    run(*sampled(log))
+
+
 def test_a_bitmap_is_released_as_the_count_is(run: Run, log: Path) -> None:
     for bound in (("--unit", "user-day"), ("--unit", "user", "--w-bound", 4)):
         command = ("release", log, *PERIOD, "--epsilon", 1, "--simulate", "--seed", 1, "--format", "json", *bound)

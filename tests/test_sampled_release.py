@@ -50,8 +50,10 @@ KEY = bytes(range(16))
         ({"sample": None}, "a rate goes with the sketch 'fixed-rate'"),
         ({"sample": Sample(1.0, "x")}, "that is the sketch 'exact'"),
         ({"sample": Sample(0.0, "x")}, "rate is 0.0"),
-        ({"sample": Sample(RATE, "x", True), "unit": "user", "w_bound": 3}, "it must be even"),
-        ({"sample": Sample(RATE, "x", True), "unit": "user", "mechanism": "adaptive-flippancy"}, "one sample"),
+        ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "w_bound": 3}, "it must be even"),
+        ({"sample": Sample(RATE, "x", (5, 15)), "unit": "user", "w_bound": 4}, "with unit 'user' one may"),
+        ({"sample": Sample(RATE, "x", (5, 34))}, "they must be 30 days apart"),
+        ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "mechanism": "adaptive-flippancy"}, "one sample"),
     ],
 )
 def test_what_has_no_proof_is_refused(changes: dict, message: str) -> None:
@@ -60,9 +62,44 @@ def test_what_has_no_proof_is_refused(changes: dict, message: str) -> None:
 
 
 def test_a_salt_may_change_where_the_class_stays_the_same() -> None:
-    rotating = Sample(RATE, "x", True)
     for changes in ({}, {"w_bound": 3}, {"unit": "user", "w_bound": 4}, {"mechanism": "sparse-vector", "unit": "user"}):
-        plan_release(replace(USUAL, sample=rotating, **changes))
+        plan_release(replace(USUAL, sample=Sample(RATE, "x", (5,)), **changes))
+    plan_release(replace(USUAL, sample=Sample(RATE, "x", (5, 35)), horizon=None))
+    often = Sample(RATE, "x", (5, 10, 15))
+    plan_release(replace(USUAL, sample=often, mechanism="sparse-vector", unit="user"))
+
+
+def cut(series: tuple[int, ...], rotations: tuple[int, ...], kept: tuple[bool, ...]) -> tuple[int, ...]:
+    """What is seen of a user who is in the sample under some of the salts."""
+    return tuple(one * kept[sum(rotation <= tick for rotation in rotations)] for tick, one in enumerate(series))
+
+
+def runs_and_hull(series: tuple[int, ...]) -> tuple[int, int]:
+    ones = [tick for tick, one in enumerate(series) if one]
+    return sum(now > before for before, now in itertools.pairwise((0, *series))), ones[-1] - ones[0] + 1 if ones else 0
+
+
+def test_rotations_that_are_let_through_keep_every_change_in_its_class() -> None:
+    """By enumeration: one rotation anywhere, or several a hull apart, add no run. The twin: two close together do."""
+    ticks, hull = 9, 4
+    everything = list(itertools.product((0, 1), repeat=ticks))
+    for rotation in range(1, ticks):
+        for series, kept in itertools.product(everything, itertools.product((False, True), repeat=2)):
+            runs, wide = runs_and_hull(series)
+            seen = runs_and_hull(cut(series, (rotation,), kept))
+            assert seen[0] <= runs
+            assert seen[1] <= wide
+    short = [series for series in everything if runs_and_hull(series)[1] <= hull]
+
+    def added(rotations: tuple[int, ...]) -> int:
+        keeps = list(itertools.product((False, True), repeat=len(rotations) + 1))
+        return max(
+            runs_and_hull(cut(series, rotations, kept))[0] - runs_and_hull(series)[0]
+            for series, kept in itertools.product(short, keeps)
+        )
+
+    assert added((1, 1 + hull)) == added((2, 2 + hull)) == 0
+    assert added((2, 4)) == 1, "closer than a hull"
 
 
 def test_streams_of_before_sketches_were_an_option_keep_their_specification() -> None:
@@ -111,7 +148,7 @@ def test_a_real_release_is_kept_and_bound_to_its_salt(tmp_path: Path) -> None:
         again = publish(ledger, "s", "default", plan_release(USUAL), COUNTS, now)
         assert again[:10] == first
         assert len(again) == TICKS
-        rotated = replace(USUAL, sample=Sample(RATE, "a1b2c3d4", rotates=True))
+        rotated = replace(USUAL, sample=Sample(RATE, "a1b2c3d4", (12,)))
         assert publish(ledger, "s", "default", plan_release(rotated), COUNTS, now) == again
         other = replace(USUAL, sample=Sample(RATE, "ffffffff"))
         with pytest.raises(LedgerError):

@@ -10,8 +10,8 @@ in the slow tests, the ratio must lie between 0.75 and 1.27, between 0.47 and 1.
 notice twice the error with a probability of 0.87, and 4 seeds only what is grossly wrong.
 
 The formulas are exact for KMV, Theta (its differences included) and the fixed rate, and good to about 3 % for HLL and
-CPC with 256 buckets or more (3000 seeds of a merged `Hll(8)` give 1.01 to 1.02 times the stated error, ± 0.013, at 4, 8,
-16 and 40 users a register).
+CPC with 256 buckets or more (3000 seeds of a merged `Hll(8)` give 1.01 to 1.02 times the stated error, ± 0.013, at 4,
+8, 16 and 40 users a register).
 """
 
 from __future__ import annotations

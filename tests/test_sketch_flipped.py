@@ -119,11 +119,14 @@ class TestLaws:
         assert make(1.0).empty().add(seeded_keys(count, 8)).estimate() == pytest.approx(count, rel=0.01)
 
     def test_bounds_grow_and_hold_the_estimate(self, make):
-        sketch = make(1.0).empty().add(seeded_keys(30_000, 9))
-        for value in (sketch, sketch.private(seeded_flips(np.random.default_rng(10)))):
+        design = make(1.0)
+        sketch = design.empty().add(seeded_keys(30_000, 9))
+        published = sketch.private(seeded_flips(np.random.default_rng(10)))
+        for value, error in ((sketch, design.standard_error), (published, design.flipped_error)):
             bounds = [value.bounds(deviations) for deviations in (1, 2, 3)]
             assert 0 <= bounds[2][0] < bounds[1][0] < bounds[0][0] < value.estimate()
             assert value.estimate() < bounds[0][1] < bounds[1][1] < bounds[2][1]
+            assert bounds[0][1] - value.estimate() == pytest.approx(error(value.estimate()), rel=1e-9)
             with pytest.raises(ValueError, match="deviations is 4"):
                 value.bounds(4)
 
@@ -225,10 +228,10 @@ def test_the_chance_of_a_one_by_enumeration():
             for flip in (0.0, 0.2):
                 expected = before * (1 - flip) + (1 - before) * flip
                 response = make(1.0, 3, 2).response(flip)
-                one, zero, slope = (part[0, 0] for part in response._chances(np.array([float(users)])))
+                one, zero, slope = (part[0, 0] for part in response.chances(np.array([float(users)])))
                 assert one == pytest.approx(expected, rel=1e-13)
                 assert zero == pytest.approx(1 - expected, rel=1e-13)
-                above, below = (response._chances(np.array([users + step]))[0][0, 0] for step in (1e-5, -1e-5))
+                above, below = (response.chances(np.array([users + step]))[0][0, 0] for step in (1e-5, -1e-5))
                 assert slope == pytest.approx((above - below) / 2e-5, rel=1e-6)
 
 
@@ -506,7 +509,7 @@ def test_a_merger_of_sketches_with_the_same_coins_is_rejected():
 
 
 def test_another_formula_for_the_merger_is_rejected():
-    """The published code of a database has q + N·x where the law asks for q + x; they agree for large ε only."""
+    """One factor too many, q + N·x for q + x: N is near 1 for large ε, where a test would not see it."""
     first = second = flip_probability(1.0)
     merged = merged_flip(first, second)
     scale = (1 - 2 * merged) / ((1 - 2 * first) * (1 - 2 * second))

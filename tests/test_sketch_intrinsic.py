@@ -7,7 +7,7 @@ Power. Laws: p < 1e-6 rejects a share of kept users 10 % off (15 % for pairs of 
 (asserted). Errors: 300 salts and a band of probability 1 − 1e-4 for the sum of squares; a formula wrong by a
 factor of 1.3 either way is out of it with probability > 0.99 (asserted); for large counts, with 100 and 30 salts, by
 1.6 and 2.5.
-Attacks: 4,000 salts with and 4,000 without the user reach at least half of the claim by what tells most (an empty
+Attacks: 2,000 salts with and 2,000 without the user reach at least 0.4 of the claim by what tells most (an empty
 sketch); the twins exceed it.
 """
 
@@ -22,15 +22,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
-from scipy.stats import binom, chi2, chi2_contingency, ncx2
+from scipy.stats import binom, chi2, chi2_contingency, ncx2, norm
 
 from dp.accounting.composition import Guarantee
 from dp.sketch_privacy import register_epsilon, sketch_guarantee
-from dp.sketches.fm import FlajoletMartin, FlajoletMartinSketch
-from dp.sketches.order_invariant import OrderInvariant, OrderInvariantSketch
+from dp.sketches.fm import FlajoletMartin
+from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.protocol import UnsupportedError
-from dp.sketches.registers import information, likeliest, raised, ranks_of
+from dp.sketches.registers import cut_error, information, likeliest, raised, ranks_of
 from tests.test_privacy_statistics import epsilon_lower_bound
 
 SALT = bytes(range(16))
@@ -270,6 +271,7 @@ class TestFlajoletMartinLaw:
         assert p_of(fewer) < LEVEL
 
 
+@pytest.mark.slow
 def test_the_registers_of_one_user_are_independent():
     """One phantom and one user: the registers that stay empty are binomial."""
     salts_seen, registers = 600, 16
@@ -289,7 +291,7 @@ def test_the_registers_of_one_user_are_independent():
 
 # --- Attacks ---------------------------------------------------------------------------------------------------------
 
-RUNS = 4000
+RUNS = 2000
 USER = some_keys(1, seed=99)
 NOBODY = some_keys(0)
 
@@ -330,7 +332,7 @@ def swapped_epsilon(make: Make, score: Callable[[np.ndarray], float]) -> float:
 
 @pytest.mark.slow
 class TestAttacksOnOrderInvariant:
-    EPSILON = 0.5
+    EPSILON = 1.0
 
     def make(self, salt: bytes) -> OrderInvariant:
         return OrderInvariant(self.EPSILON, salt, 0)
@@ -339,26 +341,24 @@ class TestAttacksOnOrderInvariant:
         score = order_invariant_score(self.make(SALT))
         away = order_invariant_score(self.make(SALT), -1)
         assert measured_epsilon(self.make, score) <= self.EPSILON
-        assert 0.5 * self.EPSILON <= swapped_epsilon(self.make, away) <= self.EPSILON
+        assert 0.4 * self.EPSILON <= swapped_epsilon(self.make, away) <= self.EPSILON
 
     def test_no_phantoms_are_caught(self):
         seen = measured_epsilon(self.make, lambda registers: float(registers.max()), phantoms=False)
         assert seen > 3 * self.EPSILON
 
     def test_a_sketch_that_keeps_everybody_is_caught(self):
-        phantoms, keys = self.make(SALT).phantoms, some_keys(10, seed=11)
-
-        def score(registers: np.ndarray) -> float:
-            return -float(registers.max())
+        """Two phantoms are enough for ε = 0.41; with nobody left out, half of the users would give ln 2 = 0.69."""
+        claim, trials = 0.41, 2 * RUNS
+        phantoms = some_keys(OrderInvariant(claim, SALT, 0).phantoms, seed=11)
 
         def scores(users: np.ndarray, seed: int) -> np.ndarray:
-            zeros = np.zeros(1, dtype=np.uint8)
-            designs = [OrderInvariant(30.0, salt, 0) for salt in salts(RUNS, seed)]
-            return np.array(
-                [score(design.with_users(design.with_users(zeros, keys[:phantoms]), users)) for design in designs]
-            )
+            everybody, zeros = np.append(phantoms, users), np.zeros(1, dtype=np.uint8)
+            designs = (OrderInvariant(30.0, salt, 0) for salt in salts(trials, seed))
+            return np.array([-float(design.with_users(zeros, everybody).max()) for design in designs])
 
-        assert epsilon_lower_bound(scores(USER, 12), scores(NOBODY, 13), 0.0) > self.EPSILON
+        assert len(phantoms) == 2
+        assert epsilon_lower_bound(scores(USER, 12), scores(NOBODY, 13), 0.0) > claim
 
 
 @pytest.mark.slow
@@ -378,7 +378,7 @@ class TestAttacksOnFlajoletMartin:
         claim = sketch_guarantee(self.EPSILON, self.REGISTERS, 0.0).epsilon
         assert claim == 1.0
         assert measured_epsilon(self.make, self.score(1)) <= claim
-        assert 0.5 * claim <= swapped_epsilon(self.make, self.score(-1)) <= claim
+        assert 0.4 * claim <= swapped_epsilon(self.make, self.score(-1)) <= claim
 
     def test_no_phantoms_are_caught(self):
         seen = measured_epsilon(self.make, lambda registers: float(registers.max()), phantoms=False)
@@ -407,6 +407,7 @@ class TestTheSaltIsTheGuarantee:
 
         assert epsilon_lower_bound(scores(NOBODY), scores(USER), 0.0) > 5
 
+    @pytest.mark.slow
     def test_two_sketches_of_one_salt_are_not_private(self, name):
         """Yesterday's set and today's: where they differ by the user alone, a difference is the user, for certain."""
 
@@ -537,7 +538,7 @@ class TestLaws:
         keys, empty = some_keys(3000, seed=20), MAKES[name](SALT).empty()
         merged = empty.add(keys[:2000]).merge(empty.add(keys[1000:]))
         assert (merged.registers == empty.add(keys).registers).all()
-        with pytest.raises(ValueError, match="same salt"):
+        with pytest.raises(ValueError, match="cannot be merged"):
             empty.merge(MAKES[name](bytes(16)).empty())
 
     def test_bytes_and_back(self, name):
@@ -574,7 +575,8 @@ class TestLaws:
         for salt in salts(20, 22):
             sketch = MAKES[name](salt).empty()
             low, high = sketch.bounds(2)
-            assert 0 <= low <= max(sketch.estimate(), 0) <= high
+            assert 0 <= low <= sketch.estimate() <= high
+            assert sketch.estimate() == max(sketch.design.read(sketch.registers), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -597,11 +599,11 @@ def test_designs_that_cannot_be_are_refused(make, message):
 
 
 def squared_errors(make: Make, count: int, trials: int) -> float:
-    """Σ ((estimate − count)/standard error)² over salts: about chi-square."""
+    """Σ ((reading − count)/deviation)² over salts, nothing cut off: about chi-square."""
     keys, total = some_keys(count, seed=23), 0.0
     for salt in salts(trials, 24):
         design = make(salt)
-        total += ((design.empty().add(keys).estimate() - count) / design.standard_error(count)) ** 2
+        total += ((design.read(design.empty().add(keys).registers) - count) / design.deviation(count)) ** 2
     return total
 
 
@@ -609,8 +611,8 @@ def band(trials: int) -> tuple[float, float]:
     return float(chi2.ppf(5e-5, trials)), float(chi2.isf(5e-5, trials))
 
 
-COUNTS = [(0, 300), (10, 300), (300, 300), (3000, 300)]
-LARGE_COUNTS = [(30_000, 100), (100_000, 100), (1_000_000, 30)]
+COUNTS = [(0, 300), (10, 300), (300, 300)]
+LARGE_COUNTS = [(3000, 300), (30_000, 100), (100_000, 100), (1_000_000, 30)]
 SEEN_FACTOR = {300: 1.3, 100: 1.6, 30: 2.5}
 
 
@@ -643,6 +645,25 @@ def test_the_power_of_the_error_test(trials, factor):
     assert chi2.cdf(low * factor**2, trials) > 0.99
 
 
+@pytest.mark.parametrize("count", [0.0, 0.5, 2.0, 30.0])
+def test_the_error_of_what_is_cut_off_at_zero(count):
+    def square(value: float) -> float:
+        return (max(value, 0.0) - count) ** 2 * float(norm.pdf(value, count, 1.5))
+
+    expected = math.sqrt(quad(square, -20, 0)[0] + quad(square, 0, count + 20)[0])
+    assert cut_error(1.5, count) == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_the_error_of_the_estimate_of_nobody_is_that_of_one_cut_off_at_zero(name):
+    """Half of the squares are zero; 300 salts: their sum has a relative deviation of √(5/300), 13 %."""
+    designs = [MAKES[name](salt) for salt in salts(300, 29)]
+    squares = sum((design.empty().estimate() / design.standard_error(0)) ** 2 for design in designs)
+    assert abs(squares / 300 - 1) < 5 * math.sqrt(5 / 300)
+    uncut = sum((design.empty().estimate() / (2 * design.deviation(0))) ** 2 for design in designs)
+    assert abs(uncut / 300 - 1) > 5 * math.sqrt(5 / 300)
+
+
 def test_a_biased_register_is_rejected():
     """Users whose place is odd fall into the register before: half of the sketch stays empty."""
 
@@ -654,7 +675,7 @@ def test_a_biased_register_is_rejected():
             if biased:
                 registers[::2] = np.maximum(registers[::2], registers[1::2])
                 registers[1::2] = 0
-            total += ((OrderInvariantSketch(design, registers).estimate() - 3000) / design.standard_error(3000)) ** 2
+            total += ((design.read(registers) - 3000) / design.deviation(3000)) ** 2
         return total
 
     low, high = band(100)
@@ -665,17 +686,17 @@ def test_an_fm_sketch_read_without_its_phantoms_is_rejected():
     total = 0.0
     for salt in salts(100, 26):
         design = FlajoletMartin(0.05, salt, 256)
-        registers = FlajoletMartinSketch(design, design.empty().registers).registers
-        total += ((design.read(registers) + design.phantoms) / design.standard_error(0)) ** 2
+        total += ((design.read(design.empty().registers) + design.phantoms) / design.deviation(0)) ** 2
     assert total > band(100)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKES)
 def test_the_estimate_has_no_bias_to_speak_of(name):
-    """At 300 users, 300 salts: the mean is within four of its standard errors; one with half as many phantoms is not."""
+    """300 users, 300 salts: the mean is within four of its standard errors; with half as many phantoms it is not."""
     keys = some_keys(300, seed=27)
     estimates, design = [], MAKES[name](SALT)
     for salt in salts(300, 28):
-        estimates.append(MAKES[name](salt).empty().add(keys).estimate())
-    tolerance = 4 * design.standard_error(300) / math.sqrt(300)
+        estimates.append(design.read(MAKES[name](salt).empty().add(keys).registers))
+    tolerance = 4 * design.deviation(300) / math.sqrt(300)
     assert abs(np.mean(estimates) - 300) < tolerance < design.phantoms / 2

@@ -379,6 +379,8 @@ class TestBitmap:
         others = np.setdiff1d(everybody, some)
         removed = Bitmap().empty().add(everybody).remove(some)
         assert removed.to_bytes() == Bitmap().empty().add(others).to_bytes()
+        interleaved = Bitmap().empty().add(others).add(some)
+        assert interleaved.to_bytes() == Bitmap().empty().add(everybody).to_bytes()
 
 
 class TestTheta:

@@ -613,6 +613,30 @@ def bench_mechanisms(trials: int, reference_python: Path | None, reference_secon
         write_atomically(out, (json.dumps(tables, indent=1) + "\n").encode())
 
 
+@bench.command("sketches")
+@click.option("--trials", type=click.IntRange(min=2), default=20, show_default=True, help="Salts for each error.")
+@click.option("--users", type=click.IntRange(min=1000), default=1_000_000, show_default=True)
+@click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
+@click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def bench_sketches(trials: int, users: int, out: Path | None, format_name: str) -> None:
+    """Users a second, bytes, merge time and error of every sketch, beside DataSketches and DuckDB."""
+    from experiments.files import write_atomically
+    from workbench.bench_sketches import TITLES
+    from workbench.bench_sketches import bench_sketches as measure
+
+    keep_apart(out=out)
+    with progress_bar() as report:
+        tables = measure(trials, report, users=(max(users // 10, 1), users))
+    text = json.dumps(tables, indent=1) + "\n"
+    if format_name == "json":
+        click.echo(text, nl=False)
+    else:
+        for name, rows in tables.items():
+            write_rows(rows, "table", None, title=TITLES[name])
+    if out:
+        write_atomically(out, text.encode())
+
+
 def _exceptions(on_time: dict[str, str] | None) -> Exceptions | None:
     from dp.mechanisms.joint import Exceptions
 

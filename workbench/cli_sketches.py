@@ -71,7 +71,8 @@ class Counting:
         if self.rate is None:
             return None
         last = date.max if horizon is None else first + timedelta(days=horizon - 1)
-        return Sample(self.rate, self.salts.in_force(first).fingerprint, bool(self.salts.changes(first, last)))
+        rotations = tuple((tick - first).days for tick in self.salts.changes(first, last))
+        return Sample(self.rate, self.salts.in_force(first).fingerprint, rotations)
 
     def counter(self, log: Log, ask: Ask, first: date, last: date, report: Report) -> Count:
         """Counts as the sketch gives them: of everybody, or of those in the sample.

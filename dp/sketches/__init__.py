@@ -10,9 +10,11 @@ from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
+from dp.sketches.fm import FlajoletMartin
 from dp.sketches.gf2 import Gf2
 from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
+from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.protocol import Contract, Design, Keys, Sketch, UnsupportedError
 from dp.sketches.sfm import Sfm
 from dp.sketches.theta import Theta
@@ -88,14 +90,14 @@ SKETCHES: dict[str, Family] = {
         removes="no",
         merges="union",
         contract=Contract(
-            "none", "a user whose key is small moves the estimate by about n/k users, at times by more", ""
+            "none", "a user whose key is small moves the estimate by about n/k users, at times by more", "16.7"
         ),
         error="√(n(n − k + 1)/(k − 2)) from k users on, else 0",
         summary="the k smallest keys",
         source="Bar-Yossef et al. 2002; Beyer et al. 2007",
         refusal=(
             "one user with a small key replaces the k-th smallest and moves the estimate by about n/k users "
-            "(at n = 1,000,000 and k = 4096 by 244, now and then by ten times that); no bound holds for every log"
+            "(at n = 1,000,000 and k = 4096 by 244, now and then by five times that); no bound holds for every log"
         ),
     ),
     "theta": Family(
@@ -104,14 +106,14 @@ SKETCHES: dict[str, Family] = {
         removes="set difference",
         merges="union",
         contract=Contract(
-            "none", "a user whose hash is small moves the estimate by about n/k users, at times by more", ""
+            "none", "a user whose hash is small moves the estimate by about n/k users, at times by more", "16.7"
         ),
         error="√(n(n − k)/(k − 1)) above k users, else 0; √(d(n − k)/(k − 1)) when d of n are left",
         summary="the k smallest hashes and a threshold (Apache DataSketches)",
         source="Dasgupta et al. 2016",
         refusal=(
             "one user with a small hash lowers the threshold and moves the estimate by about n/k users "
-            "(at n = 1,000,000 and k = 4096 by 244, now and then by ten times that); no bound holds for every log"
+            "(at n = 1,000,000 and k = 4096 by 244, now and then by five times that); no bound holds for every log"
         ),
     ),
     "hll": Family(
@@ -119,13 +121,14 @@ SKETCHES: dict[str, Family] = {
         keys="hash",
         removes="no",
         merges="union",
-        contract=Contract("none", "a user who raises a register moves the estimate by about 1.4 n/k users or more", ""),
+        contract=Contract("none", "a user who raises a register moves the estimate by about 1.4 n/k users or more", "16.7"),
         error="≈ 0.8326 n/√k as it grows, ≈ 1.0389 n/√k once merged; below 3k/32 users √(n(n − 1)/(6·2^26))",
         summary="the largest rank in each of k registers (Apache DataSketches)",
         source="Flajolet et al. 2007; Ting 2014",
         refusal=(
             "one user who raises a register moves the estimate by about 1.4 n/k users "
-            "(at n = 1,000,000 and k = 4096 by 338, by more if the register was low); no bound holds for every log"
+            "(at n = 1,000,000 and k = 4096 by 338, once merged by more if the register was low); "
+            "no bound holds for every log"
         ),
     ),
     "cpc": Family(
@@ -133,7 +136,7 @@ SKETCHES: dict[str, Family] = {
         keys="hash",
         removes="no",
         merges="union",
-        contract=Contract("none", "a user who sets a new bit moves the estimate by about 0.7 n/k users", ""),
+        contract=Contract("none", "a user who sets a new bit moves the estimate by about 0.7 n/k users", "16.7"),
         error="≈ 0.5887 n/√k as it grows, ≈ 0.6931 n/√k once merged",
         summary="a bit for every rank in each of k rows, compressed (Apache DataSketches)",
         source="Lang 2017",
@@ -141,6 +144,44 @@ SKETCHES: dict[str, Family] = {
             "one user who sets a new bit moves the estimate by about 0.7 n/k users "
             "(at n = 1,000,000 and k = 2048 by 338); no bound holds for every log"
         ),
+    ),
+    "fm": Family(
+        make=FlajoletMartin,
+        keys="hash",
+        removes="no",
+        merges="union",
+        contract=Contract(
+            "intrinsic",
+            "(ε, δ) of m ε′-DP registers for sets of every size, while the salt is secret; one published sketch a salt",
+            "16.4",
+        ),
+        error="1.004 n/√m for large n, 1.26/(ε′√m) for the estimate of nobody, before it is cut off at zero",
+        summary="in each of m registers the largest of all users' geometric numbers, above a floor, with phantom users",
+        source="Smith, Song, Thakurta 2020",
+        refusal=(
+            "one user who raises registers moves the estimate by more than any bound that holds for every log; "
+            "no noise is needed: its registers are private by the secret hash, in one published sketch a salt"
+        ),
+        example={"epsilon_register": 0.0074, "salt": bytes(16)},
+    ),
+    "order-invariant": Family(
+        make=OrderInvariant,
+        keys="hash",
+        removes="no",
+        merges="union",
+        contract=Contract(
+            "intrinsic",
+            "ε for sets of every size, while the salt is secret; one published sketch a salt",
+            "16.3",
+        ),
+        error="1.037 n/√m for large n, √(m(1.6 − π))/π of nobody, before it is cut off at zero; π = 1 − e^(−ε)",
+        summary="HyperLogLog of a share π of all users, with phantom users",
+        source="Dickens, Thaler, Ting 2022",
+        refusal=(
+            "one user who raises a register moves the estimate by more than any bound that holds for every log; "
+            "no noise is needed: the sketch is private by its secret hash, in one published sketch a salt"
+        ),
+        example={"epsilon": 1.0, "salt": bytes(16)},
     ),
     "sfm": Family(
         make=Sfm,
@@ -154,7 +195,7 @@ SKETCHES: dict[str, Family] = {
         ),
         error="at most 0.65 n/√m; published, from 2m users on, 1.75 n/√m at ε = 1 and 3.4 n/√m at ε = 0.5",
         summary="a bit for every rank in each of m buckets, published with flipped bits",
-        source="Hehir, Ting, Cormode 2023, sections 3 to 5",
+        source="Hehir, Ting, Cormode 2023, section 4",
         refusal=(
             "one user who sets a bit of a high level moves the estimate by about 0.42 n/m users "
             "(at n = 1,000,000 and m = 4096 by about 103); no bound holds for every log, "

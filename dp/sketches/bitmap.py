@@ -68,9 +68,7 @@ class BitmapSketch:
 
     def to_bytes(self) -> bytes:
         """Roaring's portable format, in the form that takes the least room, which is the same for equal sets."""
-        smallest = BitMap(self.users)
-        smallest.run_optimize()
-        return bytes(smallest.serialize())
+        return bytes(BitMap(self.users, optimize=True).serialize())
 
 
 def numbered(keys: Keys) -> FrozenBitMap:

@@ -92,7 +92,8 @@ class Response:
     """How often a bit is 1 when there are n users: q + (1 − 2q)·c·(1 − e^(−n·d)).
 
     Bits of one level are alike, so that the numbers of ones, one a level, are all that an estimate needs. It is the
-    maximum of their likelihood as if bits were independent (Hehir, Ting, Cormode 2023, section 5, for `sfm`).
+    maximum of their likelihood as if bits were independent,
+    after Hehir, Ting, Cormode 2023 for `sfm`.
 
     Attributes:
         buckets: bits a level.
@@ -110,7 +111,7 @@ class Response:
         """Logarithm of the likelihood of so many ones, shape (levels,), for each of the counts; shape of `counts`."""
         from scipy.special import xlogy
 
-        one, zero, _ = self._chances(counts)
+        one, zero, _ = self.chances(counts)
         return np.asarray((xlogy(ones, one) + xlogy(self.buckets - ones, zero)).sum(axis=1), dtype=np.float64)
 
     def estimate(self, bits: Bits) -> float:
@@ -132,7 +133,7 @@ class Response:
         """
         if count == 0 and self.flip == 0:
             return 0.0
-        one, zero, slope = (values[0] for values in self._chances(np.array([count])))
+        one, zero, slope = (values[0] for values in self.chances(np.array([count])))
         seen = (one > 0) & (zero > 0)
         information = self.buckets * float((slope[seen] ** 2 / (one[seen] * zero[seen])).sum())
         return math.sqrt(max(1 / information - count, 0.0)) if information else math.inf
@@ -147,8 +148,8 @@ class Response:
         density = math.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
         return math.sqrt(deviation**2 * (1 - below - ratio * density) + count**2 * below)
 
-    def _chances(self, counts: Floats) -> tuple[Floats, Floats, Floats]:
-        # Of a 1, of a 0, and the slope of the former; each of shape (counts, levels).
+    def chances(self, counts: Floats) -> tuple[Floats, Floats, Floats]:
+        """The chance of a 1, that of a 0, and the slope of the former in n; each of shape (counts, levels)."""
         exponent = -counts[:, None] * self.decay
         left, share = np.exp(exponent), 1 - 2 * self.flip
         one = self.flip - share * self.ceiling * np.expm1(exponent)

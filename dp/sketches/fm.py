@@ -28,6 +28,7 @@ from dp.sketches.keys import derived_key, siphash
 from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
 from dp.sketches.registers import (
     Registers,
+    cut_error,
     information,
     kept_share,
     likeliest,
@@ -103,7 +104,11 @@ class FlajoletMartin:
         return likeliest(registers, self._rates) - self.phantoms
 
     def standard_error(self, count: float) -> float:
-        """1/√(m·I(N)), N = n + phantoms, I the Fisher information of a register about N.
+        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
+        return cut_error(self.deviation(count), count)
+
+    def deviation(self, count: float) -> float:
+        """Standard deviation of `read`: 1/√(m·I(N)), N = n + phantoms, I the Fisher information of a register about N.
 
         For large n it is 1.004·n/√m (1.037 for γ = 1), and for n = 0 about 1.26/(ε′√m).
         """
@@ -177,17 +182,16 @@ class FlajoletMartinSketch:
     def merge(self, other: FlajoletMartinSketch) -> FlajoletMartinSketch:
         """The union; both must have the same parameters and salt, and neither may be published besides."""
         if other.design != self.design:
-            raise ValueError("Flajolet-Martin sketches can be merged only under the same salt and parameters")
+            raise ValueError("sketches of another salt or other parameters cannot be merged with this one")
         return FlajoletMartinSketch(self.design, np.maximum(self.registers, other.registers))
 
     def estimate(self) -> float:
-        """The likeliest number of users; below zero it stands for none, and is left so that averages are right."""
-        return self.design.read(self.registers)
+        """The likeliest number of users, cut off at zero; `design.read` does not, so that averages are right."""
+        return max(self.design.read(self.registers), 0.0)
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many standard errors at the estimate, cut at zero."""
-        estimate = max(self.estimate(), 0.0)
-        return around(estimate, self.design.standard_error(estimate), deviations)
+        """The estimate ± so many of its deviations, cut off at zero."""
+        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
 
     def to_bytes(self) -> bytes:
         """One byte a register."""

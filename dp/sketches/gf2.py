@@ -1,4 +1,4 @@
-"""A bit matrix linear over GF(2), published with flipped bits (Pagh, Stausholm 2021, ICDT, section 4).
+"""A bit matrix linear over GF(2), published with flipped bits (Pagh, Stausholm 2021, ICDT).
 
 A user toggles one bit, so that leaving is toggling again and the exclusive or of two sketches is one of the users who
 are in just one of them. Whoever feeds it must know who is in: a user added twice is out.

@@ -27,6 +27,7 @@ from dp.sketches.keys import derived_key, siphash
 from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
 from dp.sketches.registers import (
     Registers,
+    cut_error,
     information,
     kept_share,
     likeliest,
@@ -101,10 +102,15 @@ class OrderInvariant:
         return likeliest(registers, self._rates) * self.registers / self.kept - self.phantoms
 
     def standard_error(self, count: float) -> float:
-        """√(m/(π²·I(λ)) − N), N = n + phantoms, π = 1 − e^(−ε), λ = N·π/m, I the Fisher information of a register.
+        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
+        return cut_error(self.deviation(count), count)
 
-        With N·π kept users as a Poisson number the variance would be m/(π²·I); that counts N/π for their number, which
-        is binomial and contributes N(1 − π)/π only. For large n it is 1.037·n/√m; for n = 0 it is √(m(1.595 − π))/π.
+    def deviation(self, count: float) -> float:
+        """Standard deviation of `read`: √(m/(π²·I(λ)) − N), N = n + phantoms, π = 1 − e^(−ε), λ = N·π/m.
+
+        I is the Fisher information of a register. With N·π kept users as a Poisson number the variance would be
+        m/(π²·I); that counts N/π for their number, which is binomial and contributes N(1 − π)/π only. For large n it is
+        1.037·n/√m, and for n = 0 it is √(m(1.595 − π))/π.
         """
         users = count + self.phantoms
         per_register = information(users * self.kept / self.registers, self._rates)
@@ -155,17 +161,16 @@ class OrderInvariantSketch:
     def merge(self, other: OrderInvariantSketch) -> OrderInvariantSketch:
         """The union; both must have the same salt, ε and registers, and neither may be published besides."""
         if other.design != self.design:
-            raise ValueError("order-invariant sketches can be merged only under the same salt, epsilon and lg_m")
+            raise ValueError("sketches of another salt, epsilon or lg_m cannot be merged with this one")
         return OrderInvariantSketch(self.design, np.maximum(self.registers, other.registers))
 
     def estimate(self) -> float:
-        """The likeliest number of users; below zero it stands for none, and is left so that averages are right."""
-        return self.design.read(self.registers)
+        """The likeliest number of users, cut off at zero; `design.read` does not, so that averages are right."""
+        return max(self.design.read(self.registers), 0.0)
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many standard errors at the estimate, cut at zero."""
-        estimate = max(self.estimate(), 0.0)
-        return around(estimate, self.design.standard_error(estimate), deviations)
+        """The estimate ± so many of its deviations, cut off at zero."""
+        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
 
     def to_bytes(self) -> bytes:
         """One byte a register."""

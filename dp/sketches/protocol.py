@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.int64]
-"""64-bit keys, one a user, as signed integers; each sketch feeds its library what that library keeps apart; shape (n,)."""
+"""64-bit keys, one a user, as signed integers; shape (n,). Each sketch feeds its library what that keeps apart."""
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class Contract:
         kind: "none"; "sensitivity": one user moves the estimate by at most a known amount, so that noise makes it
             private; "intrinsic": the sketch is private by itself.
         words: the claim with its condition.
-        proof: section of docs/guarantees.md.
+        proof: section of docs/guarantees.md that proves it, or says why there is nothing to prove.
     """
 
     kind: Literal["none", "sensitivity", "intrinsic"]

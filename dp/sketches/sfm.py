@@ -152,7 +152,7 @@ class FlippedSfm:
         return epsilon_of(self.flip)
 
     def merge(self, other: FlippedSfm, source: Source) -> FlippedSfm:
-        """A flipped sketch of the union, by the paper's randomised merge (section 4).
+        """A flipped sketch of the union, by the paper's randomised merge (theorem 4.8).
 
         Its law is that of the union's bits flipped with a probability of which 1 − e^(−ε) is the product of the two
         sketches' own. It is post-processing and costs nothing; both must have been flipped by coins of their own.

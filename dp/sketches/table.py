@@ -12,7 +12,7 @@ from dp.sketches import SKETCHES, Design, Family, Keys
 from dp.sketches.keys import siphash
 
 USERS = 100_000
-ANY_KEY = bytes(range(16))
+ANY_SALT = bytes(range(16))
 
 
 def table(families: Mapping[str, Family] = SKETCHES) -> list[dict[str, Any]]:
@@ -31,6 +31,18 @@ def described(design: Design) -> str:
     return ", ".join(f"{one.name} {_shown(getattr(design, one.name))}" for one in shown)
 
 
+def some_keys(family: Family, users: int, salt: bytes) -> Keys:
+    """Keys of so many users for a sketch of the family, shape (users,).
+
+    Hashes of the users' numbers under the salt; where the numbers themselves are the keys, a random half of twice as
+    many, because those who are present are seldom all those who have ever been numbered.
+    """
+    if family.keys == "number":
+        seed = int.from_bytes(salt)
+        return np.random.default_rng(seed).permutation(2 * users)[:users].astype(np.int64)
+    return siphash(np.arange(users, dtype=np.uint64)[:, None], salt).view(np.int64)
+
+
 def _row(name: str, family: Family) -> dict[str, Any]:
     design = family.make(**family.example)
     # What is private by coins of its own is published with more error than it is held with.
@@ -41,7 +53,7 @@ def _row(name: str, family: Family) -> dict[str, Any]:
         "removes": family.removes,
         "merges": family.merges,
         "error": family.error,
-        "bytes": len(design.empty().add(_keys(family)).to_bytes()),
+        "bytes": len(design.empty().add(some_keys(family, USERS, ANY_SALT)).to_bytes()),
         "relative_error": round(100 * error(USERS) / USERS, 3),
         "parameters": described(design),
         "privacy": family.contract.kind,
@@ -52,11 +64,6 @@ def _row(name: str, family: Family) -> dict[str, Any]:
         "summary": family.summary,
         "source": family.source,
     }
-
-
-def _keys(family: Family) -> Keys:
-    numbers = np.arange(USERS, dtype=np.uint64)
-    return (numbers if family.keys == "number" else siphash(numbers[:, None], ANY_KEY)).view(np.int64)
 
 
 def _shown(value: object) -> str:

@@ -223,8 +223,8 @@ def _validate_rotations(request: Request, rotations: tuple[int, ...]) -> None:
         )
     if request.unit == "user" and len(rotations) > 1:
         raise ValueError(
-            f"{len(rotations)} other salts come into force within the horizon; with unit 'user' one may, because a user "
-            "who is in the sample, out of it and in it again changes presence more often than W_BOUND"
+            f"{len(rotations)} other salts come into force within the horizon; with unit 'user' one may, for a user "
+            "who is in the sample, out of it and in it again changes presence more often than W_BOUND allows"
         )
     longest = max(request.windows.values())
     if min(np.diff(rotations), default=longest) < longest:

@@ -86,7 +86,7 @@ def hashing(users: int) -> Row:
 
 
 def speed(name: str, users: int) -> Row:
-    """Users added a second to an empty sketch, all at once; its bytes; time to merge two that share half their users."""
+    """Users added a second to an empty sketch, all at once; its bytes; time to merge two that half overlap."""
     design = designed(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
     empty = design.empty()

@@ -121,7 +121,9 @@ SKETCHES: dict[str, Family] = {
         keys="hash",
         removes="no",
         merges="union",
-        contract=Contract("none", "a user who raises a register moves the estimate by about 1.4 n/k users or more", "16.7"),
+        contract=Contract(
+            "none", "a user who raises a register moves the estimate by about 1.4 n/k users or more", "16.7"
+        ),
         error="≈ 0.8326 n/√k as it grows, ≈ 1.0389 n/√k once merged; below 3k/32 users √(n(n − 1)/(6·2^26))",
         summary="the largest rank in each of k registers (Apache DataSketches)",
         source="Flajolet et al. 2007; Ting 2014",

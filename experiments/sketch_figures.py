@@ -27,7 +27,7 @@ def sketch_memory(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8.6, 5.0), layout="constrained")
     panel = figure.subplots()
     _errors(panel, table)
-    panel.set_xlim(left=8)
+    panel.set_ylim(top=100)
     _legend(figure, table)
     figure.suptitle(
         f"One count of {int(one['users']):,} users, published once with ε = {one['epsilon']:g}, one user protected\n"
@@ -45,10 +45,13 @@ def sketch_turnstile(table: pd.DataFrame) -> Figure:
     _errors(errors, table)
     floor = 100 * table["missed"].max()
     errors.axhline(floor, color=TRUTH, linestyle=":", linewidth=1.0)
-    errors.annotate(
-        f"{floor:.0f} %: users who have left and are counted still", (0.99, floor), (0, -11),
-        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=8, ha="right",
-    )  # fmt: skip
+    errors.text(
+        0.03,
+        0.3,
+        f"dotted: the {floor:.0f} % who have left\nand are counted still",
+        transform=errors.transAxes,
+        fontsize=8,
+    )
     errors.set_title(f"Error of {int(one['ticks'])} days, by memory", loc="left")
     ticks = np.arange(1 - int(one["ticks"]), 1)
     days.plot(ticks, one["truth"], color=TRUTH, linewidth=1.8, label="truth")
@@ -59,7 +62,7 @@ def sketch_turnstile(table: pd.DataFrame) -> Figure:
     days.set_xlabel("days before the last one")
     days.set_ylabel("users in the window")
     days.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
-    days.set_title("Published counts, the largest sketch of each kind", loc="left")
+    days.set_title("Each day by itself, the largest sketches", loc="left")
     _legend(figure, table)
     figure.suptitle(
         f"Users of the last {int(one['window'])} days; {one['delete_rate']:.0%} of active days are taken back and "

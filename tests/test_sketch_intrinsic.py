@@ -30,8 +30,8 @@ from dp.accounting.composition import Guarantee
 from dp.sketch_privacy import register_epsilon, sketch_guarantee
 from dp.sketches.fm import FlajoletMartin
 from dp.sketches.order_invariant import OrderInvariant
-from dp.sketches.protocol import UnsupportedError
-from dp.sketches.registers import cut_error, information, likeliest, raised, ranks_of
+from dp.sketches.protocol import UnsupportedError, cut_error
+from dp.sketches.registers import information, likeliest, raised, ranks_of
 from tests.test_privacy_statistics import epsilon_lower_bound
 
 SALT = bytes(range(16))

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Floats, Keys
+from dp.sketches.protocol import Floats, Keys, cut_error
 
 Bits = NDArray[np.bool_]
 
@@ -140,13 +140,7 @@ class Response:
 
     def standard_error(self, count: float) -> float:
         """Root mean square error of the estimate, in users: that of a normal variable that is cut off at zero."""
-        deviation = self.deviation(count)
-        if deviation == 0 or math.isinf(deviation):
-            return deviation
-        ratio = count / deviation
-        below = math.erfc(ratio / math.sqrt(2)) / 2
-        density = math.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
-        return math.sqrt(deviation**2 * (1 - below - ratio * density) + count**2 * below)
+        return cut_error(self.deviation(count), count)
 
     def chances(self, counts: Floats) -> tuple[Floats, Floats, Floats]:
         """The chance of a 1, that of a 0, and the slope of the former in n; each of shape (counts, levels)."""

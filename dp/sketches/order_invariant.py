@@ -24,10 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
+from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
 from dp.sketches.registers import (
     Registers,
-    cut_error,
     information,
     kept_share,
     likeliest,

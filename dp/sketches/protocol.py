@@ -8,6 +8,7 @@ collide.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
@@ -102,3 +103,13 @@ def around(estimate: float, error: float, deviations: int) -> tuple[float, float
     """The estimate ± so many standard errors, not below zero."""
     width = validate_deviations(deviations) * error
     return max(estimate - width, 0.0), estimate + width
+
+
+def cut_error(deviation: float, count: float) -> float:
+    """Root mean square error of what is normal around `count` with this deviation, and cut off at zero; in users."""
+    if deviation == 0 or math.isinf(deviation):
+        return deviation
+    ratio = count / deviation
+    below = math.erfc(ratio / math.sqrt(2)) / 2
+    density = math.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
+    return math.sqrt(deviation**2 * (1 - below - ratio * density) + count**2 * below)

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from dp.sketches.keys import validate_key
 from dp.sketches.protocol import Floats
@@ -87,6 +85,8 @@ def likeliest(registers: Registers, rates: Floats) -> float:
         registers: values from 0 to len(rates).
         rates: a_0 > a_1 > … > 0; a register that holds len(rates) is full.
     """
+    from scipy.optimize import brentq
+
     counts = np.bincount(registers, minlength=len(rates) + 1)
     widths = -np.diff(rates, append=0.0)
     used = counts[1:] > 0
@@ -105,13 +105,6 @@ def likeliest(registers: Registers, rates: Floats) -> float:
     total = float(raisings.sum())
     low = total / (idle + float(raisings @ widths) / 2)
     return float(brentq(slope, low * (1 - 1e-9), total / idle * (1 + 1e-9), xtol=1e-9 * low, rtol=1e-12))
-
-
-def cut_error(deviation: float, count: float) -> float:
-    """Root mean square error, as of a normal variable with this mean and deviation > 0, of what is cut off at zero."""
-    ratio = count / deviation
-    density = math.exp(-(ratio**2) / 2) / math.sqrt(2 * math.pi)
-    return math.sqrt(deviation**2 * (float(ndtr(ratio)) - ratio * density) + count**2 * float(ndtr(-ratio)))
 
 
 def information(count: float, rates: Floats) -> float:

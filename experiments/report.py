@@ -17,7 +17,7 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
-from experiments import joint_table, mechanism_tables
+from experiments import joint_table, mechanism_tables, sketch_tables
 from experiments.tasks import START
 
 HORIZON = 365
@@ -93,6 +93,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "promise": promised,
     "mechanism-bounds": mechanism_tables.table,
     "joint-gain": joint_table.table,
+    "sketches": sketch_tables.capabilities,
+    "sketch-memory": sketch_tables.memory,
+    "sketch-turnstile": sketch_tables.turnstile,
 }
 
 

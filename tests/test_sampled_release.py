@@ -200,18 +200,25 @@ NOISES = {"normal": norm, "laplace": laplace}
 
 
 def coverage(
-    count: int, rate: float, noise: str, scale: float, *, noise_part: float = 1, sample_part: float = 1
+    count: int,
+    rate: float,
+    noise: str,
+    scale: float,
+    *,
+    level: float = LEVEL,
+    noise_part: float = 1,
+    sample_part: float = 1,
 ) -> float:
     """Exactly: the sum over sample sizes of P(the noise leaves the count inside the interval)."""
     law = NOISES[noise]
-    half = noise_part * law.ppf(0.5 + LEVEL / 2) * scale
+    half, deviation = noise_part * scale * np.array([law.ppf(0.5 + level / 2), law.std()])
     spread = 12 * np.sqrt(count * rate * (1 - rate)) + 12
     sizes = np.arange(max(0, int(count * rate - spread)), min(count, int(count * rate + spread)) + 1)
     # Both ends rise with the noisy size, so the count is covered between two sizes: found by bisection.
     low, high = np.full(2, count * rate - 1e3 * (scale + spread)), np.full(2, count * rate + 1e3 * (scale + spread))
     for _ in range(80):
         middle = (low + high) / 2
-        below, above = interval(middle, middle - half, middle + half, rate, LEVEL)
+        below, above = interval(middle, middle - half, middle + half, np.full(2, deviation), rate, level)
         if not sample_part:
             below, above = (middle - half) / rate, (middle + half) / rate
         too_low = np.array([above[0] < count, below[1] <= count])
@@ -226,6 +233,18 @@ def test_intervals_cover_noise_and_sample_together(noise: str, scale: float) -> 
     found = {(count, rate): coverage(count, rate, noise, scale) for count in COUNTS_TRIED for rate in RATES}
     assert min(found.values()) > 0.949
     assert max(share for (count, rate), share in found.items() if count * rate * (1 - rate) > 100) < 0.956
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("level", [0.5, 0.68, 0.8, 0.9, 0.99])
+def test_intervals_of_other_levels_cover_as_well(noise: str, level: float) -> None:
+    found = [
+        coverage(count, rate, noise, scale, level=level)
+        for count in COUNTS_TRIED
+        for rate in RATES
+        for scale in (1.0, 10.0)
+    ]
+    assert min(found) > level - 0.0005
 
 
 def test_without_noise_the_steps_of_the_binomial_cost_two_per_cent() -> None:
@@ -256,5 +275,5 @@ def test_ends_without_information_stay_without() -> None:
 
 
 def test_ends_meet_where_the_noise_left_nothing_to_believe() -> None:
-    low, high = interval(np.array([-1e4]), np.array([-1e4 - 5]), np.array([-1e4 + 5]), 0.1, LEVEL)
+    low, high = interval(np.array([-1e4]), np.array([-1e4 - 5]), np.array([-1e4 + 5]), np.array([2.5]), 0.1, LEVEL)
     assert low <= high

@@ -15,7 +15,8 @@ from workbench.service.settings import SERIES, SeriesSettings
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "results" / "bench_serve.json"
 BENCH_MECHANISMS = ROOT / "results" / "bench_mechanisms.json"
-DOCUMENTS = ("README.md", "docs/mechanisms.md", "docs/service.md")
+BENCH_SKETCHES = ROOT / "results" / "bench_sketches.json"
+DOCUMENTS = ("README.md", "docs/mechanisms.md", "docs/service.md", "docs/sketches.md")
 
 
 def live_promise() -> str:
@@ -121,6 +122,58 @@ def _step() -> str:
     return "\n".join(lines)
 
 
+def bench_sketches() -> str:
+    """The three tables of `dpdau bench sketches --out results/bench_sketches.json`, each with what it says."""
+    tables = json.loads(BENCH_SKETCHES.read_text(encoding="utf-8"))
+    users, trials = max(row["users"] for row in tables["error"]), tables["error"][0]["trials"]
+    return "\n\n".join(
+        [
+            f"Processor time of one thread, {users:,} users: hashed keys added all at once, and two sketches merged "
+            "that have half of their users in common.",
+            _sketch_speed(tables["speed"]),
+            f'Relative error of one count, root mean square over {trials} fresh salts. "—": without a guarantee there '
+            "is no ε; and what is private by its hash has no version without.",
+            _sketch_error(tables["error"]),
+            "The same users through another library, on one thread, turn about in the same run.",
+            _sketch_beside(tables["beside"]),
+        ]
+    )
+
+
+def _sketch_speed(rows: list[dict[str, Any]]) -> str:
+    lines = ["| sketch | parameters | million users/s | bytes | merge |", "|---|---|---:|---:|---:|"]
+    lines += [
+        f"| {row['sketch'] if row['bytes'] is None else '`' + row['sketch'] + '`'} | {row['parameters'] or '—'} | "
+        f"**{row['million_users_per_second']:,.1f}** | {_measured(row['bytes'], 0)} | "
+        + ("—" if row["merge_ms"] is None else f"{row['merge_ms']:,.2f} ms")
+        + " |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _sketch_error(rows: list[dict[str, Any]]) -> str:
+    columns = [name for name in rows[0] if name not in ("sketch", "users", "trials")]
+    titles = ["ε = " + name.removeprefix("epsilon_") if name.startswith("epsilon") else "no ε" for name in columns]
+    lines = ["| sketch | users | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(columns)]
+    for row in rows:
+        cells = ("—" if row[name] is None else f"{row[name]:.2g} %" for name in columns)
+        lines.append(f"| `{row['sketch']}` | {row['users']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _sketch_beside(rows: list[dict[str, Any]]) -> str:
+    lines = ["| sketch | beside | million users/s | its | our time over its | error | its |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    for row in rows:
+        errors = (_measured(row[name], 2) + ("" if row[name] is None else " %") for name in ("error", "its_error"))
+        lines.append(
+            f"| `{row['sketch']}` | {row['beside']} | {row['million_users_per_second']:.1f} | "
+            f"{row['its_million_users_per_second']:.1f} | **{row['overhead']:.2f}** | " + " | ".join(errors) + " |"
+        )
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **EXPERIMENTS,
     "live-promise": live_promise,
@@ -128,6 +181,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench-serve": bench_serve,
     "bench-headline": bench_headline,
     "bench-mechanisms": bench_mechanisms,
+    "bench-sketches": bench_sketches,
 }
 
 

@@ -101,17 +101,20 @@ class FixedRateSketch:
         return self.keys.astype("<i8").tobytes()
 
 
-def interval(estimates: Floats, low: Floats, high: Floats, rate: float, level: float) -> tuple[Floats, Floats]:
+def interval(
+    estimates: Floats, low: Floats, high: Floats, deviations: Floats, rate: float, level: float
+) -> tuple[Floats, Floats]:
     """Ends for the number of all users, from noisy sizes of their sample: the noise is normal or Laplace.
 
-    The ends are the n at which |estimate − n·p|² = h² + z²(n·p(1 − p) + 1/4), h being the half width of the noise's
-    interval and z the normal quantile: two independent errors, and a quarter for the sample's being a whole number
-    (docs/guarantees.md, section 16.2).
+    The ends are the n at which |estimate − n·p|² = h² + z²(n·p(1 − p) + 1/4), z being the normal quantile and h the
+    half width of the noise's interval, or z standard deviations if that is more: two independent errors, and a quarter
+    for the sample's being a whole number (docs/guarantees.md, section 16.2).
 
     Args:
         estimates: of the sample's size, shape (ticks,).
         low: lower ends of the noise's intervals of that level, likewise.
         high: upper ends.
+        deviations: standard deviations of the noise.
         rate: share of the users that are in the sample.
         level: of the intervals that went in and come out.
     """
@@ -121,8 +124,8 @@ def interval(estimates: Floats, low: Floats, high: Floats, rate: float, level: f
     middle = estimates + z**2 * (1 - rate) / 2
     spread = z**2 * ((1 - rate) * estimates + z**2 * (1 - rate) ** 2 / 4 + 0.25)
     # Far below zero nothing fits any more; the ends then meet.
-    below = np.sqrt(np.maximum(spread + (estimates - low) ** 2, 0.0))
-    above = np.sqrt(np.maximum(spread + (high - estimates) ** 2, 0.0))
+    below = np.sqrt(np.maximum(spread + np.maximum(estimates - low, z * deviations) ** 2, 0.0))
+    above = np.sqrt(np.maximum(spread + np.maximum(high - estimates, z * deviations) ** 2, 0.0))
     return (middle - below) / rate, (middle + above) / rate
 
 

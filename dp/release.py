@@ -323,7 +323,9 @@ def _for_all_users(drawn: _Drawn, rate: float, level: float, independent: bool) 
     """
     estimates, low, high, deviations = drawn.released
     if independent:
-        ends = fixed_rate.interval(estimates, low, high, deviations, rate, level)
+        first, last = fixed_rate.interval(estimates, low, high, deviations, rate, level)
+        # Where the noise left nothing to believe, the ends meet elsewhere.
+        ends = np.minimum(first, low / rate), np.maximum(last, high / rate)
     else:
         miss = (1 - level) / 4
         ends = fixed_rate.fewest_users(low, rate, miss), fixed_rate.most_users(high, rate, miss)

@@ -85,7 +85,6 @@ def test_the_variable_goes_before_the_file(call, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "arguments", "message"),
     [
-        (None, 0, ("list",), "dpdau.salt"),
         (None, 0, ("rotate", "--from", "2026-03-01"), "dpdau.salt"),
         (f"2026-01-01 {SECRET}\n", 0o644, ("list",), "chmod 600"),
         (f"2026-01-01 {SECRET}\n", 0o644, ("create",), "chmod 600"),
@@ -102,6 +101,12 @@ def test_what_cannot_be_done_says_why(call, content, mode, arguments, message) -
     # The root of the command line turns these two into one line.
     assert isinstance(refused.exception, ValueError | OSError)
     assert message in str(refused.exception)
+
+
+def test_a_file_that_is_not_there_is_told_how_to_make(call) -> None:
+    refused = call("list")
+    assert refused.exit_code == 1
+    assert "'dpdau salt create' makes one" in refused.stderr
 
 
 @pytest.mark.parametrize("arguments", [("rotate",), ("rotate", "--from", "soon"), ("list", "--format", "csv")])

@@ -149,6 +149,9 @@ def test_what_does_not_go_together_is_refused(run: Run, log: Path) -> None:
     assert "--rate goes with" in run(*command, "--rate", 0.1, code=2).stderr
     assert "--engine duckdb only" in run(*sampled(log, "--engine", "local[1]"), code=2).stderr
     assert "rate is 1, which keeps everybody" in run(*command, "--sketch", "fixed-rate", "--rate", 1, code=1).stderr
+    assert (
+        len(rows_of(run(*sampled(log, "--horizon", 99_999_999, "--simulate", "--seed", 1, "--format", "json")))) == 60
+    )
     assert "rate is -1.0" in run(*command, "--sketch", "fixed-rate", "--rate", -1, code=1).stderr
 
 

@@ -68,6 +68,8 @@ def list_salts(salt_file: Path, format_name: str) -> None:
     """The salts in use: the day from which each is in force, and its fingerprint."""
     from dp.sketches.salts import VARIABLE, load_salts
 
+    if VARIABLE not in os.environ and not salt_file.exists():
+        raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' makes one")
     salts = load_salts(salt_file, os.environ)
     rows: list[Row] = [{"from": str(first), "fingerprint": one.fingerprint} for first, one in salts.periods]
     source = VARIABLE if VARIABLE in os.environ else salt_file

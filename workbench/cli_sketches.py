@@ -39,6 +39,7 @@ class Counting:
     def validate(self, engine: str) -> None:
         """Refuse what does not go together, before the log is read."""
         from dp.sketches import family_of
+        from dp.sketches.fixed_rate import FixedRate
 
         if refusal := family_of(self.sketch).refusal:
             raise click.UsageError(
@@ -53,6 +54,9 @@ class Counting:
             )
         if self.sketch != "exact" and engine != "duckdb":
             raise click.UsageError(f"--sketch {self.sketch} counts with --engine duckdb only")
+        if self.rate is not None:
+            FixedRate(self.rate)
+            _ = self.salts
 
     @cached_property
     def salts(self) -> Salts:
@@ -70,7 +74,8 @@ class Counting:
 
         if self.rate is None:
             return None
-        last = date.max if horizon is None else first + timedelta(days=horizon - 1)
+        known = (date.max - first).days
+        last = first + timedelta(days=known if horizon is None else min(horizon - 1, known))
         rotations = tuple((tick - first).days for tick in self.salts.changes(first, last))
         return Sample(self.rate, self.salts.in_force(first).fingerprint, rotations)
 
@@ -142,16 +147,17 @@ def sketches(format_name: str | None, out: Path | None) -> None:
     \b
     removes     users who leave: yes; no; toggles (adding and removing are one operation); set difference (at a loss)
     merges      what two sketches merged are a sketch of
-    error       standard error of the estimate of n users
     bytes       at n = 100,000, with the parameters that stand beside it
     privacy     none; sensitivity (noise on its counts is enough); intrinsic (private by itself, on a condition)
     release     whether 'dpdau release --sketch' takes it
     proof       section of docs/guarantees.md
+
+    With --format json also the error formula, the privacy claim in words, why a release refuses, and the source.
     """
     from dp.sketches.table import table
 
     chosen = chosen_format(format_name, out)
     keep_apart(out=out)
     rows: list[Row] = table()
-    hidden = ("contract", "refusal", "source", "summary", "keys")
+    hidden = ("contract", "refusal", "source", "summary", "keys", "error")
     write_rows(rows, chosen, out, title="Sketches (docs/sketches.md says which one when)", hidden=hidden)

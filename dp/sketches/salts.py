@@ -4,6 +4,7 @@ A file has one line a salt, the first day on which it is in force and its 32 hex
 
     2026-01-01 <32 hexadecimal digits>   # remarks and empty lines are welcome
 
+or nothing but 32 digits, for a salt that is in force since ever.
 A window of days is read under one salt, the one in force on its last day. For window − 1 days before a rotation there
 are therefore two salts under which a day's activity has to be recorded (`Salts.valid`). No salt is ever shown: messages
 name the line, people compare fingerprints.
@@ -129,7 +130,7 @@ def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
 
     Args:
         path: a file that nobody but its owner can read.
-        environment: the variable holds 32 hexadecimal digits, in force since ever, or the lines of such a file.
+        environment: the variable holds what such a file holds.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -137,8 +138,9 @@ def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
     """
     if VARIABLE not in environment:
         return _parse(_read_private(path), str(path))
-    text = environment[VARIABLE].strip()
-    return _parse(f"{SINCE_EVER} {text}" if _ALONE.fullmatch(text) else text, VARIABLE)
+    if not environment[VARIABLE].strip():
+        raise ValueError(f"{VARIABLE} is set and empty; unset it, or give it a salt")
+    return _parse(environment[VARIABLE], VARIABLE)
 
 
 def create_salts(path: Path, random: Callable[[int], bytes]) -> Salts:
@@ -178,7 +180,7 @@ def rotate(path: Path, first: date, random: Callable[[int], bytes]) -> Salts:
             raise ValueError(f"first is {first}; a new salt must come after the one in force from {latest} on")
         added = Salt(random(KEY_BYTES))
         rotated = Salts((*salts.periods, (first, added)))
-        with _new_file(target, text.rstrip("\n") + "\n" + _line(first, added)) as made:
+        with _new_file(target, _dated(text).rstrip("\n") + "\n" + _line(first, added)) as made:
             made.chmod(stat.S_IMODE(target.stat().st_mode))
             made.replace(target)
     return rotated
@@ -188,9 +190,15 @@ def _line(first: date, salt: Salt) -> str:
     return f"{first} {salt.key.hex()}\n"
 
 
+def _dated(text: str) -> str:
+    """The text with a day, where it is a salt and nothing else."""
+    alone = text.strip()
+    return f"{SINCE_EVER} {alone}" if _ALONE.fullmatch(alone) else text
+
+
 def _parse(text: str, source: str) -> Salts:
     periods = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_dated(text).splitlines(), start=1):
         words = line.partition("#")[0].strip()
         if not words:
             continue
@@ -213,7 +221,7 @@ def _read_private(path: Path) -> str:
         if mode & 0o077:
             raise ValueError(f"{path} has the mode {mode:04o}: others may read the salts; run chmod 600 {path}")
         # What is no text becomes a line that is no salt.
-        return file.read().decode(errors="replace")
+        return file.read().decode("utf-8-sig", errors="replace")
 
 
 @contextmanager

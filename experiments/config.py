@@ -152,6 +152,8 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if wanted and not sizes.get(wanted):
                 raise ValueError(f"grid.{sketch}.{wanted} needs at least one value")
         for point in self.points():
+            if isinstance(point.size, float) and point.parameter != "rate":
+                raise ValueError(f"grid.{point.sketch}.{point.parameter} has {point.size}; write a whole number")
             try:
                 designed(point.sketch, point.size, self.epsilon, self.delta, bytes(16))
             except ValueError as error:

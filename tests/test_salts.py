@@ -196,7 +196,6 @@ class TestLoading:
             load_salts(path, {})
         assert load_salts(path, {"DPDAU_SALT": SECRET}).in_force(START).key == bytes.fromhex(SECRET)
 
-    @pytest.mark.parametrize("text", ["", "  \n"])
     def test_digits_alone_are_in_force_since_ever_and_can_be_rotated(self, path):
         write(path, f"{SECRET}\n")
         before = load_salts(path, {})
@@ -205,6 +204,7 @@ class TestLoading:
         assert after == load_salts(path, {})
         assert after.periods[:-1] == before.periods
 
+    @pytest.mark.parametrize("text", ["", "  \n"])
     def test_an_empty_variable_is_refused_and_not_passed_over(self, path, text):
         write(path, f"2026-01-01 {SECRET}\n")
         with pytest.raises(ValueError, match="DPDAU_SALT is set and empty"):

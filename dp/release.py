@@ -211,26 +211,28 @@ def _validate_sketch(request: Request) -> None:
 
 def _validate_rotations(request: Request, rotations: tuple[int, ...]) -> None:
     """Refuse changes of the sample that would make a change of one user longer or more broken than its class."""
+    days = ", ".join((request.first + timedelta(days=tick)).isoformat() for tick in rotations)
+    remedy = f"other salts come into force on {days}; release with a salt file of its own, which stays as it is"
     if request.mechanism == "adaptive-flippancy" or request.on_time is not None:
         name = "on_time" if request.on_time is not None else "adaptive-flippancy"
-        raise ValueError(f"{name} needs one sample throughout: no other salt may come into force meanwhile")
+        raise ValueError(f"{name} needs one sample over the whole horizon, and {remedy}")
     if not uses_w_bound(request.mechanism):
         return
     if request.unit == "user" and request.w_bound % 2 == 1:
         raise ValueError(
-            f"w_bound is {request.w_bound}, which freezes users while they are present; with a salt that changes "
-            "meanwhile it must be even"
+            f"w_bound is {request.w_bound}, which freezes users while they are present; it must be even where a salt "
+            f"changes within the horizon, and {remedy}"
         )
     if request.unit == "user" and len(rotations) > 1:
         raise ValueError(
-            f"{len(rotations)} other salts come into force within the horizon; with unit 'user' one may, for a user "
-            "who is in the sample, out of it and in it again changes presence more often than W_BOUND allows"
+            "with unit 'user' one salt may change within the horizon, for a user who is in the sample, out of it and "
+            f"in it again changes presence more often than W_BOUND allows, and {remedy}"
         )
     longest = max(request.windows.values())
     if min(np.diff(rotations), default=longest) < longest:
         raise ValueError(
-            f"salts change at the ticks {', '.join(map(str, rotations))}; they must be {longest} days apart, the "
-            "longest window, so that no change falls under three of them"
+            f"salts must be {longest} days apart, the longest window, so that no change falls under three of them, and "
+            f"{remedy}"
         )
 
 
@@ -470,7 +472,8 @@ def _publish_series(
 
     mechanism = _name_mechanism(series.mechanism)
     if before:
-        _validate_continuation(stream, before, mechanism, _name_counts(counts[: state.tick]), name_arrived)
+        counted = _name_counts(counts[: state.tick])
+        _validate_continuation(stream, before, mechanism, counted, name_arrived, plan.request.sample is not None)
     after, drawn = _draw(series.mechanism, state, fresh, _secure, plan.request)
     rows = _rows(plan, series, state.tick, drawn, remaining=budget)
     stored_next = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
@@ -478,7 +481,12 @@ def _publish_series(
 
 
 def _validate_continuation(
-    stream: str, before: _StreamState, mechanism: str, counts: str, name_arrived: Callable[[int], str | None]
+    stream: str,
+    before: _StreamState,
+    mechanism: str,
+    counts: str,
+    name_arrived: Callable[[int], str | None],
+    sampled: bool,
 ) -> None:
     """Refuse to go on where the guarantee would not carry over.
 
@@ -499,6 +507,7 @@ def _validate_continuation(
             f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.state.tick} "
             "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
             "activity back is a row ('-' or 'erase'), not a missing one"
+            + ("; and no salt may come into force on a day that is published already" if sampled else "")
         )
 
 

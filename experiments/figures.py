@@ -94,6 +94,11 @@ def release_figure(
                 part["day"], part["ci_low"], part["ci_high"], color=RELEASED, alpha=0.3, linewidth=0,
                 label=f"{one['ci_level']:.0%} interval",
             )  # fmt: skip
+            if "sketch_std" in part:
+                panel.fill_between(
+                    part["day"], part["noise_low"], part["noise_high"], color=RELEASED, alpha=0.4, linewidth=0,
+                    label="noise's part of it",
+                )  # fmt: skip
             panel.plot(part["day"], part["estimate"], color=RELEASED, linewidth=1.1, label="released")
             if truth is not None:
                 known = truth[truth["metric"] == metric]
@@ -108,7 +113,7 @@ def release_figure(
                 ConciseDateFormatter(panel.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
             )
             panel.margins(x=0.01)
-        panels[0].legend(ncols=3, loc="upper left")
+        panels[0].legend(ncols=4, loc="upper left")
         panels[-1].set_xlabel("day")
         one = released.iloc[0]
         figure.suptitle(
@@ -127,6 +132,11 @@ def _noise_words(part: pd.DataFrame) -> str:
     if np.isnan(deviation):
         blind = int(part["ci_low"].isna().sum())
         return "the error depends on the counts" + (f"; {blind} days have no interval" if blind else "")
+    if "sketch_std" in part:
+        return (
+            f"noise has a standard deviation of {deviation:.1f} users, the sample of "
+            f"{100 * part['rate'].iloc[-1]:g} % one of {part['sketch_std'].iloc[-1]:.1f}"
+        )
     return f"the noise has a standard deviation of {deviation:.1f} users"
 
 

@@ -53,7 +53,7 @@ def turnstile() -> str:
         row = sizes.sort_values("bytes").iloc[-1]
         lines.append(
             f"| `{name}` | {row['path']} | {row['bytes']:,.0f} | **{_per_cent(row['rmse'])}** | "
-            f"{100 * row['bias']:+.2f} % | {row['privacy']} |"
+            f"{round(100 * row['bias'], 1) + 0.0:+.1f} % | {row['privacy']} |"
         )
     return "\n".join(lines)
 

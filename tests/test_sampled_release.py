@@ -51,8 +51,8 @@ KEY = bytes(range(16))
         ({"sample": Sample(1.0, "x")}, "that is the sketch 'exact'"),
         ({"sample": Sample(0.0, "x")}, "rate is 0.0"),
         ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "w_bound": 3}, "it must be even"),
-        ({"sample": Sample(RATE, "x", (5, 15)), "unit": "user", "w_bound": 4}, "with unit 'user' one may"),
-        ({"sample": Sample(RATE, "x", (5, 34))}, "they must be 30 days apart"),
+        ({"sample": Sample(RATE, "x", (5, 15)), "unit": "user", "w_bound": 4}, "with unit 'user' one salt may change"),
+        ({"sample": Sample(RATE, "x", (5, 34))}, "must be 30 days apart"),
         ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "mechanism": "adaptive-flippancy"}, "one sample"),
     ],
 )

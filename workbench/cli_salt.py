@@ -53,6 +53,9 @@ def rotate(salt_file: Path, first: date) -> None:
 
     Choose a tick that is not published yet. If keys are stored and not computed from a log anew, choose one at least a
     window ahead: the days before it that its window holds have to be recorded under both salts.
+
+    A stream with --unit user bears one rotation within its horizon, one of --mechanism adaptive-flippancy or with
+    --on-time none; they are refused afterwards, and nothing takes a rotation back. Give them salt files of their own.
     """
     import secrets
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dp.sketches.exact import keys_from
+from dp.sketches.exact import distinct, keys_from, without
 from dp.sketches.protocol import Floats, Keys, validate_deviations
 
 SPAN = 2**64
@@ -71,11 +71,11 @@ class FixedRateSketch:
 
     def add(self, keys: Keys) -> FixedRateSketch:
         """With those who are in the sample."""
-        return FixedRateSketch(self.design, np.union1d(self.keys, self.design.kept(keys)))
+        return FixedRateSketch(self.design, distinct(np.concatenate([self.keys, self.design.kept(keys)])))
 
     def remove(self, keys: Keys) -> FixedRateSketch:
         """Without those who are in the sample."""
-        return FixedRateSketch(self.design, np.setdiff1d(self.keys, self.design.kept(keys)))
+        return FixedRateSketch(self.design, without(self.keys, self.design.kept(keys)))
 
     def merge(self, other: FixedRateSketch) -> FixedRateSketch:
         """The union; both must have the same rate."""

@@ -115,7 +115,10 @@ class Response:
         return np.asarray((xlogy(ones, one) + xlogy(self.buckets - ones, zero)).sum(axis=1), dtype=np.float64)
 
     def estimate(self, bits: Bits) -> float:
-        """The number of users that explains the bits best, 0 or more; defined for every pattern of bits."""
+        """The number of users that explains the bits best, from 0 to 8/d of the last level, whatever the bits.
+
+        Bits that are all full say only that there are at least about so many.
+        """
         ones = bits.reshape(len(self.decay), self.buckets).sum(axis=1).astype(np.float64)
         # The likelihood may have more than one summit, none narrower than the steps of this grid.
         grid = np.concatenate([[0.0], np.geomspace(0.1, 8 / self.decay[-1], 256)])

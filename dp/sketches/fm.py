@@ -69,7 +69,7 @@ class FlajoletMartin:
         Raises:
             ValueError: no such ε′, number of registers or growth, or the salt has another length.
         """
-        validate_epsilon("epsilon_register", self.epsilon_register)
+        validate_epsilon("epsilon_register", self.epsilon_register, 1)
         if not 1 <= self.registers <= 2**16 or self.registers & (self.registers - 1):
             raise ValueError(f"registers is {self.registers}; it must be a power of two up to 65536, for instance 1024")
         if not 0.15 <= self.growth <= 3:
@@ -111,7 +111,8 @@ class FlajoletMartin:
 
         For large n it is 1.004·n/√m (1.037 for γ = 1), and for n = 0 about 1.26/(ε′√m).
         """
-        return 1 / math.sqrt(self.registers * information(count + self.phantoms, self._rates))
+        known = self.registers * information(count + self.phantoms, self._rates)
+        return 1 / math.sqrt(known) if known else math.inf
 
     def _with_points(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
         first, size = 0, SMALLEST_CHUNK

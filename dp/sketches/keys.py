@@ -104,7 +104,9 @@ def _column(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.ChunkedArray:
     """The ids as arrays that consist of offsets and bytes."""
     if isinstance(ids, str):
         raise TypeError("ids is one string; give a list of strings")
-    array = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.large_string())
+    array = (
+        ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids) if len(ids) else pa.array([], pa.string())
+    )
     column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if kind not in (pa.string(), pa.large_string(), pa.string_view()):

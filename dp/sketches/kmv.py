@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.sketches.exact import distinct
 from dp.sketches.protocol import Keys, UnsupportedError, validate_deviations
 
 SPAN = 2**64
@@ -78,7 +79,7 @@ class KmvSketch:
             chunk = keys[start : start + CHUNK].view(np.uint64)
             if len(smallest) == self.design.k:
                 chunk = chunk[chunk < smallest[-1]]
-            smallest = np.union1d(smallest, chunk)[: self.design.k]
+            smallest = distinct(np.concatenate([smallest, chunk]))[: self.design.k]
         return KmvSketch(self.design, smallest)
 
     def remove(self, keys: Keys) -> KmvSketch:

@@ -61,9 +61,9 @@ class OrderInvariant:
         Raises:
             ValueError: no such ε or number of registers, or the salt has another length.
         """
-        validate_epsilon("epsilon", self.epsilon)
         if not 0 <= self.lg_m <= 20:
             raise ValueError(f"lg_m is {self.lg_m}; it must lie between 0 and 20, for instance 12")
+        validate_epsilon("epsilon", self.epsilon, self.registers)
         validate_salt(self.salt)
 
     @property
@@ -112,8 +112,8 @@ class OrderInvariant:
         1.037·n/√m, and for n = 0 it is √(m(1.595 − π))/π.
         """
         users = count + self.phantoms
-        per_register = information(users * self.kept / self.registers, self._rates)
-        return math.sqrt(self.registers / (self.kept**2 * per_register) - users)
+        known = self.kept**2 * information(users * self.kept / self.registers, self._rates)
+        return math.sqrt(self.registers / known - users) if known else math.inf
 
     def _with_hashes(self, registers: Registers, hashes: Words) -> Registers:
         values = hashes >> np.uint64(self.lg_m)

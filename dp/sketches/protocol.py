@@ -100,8 +100,10 @@ def validate_deviations(deviations: int) -> int:
 
 
 def around(estimate: float, error: float, deviations: int) -> tuple[float, float]:
-    """The estimate ± so many standard errors, not below zero."""
+    """The estimate ± so many standard errors, not below zero; (0, ∞) where nothing is known of the error."""
     width = validate_deviations(deviations) * error
+    if math.isinf(width):
+        return 0.0, math.inf
     return max(estimate - width, 0.0), estimate + width
 
 

@@ -22,6 +22,12 @@ Registers = NDArray[np.uint8]
 ROUNDING = 2.0**-30
 """Relative: more than floats and the grid of the hashes err by."""
 
+FULL = 40.0
+"""So many users for each one that a register needs, and floats do not tell it from a full one."""
+
+MOST_PHANTOMS = 2**26
+"""More would take longer to add than anybody waits."""
+
 
 def kept_share(epsilon: float) -> float:
     """1 − e^(−ε), rounded down: whoever changes a sketch with at most this probability is hidden up to ε."""
@@ -33,10 +39,15 @@ def phantoms_needed(changers: int, epsilon: float) -> int:
     return math.ceil(changers / kept_share(epsilon)) - 1
 
 
-def validate_epsilon(name: str, epsilon: float) -> None:
-    """Raise ValueError, with the name of the parameter, unless ε lies between 1e-5 and 30."""
+def validate_epsilon(name: str, epsilon: float, changers: int) -> None:
+    """Raise ValueError, with the name of the parameter, unless ε lies between 1e-5 and 30 and the phantoms are few."""
     if not 1e-5 <= epsilon <= 30:
         raise ValueError(f"{name} is {epsilon}; it must lie between 1e-5 and 30, for instance 1")
+    if (phantoms := phantoms_needed(changers, epsilon)) > MOST_PHANTOMS:
+        raise ValueError(
+            f"{name} is {epsilon}, which needs {phantoms:,} phantom users with {changers:,} registers; up to "
+            f"{MOST_PHANTOMS:,} can be had: choose a larger one, or fewer registers"
+        )
 
 
 def validate_salt(salt: bytes) -> None:
@@ -108,7 +119,12 @@ def likeliest(registers: Registers, rates: Floats) -> float:
 
 
 def information(count: float, rates: Floats) -> float:
-    """Fisher information of one register about n at n = `count` > 0: Σ P(value = r)·(d ln P(value = r)/dn)²."""
+    """Fisher information of one register about n at n = `count` > 0: Σ P(value = r)·(d ln P(value = r)/dn)².
+
+    It is 0 where all registers are full.
+    """
+    if count * rates[-1] > FULL:
+        return 0.0
     widths = -np.diff(rates, append=0.0)
     spread = count * widths
     full = np.exp(-count * np.append(rates[1:], 0.0))

@@ -22,7 +22,7 @@ from dp.events import Log
 from dp.presence.daily import Horizon, day_number, portable_text
 from dp.sketches.keys import keys_of
 from dp.sketches.protocol import Design, Keys, Sketch
-from dp.sketches.salts import Salts
+from dp.sketches.salts import Salt, Salts
 
 Integers = NDArray[np.int64]
 
@@ -45,7 +45,7 @@ class DailySketches:
     design: Design
     salts: Salts
     window: int
-    sketches: Mapping[tuple[date, bytes], Sketch]
+    sketches: Mapping[tuple[date, Salt], Sketch]
 
     def add(self, day: date, hashed: Callable[[bytes], Keys]) -> DailySketches:
         """With users who were active on that day, recorded under every salt that a window over it may be read with.
@@ -55,8 +55,8 @@ class DailySketches:
         """
         changed = dict(self.sketches)
         for salt in self.salts.valid(day, self.window):
-            before = changed.get((day, salt.key)) or self.design.empty()
-            changed[day, salt.key] = before.add(hashed(salt.key))
+            before = changed.get((day, salt)) or self.design.empty()
+            changed[day, salt] = before.add(hashed(salt.key))
         return DailySketches(self.design, self.salts, self.window, changed)
 
     def merged(self, tick: date, window: int) -> Sketch:
@@ -67,7 +67,7 @@ class DailySketches:
         """
         if window > self.window:
             raise ValueError(f"window is {window} days; these sketches are kept for windows of up to {self.window}")
-        salt = self.salts.in_force(tick).key
+        salt = self.salts.in_force(tick)
         days = (tick - timedelta(days=back) for back in range(window))
         found = (self.sketches[day, salt] for day in days if (day, salt) in self.sketches)
         return reduce(lambda union, one: union.merge(one), found, self.design.empty())

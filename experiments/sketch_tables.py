@@ -31,7 +31,7 @@ def capabilities() -> str:
     ]
     lines += [
         f"| `{row['sketch']}` | {row['error']} | {row['parameters'] or '—'} | {row['bytes']:,} | "
-        f"{row['relative_error']:.2f} % | {row['source']} |"
+        f"{row['relative_error_percent']:.2f} % | {row['source']} |"
         for row in table()
     ]
     return "\n".join([*lines, "", f"Bytes and relative error are those of the example with {USERS:,} users."])

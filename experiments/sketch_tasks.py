@@ -19,14 +19,13 @@ from dp.generate import generate, write_log
 from dp.noise import LaplaceNoise
 from dp.presence import DuckDBEngine
 from dp.sketches import Design, Sketch, family_of
+from dp.sketches.bit_matrix import BitMatrix, BitSketch
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.flipped import seeded_flips
-from dp.sketches.gf2 import Gf2, Gf2Sketch
 from dp.sketches.hll import Hll
 from dp.sketches.salts import Salt, Salts
-from dp.sketches.sfm import Sfm, SfmSketch
 from dp.sketches.table import some_keys
 from dp.sketches.windows import following, rolling
 from experiments.config import SketchConfig, SketchPoint
@@ -159,7 +158,7 @@ def published(sketch: Sketch, design: Design, name: str, epsilon: float, generat
     A sketch that is private by itself gives its estimate; on the others there is discrete Laplace noise for one user
     more or less: right where that moves the estimate by a known amount, and a baseline that is not private elsewhere.
     """
-    if isinstance(sketch, SfmSketch | Gf2Sketch):
+    if isinstance(sketch, BitSketch):
         return sketch.private(seeded_flips(generator)).estimate()
     if family_of(name).contract.kind == "intrinsic":
         return sketch.estimate()
@@ -174,7 +173,7 @@ def noise_scale(design: Design, epsilon: float) -> float:
 
 def _deviation(task: SketchTask, design: Design, count: float) -> float:
     """Standard error of a published count, of sketch and noise together, around what the sketch is of."""
-    if isinstance(design, Sfm | Gf2):
+    if isinstance(design, BitMatrix):
         return design.flipped_error(count)
     if isinstance(design, Hll | Cpc):
         error = design.standard_error(count, merged=task.log is not None)

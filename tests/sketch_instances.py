@@ -22,11 +22,11 @@ from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.fm import FlajoletMartin
-from dp.sketches.gf2 import Gf2
+from dp.sketches.gf2 import gf2
 from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
 from dp.sketches.order_invariant import OrderInvariant
-from dp.sketches.sfm import Sfm
+from dp.sketches.sfm import sfm
 from dp.sketches.theta import Theta
 
 SALT = bytes(range(16))
@@ -73,8 +73,8 @@ INSTANCES = (
     Instance("theta", Theta(7), Theta(8), self_contained=False, pickable=128),
     Instance("hll", Hll(7), Hll(8), ordered=True, canonical=False),
     Instance("cpc", Cpc(7), Cpc(8), ordered=True),
-    Instance("sfm", Sfm(1.0, 5), Sfm(1.0, 6)),
-    Instance("gf2", Gf2(1.0, 5), Gf2(1.0, 6)),
+    Instance("sfm", sfm(1.0, 5), sfm(1.0, 6)),
+    Instance("gf2", gf2(1.0, 5), gf2(1.0, 6)),
     Instance("fm", FlajoletMartin(0.1, SALT, 64), FlajoletMartin(0.1, SALT, 128), zero=False),
     Instance("order-invariant", OrderInvariant(1.0, SALT, 6), OrderInvariant(1.0, SALT, 7), zero=False),
 )

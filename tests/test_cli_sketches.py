@@ -36,10 +36,10 @@ def test_bytes_are_measured_and_errors_are_those_of_the_example(rows: dict[str, 
     assert rows["exact"]["bytes"] == 8 * USERS
     # 5,000 users of 8 bytes are sampled on average, ± √(5000·0.95) of them.
     assert rows["fixed-rate"]["bytes"] == pytest.approx(40_000, abs=4 * 8 * 69)
-    assert rows["fixed-rate"]["relative_error"] == pytest.approx(100 * np.sqrt(0.95 / 0.05 / USERS), abs=5e-4)
+    assert rows["fixed-rate"]["relative_error_percent"] == pytest.approx(100 * np.sqrt(0.95 / 0.05 / USERS), abs=5e-4)
     # What is published, which is flipped, and not what is held.
-    assert rows["sfm"]["relative_error"] == pytest.approx(2.73, abs=0.02)
-    assert rows["exact"]["relative_error"] == 0
+    assert rows["sfm"]["relative_error_percent"] == pytest.approx(2.73, abs=0.02)
+    assert rows["exact"]["relative_error_percent"] == 0
     assert rows["bitmap"]["bytes"] < rows["exact"]["bytes"] / 10  # type: ignore[operator]
 
 

@@ -22,6 +22,7 @@ import pytest
 from scipy.special import spence
 from scipy.stats import binom, chi2, norm
 
+from dp.sketches.bit_matrix import BitMatrix, BitSketch, FlippedSketch
 from dp.sketches.flipped import (
     Layout,
     Response,
@@ -30,13 +31,13 @@ from dp.sketches.flipped import (
     secure_flips,
     seeded_flips,
 )
-from dp.sketches.gf2 import FlippedGf2, Gf2, Gf2Sketch
+from dp.sketches.gf2 import gf2
 from dp.sketches.gf2 import merged_flip as merged_flip_of_gf2
 from dp.sketches.protocol import UnsupportedError
-from dp.sketches.sfm import FlippedSfm, Sfm, SfmSketch, merged_chance, merged_flip
+from dp.sketches.sfm import merged_chance, merged_flip, sfm
 from tests.test_privacy_statistics import epsilon_lower_bound
 
-DESIGNS = (Sfm, Gf2)
+DESIGNS = (sfm, gf2)
 EDGES = [-(2**63), -(2**63) + 1, -1, 0, 1, 2**63 - 1]
 
 
@@ -165,7 +166,7 @@ class TestLaws:
         for other in (make(2.0, 5, 9), make(1.0, 6, 9), make(1.0, 5, 8)):
             with pytest.raises(ValueError, match="cannot be merged"):
                 design.empty().merge(other.empty())
-        arguments = (source,) if make is Sfm else ()
+        arguments = (source,) if make is sfm else ()
         for other in (make(1.0, 6, 9), make(1.0, 5, 8)):
             with pytest.raises(ValueError, match="cannot be merged"):
                 design.empty().private(source).merge(other.empty().private(source), *arguments)
@@ -188,7 +189,7 @@ class TestLaws:
 
 
 def test_sfm_is_the_set_of_the_bits_of_its_users():
-    design, left, right = Sfm(1.0, 4, 6), seeded_keys(20, 14), seeded_keys(20, 15)
+    design, left, right = sfm(1.0, 4, 6), seeded_keys(20, 14), seeded_keys(20, 15)
     sketch = design.empty().add(left)
     assert set(np.flatnonzero(sketch.bits)) == {cell_by_digits(int(key), design.layout) for key in left}
     assert sketch.add(left).bits.tolist() == sketch.bits.tolist()
@@ -199,7 +200,7 @@ def test_sfm_is_the_set_of_the_bits_of_its_users():
 
 
 def test_gf2_is_the_parity_of_the_bits_of_its_users():
-    design, left, right = Gf2(1.0, 4, 6), seeded_keys(40, 16), seeded_keys(40, 17)
+    design, left, right = gf2(1.0, 4, 6), seeded_keys(40, 16), seeded_keys(40, 17)
     sketch = design.empty().add(left)
     users = [cell_by_digits(int(key), design.layout) for key in left]
     assert sketch.bits.tolist() == [users.count(cell) % 2 == 1 for cell in range(design.layout.size)]
@@ -223,7 +224,7 @@ def test_the_chance_of_a_one_by_enumeration():
         for _ in range(users):
             weights = np.multiply.outer(weights, chances)
         picks = np.array(list(itertools.product(range(layout.size), repeat=users)))
-        for make, ones in ((Sfm, (picks == 0).any(axis=1)), (Gf2, (picks == 0).sum(axis=1) % 2 == 1)):
+        for make, ones in ((sfm, (picks == 0).any(axis=1)), (gf2, (picks == 0).sum(axis=1) % 2 == 1)):
             before = float(weights.ravel()[ones].sum())
             for flip in (0.0, 0.2):
                 expected = before * (1 - flip) + (1 - before) * flip
@@ -270,7 +271,7 @@ def dilogarithm(argument: float) -> float:
 def limit_of_the_relative_error(make: type, epsilon: float, buckets: int) -> float:
     """With levels without end, m·Σ over levels becomes m/ln 2·∫ dλ/λ (docs/guarantees.md, section 16.5)."""
     flip = 1 / (math.exp(epsilon) + 1)
-    if make is Gf2:
+    if make is gf2:
         integral = dilogarithm(math.tanh(epsilon / 2) ** 2) / 4
     else:
         integral = (1 - 2 * flip) * dilogarithm(-math.expm1(-epsilon)) - flip * epsilon**2 / 2
@@ -286,13 +287,13 @@ def test_the_stated_error_has_the_closed_form_of_its_limit(make, epsilon):
 
 
 def test_the_limits_without_flips():
-    for make, constant in ((Sfm, math.sqrt(6 * math.log(2)) / math.pi), (Gf2, math.sqrt(24 * math.log(2)) / math.pi)):
+    for make, constant in ((sfm, math.sqrt(6 * math.log(2)) / math.pi), (gf2, math.sqrt(24 * math.log(2)) / math.pi)):
         assert limit_of_the_relative_error(make, 30.0, 1) == pytest.approx(constant, rel=1e-3)
         assert make(1.0, 12, 32).standard_error(1e8) / 1e8 == pytest.approx(constant / 64, rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("make", "epsilon", "relative"), [(Sfm, 0.5, 0.053), (Sfm, 1.0, 0.027), (Gf2, 0.5, 0.105), (Gf2, 1.0, 0.055)]
+    ("make", "epsilon", "relative"), [(sfm, 0.5, 0.053), (sfm, 1.0, 0.027), (gf2, 0.5, 0.105), (gf2, 1.0, 0.055)]
 )
 def test_the_figures_for_4096_buckets(make, epsilon, relative):
     for count in (1e5, 1e6, 1e7, 1e9):
@@ -307,7 +308,7 @@ def root_mean_square(errors: list[float]) -> float:
 
 
 def errors_of(
-    design: Sfm | Gf2, count: int, seeds: int, change: Callable[[np.ndarray], np.ndarray] = lambda keys: keys
+    design: BitMatrix, count: int, seeds: int, change: Callable[[np.ndarray], np.ndarray] = lambda keys: keys
 ) -> tuple[list[float], list[float]]:
     """Errors of `seeds` unflipped and published sketches."""
     plain, published = [], []
@@ -471,15 +472,14 @@ class TestMergedBits:
         generator = np.random.default_rng(21)
         first, second = make(1.0), make(2.0)
         size = first.layout.size
-        kind = SfmSketch if make is Sfm else Gf2Sketch
         sketches = [
-            kind(design, np.full(size, bit)).private(seeded_flips(generator))
+            BitSketch(design, np.full(size, bit)).private(seeded_flips(generator))
             for design, bit in ((first, left), (second, right))
         ]
         return *sketches, seeded_flips(generator)
 
     def test_sfm(self, left, right):
-        first, second, source = self.published(Sfm, left, right)
+        first, second, source = self.published(sfm, left, right)
         merged = first.merge(second, source)
         expected = 1 - merged.flip if left or right else merged.flip
         assert merged.epsilon == pytest.approx(-math.log1p(math.expm1(-1) * -math.expm1(-2)), rel=1e-12)
@@ -489,19 +489,19 @@ class TestMergedBits:
         assert law_p_value(other.bits, expected) > 1e-6
 
     def test_sfm_twin_that_takes_the_or_of_flipped_bits(self, left, right):
-        first, second, source = self.published(Sfm, left, right)
+        first, second, source = self.published(sfm, left, right)
         merged = first.merge(second, source)
         assert law_p_value(first.bits | second.bits, 1 - merged.flip if left or right else merged.flip) < 1e-6
 
     def test_gf2(self, left, right):
-        first, second, _ = self.published(Gf2, left, right)
+        first, second, _ = self.published(gf2, left, right)
         merged = first.merge(second)
         assert law_p_value(merged.bits, 1 - merged.flip if left != right else merged.flip) > 1e-6
         assert law_p_value(merged.bits, 1 - first.flip if left != right else first.flip) < 1e-6
 
 
 def test_a_merger_of_sketches_with_the_same_coins_is_rejected():
-    design = Sfm(1.0)
+    design = sfm(1.0)
     nobody = design.empty()
     first, second = (nobody.private(seeded_flips(np.random.default_rng(22))) for _ in range(2))
     merged = first.merge(second, seeded_flips(np.random.default_rng(23)))
@@ -533,13 +533,13 @@ def test_another_formula_for_the_merger_is_rejected():
 def test_errors_of_mergers_are_those_of_their_flip_probability(make):
     """Two sets of 4,000 that share 2,000 (gf2: that share nobody), 400 seeds."""
     design, errors, flip = make(2.0, 9), [], 0.0
-    shared = 2000 if make is Sfm else 0
+    shared = 2000 if make is sfm else 0
     count = 8000 - shared
     for seed in range(400):
         generator = np.random.default_rng([20260203, seed])
         keys, source = random_keys(count, generator), seeded_flips(generator)
         left, right = (design.empty().add(part).private(source) for part in (keys[:4000], keys[-4000:]))
-        merged = left.merge(right, source) if make is Sfm else left.merge(right)
+        merged = left.merge(right, source) if make is sfm else left.merge(right)
         errors.append(merged.estimate() - count)
         flip = merged.flip
     assert root_mean_square(errors) / design.response(flip).standard_error(count) == CLOSE
@@ -548,15 +548,15 @@ def test_errors_of_mergers_are_those_of_their_flip_probability(make):
 
 def test_merged_sketches_merge_on_and_are_stored():
     source = seeded_flips(np.random.default_rng(24))
-    published = [Sfm(2.0, 9).empty().add(seeded_keys(3000, seed)).private(source) for seed in range(4)]
+    published = [sfm(2.0, 9).empty().add(seeded_keys(3000, seed)).private(source) for seed in range(4)]
     merged = published[0]
     for other in published[1:]:
         merged = merged.merge(other, source)
     kept = (-math.expm1(-2.0)) ** 4
     assert merged.epsilon == pytest.approx(-math.log1p(-kept), rel=1e-9)
-    again = Sfm(2.0, 9).flipped_from_bytes(merged.to_bytes())
+    again = sfm(2.0, 9).flipped_from_bytes(merged.to_bytes())
     assert again.epsilon == merged.epsilon
-    assert abs(again.estimate() - 12_000) < 4 * Sfm(2.0, 9).response(merged.flip).deviation(12_000)
+    assert abs(again.estimate() - 12_000) < 4 * sfm(2.0, 9).response(merged.flip).deviation(12_000)
 
 
 # --- Privacy ---------------------------------------------------------------------------------------------------------
@@ -610,7 +610,7 @@ RELEASES = 20_000
 TELLING = np.array([1], dtype=np.int64)
 
 
-def published_bits(design: Sfm | Gf2, users: np.ndarray, seed: int, flip: float | None = None) -> np.ndarray:
+def published_bits(design: BitMatrix, users: np.ndarray, seed: int, flip: float | None = None) -> np.ndarray:
     """The user's own bit in RELEASES published sketches, by the real code; with another flip probability: a twin."""
     sketch, source = design.empty().add(users), seeded_flips(np.random.default_rng(seed))
     cell = int(design.layout.cells(TELLING)[0])
@@ -618,7 +618,7 @@ def published_bits(design: Sfm | Gf2, users: np.ndarray, seed: int, flip: float 
     return np.array([sketch.private(wrong).bits[cell] for _ in range(RELEASES)])
 
 
-def measured_epsilon(design: Sfm | Gf2, others: np.ndarray, flip: float | None = None) -> float:
+def measured_epsilon(design: BitMatrix, others: np.ndarray, flip: float | None = None) -> float:
     """A lower bound on ε by the best test there is: the user's own bit, whose meaning others who share it decide."""
     without = published_bits(design, others, 25, flip)
     with_user = published_bits(design, np.concatenate([others, TELLING]), 26, flip)
@@ -668,7 +668,7 @@ def test_a_source_is_asked_once_for_every_bit_with_the_probability_of_the_design
         asked.append((probability, size))
         return np.arange(size) % 2 == 0
 
-    design = Sfm(1.0, 3, 4)
+    design = sfm(1.0, 3, 4)
     sketch = design.empty().add(seeded_keys(5, 29))
     assert (sketch.private(source).bits ^ sketch.bits).tolist() == [True, False] * 16
     assert asked == [(flip_probability(1.0), 32)]
@@ -710,7 +710,7 @@ def test_a_sketch_published_with_secure_coins_counts(make):
     design = make(1.0)
     users = design.empty().add(seeded_keys(100_000, 31))
     first, second = users.private(secure_flips), users.private(secure_flips)
-    assert isinstance(first, FlippedSfm | FlippedGf2)
+    assert isinstance(first, FlippedSketch)
     assert abs(first.estimate() - 100_000) < 7 * design.flipped_error(100_000)
     assert law_p_value(first.bits ^ users.bits, design.flip) > 1e-9
     assert law_p_value(first.bits ^ second.bits, merged_flip_of_gf2(design.flip, design.flip)) > 1e-9

@@ -12,8 +12,9 @@ import pytest
 
 from dp.accounting.composition import Guarantee
 from dp.ledger import LedgerError, open_ledger
+from dp.mechanisms.joint import Exceptions
 from dp.release import Request, Sample, plan_release, publish, simulate_rows
-from dp.sketches import SKETCHES
+from dp.sketches import SKETCHES, Design
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate, fewest_users, most_users
 from dp.sketches.keys import keys_of
@@ -86,6 +87,53 @@ def test_exact_and_bitmap_are_two_streams(tmp_path: Path) -> None:
             publish(ledger, "s", "default", plan_release(replace(EVERYBODY, sketch="bitmap")), COUNTS, now)
 
 
+# --- Salts that change -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_windows_that_hang_together_need_one_sample() -> None:
+    """Also with a W_BOUND that is even and a single change."""
+    request = replace(
+        USUAL, windows={"dau": 1, "mau": 30}, shares={"dau": 1.0, "mau": 1.0}, unit="user", on_time=Exceptions(0, 0)
+    )
+    plan_release(request)
+    with pytest.raises(ValueError, match="on_time needs one sample"):
+        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5,))))
+
+
+def test_the_longest_of_several_windows_says_how_far_salts_are_apart() -> None:
+    request = replace(USUAL, windows={"dau": 1, "wau": 7}, shares={"dau": 1.0, "wau": 1.0})
+    plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5, 12))))
+    with pytest.raises(ValueError, match="7 days apart"):
+        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5, 11))))
+
+
+def test_salts_that_change_within_an_endless_horizon_are_seen(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long after the last tick that is asked for."""
+    log = tmp_path / "log.csv"
+    log.write_text("user,day\nann,2024-01-01\nbob,2024-01-02\n")
+    command = ("release", log, "--metric", "mau", "--from", "2024-01-01", "--to", "2024-01-03", "--epsilon", 1,
+               "--horizon", "unlimited", "--sketch", "fixed-rate", "--rate", 0.5,
+               "--simulate", "--seed", 1)  # fmt: skip
+    lines = [f"2000-01-01 {1:032x}", f"2031-01-01 {2:032x}"]
+    monkeypatch.setenv("DPDAU_SALT", "\n".join([*lines, f"2031-01-31 {3:032x}"]))
+    run(*command)
+    monkeypatch.setenv("DPDAU_SALT", "\n".join([*lines, f"2031-01-30 {3:032x}"]))
+    assert "30 days apart" in run(*command, code=1).stderr
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_huge_id_among_small_ones_changes_nobody_s_key() -> None:
+    """From 2^19 bytes on the number of words no longer fits the 16 bits by which ids are sorted."""
+    ids = ["x" * 2**19, *("bob" * number for number in range(12)), "y" * (2**19 + 8), "eve"]
+    assert keys_of(ids, SECRET).tolist() == [int(keys_of([one], SECRET)[0]) for one in ids]
+
+
 # --- Intervals of mechanisms whose noise is bounded, not known -------------------------------------------------------
 
 
@@ -153,7 +201,7 @@ def test_full_registers_say_that_nothing_is_known(name: str) -> None:
     assert full.bounds(2)[1] == math.inf
 
 
-def _is_sketch(design, data: bytes) -> bool:
+def _is_sketch(design: Design, data: bytes) -> bool:
     try:
         design.from_bytes(data)
     except ValueError:
@@ -168,4 +216,4 @@ def test_a_horizon_beyond_the_calendar_is_a_number_like_any_other(
     log = tmp_path / "log.csv"
     log.write_text("user,day\nann,2024-01-01\nbob,2024-01-02\n")
     run("release", log, "--metric", "dau", "--from", "2024-01-01", "--to", "2024-01-03", "--epsilon", 1, "--simulate",
-        "--seed", 1, "--horizon", 99_999_999, "--sketch", "fixed-rate", "--rate", 0.5)  # fmt: skip
+        "--seed", 1, "--horizon", 3_000_000, "--sketch", "fixed-rate", "--rate", 0.5)  # fmt: skip

@@ -11,12 +11,12 @@ from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.fm import FlajoletMartin
-from dp.sketches.gf2 import Gf2
+from dp.sketches.gf2 import gf2
 from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.protocol import Contract, Design, Keys, Sketch, UnsupportedError
-from dp.sketches.sfm import Sfm
+from dp.sketches.sfm import sfm
 from dp.sketches.theta import Theta
 
 
@@ -186,7 +186,7 @@ SKETCHES: dict[str, Family] = {
         example={"epsilon": 1.0, "salt": bytes(16)},
     ),
     "sfm": Family(
-        make=Sfm,
+        make=sfm,
         keys="hash",
         removes="no",
         merges="union",
@@ -206,7 +206,7 @@ SKETCHES: dict[str, Family] = {
         example={"epsilon": 1.0},
     ),
     "gf2": Family(
-        make=Gf2,
+        make=gf2,
         keys="hash",
         removes="toggles",
         merges="symmetric difference",

@@ -18,9 +18,9 @@ ANY_SALT = bytes(range(16))
 def table(families: Mapping[str, Family] = SKETCHES) -> list[dict[str, Any]]:
     """One row a sketch, with the parameters of `Family.example` and the default ones.
 
-    `bytes` is the measured length of `to_bytes` for 100,000 users, and `relative_error` the standard error of their
-    count in per cent by formula, without any noise that a release would add: of the published sketch where that is
-    private by its own coins. `release` is "yes" or "no", and `refusal` says why not.
+    `bytes` is the measured length of `to_bytes` for 100,000 users, and `relative_error_percent` the standard error of
+    their count by formula, without any noise that a release would add: of the published sketch where that is private by
+    its own coins. `release` is "yes" or "no", and `refusal` says why not.
     """
     return [_row(name, family) for name, family in families.items()]
 
@@ -54,7 +54,7 @@ def _row(name: str, family: Family) -> dict[str, Any]:
         "merges": family.merges,
         "error": family.error,
         "bytes": len(design.empty().add(some_keys(family, USERS, ANY_SALT)).to_bytes()),
-        "relative_error": round(100 * error(USERS) / USERS, 3),
+        "relative_error_percent": round(100 * error(USERS) / USERS, 3),
         "parameters": described(design),
         "privacy": family.contract.kind,
         "contract": family.contract.words,

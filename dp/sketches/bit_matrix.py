@@ -1,0 +1,209 @@
+"""A bit matrix of users that is published with flipped bits; `sfm` and `gf2` say what a user does to a bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.sketches.flipped import (
+    Bits,
+    Layout,
+    Response,
+    Source,
+    epsilon_of,
+    flip_probability,
+    flipped,
+    packed,
+    unpacked,
+)
+from dp.sketches.protocol import Floats, Keys, around
+
+Cells = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a user does to a bit, and what follows for mergers.
+
+    Attributes:
+        name: of the sketch.
+        write: from bits and the cells of users, repetitions welcome, to the bits with these users.
+        erase: likewise without them; raises UnsupportedError where that cannot be told.
+        join: the bits of a merger before any flips.
+        decay: from the chances that a bit is a user's to the decays of `Response`.
+        ceiling: what a bit tends to, likewise.
+        join_flipped: from two published sketches and fresh coins to the flip probability and the bits of their merger.
+    """
+
+    name: str
+    write: Callable[[Bits, Cells], Bits]
+    erase: Callable[[Bits, Cells], Bits]
+    join: Callable[[Bits, Bits], Bits]
+    decay: Callable[[Floats], Floats]
+    ceiling: float
+    join_flipped: Callable[[FlippedSketch, FlippedSketch, Source | None], tuple[float, Bits]]
+
+
+@dataclass(frozen=True)
+class BitMatrix:
+    """Buckets, levels, and the ε that a published sketch has.
+
+    Attributes:
+        epsilon: ε of one published sketch, 0.001 to 30.
+        lg_buckets: binary logarithm of the number of buckets.
+        levels: bits a bucket; users are counted up to about 2^(lg_buckets + levels).
+        rule: what a user does to a bit.
+    """
+
+    epsilon: float
+    lg_buckets: int
+    levels: int
+    rule: Rule = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Validate once; raises ValueError for what is out of range."""
+        Layout(self.lg_buckets, self.levels)
+        flip_probability(self.epsilon)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the bits are."""
+        return Layout(self.lg_buckets, self.levels)
+
+    @property
+    def flip(self) -> float:
+        """The probability that publication flips a bit."""
+        return flip_probability(self.epsilon)
+
+    def response(self, flip: float) -> Response:
+        """How often a bit is 1 that is flipped with that probability."""
+        return Response(self.layout.buckets, self.rule.decay(self.layout.chances), self.rule.ceiling, flip)
+
+    def empty(self) -> BitSketch:
+        """A sketch of nobody."""
+        return BitSketch(self, np.zeros(self.layout.size, dtype=np.bool_))
+
+    def from_bytes(self, data: bytes) -> BitSketch:
+        """What `to_bytes` gave."""
+        return BitSketch(self, self.layout.unpack(data))
+
+    def flipped_from_bytes(self, data: bytes) -> FlippedSketch:
+        """What `to_bytes` of a published sketch gave; its ε may be another than that of the design.
+
+        Raises:
+            ValueError: the bytes are no such sketch.
+        """
+        return FlippedSketch(self, *unpacked(self.layout, data))
+
+    def standard_error(self, count: float) -> float:
+        """By Fisher's information, of a sketch that nobody has flipped: root mean square error over salts, in users."""
+        return self.response(0.0).standard_error(count)
+
+    def flipped_error(self, count: float) -> float:
+        """By Fisher's information, of a published sketch: root mean square error over salts and flips, in users."""
+        return self.response(self.flip).standard_error(count)
+
+
+@dataclass(frozen=True, eq=False)
+class BitSketch:
+    """What users have done to the bits, one level after the other. Not private: only what `private` gives is."""
+
+    design: BitMatrix
+    bits: Bits
+
+    @property
+    def epsilon(self) -> float:
+        """Infinite: nothing is flipped."""
+        return math.inf
+
+    def add(self, keys: Keys) -> BitSketch:
+        """With these users."""
+        return BitSketch(self.design, self.design.rule.write(self.bits, self.design.layout.cells(keys)))
+
+    def remove(self, keys: Keys) -> BitSketch:
+        """Without these users, if the rule can tell."""
+        return BitSketch(self.design, self.design.rule.erase(self.bits, self.design.layout.cells(keys)))
+
+    def merge(self, other: BitSketch) -> BitSketch:
+        """By the rule; both must have the same design."""
+        if other.design != self.design:
+            raise ValueError(
+                f"{other.design.rule.name} of {other.design} cannot be merged with {self.design.rule.name} of "
+                f"{self.design}"
+            )
+        return BitSketch(self.design, self.design.rule.join(self.bits, other.bits))
+
+    def estimate(self) -> float:
+        """Maximum likelihood, from the number of ones on each level."""
+        return self.design.response(0.0).estimate(self.bits)
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many standard deviations at the estimate."""
+        estimate = self.estimate()
+        return around(estimate, self.design.response(0.0).deviation(estimate), deviations)
+
+    def to_bytes(self) -> bytes:
+        """The bits, eight a byte."""
+        return np.packbits(self.bits).tobytes()
+
+    def private(self, source: Source) -> FlippedSketch:
+        """The sketch for publication: every bit flipped by fresh coins of the source.
+
+        Every call is a further release of ε.
+        """
+        return FlippedSketch(self.design, self.design.flip, flipped(self.bits, self.design.flip, source))
+
+
+@dataclass(frozen=True, eq=False)
+class FlippedSketch:
+    """A published sketch: ε-differentially private by itself, for all who know the hash. It takes no more users.
+
+    Attributes:
+        design: where the bits are.
+        flip: the probability with which each bit is not what the users made it.
+        bits: shape (levels · buckets,).
+    """
+
+    design: BitMatrix
+    flip: float
+    bits: Bits
+
+    @property
+    def epsilon(self) -> float:
+        """What this sketch gives away of any user, if it is all that is published."""
+        return epsilon_of(self.flip)
+
+    def merge(self, other: FlippedSketch, source: Source | None = None) -> FlippedSketch:
+        """A flipped sketch of what the rule merges to.
+
+        It is post-processing and costs nothing; both must have been flipped by coins of their own.
+
+        Args:
+            source: fresh coins, which `sfm` needs.
+
+        Raises:
+            ValueError: the other sketch has other buckets or levels or another rule, or coins are missing.
+        """
+        if (other.design.layout, other.design.rule) != (self.design.layout, self.design.rule):
+            raise ValueError(
+                f"{other.design.rule.name} of {other.design.layout} cannot be merged with {self.design.rule.name} of "
+                f"{self.design.layout}"
+            )
+        return FlippedSketch(self.design, *self.design.rule.join_flipped(self, other, source))
+
+    def estimate(self) -> float:
+        """Maximum likelihood, from the number of ones on each level."""
+        return self.design.response(self.flip).estimate(self.bits)
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many standard deviations at the estimate, of hashing and flips together."""
+        estimate = self.estimate()
+        return around(estimate, self.design.response(self.flip).deviation(estimate), deviations)
+
+    def to_bytes(self) -> bytes:
+        """The flip probability and the bits."""
+        return packed(self.flip, self.bits)

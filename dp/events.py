@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from io import TextIOWrapper
 from itertools import chain, islice
@@ -172,6 +172,17 @@ def write_canonical(log: Log, path: str | Path) -> None:
         "DATE '1970-01-01' + o.at AS at, o.seq FROM operations AS o JOIN users AS u USING (user_id) "
         f"ORDER BY o.seq) TO {_quoted(str(path))} (FORMAT parquet)"
     )
+
+
+def log_of(log: Log, operations: pa.Table, users: pa.Table) -> Log:
+    """A log of these operations and users in a connection of its own, over the period of `log`, which stays open."""
+    connection = duckdb.connect()
+    for relation, rows in (("operations", operations), ("users", users)):
+        connection.register("moved", rows)
+        connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
+        connection.unregister("moved")
+    kept = operations.num_rows
+    return replace(log, connection=connection, rows_read=kept, rows_used=kept, rows_set_aside=0, users=users.num_rows)
 
 
 def arrived_fingerprint(log: Log, through: date) -> str:

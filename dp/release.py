@@ -39,18 +39,18 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 
 @dataclass(frozen=True)
 class Sample:
-    """The users whom a release by the sketch fixed-rate counts.
+    """The users whom a release by the sketch fixed-rate counts; salts are named by their fingerprints.
 
     Attributes:
         rate: their share.
-        salt: names the salt that is in force at the first tick, so that a stream is not continued with another's past.
-        rotations: ticks at which another salt comes into force and with it another sample, ascending, as far as is
-            known; that may be decided while a stream is running, so a stream's later calls need not repeat it.
+        salt: in force at the first tick; a stream is not continued with another.
+        rotations: ticks at which another salt comes into force, and with it another sample, ascending, as far as is
+            known. They may be decided while a stream is running, so its later calls need not repeat those to come.
     """
 
     rate: float
     salt: str
-    rotations: tuple[int, ...] = ()
+    rotations: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,12 +206,12 @@ def _validate_sketch(request: Request) -> None:
     if not fixed_rate.FixedRate(sample.rate).rate < 1:
         raise ValueError("rate is 1, which keeps everybody: that is the sketch 'exact'")
     if sample.rotations:
-        _validate_rotations(request, sample.rotations)
+        _validate_rotations(request, [tick for tick, _ in sample.rotations])
 
 
-def _validate_rotations(request: Request, rotations: tuple[int, ...]) -> None:
+def _validate_rotations(request: Request, ticks: Sequence[int]) -> None:
     """Refuse changes of the sample that would make a change of one user longer or more broken than its class."""
-    days = ", ".join((request.first + timedelta(days=tick)).isoformat() for tick in rotations)
+    days = ", ".join((request.first + timedelta(days=tick)).isoformat() for tick in ticks)
     remedy = f"other salts come into force on {days}; release with a salt file of its own, which stays as it is"
     if request.mechanism == "adaptive-flippancy" or request.on_time is not None:
         name = "on_time" if request.on_time is not None else "adaptive-flippancy"
@@ -223,13 +223,13 @@ def _validate_rotations(request: Request, rotations: tuple[int, ...]) -> None:
             f"w_bound is {request.w_bound}, which freezes users while they are present; it must be even where a salt "
             f"changes within the horizon, and {remedy}"
         )
-    if request.unit == "user" and len(rotations) > 1:
+    if request.unit == "user" and len(ticks) > 1:
         raise ValueError(
             "with unit 'user' one salt may change within the horizon, for a user who is in the sample, out of it and "
             f"in it again changes presence more often than W_BOUND allows, and {remedy}"
         )
     longest = max(request.windows.values())
-    if min(np.diff(rotations), default=longest) < longest:
+    if min(np.diff(ticks), default=longest) < longest:
         raise ValueError(
             f"salts must be {longest} days apart, the longest window, so that no change falls under three of them, and "
             f"{remedy}"
@@ -431,7 +431,7 @@ class _StreamState:
     Attributes:
         state: what the mechanism needs of the past.
         mechanism: names strategy and noise; a stream drawn with two of them is covered by no certificate.
-        counts: names the true counts of all published ticks.
+        counts: names the true counts of all published ticks, and the salts of a sample.
         operations: names the operations they were counted from, where the caller can tell.
     """
 
@@ -472,11 +472,11 @@ def _publish_series(
 
     mechanism = _name_mechanism(series.mechanism)
     if before:
-        counted = _name_counts(counts[: state.tick])
+        counted = _name_counts(counts[: state.tick], plan.request.sample)
         _validate_continuation(stream, before, mechanism, counted, name_arrived, plan.request.sample is not None)
     after, drawn = _draw(series.mechanism, state, fresh, _secure, plan.request)
     rows = _rows(plan, series, state.tick, drawn, remaining=budget)
-    stored_next = _StreamState(after, mechanism, _name_counts(counts), name_arrived(len(counts)))
+    stored_next = _StreamState(after, mechanism, _name_counts(counts, plan.request.sample), name_arrived(len(counts)))
     ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
 
 
@@ -515,8 +515,11 @@ def _name_mechanism(mechanism: Mechanism) -> str:
     return _digest(list(mechanism.describe().values()))
 
 
-def _name_counts(counts: Counts) -> str:
-    return _digest(counts.tolist())
+def _name_counts(counts: Counts, sample: Sample | None) -> str:
+    """Names the counts of all ticks so far and, of a sample, the salts that chose it."""
+    if sample is None:
+        return _digest(counts.tolist())
+    return _digest([counts.tolist(), sample.salt, [change for change in sample.rotations if change[0] < len(counts)]])
 
 
 def _digest(value: Any) -> str:

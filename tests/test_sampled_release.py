@@ -50,10 +50,13 @@ KEY = bytes(range(16))
         ({"sample": None}, "a rate goes with the sketch 'fixed-rate'"),
         ({"sample": Sample(1.0, "x")}, "that is the sketch 'exact'"),
         ({"sample": Sample(0.0, "x")}, "rate is 0.0"),
-        ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "w_bound": 3}, "it must be even"),
-        ({"sample": Sample(RATE, "x", (5, 15)), "unit": "user", "w_bound": 4}, "with unit 'user' one salt may change"),
-        ({"sample": Sample(RATE, "x", (5, 34))}, "must be 30 days apart"),
-        ({"sample": Sample(RATE, "x", (5,)), "unit": "user", "mechanism": "adaptive-flippancy"}, "one sample"),
+        ({"sample": Sample(RATE, "x", ((5, "y5"),)), "unit": "user", "w_bound": 3}, "it must be even"),
+        (
+            {"sample": Sample(RATE, "x", ((5, "y5"), (15, "y15"))), "unit": "user", "w_bound": 4},
+            "with unit 'user' one salt may change",
+        ),
+        ({"sample": Sample(RATE, "x", ((5, "y5"), (34, "y34")))}, "must be 30 days apart"),
+        ({"sample": Sample(RATE, "x", ((5, "y5"),)), "unit": "user", "mechanism": "adaptive-flippancy"}, "one sample"),
     ],
 )
 def test_what_has_no_proof_is_refused(changes: dict, message: str) -> None:
@@ -63,9 +66,9 @@ def test_what_has_no_proof_is_refused(changes: dict, message: str) -> None:
 
 def test_a_salt_may_change_where_the_class_stays_the_same() -> None:
     for changes in ({}, {"w_bound": 3}, {"unit": "user", "w_bound": 4}, {"mechanism": "sparse-vector", "unit": "user"}):
-        plan_release(replace(USUAL, sample=Sample(RATE, "x", (5,)), **changes))
-    plan_release(replace(USUAL, sample=Sample(RATE, "x", (5, 35)), horizon=None))
-    often = Sample(RATE, "x", (5, 10, 15))
+        plan_release(replace(USUAL, sample=Sample(RATE, "x", ((5, "y5"),)), **changes))
+    plan_release(replace(USUAL, sample=Sample(RATE, "x", ((5, "y5"), (35, "y35"))), horizon=None))
+    often = Sample(RATE, "x", ((5, "y5"), (10, "y10"), (15, "y15")))
     plan_release(replace(USUAL, sample=often, mechanism="sparse-vector", unit="user"))
 
 
@@ -144,15 +147,22 @@ def test_a_real_release_is_kept_and_bound_to_its_salt(tmp_path: Path) -> None:
     now = datetime(2026, 6, 1)
     with open_ledger(tmp_path / "ledger") as ledger:
         ledger.create_budget("default", Guarantee(5.0, 1e-3), FIRST, None)
-        first = publish(ledger, "s", "default", plan_release(USUAL), {"mau": COUNTS["mau"][:10]}, now)
-        again = publish(ledger, "s", "default", plan_release(USUAL), COUNTS, now)
-        assert again[:10] == first
-        assert len(again) == TICKS
-        rotated = replace(USUAL, sample=Sample(RATE, "a1b2c3d4", (12,)))
-        assert publish(ledger, "s", "default", plan_release(rotated), COUNTS, now) == again
-        other = replace(USUAL, sample=Sample(RATE, "ffffffff"))
+
+        def released(sample: Sample, ticks: int) -> list[str]:
+            plan = plan_release(replace(USUAL, sample=sample))
+            return publish(ledger, "s", "default", plan, {"mau": COUNTS["mau"][:ticks]}, now)
+
+        first = released(Sample(RATE, "a1b2c3d4"), 10)
+        rotated = Sample(RATE, "a1b2c3d4", ((12, "b2c3d4e5"),))
+        later = released(rotated, 20)
+        assert later[:10] == first
+        with pytest.raises(LedgerError, match="no salt may come into force on a day that is published already"):
+            released(Sample(RATE, "a1b2c3d4", ((12, "ffffffff"),)), TICKS)
         with pytest.raises(LedgerError):
-            publish(ledger, "s", "default", plan_release(other), COUNTS, now)
+            released(Sample(RATE, "ffffffff"), TICKS)
+        again = released(rotated, TICKS)
+        assert again[:20] == later
+        assert len(again) == TICKS
         rows = [json.loads(row) for row in again]
     assert all(row["secure"] and row["sketch"] == "fixed-rate" for row in rows)
     # Ten standard deviations of noise and sample together: a test of the scale, not of the noise.

@@ -98,14 +98,14 @@ def test_windows_that_hang_together_need_one_sample() -> None:
     )
     plan_release(request)
     with pytest.raises(ValueError, match="on_time needs one sample"):
-        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5,))))
+        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", ((5, "y5"),))))
 
 
 def test_the_longest_of_several_windows_says_how_far_salts_are_apart() -> None:
     request = replace(USUAL, windows={"dau": 1, "wau": 7}, shares={"dau": 1.0, "wau": 1.0})
-    plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5, 12))))
+    plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", ((5, "y5"), (12, "y12")))))
     with pytest.raises(ValueError, match="7 days apart"):
-        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", (5, 11))))
+        plan_release(replace(request, sample=Sample(RATE, "a1b2c3d4", ((5, "y5"), (11, "y11")))))
 
 
 def test_salts_that_change_within_an_endless_horizon_are_seen(

@@ -76,7 +76,9 @@ class Counting:
             return None
         known = (date.max - first).days
         last = first + timedelta(days=known if horizon is None else min(horizon - 1, known))
-        rotations = tuple((tick - first).days for tick in self.salts.changes(first, last))
+        rotations = tuple(
+            ((tick - first).days, self.salts.in_force(tick).fingerprint) for tick in self.salts.changes(first, last)
+        )
         return Sample(self.rate, self.salts.in_force(first).fingerprint, rotations)
 
     def counter(self, log: Log, ask: Ask, first: date, last: date, report: Report) -> Count:

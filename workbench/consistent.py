@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ def with_counts(rows: Sequence[Row]) -> list[Row]:
     """The rows with whole, non-negative counts that never fall from a window to a longer one on the same day.
 
     Adds `count`, `count_low`, `count_high` and `count_widened` (whether the interval had to be widened to hold the
-    count) to every row. `estimate`, `ci_low` and `ci_high` stay what they were: the interval of the noise.
+    count) to every row. `estimate`, `ci_low` and `ci_high` stay what they were.
 
     Raises:
         ValueError: a row has no interval or no standard deviation, so that there is nothing to weigh it by.
@@ -32,8 +33,10 @@ def with_counts(rows: Sequence[Row]) -> list[Row]:
         by_day.setdefault(row["day"], []).append(row)
     for day, released in by_day.items():
         ordered = sorted(released, key=lambda row: int(row["window"]))
-        columns = (np.array([row[name] for row in ordered]) for name in ("estimate", "std", "ci_low", "ci_high"))
-        counts = consistent_counts(*columns)
+        estimates, low, high = (np.array([row[name] for row in ordered]) for name in ("estimate", "ci_low", "ci_high"))
+        # Of a sample, both errors.
+        deviations = np.array([math.hypot(row["std"], row.get("sketch_std", 0.0)) for row in ordered])
+        counts = consistent_counts(estimates, deviations, low, high)
         for row, count, low, high, widened in zip(
             ordered, counts.estimates, counts.low, counts.high, counts.widened, strict=True
         ):

@@ -1,13 +1,13 @@
 """What survives an erasure: per window one keyed counter of spent flips, no rows and no user id."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
 
 import duckdb
 
-from dp.events import Log
+from dp.events import Log, log_of
 from dp.presence.daily import Horizon, day_number, portable_text
 
 
@@ -93,21 +93,7 @@ def compact(
         )
         operations = cursor.sql("SELECT * FROM kept").to_arrow_table()
         users = cursor.sql("SELECT * FROM users SEMI JOIN kept USING (user_id)").to_arrow_table()
-    connection = duckdb.connect()
-    for relation, rows_kept in (("operations", operations), ("users", users)):
-        connection.register("moved", rows_kept)
-        connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
-        connection.unregister("moved")
-    rows = operations.num_rows
-    compacted = replace(
-        log,
-        connection=connection,
-        rows_read=rows,
-        rows_used=rows,
-        rows_set_aside=0,
-        users=users.num_rows,
-    )
-    return compacted, Tombstones(first, through, spent)
+    return log_of(log, operations, users), Tombstones(first, through, spent)
 
 
 def spent_flips(

@@ -19,15 +19,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
+from dp.sketches.protocol import Floats, Keys, cut_error
 from dp.sketches.registers import (
     Registers,
+    RegisterSketch,
     information,
     kept_share,
     likeliest,
@@ -86,13 +86,13 @@ class FlajoletMartin:
         """The probability with which a user's number is above the floor of a register."""
         return kept_share(self.epsilon_register)
 
-    def empty(self) -> FlajoletMartinSketch:
+    def empty(self) -> RegisterSketch:
         """The sketch of the phantoms."""
-        return FlajoletMartinSketch(self, self._start)
+        return RegisterSketch(self, self._start)
 
-    def from_bytes(self, data: bytes) -> FlajoletMartinSketch:
+    def from_bytes(self, data: bytes) -> RegisterSketch:
         """What `to_bytes` gave."""
-        return FlajoletMartinSketch(self, registers_from(data, self.registers, len(self._rates)))
+        return RegisterSketch(self, registers_from(data, self.registers, len(self._rates)))
 
     def with_users(self, registers: Registers, keys: Keys) -> Registers:
         """The registers after these users."""
@@ -162,37 +162,3 @@ class FlajoletMartin:
     def _horizons(self) -> Floats:
         """Until when a point raises a register that holds r: a_r, and never if it is full."""
         return np.append(self._rates, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class FlajoletMartinSketch:
-    """One rank a register."""
-
-    design: FlajoletMartin
-    registers: Registers
-
-    def add(self, keys: Keys) -> FlajoletMartinSketch:
-        """With these users."""
-        return FlajoletMartinSketch(self.design, self.design.with_users(self.registers, keys))
-
-    def remove(self, keys: Keys) -> NoReturn:
-        """Refused."""
-        raise UnsupportedError("a Flajolet-Martin sketch forgets whom it has seen; use exact, bitmap or fixed-rate")
-
-    def merge(self, other: FlajoletMartinSketch) -> FlajoletMartinSketch:
-        """The union; both must have the same parameters and salt, and neither may be published besides."""
-        if other.design != self.design:
-            raise ValueError("sketches of another salt or other parameters cannot be merged with this one")
-        return FlajoletMartinSketch(self.design, np.maximum(self.registers, other.registers))
-
-    def estimate(self) -> float:
-        """The likeliest number of users, cut off at zero; `design.read` does not, so that averages are right."""
-        return max(self.design.read(self.registers), 0.0)
-
-    def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many of its deviations, cut off at zero."""
-        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
-
-    def to_bytes(self) -> bytes:
-        """One byte a register."""
-        return self.registers.tobytes()

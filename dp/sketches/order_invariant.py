@@ -18,15 +18,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
+from dp.sketches.protocol import Floats, Keys, cut_error
 from dp.sketches.registers import (
     Registers,
+    RegisterSketch,
     information,
     kept_share,
     likeliest,
@@ -81,13 +81,13 @@ class OrderInvariant:
         """The probability with which a user is kept."""
         return kept_share(self.epsilon)
 
-    def empty(self) -> OrderInvariantSketch:
+    def empty(self) -> RegisterSketch:
         """The sketch of the phantoms."""
-        return OrderInvariantSketch(self, self._start)
+        return RegisterSketch(self, self._start)
 
-    def from_bytes(self, data: bytes) -> OrderInvariantSketch:
+    def from_bytes(self, data: bytes) -> RegisterSketch:
         """What `to_bytes` gave."""
-        return OrderInvariantSketch(self, registers_from(data, self.registers, len(self._thresholds)))
+        return RegisterSketch(self, registers_from(data, self.registers, len(self._thresholds)))
 
     def with_users(self, registers: Registers, keys: Keys) -> Registers:
         """The registers after these users."""
@@ -140,37 +140,3 @@ class OrderInvariant:
     @cached_property
     def _rates(self) -> Floats:
         return 2.0 ** -np.arange(len(self._thresholds), dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class OrderInvariantSketch:
-    """One rank a register."""
-
-    design: OrderInvariant
-    registers: Registers
-
-    def add(self, keys: Keys) -> OrderInvariantSketch:
-        """With these users."""
-        return OrderInvariantSketch(self.design, self.design.with_users(self.registers, keys))
-
-    def remove(self, keys: Keys) -> NoReturn:
-        """Refused."""
-        raise UnsupportedError("an order-invariant sketch forgets whom it has seen; use exact, bitmap or fixed-rate")
-
-    def merge(self, other: OrderInvariantSketch) -> OrderInvariantSketch:
-        """The union; both must have the same salt, ε and registers, and neither may be published besides."""
-        if other.design != self.design:
-            raise ValueError("sketches of another salt, epsilon or lg_m cannot be merged with this one")
-        return OrderInvariantSketch(self.design, np.maximum(self.registers, other.registers))
-
-    def estimate(self) -> float:
-        """The likeliest number of users, cut off at zero; `design.read` does not, so that averages are right."""
-        return max(self.design.read(self.registers), 0.0)
-
-    def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many of its deviations, cut off at zero."""
-        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
-
-    def to_bytes(self) -> bytes:
-        """One byte a register."""
-        return self.registers.tobytes()

@@ -8,13 +8,14 @@ powers of ½: Ertl 2017, "New cardinality estimation algorithms for HyperLogLog 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.keys import validate_key
-from dp.sketches.protocol import Floats
+from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
 
 Registers = NDArray[np.uint8]
 """One value a register, 0 for an empty one; shape (m,)."""
@@ -132,3 +133,50 @@ def information(count: float, rates: Floats) -> float:
     idle = -np.append(rates, 0.0)
     scores = idle + np.append(0.0, widths * np.exp(-spread) / -np.expm1(-spread))
     return float(probabilities @ scores**2)
+
+
+class RegisterDesign(Protocol):
+    """What a sketch of registers asks of its design."""
+
+    def with_users(self, registers: Registers, keys: Keys) -> Registers:
+        """The registers after these users."""
+
+    def read(self, registers: Registers) -> float:
+        """The likeliest number of users, phantoms taken off; it may be below zero."""
+
+    def deviation(self, count: float) -> float:
+        """Standard deviation of `read`, in users."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegisterSketch:
+    """One rank a register; phantoms are in it from the start."""
+
+    design: RegisterDesign
+    registers: Registers
+
+    def add(self, keys: Keys) -> RegisterSketch:
+        """With these users."""
+        return RegisterSketch(self.design, self.design.with_users(self.registers, keys))
+
+    def remove(self, keys: Keys) -> NoReturn:
+        """Refused."""
+        raise UnsupportedError("a sketch of registers forgets whom it has seen; use exact, bitmap or fixed-rate")
+
+    def merge(self, other: RegisterSketch) -> RegisterSketch:
+        """The union; both must have the same parameters and salt, and neither may be published besides."""
+        if other.design != self.design:
+            raise ValueError("sketches of another salt or other parameters cannot be merged with this one")
+        return RegisterSketch(self.design, np.maximum(self.registers, other.registers))
+
+    def estimate(self) -> float:
+        """The likeliest number of users, cut off at zero; `design.read` does not, so that averages are right."""
+        return max(self.design.read(self.registers), 0.0)
+
+    def bounds(self, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many of its deviations, cut off at zero."""
+        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
+
+    def to_bytes(self) -> bytes:
+        """One byte a register."""
+        return self.registers.tobytes()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dp.events import Log
+from dp.events import Log, log_of
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.salts import Salts
@@ -33,15 +31,7 @@ def sampled(log: Log, design: FixedRate, salt: bytes) -> Log:
     with log.connection.cursor() as cursor:
         cursor.register("kept", kept)
         operations = cursor.sql("SELECT o.* FROM operations AS o SEMI JOIN kept USING (user_id)").to_arrow_table()
-    connection = duckdb.connect()
-    for relation, rows in (("operations", operations), ("users", kept)):
-        connection.register("moved", rows)
-        connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
-        connection.unregister("moved")
-    rows_kept = operations.num_rows
-    return replace(
-        log, connection=connection, rows_read=rows_kept, rows_used=rows_kept, rows_set_aside=0, users=kept.num_rows
-    )
+    return log_of(log, operations, kept)
 
 
 def counts_of_sample(

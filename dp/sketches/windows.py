@@ -136,7 +136,8 @@ def following(
     keys = np.arange((highest or (-1,))[0] + 1, dtype=np.int64) if salt is None else _hashed(log)(salt)
     bound = np.inf if w_bound is None else w_bound
     starting = runs["starts_at"], runs["user_id"], 2 * runs["run"] - 1 <= bound
-    ending = runs["ends_at"], runs["user_id"], (2 * runs["run"] <= bound) & (runs["ends_at"] <= day_number(last))
+    # Runs that last beyond the last tick end after it, where nobody asks.
+    ending = runs["ends_at"], runs["user_id"], 2 * runs["run"] <= bound
     started, ended = (_by_tick(*flips, day_number(first)) for flips in (starting, ending))
     sketch = design.empty()
     none = np.empty(0, dtype=np.int64)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from dp.mechanisms import MECHANISMS
+from dp.sketches import SKETCHES
 from experiments.report import filled
 from tests.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
+from tests.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from workbench.report import BLOCKS, DOCUMENTS
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,13 @@ def test_a_mechanism_stands_in_all_its_four_places() -> None:
         "b-ary-tree": "binary-tree",
     }  # fmt: skip
     assert {shared.get(name, name) for name in MECHANISMS} <= files
+
+
+def test_a_sketch_stands_in_all_its_places() -> None:
+    listed = set(re.findall(r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/sketches.md").read_text("utf-8"), re.MULTILINE))
+    assert listed == set(SKETCHES) == {instance.name for instance in SKETCH_INSTANCES}
+    files = {path.stem.replace("_", "-") for path in (ROOT / "dp/sketches").glob("*.py")}
+    assert set(SKETCHES) <= files
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

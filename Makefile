@@ -10,9 +10,11 @@ SLOW_FILES := $(addprefix tests/test_,$(addsuffix .py, app browser serving servi
     accountants adaptive_flippancy bench_mechanisms buffers certificate joint optimal release_together sparse_vector))
 CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
+# Strict: every output of every cell is compared with the one that is stored.
+NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-fast check format demo app screenshots environment docs mechanisms real-log bench clean
+.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,8 +31,15 @@ reproduce: setup ## run the experiments and draw their figures
 	@$(RUN) python -m experiments.real_log redraw results
 	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
 
-test: setup ## the whole suite
+reproduce-full: setup ## the same with the trial counts of a publication, into results-full
+	@for config in $(CONFIGS); do $(RUN) dpdau experiment run --profile full --results results-full $$config || exit 1; done
+
+check-results: setup ## run the experiments anew and compare with the tables in results
+	$(RUN) dpdau experiment check
+
+test: setup ## the whole suite, and every notebook against its stored outputs
 	$(RUN) pytest -n auto --dist worksteal
+	$(RUN) $(NBVAL) -n auto --dist loadfile notebooks
 
 test-fast: setup ## the suite without the slow and the Spark tests
 	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark" $(SLOW_FILES:%=--ignore=%)
@@ -46,6 +55,12 @@ format: setup ## rewrite the code in the house's format
 
 demo: setup ## a filled store with its pages and its HTTP interface on 127.0.0.1:8000
 	$(RUN) dpdau demo
+
+lab: setup ## JupyterLab with the notebooks
+	$(RUN) jupyter lab notebooks
+
+notebooks: setup ## run the notebooks anew and store what they show
+	$(RUN) jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 app: setup ## the pages alone, on the store that dpdau.toml and DPDAU_* name
 	$(RUN) streamlit run workbench/app.py

@@ -17,7 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
+from experiments.accountant_figures import accountants_year
+from experiments.coverage_figures import interval_coverage
 from experiments.files import write_atomically
+from experiments.published_figures import published_norms
 from experiments.sketch_figures import sketch_memory, sketch_turnstile
 from experiments.style import COLOURS, MARKERS, RELEASED, SETTINGS, TRUTH
 
@@ -178,4 +181,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "epsilon_vs_error": epsilon_vs_error,
     "sketch_memory": sketch_memory,
     "sketch_turnstile": sketch_turnstile,
+    "interval_coverage": interval_coverage,
+    "accountants_year": accountants_year,
+    "published_norms": published_norms,
 }

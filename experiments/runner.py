@@ -1,44 +1,98 @@
 """The runner: config → tasks → shards → one tidy table, its provenance and its figure.
 
 A shard is the row of one point, addressed by everything it depends on (population, point, trials, seed, code), written
-atomically and reused; so a run can be stopped at any moment and goes on where it was.
+atomically and reused; so a run can be stopped at any moment and goes on where it was. What a run from the cache does
+not need, it does not import.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
-import multiprocessing
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from dp.release import METRICS
-from experiments import figures
-from experiments.config import AnyConfig, Config, Point, Population, SketchConfig, load
+from experiments import digests
+from experiments.accountant_config import AccountantConfig
+from experiments.code import code_fingerprint
+from experiments.config import AnyConfig, Config, ConfigError, SketchConfig, check, read
+from experiments.coverage_config import CoverageConfig
+from experiments.executors import Evaluate, computed
 from experiments.files import write_atomically
-from experiments.sketch_tasks import evaluate_sketch, sketch_tasks
-from experiments.tables import provenance, write_table
-from experiments.tasks import START, Task, evaluate
+from experiments.products import write_products
+from experiments.published_config import PublishedConfig
 
 Report = Callable[[str, float | None], None]
-Counts = tuple[int, ...]
 
-WORDS = ("name", "question", "figure", "grid")
+WORDS = ("name", "question", "figure", "finding", "tolerance", "grid")
 """What of a config no row depends on, but for the row's own point of the grid."""
 
 
 def _silent(stage: str, fraction: float | None) -> None:
     """No progress display."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How configs of a kind are run, by name, so that nothing is imported for a table that is there already.
+
+    Attributes:
+        module: holds both functions; rows depend on it and on all that it imports.
+        tasks: from a config, the points that are wanted and a folder for scratch files to a task each.
+        evaluate: from a task to its row; called in another process while that folder is still there.
+    """
+
+    module: str
+    tasks: str
+    evaluate: str
+
+    @property
+    def code(self) -> str:
+        """SHA-256 of the code that rows depend on."""
+        return code_fingerprint(self.module)
+
+    def functions(self) -> tuple[Callable[[Any, Sequence[Any], Path], Sequence[Any]], Evaluate]:
+        """`tasks` and `evaluate`."""
+        module = importlib.import_module(self.module)
+        return getattr(module, self.tasks), getattr(module, self.evaluate)
+
+
+KINDS: dict[type[AnyConfig], Kind] = {
+    Config: Kind("experiments.mechanism_tasks", "mechanism_tasks", "evaluate"),
+    SketchConfig: Kind("experiments.sketch_tasks", "sketch_tasks", "evaluate_sketch"),
+    CoverageConfig: Kind("experiments.coverage_tasks", "coverage_tasks", "evaluate_coverage"),
+    AccountantConfig: Kind("experiments.accountant_tasks", "accountant_tasks", "evaluate_accountant"),
+    PublishedConfig: Kind("experiments.published_tasks", "published_tasks", "evaluate_published"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The points of an experiment and where their shards lie.
+
+    Attributes:
+        code: SHA-256 of the code that the rows depend on.
+    """
+
+    code: str
+    shards: dict[Any, Path]
+
+    @property
+    def missing(self) -> list[Any]:
+        """Points without a shard, in the order of the grid."""
+        return [point for point, shard in self.shards.items() if not shard.exists()]
+
+    def seconds_a_point(self) -> float | None:
+        """What a point took in the mean, of those that have a shard; None if none has."""
+        kept = [_kept(shard)["seconds"] for shard in self.shards.values() if shard.exists()]
+        return sum(kept) / len(kept) if kept else None
 
 
 @dataclass(frozen=True)
@@ -61,126 +115,125 @@ class Finished:
     files: tuple[Path, ...]
 
 
-def tabulate(config: AnyConfig, cache: Path, *, jobs: int | None = None, report: Report = _silent) -> Tabulated:
+def plan(config: AnyConfig, cache: Path, only: Sequence[tuple[str, str]] = ()) -> Plan:
+    """What there is to do.
+
+    Args:
+        only: names and values, as they stand in the points' identities; a point must have one of the values given for
+            each name. None of them: all points.
+
+    Raises:
+        ValueError: a log that the config names is missing, or `only` leaves no point.
+    """
+    code = KINDS[type(config)].code
+    depends = code + "".join(_contents(config))
+    chosen = selected(list(config.points()), only)
+    return Plan(code, {point: cache / f"{_digest(depends, config, point)}.json" for point in chosen})
+
+
+def selected(points: Sequence[Any], only: Sequence[tuple[str, str]]) -> list[Any]:
+    """The points that `only` asks for.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted: dict[str, set[str | float]] = {}
+    for name, value in only:
+        wanted.setdefault(name, set()).add(_number(value))
+    kept = []
+    for point in points:
+        words = dict(word.split("=", 1) for word in point.identity.split(" "))
+        if all(name in words and _number(words[name]) in values for name, values in wanted.items()):
+            kept.append(point)
+    if only and not kept:
+        known = sorted({word for point in points for word in point.identity.split(" ")})
+        raise ValueError(f"no point has {' '.join('='.join(pair) for pair in only)}; there are {', '.join(known)}")
+    return kept
+
+
+def tabulate(
+    config: AnyConfig,
+    cache: Path,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    only: Sequence[tuple[str, str]] = (),
+    report: Report = _silent,
+) -> Tabulated:
     """Compute the rows of an experiment, or take them from the shards in `cache`.
 
     Args:
         jobs: processes, all cores by default; the rows do not depend on it.
+        scheduler: address of a Dask scheduler to use in their place; its workers see `cache` where this process does.
+        only: see `plan`.
         report: called with a stage and the fraction done.
+
+    Raises:
+        ValueError: see `plan`; or a point cannot be computed.
+        ChildProcessError: a process was ended from outside.
     """
-    code = code_fingerprint()
-    kind = KINDS[type(config)]
-    all_points = list(config.points())
-    shards = {point: cache / f"{_digest(code, config, point)}.json" for point in all_points}
-    missing = [point for point in all_points if not shards[point].exists()]
+    planned = plan(config, cache, only)
+    missing = planned.missing
     if missing:
-        report("counting the population", None)
-        with tempfile.TemporaryDirectory() as folder:
-            tasks = kind.tasks(config, missing, Path(folder))
-            with _ordered_map(jobs or os.cpu_count() or 1, len(tasks)) as mapped:
-                for done, (task, row) in enumerate(zip(tasks, mapped(kind.evaluate, tasks), strict=True), start=1):
-                    write_atomically(shards[task.point], json.dumps(row, default=float).encode())
-                    report(f"{config.name}: point {done} of {len(tasks)}", done / len(tasks))
-    rows = tuple(json.loads(shards[point].read_bytes()) for point in all_points)
-    return Tabulated(rows, code, len(missing), len(all_points) - len(missing))
+        report("counting users", None)
+        tasks_of, evaluate = KINDS[type(config)].functions()
+        if scheduler is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None) as folder:
+            tasks = tasks_of(config, missing, Path(folder))
+            done, started = 0, time.monotonic()
+            for first, chunk in computed(evaluate, tasks, jobs=jobs, scheduler=scheduler):
+                for number, (row, seconds) in enumerate(chunk, start=first):
+                    content = json.dumps({"seconds": round(seconds, 6), "row": row}, default=float)
+                    write_atomically(planned.shards[tasks[number].point], content.encode())
+                done += len(chunk)
+                rate = done / max(time.monotonic() - started, 1e-9)
+                report(f"{config.name}: {done} of {len(tasks)} points, {rate:.3g} a second", done / len(tasks))
+    rows = tuple(_kept(shard)["row"] for shard in planned.shards.values())
+    return Tabulated(rows, planned.code, len(missing), len(rows) - len(missing))
 
 
 def run(
-    config_path: Path, results: Path, cache: Path, *, jobs: int | None = None, report: Report = _silent
+    config_path: Path,
+    results: Path,
+    cache: Path,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    only: Sequence[tuple[str, str]] = (),
+    profile: str = "quick",
+    report: Report = _silent,
 ) -> Finished:
     """Run a config and write `results`/NAME.parquet, .json (provenance), .svg and .png.
 
-    A table that comes out as it was keeps its provenance.
+    A table that comes out as it was keeps its provenance, and a figure whose table and code are what they were is not
+    drawn again. With `only` the files are called NAME_only, so that a part never takes the place of the whole.
 
     Raises:
         ConfigError: the config cannot be run.
+        ValueError, ChildProcessError: see `tabulate`.
     """
     started = time.monotonic()
-    config = load(config_path)
-    tabulated = tabulate(config, cache, jobs=jobs, report=report)
+    config = read(config_path, profile)
+    try:
+        todo = plan(config, cache, only)
+    except ValueError as error:
+        raise ConfigError(f"{config_path}: {error}") from error
+    if todo.missing or not todo.shards:
+        # What has a row has been checked.
+        check(config, config_path)
+    tabulated = tabulate(config, cache, jobs=jobs, scheduler=scheduler, only=only, report=report)
     report("writing the table and the figure", None)
-    table = results / f"{config.name}.parquet"
-    source = table.with_suffix(".json")
-    if write_table(tabulated.rows, table) or not source.exists():
-        details = provenance(
-            config=config_path.name,
-            config_sha256=config.fingerprint,
-            code_sha256=tabulated.code,
-            seconds=round(time.monotonic() - started, 1),
-        )
-        write_atomically(source, (json.dumps(details, indent=2) + "\n").encode())
-    drawn = figures.draw(config.figure, table)
-    pictures = [table.with_suffix(suffix) for suffix in (".svg", ".png")]
-    for picture in pictures:
-        figures.save(drawn, picture)
-    seconds = time.monotonic() - started
-    return Finished(tabulated.computed, tabulated.reused, seconds, (table, source, *pictures))
-
-
-def mechanism_tasks(config: Config, wanted: Sequence[Point], folder: Path) -> list[Task]:
-    """A task for each point, with the counts of the synthetic log; the log is written into the folder."""
-    counts = population_counts(config.population, wanted, folder)
-    return [_task(config, point, counts) for point in wanted]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How configs of a kind are run.
-
-    Attributes:
-        tasks: from a config, the points that are wanted and a folder for scratch files to a task each.
-        evaluate: from a task to its row; called in another process while that folder is still there.
-    """
-
-    tasks: Callable[[Any, Sequence[Any], Path], Sequence[Any]]
-    evaluate: Callable[[Any], dict[str, Any]]
-
-
-KINDS: dict[type[AnyConfig], Kind] = {
-    Config: Kind(mechanism_tasks, evaluate),
-    SketchConfig: Kind(sketch_tasks, evaluate_sketch),
-}
-
-
-def population_counts(
-    population: Population, wanted: Sequence[Point], folder: Path
-) -> dict[tuple[str, int | None], Counts]:
-    """Counts of the synthetic log by (metric, flip bound), the bound None for true counts."""
-    from dp.events import read_log
-    from dp.generate import generate, write_log
-    from dp.presence import DuckDBEngine
-
-    log = folder / "population.parquet"
-    rates = {name: value for name, value in msgspec.structs.asdict(population).items() if name.endswith("_rate")}
-    write_log(generate(population.users, population.days, seed=population.seed, start=START, **rates), log)
-    metrics = sorted({point.metric for point in wanted})
-    bounds: set[int | None] = {None, *(point.w_bound for point in wanted if point.unit == "user")}
-    counts: dict[tuple[str, int | None], Counts] = {}
-    with read_log(log) as checked:
-        engine = DuckDBEngine(checked.connection)
-        last = START + timedelta(days=population.days - 1)
-        for bound in bounds:
-            flips = engine.daily_flips([METRICS[metric] for metric in metrics], START, last, bound)
-            for metric in metrics:
-                counts[metric, bound] = tuple(int(count) for count in flips[METRICS[metric]].counts)
-    return counts
-
-
-def code_fingerprint() -> str:
-    """SHA-256 over the code that a row depends on: all of `dp`, and the tasks."""
-    here = Path(__file__).parent
-    files = [*(here.parent / "dp").rglob("*.py"), *(here.parent / "dp").rglob("*.sql")]
-    files += [here / name for name in ("tasks.py", "sketch_tasks.py", "sketch_designs.py")]
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.relative_to(here.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _task(config: Config, point: Point, counts: dict[tuple[str, int | None], Counts]) -> Task:
-    truth = counts[point.metric, None]
-    bounded = counts[point.metric, point.w_bound] if point.unit == "user" else truth
-    return Task(point, config.delta, config.trials, config.seed, truth, bounded)
+    details = {
+        "config": config_path.name,
+        "config_sha256": config.fingerprint,
+        "code_sha256": tabulated.code,
+        "profile": profile,
+        **({"only": ["=".join(pair) for pair in only]} if only else {}),
+    }
+    name = f"{config.name}_only" if only else config.name
+    files = write_products(tabulated.rows, config.figure, results / f"{name}.parquet", details, started)
+    return Finished(tabulated.computed, tabulated.reused, time.monotonic() - started, files)
 
 
 def _digest(code: str, config: AnyConfig, point: Any) -> str:
@@ -190,12 +243,24 @@ def _digest(code: str, config: AnyConfig, point: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@contextmanager
-def _ordered_map(jobs: int, tasks: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
-    """An ordered map over tasks, in this process or in a pool."""
-    if jobs == 1 or tasks < 4:
-        yield map
-        return
-    # DuckDB has threads of its own here, with which a plain fork may hang.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
-        yield lambda function, items: pool.map(function, items, chunksize=max(1, min(16, tasks // (16 * jobs))))
+def _contents(config: AnyConfig) -> list[str]:
+    """SHA-256 of the logs that a config names."""
+    contents = []
+    for name, log in getattr(config, "logs", {}).items():
+        content = digests.of_file(log.path)
+        if content is None:
+            raise ValueError(f"logs.{name}.file is {log.file}, and there is no such file")
+        contents.append(content)
+    return contents
+
+
+def _kept(shard: Path) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(shard.read_bytes())
+    return kept
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +27,9 @@ from dp.sketches.hll import Hll
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.table import some_keys
 from dp.sketches.windows import following, rolling
-from experiments.config import SketchConfig, SketchPoint
+from experiments.points import START, SketchPoint, point_seed
+from experiments.sketch_config import SketchConfig
 from experiments.sketch_designs import designed
-from experiments.tasks import START, point_seed
 
 Floats = NDArray[np.float64]
 
@@ -75,8 +74,8 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
         users = (population.users,)
         return [SketchTask(point, config, None, users, users) for point in wanted]
     path = folder / "population.parquet"
-    rates = {name: value for name, value in msgspec.structs.asdict(population).items() if name.endswith("_rate")}
-    write_log(generate(population.users, population.days, seed=population.seed, start=START, **rates), path)
+    log = generate(population.users, population.days, seed=population.seed, start=START, **population.rates)
+    write_log(log, path)
     first, last = _ticks(config)
     with read_log(path) as log:
         flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]

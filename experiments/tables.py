@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from experiments.files import write_atomically
 
@@ -21,17 +24,50 @@ SIGNIFICANT_DIGITS = 9
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "duckdb", "opendp", "matplotlib", "msgspec")
 
 
-def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
-    """Write rows as Parquet; floats are rounded to nine significant digits. Returns whether the file changed."""
-    table = pd.DataFrame(list(rows))
-    for name in table.columns[table.dtypes == np.float64]:
-        table[name] = [float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in table[name]]
-    content = table.to_parquet(None, index=False)
-    assert isinstance(content, bytes)
-    if path.exists() and path.read_bytes() == content:
+MARK = b"dpdau."
+"""Begins the names of what a table says of its own origin."""
+
+
+def write_table(
+    rows: Sequence[Mapping[str, Any]], path: Path, marks: Mapping[str, str] | None = None, *, anew: bool = False
+) -> bool:
+    """Write rows as Parquet; floats are rounded to nine significant digits. Returns whether the file changed.
+
+    Args:
+        marks: kept in the file's metadata under names that begin with "dpdau."; a file with the same values is left as
+            it is, with the marks that it has.
+        anew: write it even so.
+    """
+    frame = pd.DataFrame(list(rows))
+    for name in frame.columns[frame.dtypes == np.float64]:
+        frame[name] = [float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in frame[name]]
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    if not anew and path.exists() and _content(_unmarked(parquet.read_table(path))) == _content(table):
         return False
-    write_atomically(path, content)
+    own = {MARK + name.encode(): value.encode() for name, value in (marks or {}).items()}
+    write_atomically(path, _content(table.replace_schema_metadata({**(table.schema.metadata or {}), **own})))
     return True
+
+
+def marks_of(path: Path) -> dict[str, str]:
+    """What a table says of its own origin."""
+    metadata = parquet.read_schema(path).metadata or {}
+    return {
+        name.removeprefix(MARK).decode(): value.decode() for name, value in metadata.items() if name.startswith(MARK)
+    }
+
+
+def _unmarked(table: pa.Table) -> pa.Table:
+    metadata = table.schema.metadata or {}
+    return table.replace_schema_metadata(
+        {name: value for name, value in metadata.items() if not name.startswith(MARK)}
+    )  # fmt: skip
+
+
+def _content(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    parquet.write_table(table, buffer, compression="snappy")
+    return buffer.getvalue()
 
 
 def provenance(**details: Any) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import asdict, dataclass
-from datetime import date
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +10,14 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import design, linear_design
+from dp.mechanisms import design, family_of, linear_design
 from dp.mechanisms.sparse_vector import SparseVector
-from dp.release import METRICS, uses_w_bound
 from dp.units import protected_class
-from experiments.config import Point, SketchPoint
+from experiments.points import START, Point, point_seed
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-START = date(2024, 1, 1)
 CI_LEVEL = 0.95
 
 
@@ -33,6 +29,7 @@ class Task:
         truth: true counts, shape (T,).
         bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
             that need no W_BOUND do not use them.
+        metrics: columns besides the usual ones; see `asked_metric`.
     """
 
     point: Point
@@ -41,11 +38,7 @@ class Task:
     seed: int
     truth: tuple[int, ...]
     bounded: tuple[int, ...]
-
-
-def point_seed(seed: int, point: Point | SketchPoint) -> int:
-    """A seed of the point's own, from the experiment's seed and the point's identity."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {point.identity}".encode()).digest()[:16])
+    metrics: tuple[str, ...] = ()
 
 
 class _Tried(NamedTuple):
@@ -79,7 +72,7 @@ def evaluate(task: Task) -> dict[str, Any]:
     """
     point = task.point
     truth = np.array(task.truth)
-    linear = uses_w_bound(point.mechanism)
+    linear = family_of(point.mechanism).strategy is not None
     bounded = np.array(task.bounded) if linear else truth
     generator = np.random.default_rng(point_seed(task.seed, point))
     tried = (_try_linear if linear else _try_sparse_vector)(task, bounded, generator)
@@ -87,8 +80,8 @@ def evaluate(task: Task) -> dict[str, Any]:
     error = tried.errors + bias
     by_trial = np.sqrt((error**2).mean(axis=1))
     row = {
-        **asdict(point),
-        "window": METRICS[point.metric],
+        **point.values,
+        "window": point.window,
         "delta": tried.delta,
         "horizon": len(truth),
         "trials": task.trials,
@@ -105,13 +98,39 @@ def evaluate(task: Task) -> dict[str, Any]:
         "p95_error": np.quantile(np.abs(error), 0.95),
         "relative_rmse": by_trial.mean() / truth.mean(),
         "coverage": tried.coverage,
+        **{metric.replace("-", "_"): asked_metric(metric, error, truth) for metric in task.metrics},
     }
+    if "delta" in dict(point.extra):
+        # What the point may spend: what its guarantee has is 0 where the noise needs no δ.
+        row["delta_allowed"] = task.delta
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+
+
+def asked_metric(metric: str, error: Floats, truth: Counts) -> float:
+    """A measure of error that a config asks for by name.
+
+    Args:
+        metric: "rmsre-THRESHOLD": the root mean square relative error, where a count below the threshold counts as
+            the threshold; or "within-PERCENT": the share of days whose error is at most that much of the count.
+        error: in users, shape (trials, T).
+        truth: shape (T,).
+
+    Raises:
+        ValueError: the name says something else.
+    """
+    name, _, number = metric.partition("-")
+    match name:
+        case "rmsre":
+            return float(np.sqrt(((error / np.maximum(truth, float(number))) ** 2).mean()))
+        case "within":
+            return float((np.abs(error) <= float(number) / 100 * truth).mean())
+        case _:
+            raise ValueError(f"metric is {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10")
 
 
 def _try_linear(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
     point, horizon = task.point, len(counts)
-    protected = protected_class(point.unit, METRICS[point.metric], point.w_bound, horizon)
+    protected = protected_class(point.unit, point.window, point.w_bound, horizon)
     chosen = linear_design(point.mechanism, protected)
     mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
     noise = mechanism.simulate(np.zeros_like(counts), task.trials, generator)
@@ -122,7 +141,7 @@ def _try_linear(task: Task, counts: Counts, generator: np.random.Generator) -> _
 
 def _try_sparse_vector(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
     point, horizon = task.point, len(counts)
-    chosen = design(point.mechanism, protected_class(point.unit, METRICS[point.metric], point.w_bound, horizon))
+    chosen = design(point.mechanism, protected_class(point.unit, point.window, point.w_bound, horizon))
     mechanism = calibrate([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
     if not isinstance(mechanism, SparseVector):
         raise ValueError(f"mechanism is {point.mechanism!r}, which an experiment cannot try; choose another")
@@ -130,3 +149,6 @@ def _try_sparse_vector(task: Task, counts: Counts, generator: np.random.Generato
     covered = ((released.low <= counts) & (counts <= released.high))[np.isfinite(released.low)]
     nothing = np.full(horizon, np.nan)
     return _Tried(released.estimates - counts, nothing, covered.mean(), task.delta, float("nan"))
+
+
+__all__ = ["CI_LEVEL", "START", "Task", "asked_metric", "evaluate", "point_seed"]

@@ -129,7 +129,7 @@ def test_the_grids_of_mechanisms_are_read_as_ever() -> None:
     source = json.loads((ROOT / "results/epsilon_vs_error.json").read_text())
     assert config.fingerprint == source["config_sha256"]
     assert next(iter(config.points())).identity == "metric=mau unit=user-day w_bound=2 mechanism=laplace epsilon=0.1"
-    assert set(KINDS) == {Config, SketchConfig}
+    assert {Config, SketchConfig} <= set(KINDS)
 
 
 def test_a_population_of_one_day_is_all_there_on_it() -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from workbench.cli_accounting import compose
+from workbench.cli_experiments import experiment
 from workbench.cli_mechanisms import calibrate, mechanisms
 from workbench.cli_salt import salt
 from workbench.cli_service import COMMANDS
@@ -479,50 +480,6 @@ def budget_create(
     click.echo(f"budget {name!r}: epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, {made.period}")
 
 
-@main.group()
-def experiment() -> None:
-    """Run the experiments behind the figures."""
-
-
-@experiment.command("run")
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--jobs", type=click.IntRange(min=1), default=None, help="Processes; all cores by default.")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="results",
-    show_default=True,
-    help="Folder for the table, its provenance and the figure.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=".cache/experiments",
-    show_default=True,
-    help="Folder for finished shards, which are reused.",
-)
-def experiment_run(config: Path, jobs: int | None, results: Path, cache: Path) -> None:
-    """Run CONFIG (TOML): a tidy Parquet table, its provenance, and the figure as SVG and PNG."""
-    from experiments.runner import run
-
-    with progress_bar() as report:
-        finished = run(config, results, cache, jobs=jobs, report=report)
-    click.echo(f"{finished.computed} shards computed, {finished.reused} reused, {finished.seconds:.1f} s", err=True)
-    for path in finished.files:
-        click.echo(path)
-
-
-@experiment.command("list")
-@click.option("--configs", type=click.Path(path_type=Path, file_okay=False), default="experiments/configs")
-def experiment_list(configs: Path) -> None:
-    """Name the configs and their questions."""
-    from experiments.config import load
-
-    for path in sorted(configs.glob("*.toml")):
-        loaded = load(path)
-        click.echo(f"{path}: {loaded.question}")
-
-
 @main.command()
 @click.argument("released", type=FILE)
 @click.option("--truth", type=FILE, default=None, help="Output of 'dpdau exact', drawn as the true counts.")
@@ -805,7 +762,7 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, explained) else None
 
 
-for _command in (mechanisms, calibrate, compose, sketches, salt, *COMMANDS):
+for _command in (mechanisms, calibrate, compose, sketches, salt, experiment, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -1,0 +1,284 @@
+"""The commands of the experiments: `dpdau experiment …`, and the same as `python -m experiments …`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from experiments.config import PROFILES, TOLERANCE, AnyConfig, read
+from experiments.progress import progress_bar
+from experiments.runner import Finished, Plan, plan, run
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison
+
+EXIT_OUTSIDE = 1
+EXIT_INTERRUPTED = 130
+MOST_SHOWN = 5
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+configs_option = click.option(
+    "--configs", type=FOLDER, default="experiments/configs", show_default=True, help="Folder of the configs."
+)
+results_option = click.option(
+    "--results", type=FOLDER, default="results", show_default=True, help="Folder for tables, provenance and figures."
+)
+cache_option = click.option(
+    "--cache", type=FOLDER, default=".cache/experiments", show_default=True,
+    help="Folder for finished points, which are reused.",
+)  # fmt: skip
+profile_option = click.option(
+    "--profile", type=click.Choice(PROFILES), default="quick", show_default=True,
+    help="quick: the config as it stands; full: with what it says under [profiles.full].",
+)  # fmt: skip
+jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=None, help="Processes; all cores by default.")
+
+
+class Group(click.Group):
+    """Refusals end in one line and exit code 1, an interrupt in exit code 130; neither in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            _interrupted(ctx)
+        except (ValueError, OSError) as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(1)
+        except Exception as error:
+            if "interrupt" not in f"{type(error).__name__} {error}".lower():  # how DuckDB passes on a Ctrl-C
+                raise
+            _interrupted(ctx)
+
+
+def _interrupted(ctx: click.Context) -> None:
+    click.echo("Interrupted. Finished points are kept: the same command goes on from there.", err=True)
+    ctx.exit(EXIT_INTERRUPTED)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+def experiment() -> None:
+    """Run the experiments behind the figures."""
+
+
+@experiment.command("run")
+@click.argument("config", type=FILE)
+@jobs_option
+@click.option("--scheduler", default=None, metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler.")
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only points with this value; may be repeated. The files are then called NAME_only.",
+)
+@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped: what happens in any case.")
+@profile_option
+@results_option
+@cache_option
+def experiment_run(
+    config: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool, profile: str,
+    results: Path, cache: Path,
+) -> None:  # fmt: skip
+    """Run CONFIG (TOML): a tidy Parquet table, its provenance, and the figure as SVG and PNG.
+
+    Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
+    nothing.
+    """
+    if scheduler is not None and jobs is not None:
+        raise click.UsageError("--jobs says how many processes of this machine, --scheduler is for others: give one")
+    with progress_bar() as report:
+        finished = run(
+            config, results, cache, jobs=jobs, scheduler=scheduler, only=[_pair(text) for text in only],
+            profile=profile, report=report,
+        )  # fmt: skip
+    click.echo(_summary(finished), err=True)
+    for path in finished.files:
+        click.echo(path)
+
+
+@experiment.command("list")
+@configs_option
+@cache_option
+@profile_option
+def experiment_list(configs: Path, cache: Path, profile: str) -> None:
+    """Name the configs: points, how many of them are finished, and the question."""
+    lines = []
+    for path in sorted(configs.glob("*.toml")):
+        config = read(path, profile)
+        planned = _planned(config, cache)
+        points = sum(1 for _ in config.points())
+        done = "its log is not here" if planned is None else _done(planned)
+        lines.append((path.stem, f"{points} points", done, config.question))
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(3)]
+    for line in lines:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]))
+
+
+@experiment.command("show")
+@click.argument("config", type=FILE)
+@jobs_option
+@profile_option
+@results_option
+@cache_option
+def experiment_show(config: Path, jobs: int | None, profile: str, results: Path, cache: Path) -> None:
+    """Show what CONFIG combines, how much of it is finished, how long the rest will take, and where it goes."""
+    from experiments.config import check
+
+    loaded = read(config, profile)
+    check(loaded, config)
+    planned = _planned(loaded, cache)
+    click.echo(f"{loaded.name}: {loaded.question}")
+    words = [dict(word.split("=", 1) for word in point.identity.split(" ")) for point in loaded.points()]
+    for name in dict.fromkeys(name for one in words for name in one):
+        values = list(dict.fromkeys(one[name] for one in words if name in one))
+        click.echo(f"  {name} ({len(values)}): {', '.join(values)}")
+    click.echo(f"{len(words)} points, profile {profile}")
+    if planned is None:
+        click.echo("A log that it names is not here, so it cannot be run.")
+    else:
+        click.echo(f"Finished: {_done(planned)}; left: {_left(planned, jobs or os.cpu_count() or 1)}")
+        click.echo(f"Finished points lie in {cache}")
+    for suffix in (".parquet", ".json", ".svg", ".png"):
+        path = results / f"{loaded.name}{suffix}"
+        click.echo(f"{path}{'' if path.exists() else ' (not there yet)'}")
+
+
+@experiment.command("compare")
+@click.argument("first", type=FILE, metavar="A")
+@click.argument("second", type=FILE, metavar="B")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=TOLERANCE,
+    show_default=True,
+    help="Largest relative difference that is accepted.",
+)
+@click.pass_context
+def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance: float) -> None:
+    """Compare two tables, A and B: the largest differences, column by column; exit code 1 outside the tolerance."""
+    from experiments.compare import compare_files
+
+    compared = compare_files(first, second, tolerance)
+    click.echo(f"{compared.rows} rows in common, found by {', '.join(compared.identity)}")
+    apart = [one for one in compared.differences if one.largest]
+    width = max((len(one.column) for one in apart), default=0)
+    for one in apart:
+        outside = f"  {one.outside} rows outside" if one.outside else ""
+        click.echo(f"  {one.column.ljust(width)}  absolute {one.largest:.3g}  relative {one.relative:.3g}{outside}")
+    if compared.rows:
+        click.echo(f"  the same in {len(compared.differences) - len(apart)} of {len(compared.differences)} columns")
+    for path, only in ((first, compared.only_first), (second, compared.only_second)):
+        _name_lonely(path, only)
+    if not compared.within:
+        ctx.exit(EXIT_OUTSIDE)
+
+
+@experiment.command("check")
+@click.argument("chosen", type=FILE, nargs=-1, metavar="[CONFIG]…")
+@configs_option
+@jobs_option
+@results_option
+@cache_option
+@click.pass_context
+def experiment_check(
+    ctx: click.Context, chosen: Sequence[Path], configs: Path, jobs: int | None, results: Path, cache: Path
+) -> None:
+    """Run configs (all, if none is named) and compare what comes out with the tables in the results.
+
+    Exit code 1 if a table is missing or differs by more than the tolerance that its config states. A config whose log
+    is not on this machine is named and left out.
+    """
+    from experiments.compare import compare_files
+    from experiments.config import check
+    from experiments.runner import tabulate
+    from experiments.tables import write_table
+
+    failed = False
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as report:
+        for path in chosen or sorted(configs.glob("*.toml")):
+            config = read(path)
+            if _planned(config, cache) is None:
+                click.echo(f"{config.name}: left out, its log is not here")
+                continue
+            check(config, path)
+            table = Path(folder) / f"{config.name}.parquet"
+            committed = results / table.name
+            if not committed.exists():
+                failed = True
+                click.echo(f"{config.name}: there is no {committed}")
+                continue
+            write_table(tabulate(config, cache, jobs=jobs, report=report).rows, table)
+            tolerance = _tolerance(config)
+            compared = compare_files(committed, table, tolerance)
+            failed |= not compared.within
+            click.echo(f"{config.name}: {_verdict(compared, tolerance)}")
+            _name_lonely(committed, compared.only_first)
+            _name_lonely(Path("the new table"), compared.only_second)
+    if failed:
+        ctx.exit(EXIT_OUTSIDE)
+
+
+def _tolerance(config: AnyConfig) -> float:
+    stated = getattr(config, "tolerance", None)
+    return float(stated) if isinstance(stated, int | float) else TOLERANCE
+
+
+def _verdict(compared: Comparison, tolerance: float) -> str:
+    outside = [f"{one.column} by {one.relative:.3g}" for one in compared.differences if one.outside]
+    if outside:
+        return f"{compared.rows} rows, outside {tolerance:g}: {', '.join(outside)}"
+    largest = max((one.relative for one in compared.differences), default=0.0)
+    return f"{compared.rows} rows, largest relative difference {largest:.3g}, allowed {tolerance:g}"
+
+
+def _name_lonely(path: Path, only: Sequence[str]) -> None:
+    if only:
+        more = f" and {len(only) - MOST_SHOWN} more" if len(only) > MOST_SHOWN else ""
+        click.echo(f"  only in {path}: {'; '.join(only[:MOST_SHOWN])}{more}")
+
+
+def _planned(config: AnyConfig, cache: Path) -> Plan | None:
+    """What there is to do; None if a log is missing."""
+    try:
+        return plan(config, cache)
+    except ValueError:
+        return None
+
+
+def _done(planned: Plan) -> str:
+    missing = len(planned.missing)
+    return "all" if not missing else f"{len(planned.shards) - missing} of {len(planned.shards)}"
+
+
+def _left(planned: Plan, jobs: int) -> str:
+    missing, each = len(planned.missing), planned.seconds_a_point()
+    if not missing:
+        return "nothing"
+    if each is None:
+        return f"{missing} points, and no time is known before the first is finished"
+    return f"{missing} points, about {missing * each / min(jobs, missing):.0f} s on {jobs} processes"
+
+
+def _summary(finished: Finished) -> str:
+    return f"{finished.computed} shards computed, {finished.reused} reused, {finished.seconds:.1f} s"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise click.UsageError(f"--only {text}: write KEY=VALUE, for instance mechanism=laplace")
+    return name, value
+
+
+__all__ = ["experiment"]

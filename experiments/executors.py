@@ -1,0 +1,140 @@
+"""Where chunks of tasks are computed: in this process, in a pool of processes, or on a Dask cluster.
+
+Whichever it is, a row depends on its task alone; only the order in which chunks are finished differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from typing import Any, NamedTuple
+
+LARGEST_CHUNK = 16
+"""Tasks: enough that handing them over costs nothing, few enough that a stopped run loses little."""
+CHUNKS_PER_PROCESS = 16
+
+
+class Timed(NamedTuple):
+    """A row and the seconds that it took."""
+
+    row: dict[str, Any]
+    seconds: float
+
+
+Evaluate = Callable[[Any], dict[str, Any]]
+Chunk = tuple[int, list[Timed]]
+"""Number of its first task, and what its tasks gave, in their order."""
+
+
+def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, scheduler: str | None) -> Iterator[Chunk]:
+    """Chunks of rows, as they are finished.
+
+    Args:
+        evaluate: a function that another process can import.
+        jobs: processes, all cores by default.
+        scheduler: address of a Dask scheduler to use instead, for instance "tcp://127.0.0.1:8786".
+
+    Raises:
+        ChildProcessError: a process was ended from outside.
+        ValueError: no Dask is installed, or it cannot be reached.
+    """
+    if scheduler is not None:
+        with _dask(scheduler) as (executor, workers):
+            yield from _gathered(executor, evaluate, tasks, _chunk_size(len(tasks), workers))
+        return
+    jobs = min(jobs or os.cpu_count() or 1, len(tasks))
+    if jobs <= 1 or len(tasks) < 4:
+        for number, task in enumerate(tasks):
+            yield number, evaluated(evaluate, [task])
+        return
+    try:
+        with _pool(jobs) as executor:
+            yield from _gathered(executor, evaluate, tasks, _chunk_size(len(tasks), jobs))
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a process was ended from outside, for want of memory perhaps; finished points are kept, so run it again, "
+            "with fewer --jobs if need be"
+        ) from error
+
+
+def evaluated(evaluate: Evaluate, tasks: Sequence[Any]) -> list[Timed]:
+    """The rows of some tasks, one after the other."""
+    rows = []
+    for task in tasks:
+        started = time.perf_counter()
+        rows.append(Timed(evaluate(task), time.perf_counter() - started))
+    return rows
+
+
+def _chunk_size(tasks: int, processes: int) -> int:
+    return max(1, min(LARGEST_CHUNK, tasks // (CHUNKS_PER_PROCESS * processes)))
+
+
+def _gathered(executor: Executor, evaluate: Evaluate, tasks: Sequence[Any], size: int) -> Iterator[Chunk]:
+    # Neighbours in a grid share what is costly to choose, so a chunk is made of neighbours.
+    futures = {
+        executor.submit(evaluated, evaluate, tasks[start : start + size]): start for start in range(0, len(tasks), size)
+    }
+    for future in as_completed(futures):
+        yield futures.pop(future), future.result()
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[Executor]:
+    """A pool of processes; left by an exception, it is ended at once and without a word."""
+    others = set(multiprocessing.active_children())
+    # DuckDB has threads of its own here, with which a plain fork may hang.
+    with _ignoring_interrupts():
+        # What the server of forks ignores, its children ignore from birth: an interrupt is for this process alone.
+        forkserver.ensure_running()
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("forkserver"), initializer=_ignore_interrupts
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextmanager
+def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
+    try:
+        distributed = importlib.import_module("distributed")
+    except ImportError as error:
+        raise ValueError("--scheduler needs Dask: install the extra 'dask', as in `uv sync --extra dask`") from error
+    try:
+        client = distributed.Client(scheduler, timeout=10)
+    except (OSError, TimeoutError) as error:
+        raise ValueError(f"scheduler is {scheduler!r}; nothing answers there") from error
+    with client, client.get_executor(pure=False) as executor:
+        yield executor, max(1, len(client.scheduler_info()["workers"]))
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,213 @@
+"""What the notebooks share: pictures that are the same on every run, a chart of curves, a band for a share.
+
+A stored output can be compared only if it comes out again to the letter. Altair's own output carries random ids, and
+Matplotlib's a date and more digits than two processors agree in; `picture` makes plain SVG text of both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import matplotlib as mpl
+import pandas as pd
+import vl_convert
+from matplotlib.figure import Figure
+from scipy.stats import binomtest
+
+from experiments.style import SETTINGS
+
+RESULTS = Path(__file__).parent.parent / "results"
+"""The committed tables."""
+
+PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
+"""Mostly by Okabe and Ito: told apart with the common kinds of colour blindness."""
+
+FEW, MANY = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
+"""Leading digits of the ticks of a logarithmic axis; the second where it spans less than `NARROW`."""
+NARROW = 20.0
+MOST_TICKS = 12
+"""Fewer values than this are their own ticks on the horizontal axis."""
+NUMBER = ",.6~g"
+"""How an axis writes a number: in plain digits, not as 1e+3."""
+
+FONT = "DejaVu Sans"
+DECIMALS = 2
+"""Of a coordinate: finer than any eye or screen, coarser than what two processors may disagree in."""
+
+# Altair types its charts by dozens of classes that share no base with `to_dict`.
+Drawing = Figure | Any
+
+CONFIG: dict[str, Any] = {
+    "font": FONT,
+    "background": "white",
+    "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#DDDDDD"},
+    "legend": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 320},
+    "header": {"labelFontSize": 12, "titleFontSize": 12},
+    "title": {"fontSize": 12, "fontWeight": "normal", "anchor": "start"},
+    "view": {"stroke": None, "continuousWidth": 460, "continuousHeight": 260},
+}
+"""Vega-Lite's settings in the look of `experiments.style`."""
+
+# A scale or a matrix is a factor, which two decimals would spoil.
+_FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")
+_CLIP = re.compile(r"(?<=[\"#])clip\d+(?=[\")])")
+_COUNTED_CLIP = re.compile(r"(?<=[\"#])clip-\d+(?=[\")])")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG document that Jupyter shows.
+
+    Attributes:
+        svg: the document.
+        description: what there is to see, for those who do not see it.
+    """
+
+    svg: str
+    description: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f"[{self.description}]"
+
+
+def picture(drawing: Drawing, description: str) -> Picture:
+    """A Matplotlib figure or an Altair chart as a picture; the same drawing gives the same text.
+
+    Args:
+        description: one line that says what there is to see; a notebook shows it where it shows no pictures.
+
+    Raises:
+        ValueError: the description is empty or has several lines.
+        TypeError: the drawing is neither.
+    """
+    if not description.strip() or "\n" in description:
+        raise ValueError(f"description is {description!r}; it must be one line that says what there is to see")
+    if isinstance(drawing, Figure):
+        svg = _matplotlib(drawing)
+    elif isinstance(drawing, alt.TopLevelMixin):
+        svg = _altair(drawing)
+    else:
+        raise TypeError(f"drawing is a {type(drawing).__name__}; it must be a Matplotlib figure or an Altair chart")
+    return Picture(rounded(svg), description)
+
+
+def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel: str | None = None) -> alt.Chart:
+    """Curves with their points, one colour and shape for each value of `by`, in the order in which these come.
+
+    Args:
+        table: one row a point; the names of its columns are the titles of the axes, so they carry the units.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+        by: column that tells the curves apart.
+        log: the axes with a logarithmic scale: "", "x", "y" or "xy".
+        panel: a column; every value of it has a panel of its own, side by side.
+
+    Raises:
+        ValueError: a column is missing, or there are more than eight curves, which no eye keeps apart.
+    """
+    if missing := [name for name in (x, y, by, panel) if name is not None and name not in table]:
+        raise ValueError(f"table has no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}")
+    names = list(dict.fromkeys(table[by]))
+    if len(names) > len(PALETTE):
+        raise ValueError(f"{by!r} has {len(names)} values; at most {len(PALETTE)} curves can be told apart")
+    # A field with a bracket or a dot in its name is a path to Vega unless it has a plainer one.
+    plain = table.rename(columns={x: "x", y: "y", by: "by"} | ({panel: "panel"} if panel else {}))
+    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolStrokeWidth=2)
+    chart: alt.Chart = (
+        alt.Chart(plain)
+        .mark_line(point=alt.OverlayMarkDef(size=45, filled=True), strokeWidth=1.6)
+        .encode(
+            x=_axis(alt.X, "x", x, plain["x"], "x" in log, own_ticks=plain["x"].nunique() <= MOST_TICKS),
+            y=_axis(alt.Y, "y", y, plain["y"], "y" in log, own_ticks=False),
+            color=alt.Color("by:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend),
+            shape=alt.Shape("by:N", scale=alt.Scale(domain=names), legend=legend),
+        )
+    )
+    if panel is None:
+        return chart
+    header = alt.Header(title=None, labelFontSize=12)
+    beside: alt.Chart = chart.properties(width=300).encode(column=alt.Column("panel:N", header=header, sort=None))
+    return beside
+
+
+def clopper_pearson(successes: int, trials: int, level: float) -> tuple[float, float]:
+    """The interval that holds the probability of a success at least with that level, whatever the probability is.
+
+    Raises:
+        ValueError: there are no trials, more successes than trials, or the level does not lie between 0 and 1.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"successes is {successes} of {trials} trials; it must lie between 0 and a positive number")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must lie between 0 and 1, for instance 0.999")
+    found = binomtest(successes, trials).proportion_ci(level, method="exact")
+    return float(found.low), float(found.high)
+
+
+def rounded(svg: str) -> str:
+    """The document with every coordinate rounded to `DECIMALS`; the factors of scales and matrices stay."""
+    return _FACTOR_OR_NUMBER.sub(lambda found: found[1] or _short(float(found[2])), svg)
+
+
+def _axis(
+    channel: Any, field: str, title: str, values: pd.Series, logarithmic: bool, *, own_ticks: bool
+) -> alt.X | alt.Y:
+    """A channel whose scale ends a little beyond its values, with ticks at these values or at round ones."""
+    if logarithmic:
+        scale = alt.Scale(type="log", nice=False, padding=12)
+        low, high = float(values.min()) * 0.9, float(values.max()) * 1.1
+        digits = MANY if high < NARROW * low else FEW
+        ticks = [
+            digit * 10.0**power for power in range(-12, 13) for digit in digits if low <= digit * 10.0**power <= high
+        ]
+    else:
+        scale, ticks = alt.Scale(zero=False, nice=False, padding=12), []
+    if own_ticks:
+        ticks = sorted(set(values.tolist()))
+    shown = {"values": ticks} if ticks else {"tickCount": 6}
+    made: alt.X | alt.Y = channel(
+        f"{field}:Q", title=title, scale=scale, axis=alt.Axis(format=NUMBER, labelOverlap="greedy", **shown)
+    )
+    return made
+
+
+def _short(number: float) -> str:
+    text = f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _named_by_content(svg: str) -> str:
+    """The document with its `clip…` ids, which Vega counts over a process, named by what they are part of.
+
+    Two pictures on one page then never share an id, and the same picture never has two.
+    """
+    names = {name: f"clip-{number}" for number, name in enumerate(dict.fromkeys(_CLIP.findall(svg)), start=1)}
+    counted = _CLIP.sub(lambda found: names[found[0]], svg)
+    digest = hashlib.sha256(counted.encode()).hexdigest()[:8]
+    return _COUNTED_CLIP.sub(rf"\g<0>-{digest}", counted)
+
+
+def _matplotlib(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context(SETTINGS):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _altair(chart: alt.TopLevelMixin) -> str:
+    # Text is measured to lay a chart out, and Matplotlib brings its font to every machine.
+    vl_convert.register_font_directory(str(Path(mpl.get_data_path()) / "fonts" / "ttf"))
+    specification: dict[str, Any] = chart.to_dict()
+    specification["config"] = specification.get("config", {}) | CONFIG
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    svg: str = vl_convert.vegalite_to_svg(specification, vl_version=version)
+    return _named_by_content(svg)

@@ -1,0 +1,50 @@
+"""Where the users of an experiment come from: a synthetic population, or a file."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import msgspec
+
+RATES = ("delete_rate", "erase_rate", "late_rate", "rejoin_rate")
+
+
+class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A synthetic log, as `dpdau generate` makes it."""
+
+    users: int
+    days: int
+    seed: int
+    delete_rate: float = 0.0
+    erase_rate: float = 0.0
+    late_rate: float = 0.0
+    # Unset and not a number by default, so that the digests of configs without it stay what they were.
+    rejoin_rate: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rates that are set, by name."""
+        values = msgspec.structs.asdict(self)
+        return {name: values[name] for name in RATES if values[name] is not msgspec.UNSET}
+
+
+class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A log in a file.
+
+    Attributes:
+        file: its path, from the folder in which the command is run.
+        first: the first tick.
+        days: number of ticks.
+        columns: the file's names for user, day or timestamp, op and at, where they differ from these.
+    """
+
+    file: str
+    first: date
+    days: int
+    columns: dict[str, str] = {}
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.file)

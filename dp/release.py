@@ -302,8 +302,7 @@ def _draw(mechanism: Mechanism, state: State, counts: Counts, source: Source, re
     independent = isinstance(mechanism, LinearMechanism)
     level, sample = request.ci_level, request.sample
     if sample is not None and not independent:
-        # Half of what may be missed is left for the sample's error.
-        level = (1 + level) / 2
+        level = fixed_rate.bound_level(level)
     if isinstance(mechanism, AdaptiveFlippancy):
         state, released, path = mechanism.trace(state, counts, source, level)
         bias = mechanism.bias_bound(level)
@@ -325,12 +324,9 @@ def _for_all_users(drawn: _Drawn, rate: float, level: float, independent: bool) 
     """
     estimates, low, high, deviations = drawn.released
     if independent:
-        first, last = fixed_rate.interval(estimates, low, high, deviations, rate, level)
-        # Where the noise left nothing to believe, the ends meet elsewhere.
-        ends = np.minimum(first, low / rate), np.maximum(last, high / rate)
+        ends = fixed_rate.interval(estimates, low, high, deviations, rate, level)
     else:
-        miss = (1 - level) / 4
-        ends = fixed_rate.fewest_users(low, rate, miss), fixed_rate.most_users(high, rate, miss)
+        ends = fixed_rate.interval_of_bounds(low, high, rate, level)
     sampling = np.sqrt(np.maximum(estimates, 0.0) * (1 - rate)) / rate
     extra = [
         {"rate": rate, "noise_low": _number(first), "noise_high": _number(last), "sketch_std": float(error), **columns}

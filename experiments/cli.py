@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.config import PROFILES, TOLERANCE, AnyConfig, read
+from experiments.defaults import PROFILES, TOLERANCE
 from experiments.progress import progress_bar
-from experiments.runner import Finished, Plan, plan, run
 
 if TYPE_CHECKING:
     from experiments.compare import Comparison
+    from experiments.config import AnyConfig
+    from experiments.runner import Finished, Plan
 
 EXIT_OUTSIDE = 1
 EXIT_INTERRUPTED = 130
@@ -95,6 +96,8 @@ def experiment_run(
     Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
     nothing.
     """
+    from experiments.runner import run
+
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs says how many processes of this machine, --scheduler is for others: give one")
     with progress_bar() as report:
@@ -113,6 +116,8 @@ def experiment_run(
 @profile_option
 def experiment_list(configs: Path, cache: Path, profile: str) -> None:
     """Name the configs: points, how many of them are finished, and the question."""
+    from experiments.config import read
+
     lines = []
     for path in sorted(configs.glob("*.toml")):
         config = read(path, profile)
@@ -133,7 +138,7 @@ def experiment_list(configs: Path, cache: Path, profile: str) -> None:
 @cache_option
 def experiment_show(config: Path, jobs: int | None, profile: str, results: Path, cache: Path) -> None:
     """Show what CONFIG combines, how much of it is finished, how long the rest will take, and where it goes."""
-    from experiments.config import check
+    from experiments.config import check, read
 
     loaded = read(config, profile)
     check(loaded, config)
@@ -200,15 +205,16 @@ def experiment_check(
     is not on this machine is named and left out.
     """
     from experiments.compare import compare_files
-    from experiments.config import check
-    from experiments.runner import tabulate
+    from experiments.config import check, read
+    from experiments.runner import completed
     from experiments.tables import write_table
 
     failed = False
     with tempfile.TemporaryDirectory() as folder, progress_bar() as report:
         for path in chosen or sorted(configs.glob("*.toml")):
             config = read(path)
-            if _planned(config, cache) is None:
+            planned = _planned(config, cache)
+            if planned is None:
                 click.echo(f"{config.name}: left out, its log is not here")
                 continue
             check(config, path)
@@ -218,7 +224,7 @@ def experiment_check(
                 failed = True
                 click.echo(f"{config.name}: there is no {committed}")
                 continue
-            write_table(tabulate(config, cache, jobs=jobs, report=report).rows, table)
+            write_table(completed(config, planned, cache, jobs=jobs, report=report).rows, table)
             tolerance = _tolerance(config)
             compared = compare_files(committed, table, tolerance)
             failed |= not compared.within
@@ -250,6 +256,8 @@ def _name_lonely(path: Path, only: Sequence[str]) -> None:
 
 def _planned(config: AnyConfig, cache: Path) -> Plan | None:
     """What there is to do; None if a log is missing."""
+    from experiments.runner import plan
+
     try:
         return plan(config, cache)
     except ValueError:

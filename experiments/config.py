@@ -15,6 +15,7 @@ import msgspec
 
 from experiments.accountant_config import AccountantConfig
 from experiments.coverage_config import CoverageConfig
+from experiments.defaults import PROFILES
 from experiments.mechanism_config import MECHANISM_NAMES, REFUSED, Config, Grid
 from experiments.points import METRICS, AnyPoint, Point, SketchPoint
 from experiments.population import LogFile, Population
@@ -56,12 +57,6 @@ KINDS: dict[str, type[AnyConfig]] = {
     "published": PublishedConfig,
 }
 """By the key `kind` of a config; one without it is about mechanisms."""
-
-PROFILES = ("quick", "full")
-"""`quick` is the config as it stands."""
-
-TOLERANCE = 1e-9
-"""Of a config that states none: largest relative difference of a number in two runs."""
 
 
 class ConfigError(ValueError):
@@ -127,13 +122,6 @@ def check(config: AnyConfig, path: Path) -> None:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def points(grid: Grid) -> Iterator[Point]:
-    """All points of a grid that has all the main keys, in the order of the grid's keys and values."""
-    return Config(
-        name="", question="", figure="", population=Population(1, 1, 0), delta=0.5, trials=2, seed=0, grid=grid
-    ).points()
-
-
 def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The content with the changes put in, table by table."""
     nested = {
@@ -145,6 +133,6 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 __all__ = [
-    "KINDS", "MECHANISM_NAMES", "METRICS", "PROFILES", "REFUSED", "TOLERANCE", "AnyConfig", "Config", "ConfigError",
-    "Grid", "LogFile", "Point", "Population", "SketchConfig", "SketchPoint", "check", "load", "points", "read",
+    "KINDS", "MECHANISM_NAMES", "METRICS", "REFUSED", "AnyConfig", "Config", "ConfigError",
+    "Grid", "LogFile", "Point", "Population", "SketchConfig", "SketchPoint", "check", "load", "read",
 ]  # fmt: skip

@@ -15,8 +15,9 @@ from dp.accounting.composition import Guarantee
 from dp.consistency import LARGEST, whole_interval
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.sparse_vector import SparseVector
-from dp.sketches.fixed_rate import fewest_users, interval, most_users
+from dp.sketches.fixed_rate import bound_level, interval, interval_of_bounds
 from dp.units import protected_class
+from experiments.bands import clopper_pearson
 from experiments.coverage_config import CoverageConfig, CoveragePoint
 from experiments.points import point_seed
 
@@ -76,8 +77,9 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
     finite = np.isfinite(low) & np.isfinite(high)
     days = np.arange(trials), generator.integers(config.horizon, size=trials)
     one_day = covered[days][finite[days]]
-    one_day_low, one_day_high = clopper_pearson(int(one_day.sum()), len(one_day))
-    all_low, all_high = clopper_pearson(int(band.sum()), trials)
+    looked = len(one_day)
+    one_day_low, one_day_high = clopper_pearson(int(one_day.sum()), looked, BAND_LEVEL) if looked else (0.0, 1.0)
+    all_low, all_high = clopper_pearson(int(band.sum()), trials, BAND_LEVEL)
     return {
         "mechanism": point.mechanism,
         "epsilon": point.epsilon,
@@ -149,8 +151,7 @@ def _linear_ends(mechanism: LinearMechanism, counts: Integers, rate: float, gene
         low, high = estimates - half, estimates + half
         if rate == 1:
             return low, high
-        first, last = interval(estimates, low, high, deviations, rate, level)
-        return np.minimum(first, low / rate), np.maximum(last, high / rate)
+        return interval(estimates, low, high, deviations, rate, level)
 
     return ends
 
@@ -170,10 +171,7 @@ def _sparse_vector_ends(mechanism: SparseVector, counts: Integers, rate: float, 
     def ends(level: float) -> tuple[Floats, Floats]:
         if rate == 1:
             return rehearsed(level)
-        # Half of what may be missed is left for the sample's error, a quarter for either side.
-        low, high = rehearsed((1 + level) / 2)
-        miss = (1 - level) / 4
-        return fewest_users(low, rate, miss), most_users(high, rate, miss)
+        return interval_of_bounds(*rehearsed(bound_level(level)), rate, level)
 
     return ends
 
@@ -186,16 +184,6 @@ def whole_ends(low: Floats, high: Floats) -> tuple[Integers, Integers]:
 def holds(low: Floats | Integers, high: Floats | Integers, truth: Integers) -> NDArray[np.bool_]:
     """Which intervals hold the true count."""
     return (low <= truth) & (truth <= high)
-
-
-def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:
-    """The band that holds the probability of a hit with BAND_LEVEL or more (Clopper and Pearson 1934)."""
-    from scipy.stats import beta
-
-    miss = (1 - BAND_LEVEL) / 2
-    low = float(beta.ppf(miss, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - miss, hits + 1, trials - hits)) if hits < trials else 1.0
-    return low, high
 
 
 def _mean(values: Floats | NDArray[np.bool_]) -> float | None:

@@ -1,4 +1,4 @@
-"""What the notebooks share: pictures that are the same on every run, a chart of curves, a band for a share.
+"""What the notebooks share: pictures that are the same on every run, a chart of curves.
 
 A stored output can be compared only if it comes out again to the letter. Altair's own output carries random ids, and
 Matplotlib's a date and more digits than two processors agree in; `picture` makes plain SVG text of both.
@@ -18,7 +18,6 @@ import matplotlib as mpl
 import pandas as pd
 import vl_convert
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from experiments.style import SETTINGS
 
@@ -137,20 +136,6 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
     header = alt.Header(title=None, labelFontSize=12)
     beside: alt.Chart = chart.properties(width=300).encode(column=alt.Column("panel:N", header=header, sort=None))
     return beside
-
-
-def clopper_pearson(successes: int, trials: int, level: float) -> tuple[float, float]:
-    """The interval that holds the probability of a success at least with that level, whatever the probability is.
-
-    Raises:
-        ValueError: there are no trials, more successes than trials, or the level does not lie between 0 and 1.
-    """
-    if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(f"successes is {successes} of {trials} trials; it must lie between 0 and a positive number")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must lie between 0 and 1, for instance 0.999")
-    found = binomtest(successes, trials).proportion_ci(level, method="exact")
-    return float(found.low), float(found.high)
 
 
 def rounded(svg: str) -> str:

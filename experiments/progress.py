@@ -1,17 +1,20 @@
-"""How far a run is, on a terminal: what is being done, how fast, and how long it will take still."""
+"""Progress on the terminal, for whatever takes longer than two seconds."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Report = Callable[[str, float | None], None]
 
+PATIENCE_SECONDS = 2.0
+
 
 @contextmanager
 def progress_bar() -> Iterator[Report]:
-    """A function to report (stage, fraction done or None) to; it shows nothing where there is no terminal."""
+    """A function to report (stage, fraction done or None) to; a bar appears on a terminal after two seconds."""
     if not sys.stderr.isatty():
         yield lambda stage, fraction: None
         return
@@ -19,20 +22,26 @@ def progress_bar() -> Iterator[Report]:
     from rich.progress import (
         BarColumn,
         Progress,
-        TaskProgressColumn,
+        SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left:"), TimeRemainingColumn(),
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
+    task = bar.add_task("starting", total=None)
+    timer = threading.Timer(PATIENCE_SECONDS, bar.start)
+    timer.daemon = True
+    timer.start()
 
-        def report(stage: str, fraction: float | None) -> None:
-            bar.update(task, description=stage, total=None if fraction is None else 1.0, completed=fraction or 0.0)
+    def report(stage: str, fraction: float | None) -> None:
+        bar.update(task, description=stage, total=None if fraction is None else 1.0, completed=fraction or 0.0)
 
+    try:
         yield report
+    finally:
+        timer.cancel()
+        bar.stop()

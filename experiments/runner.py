@@ -172,7 +172,19 @@ def tabulate(
         ValueError: see `plan`; or a point cannot be computed.
         ChildProcessError: a process was ended from outside.
     """
-    planned = plan(config, cache, only)
+    return completed(config, plan(config, cache, only), cache, jobs=jobs, scheduler=scheduler, report=report)
+
+
+def completed(
+    config: AnyConfig,
+    planned: Plan,
+    cache: Path,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    report: Report = _silent,
+) -> Tabulated:
+    """The rows of what is planned for a config: those that are missing are computed; see `tabulate`."""
     missing = planned.missing
     if missing:
         report("counting users", None)
@@ -222,7 +234,7 @@ def run(
     if todo.missing or not todo.shards:
         # What has a row has been checked.
         check(config, config_path)
-    tabulated = tabulate(config, cache, jobs=jobs, scheduler=scheduler, only=only, report=report)
+    tabulated = completed(config, todo, cache, jobs=jobs, scheduler=scheduler, report=report)
     report("writing the table and the figure", None)
     details = {
         "config": config_path.name,

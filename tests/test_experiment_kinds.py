@@ -24,9 +24,10 @@ from experiments import coverage_tasks
 from experiments.accountant_config import AccountantConfig, AccountantPoint
 from experiments.accountant_figures import ACCOUNTANT_COLOURS, spread
 from experiments.accountant_tasks import AccountantTask, evaluate_accountant
+from experiments.bands import clopper_pearson
 from experiments.config import ConfigError, load
 from experiments.coverage_config import CoverageConfig, CoveragePoint
-from experiments.coverage_tasks import CoverageTask, clopper_pearson, counted, evaluate_coverage
+from experiments.coverage_tasks import BAND_LEVEL, CoverageTask, counted, evaluate_coverage
 from experiments.figures import draw, save
 from experiments.points import point_seed
 from experiments.published_config import PublishedConfig, PublishedPoint
@@ -96,7 +97,7 @@ def test_a_config_with_a_mistake_is_refused_by_name(
 @pytest.mark.parametrize(("hits", "trials"), [(0, 7), (7, 7), (1, 1), (950, 1000), (3, 10)])
 def test_bands_are_those_of_clopper_and_pearson(hits: int, trials: int) -> None:
     exact = binomtest(hits, trials).proportion_ci(0.95, method="exact")
-    assert clopper_pearson(hits, trials) == pytest.approx((exact.low, exact.high), abs=1e-9)
+    assert clopper_pearson(hits, trials, BAND_LEVEL) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
 def test_the_last_days_are_counted_each_with_its_window() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from dp.mechanisms import MECHANISMS
 from experiments import runner
-from experiments.config import MECHANISM_NAMES, Config, ConfigError, load, points
+from experiments.config import MECHANISM_NAMES, Config, ConfigError, load
 from experiments.figures import draw, release_figure, save
 from experiments.real_log import LOGS, draw_year
 from experiments.style import COLOURS, MARKERS
@@ -99,15 +99,15 @@ def test_a_missing_config_is_an_error(tmp_path: Path) -> None:
 
 def test_seeds_belong_to_points(config_path: Path) -> None:
     config = load(config_path)
-    seeds = {point_seed(config.seed, point) for point in points(config.grid)}
+    seeds = {point_seed(config.seed, point) for point in config.points()}
     assert len(seeds) == 16
-    one = next(iter(points(config.grid)))
+    one = next(iter(config.points()))
     assert point_seed(5, one) != point_seed(6, one)
     assert point_seed(5, one) == point_seed(5, replace(one))
 
 
 def test_a_row_splits_error_into_noise_and_bias(config_path: Path) -> None:
-    point = next(iter(points(load(config_path).grid)))
+    point = next(iter(load(config_path).points()))
     truth, bounded = (100,) * 50, (90,) * 50
     row = evaluate(Task(point, 1e-6, 400, 1, truth, bounded))
     assert row["bias_mean"] == -10
@@ -119,7 +119,7 @@ def test_a_row_splits_error_into_noise_and_bias(config_path: Path) -> None:
 
 
 def test_a_mechanism_whose_error_depends_on_the_data_is_tried_on_the_true_counts(config_path: Path) -> None:
-    point = replace(next(iter(points(load(config_path).grid))), unit="user", mechanism="sparse-vector")
+    point = replace(next(iter(load(config_path).points())), unit="user", mechanism="sparse-vector")
     steady, falling = (900,) * 60, tuple(range(900, 300, -10))
     rows = [evaluate(Task(point, 1e-6, 100, 1, truth, (0,) * 60)) for truth in (steady, falling)]
     for row in rows:
@@ -133,7 +133,7 @@ def test_a_mechanism_whose_error_depends_on_the_data_is_tried_on_the_true_counts
 
 
 def test_a_mechanism_that_cannot_be_tried_is_refused_by_the_task_too(config_path: Path) -> None:
-    point = replace(next(iter(points(load(config_path).grid))), unit="user", mechanism="adaptive-flippancy")
+    point = replace(next(iter(load(config_path).points())), unit="user", mechanism="adaptive-flippancy")
     with pytest.raises(ValueError, match="adaptive-flippancy"):
         evaluate(Task(point, 1e-6, 10, 1, (9,) * 20, (9,) * 20))
 
@@ -290,7 +290,7 @@ def committed() -> tuple[Config, pd.DataFrame]:
 def test_committed_table_is_the_config_s(committed: tuple[Config, pd.DataFrame]) -> None:
     config, table = committed
     assert json.loads((ROOT / "results/epsilon_vs_error.json").read_text())["config_sha256"] == config.fingerprint
-    assert len(table) == len(list(points(config.grid)))
+    assert len(table) == len(list(config.points()))
 
 
 def test_committed_table_says_what_the_documentation_says(committed: tuple[Config, pd.DataFrame]) -> None:

@@ -25,7 +25,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.notebook import clopper_pearson, curves, picture, rounded
+from experiments.bands import clopper_pearson
+from experiments.notebook import curves, picture, rounded
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from experiments.cli import experiment
+from experiments.progress import Report, progress_bar
 from workbench.cli_accounting import compose
-from workbench.cli_experiments import experiment
 from workbench.cli_mechanisms import calibrate, mechanisms
 from workbench.cli_salt import salt
 from workbench.cli_service import COMMANDS
@@ -39,7 +40,6 @@ from workbench.options import (
     read_source,
 )
 from workbench.output import chosen_format, keep_apart, write_rows
-from workbench.progress import Report, progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from experiments.progress import progress_bar
 from workbench.options import FILE, output_options
 from workbench.output import chosen_format, keep_apart, write_rows
-from workbench.progress import progress_bar
 
 if TYPE_CHECKING:
     from dp.accounting.parts import Part

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from experiments.progress import progress_bar
 from workbench.options import MECHANISM_NAMES, METRIC_WINDOWS, Horizon, output_options
 from workbench.output import Row, chosen_format, keep_apart, write_rows
-from workbench.progress import progress_bar
 
 if TYPE_CHECKING:
     from dp.units import ProtectedClass

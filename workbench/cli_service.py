@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from experiments.progress import progress_bar
 from workbench.options import (
     CONFIG_FILE,
     FILE,
@@ -27,7 +28,6 @@ from workbench.options import (
     read_source,
 )
 from workbench.output import chosen_format, keep_apart, write_rows
-from workbench.progress import progress_bar
 
 if TYPE_CHECKING:
     from dp.events import Log

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from experiments.progress import Report
 from workbench.cli_salt import salt_option
 from workbench.options import SKETCH_NAMES, gathered_as, output_options
 from workbench.output import Row, chosen_format, keep_apart, write_rows
-from workbench.progress import Report
 
 if TYPE_CHECKING:
     from dp.events import Log

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from experiments.progress import Report
 from workbench.output import FORMATS
-from workbench.progress import Report
 
 if TYPE_CHECKING:
     from dp.events import Log

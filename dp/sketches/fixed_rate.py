@@ -126,7 +126,26 @@ def interval(
     # Far below zero nothing fits any more; the ends then meet.
     below = np.sqrt(np.maximum(spread + np.maximum(estimates - low, z * deviations) ** 2, 0.0))
     above = np.sqrt(np.maximum(spread + np.maximum(high - estimates, z * deviations) ** 2, 0.0))
-    return (middle - below) / rate, (middle + above) / rate
+    # Never inside the noise's own interval: far below zero the ends would meet elsewhere.
+    return np.minimum(middle - below, low) / rate, np.maximum(middle + above, high) / rate
+
+
+def bound_level(level: float) -> float:
+    """The level of the noise's bounds for `interval_of_bounds`: half of what may be missed is left for the sample."""
+    return (1 + level) / 2
+
+
+def interval_of_bounds(low: Floats, high: Floats, rate: float, level: float) -> tuple[Floats, Floats]:
+    """Ends for the number of all users where nothing is known of the error of its sample's size but bounds.
+
+    Args:
+        low: lower bounds on the sample's size, of the level `bound_level(level)`, shape (ticks,).
+        high: upper bounds.
+        rate: share of the users that are in the sample.
+        level: of the intervals that come out.
+    """
+    miss = (1 - bound_level(level)) / 2
+    return fewest_users(low, rate, miss), most_users(high, rate, miss)
 
 
 def fewest_users(sample: Floats, rate: float, miss: float) -> Floats:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.events import Log
-from dp.presence.daily import Horizon, day_number, portable_text
+from dp.presence.daily import EPOCH, Horizon, day_number, portable_text
 from dp.sketches.keys import keys_of
 from dp.sketches.protocol import Design, Keys, Sketch
 from dp.sketches.salts import Salt, Salts
@@ -108,7 +108,7 @@ def rolling(
     kept = DailySketches(design, salts, window, {})
     for tick in _ticks(horizon):
         for day, users in waiting.pop(day_number(tick), []):
-            kept = kept.add(_date(day, first), partial(_chosen, hashed, users))
+            kept = kept.add(EPOCH + timedelta(days=day), partial(_chosen, hashed, users))
         oldest = tick - timedelta(days=window)
         kept = DailySketches(design, salts, window, {key: one for key, one in kept.sketches.items() if key[0] > oldest})
         yield kept.merged(tick, window)
@@ -186,7 +186,3 @@ def _hashed(log: Log) -> Callable[[bytes], Keys]:
 
 def _ticks(horizon: Horizon) -> list[date]:
     return [horizon.first + timedelta(days=back) for back in range((horizon.last - horizon.first).days + 1)]
-
-
-def _date(number: int, known: date) -> date:
-    return known + timedelta(days=number - day_number(known))

@@ -8,7 +8,6 @@ RUN := $(UV) run --frozen --no-sync
 # Wholly slow, or the long searches behind a mechanism: left out of the fast tier.
 SLOW_FILES := $(addprefix tests/test_,$(addsuffix .py, app browser serving service_crash \
     accountants adaptive_flippancy bench_mechanisms buffers certificate joint optimal release_together sparse_vector))
-CONFIGS := $(wildcard experiments/configs/*.toml)
 DATA ?= ../shared/data
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
@@ -27,12 +26,12 @@ setup: $(UV) ## the environment that uv.lock pins, in .venv
 	@$(UV) sync --frozen --quiet --compile-bytecode $(EXTRAS)
 
 reproduce: setup ## run the experiments and draw their figures
-	@for config in $(CONFIGS); do $(RUN) dpdau experiment run $$config || exit 1; done
+	@$(RUN) dpdau experiment run
 	@$(RUN) python -m experiments.real_log redraw results
 	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
 
 reproduce-full: setup ## the same with the trial counts of a publication, into results-full
-	@for config in $(CONFIGS); do $(RUN) dpdau experiment run --profile full --results results-full $$config || exit 1; done
+	@$(RUN) dpdau experiment run --profile full --results results-full
 
 check-results: setup ## run the experiments anew and compare with the tables in results
 	$(RUN) dpdau experiment check

@@ -127,23 +127,28 @@ class LaplaceNoise:
 
 @lru_cache(maxsize=256)
 def laplace_sum_quantile(level: float, terms: int) -> float:
-    """The h with P(|L₁ + … + L_k| ≤ h) = `level` for k = `terms` independent Laplace draws of scale 1.
-
-    The sum is a difference of two Gamma(k, 1) variables, so that P(S > x) = e^(−x) Σ_j c_j x^j/j! with
-    c_j = Σ_{i < k−j} C(k−1+i, i) 2^−(k+i) (docs/guarantees.md, "quantiles").
-    """
+    """The h with P(|L₁ + … + L_k| ≤ h) = `level` for k = `terms` independent Laplace draws of scale 1."""
     from scipy.optimize import brentq
 
-    coefficients = [
-        sum(math.comb(terms - 1 + i, i) * 0.5 ** (terms + i) for i in range(terms - j)) / math.factorial(j)
-        for j in range(terms)
-    ]
+    coefficients = laplace_sum_coefficients(terms)
 
     def excess(x: float) -> float:
         tail = math.exp(-x) * sum(c * x**j for j, c in enumerate(coefficients))
         return 2 * tail - (1 - level)
 
     return float(brentq(excess, 0.0, 50.0 + 20.0 * terms, xtol=1e-12))
+
+
+def laplace_sum_coefficients(terms: int) -> tuple[float, ...]:
+    """The a_j with P(L₁ + … + L_k > x) = e^(−x) Σ_j a_j x^j, x ≥ 0, for k = `terms` Laplace draws of scale 1.
+
+    The sum is a difference of two Gamma(k, 1) variables: a_j = Σ_{i < k−j} C(k−1+i, i) 2^−(k+i) / j!
+    (docs/guarantees.md, "quantiles").
+    """
+    return tuple(
+        sum(math.comb(terms - 1 + i, i) * 0.5 ** (terms + i) for i in range(terms - j)) / math.factorial(j)
+        for j in range(terms)
+    )
 
 
 def _opendp_draws(kind: str, scale: int, size: int) -> Integers:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dp import sample_intervals
 from dp.accounting.calibrate import LEVELS_BY, calibrate, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget, Ledger, LedgerError
@@ -26,8 +27,6 @@ from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.joint import Exceptions
 from dp.mechanisms.protocol import MOST_USERS, Released, Source
 from dp.noise import Noise, validate_level
-from dp.sketches import family_of as sketch_family
-from dp.sketches import fixed_rate
 from dp.units import protected_class
 
 Counts = NDArray[np.int64]
@@ -196,6 +195,11 @@ def plan_release(request: Request) -> Plan:
 
 def _validate_sketch(request: Request) -> None:
     """Refuse what has no proof; whatever is private for counts is private for those of a fixed sample."""
+    if (request.sketch, request.sample) == ("exact", None):
+        # Sketches take their time to import, and most releases have none.
+        return
+    from dp.sketches import family_of as sketch_family
+
     if refusal := sketch_family(request.sketch).refusal:
         raise ValueError(f"sketch is {request.sketch!r}, whose counts no mechanism here makes private: {refusal}")
     sample = request.sample
@@ -203,7 +207,7 @@ def _validate_sketch(request: Request) -> None:
         raise ValueError(f"sketch is {request.sketch!r}; a rate goes with the sketch 'fixed-rate', and only with it")
     if sample is None:
         return
-    if not fixed_rate.FixedRate(sample.rate).rate < 1:
+    if not sample_intervals.validate_rate(sample.rate) < 1:
         raise ValueError("rate is 1, which keeps everybody: that is the sketch 'exact'")
     if sample.rotations:
         _validate_rotations(request, [tick for tick, _ in sample.rotations])
@@ -302,12 +306,12 @@ def _draw(mechanism: Mechanism, state: State, counts: Counts, source: Source, re
     independent = isinstance(mechanism, LinearMechanism)
     level, sample = request.ci_level, request.sample
     if sample is not None and not independent:
-        level = fixed_rate.bound_level(level)
+        level = sample_intervals.bound_level(level)
     if isinstance(mechanism, AdaptiveFlippancy):
         state, released, path = mechanism.trace(state, counts, source, level)
         bias = mechanism.bias_bound(level)
         if sample is not None:
-            bias = fixed_rate.most_users(bias, sample.rate, 1 - level)
+            bias = sample_intervals.most_users(bias, sample.rate, 1 - level)
         extra = [{"w_bound": mechanism.bounds[here], "bias_bound": float(bias[here])} for here in path.tolist()]
     else:
         state, released = mechanism.run(state, counts, source, level)
@@ -324,9 +328,9 @@ def _for_all_users(drawn: _Drawn, rate: float, level: float, independent: bool) 
     """
     estimates, low, high, deviations = drawn.released
     if independent:
-        ends = fixed_rate.interval(estimates, low, high, deviations, rate, level)
+        ends = sample_intervals.interval(estimates, low, high, deviations, rate, level)
     else:
-        ends = fixed_rate.interval_of_bounds(low, high, rate, level)
+        ends = sample_intervals.interval_of_bounds(low, high, rate, level)
     sampling = np.sqrt(np.maximum(estimates, 0.0) * (1 - rate)) / rate
     extra = [
         {"rate": rate, "noise_low": _number(first), "noise_high": _number(last), "sketch_std": float(error), **columns}

@@ -73,7 +73,8 @@ def experiment() -> None:
 
 
 @experiment.command("run")
-@click.argument("config", type=FILE)
+@click.argument("chosen", type=FILE, nargs=-1, metavar="[CONFIG]…")
+@configs_option
 @jobs_option
 @click.option("--scheduler", default=None, metavar="ADDRESS", help="Compute on the Dask cluster of this scheduler.")
 @click.option(
@@ -88,26 +89,33 @@ def experiment() -> None:
 @results_option
 @cache_option
 def experiment_run(
-    config: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool, profile: str,
-    results: Path, cache: Path,
+    chosen: Sequence[Path], configs: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool,
+    profile: str, results: Path, cache: Path,
 ) -> None:  # fmt: skip
-    """Run CONFIG (TOML): a tidy Parquet table, its provenance, and the figure as SVG and PNG.
+    """Run configs (TOML; all, if none is named): each a tidy Parquet table, its provenance, and a figure, SVG and PNG.
 
     Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
-    nothing.
+    nothing. Where all are run, a config whose log is not on this machine is named and left out.
     """
+    from experiments.config import read
     from experiments.runner import run
 
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs says how many processes of this machine, --scheduler is for others: give one")
+    if only and len(chosen) != 1:
+        raise click.UsageError("--only picks points of one CONFIG: name it")
     with progress_bar() as report:
-        finished = run(
-            config, results, cache, jobs=jobs, scheduler=scheduler, only=[_pair(text) for text in only],
-            profile=profile, report=report,
-        )  # fmt: skip
-    click.echo(_summary(finished), err=True)
-    for path in finished.files:
-        click.echo(path)
+        for config in chosen or sorted(configs.glob("*.toml")):
+            if not chosen and _planned(loaded := read(config, profile), cache) is None:
+                click.echo(f"{loaded.name}: left out, its log is not here", err=True)
+                continue
+            finished = run(
+                config, results, cache, jobs=jobs, scheduler=scheduler, only=[_pair(text) for text in only],
+                profile=profile, report=report,
+            )  # fmt: skip
+            click.echo(f"{config.stem}: {_summary(finished)}", err=True)
+            for path in finished.files:
+                click.echo(path)
 
 
 @experiment.command("list")

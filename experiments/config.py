@@ -16,7 +16,7 @@ import msgspec
 from experiments.accountant_config import AccountantConfig
 from experiments.coverage_config import CoverageConfig
 from experiments.defaults import PROFILES
-from experiments.mechanism_config import MECHANISM_NAMES, REFUSED, Config, Grid
+from experiments.mechanism_config import MECHANISM_NAMES, OWN_BOUND, Config, Grid
 from experiments.points import METRICS, AnyPoint, Point, SketchPoint
 from experiments.population import LogFile, Population
 from experiments.published_config import PublishedConfig
@@ -133,6 +133,6 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 __all__ = [
-    "KINDS", "MECHANISM_NAMES", "METRICS", "REFUSED", "AnyConfig", "Config", "ConfigError",
+    "KINDS", "MECHANISM_NAMES", "METRICS", "OWN_BOUND", "AnyConfig", "Config", "ConfigError",
     "Grid", "LogFile", "Point", "Population", "SketchConfig", "SketchPoint", "check", "load", "read",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from experiments import digests
-from experiments.mechanism_config import MECHANISM_NAMES
+from experiments.mechanism_config import MECHANISM_NAMES, OWN_BOUND
 
 
 @dataclass(frozen=True)
@@ -88,18 +88,20 @@ class CoverageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.gaussian import validate_guarantee
         from dp.noise import validate_level
-        from dp.sketches.fixed_rate import FixedRate
+        from dp.sample_intervals import validate_rate
         from dp.units import protected_class
 
         for name, values in msgspec.to_builtins(self.grid).items():
             if not values:
                 raise ValueError(f"grid.{name} needs at least one value")
-        if unknown := sorted(set(self.grid.mechanism) - set(MECHANISM_NAMES)):
-            raise ValueError(f"grid.mechanism has {', '.join(unknown)}; choose from {', '.join(MECHANISM_NAMES)}")
+        # Its intervals are for the count at a level of its own choice.
+        known = [name for name in MECHANISM_NAMES if name != OWN_BOUND]
+        if unknown := sorted(set(self.grid.mechanism) - set(known)):
+            raise ValueError(f"grid.mechanism has {', '.join(unknown)}; choose from {', '.join(known)}")
         for epsilon in self.grid.epsilon:
             validate_guarantee(epsilon, self.delta)
         for rate in self.grid.rate:
-            FixedRate(rate)
+            validate_rate(rate)
         validate_level(self.level)
         protected_class(self.unit, self.window, self.w_bound, self.horizon)
         if self.arrivals < 1:

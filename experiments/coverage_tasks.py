@@ -15,7 +15,7 @@ from dp.accounting.composition import Guarantee
 from dp.consistency import LARGEST, whole_interval
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.sparse_vector import SparseVector
-from dp.sketches.fixed_rate import bound_level, interval, interval_of_bounds
+from dp.sample_intervals import bound_level, interval, interval_of_bounds
 from dp.units import protected_class
 from experiments.bands import clopper_pearson
 from experiments.coverage_config import CoverageConfig, CoveragePoint

@@ -18,7 +18,9 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
 from experiments.accountant_figures import accountants_year
+from experiments.budget_figures import budget_split, epsilon_measures, mechanism_frontier
 from experiments.coverage_figures import interval_coverage
+from experiments.error_figures import deletion_error, horizon_error, w_bound_error
 from experiments.files import write_atomically
 from experiments.published_figures import published_norms
 from experiments.sketch_figures import sketch_memory, sketch_turnstile
@@ -179,9 +181,15 @@ def _spaced(values: NDArray[np.float64]) -> list[float]:
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "epsilon_vs_error": epsilon_vs_error,
+    "epsilon_measures": epsilon_measures,
+    "mechanism_frontier": mechanism_frontier,
+    "budget_split": budget_split,
     "sketch_memory": sketch_memory,
     "sketch_turnstile": sketch_turnstile,
     "interval_coverage": interval_coverage,
     "accountants_year": accountants_year,
     "published_norms": published_norms,
+    "w_bound_error": w_bound_error,
+    "horizon_error": horizon_error,
+    "deletion_error": deletion_error,
 }

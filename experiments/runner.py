@@ -31,7 +31,7 @@ from experiments.published_config import PublishedConfig
 
 Report = Callable[[str, float | None], None]
 
-WORDS = ("name", "question", "figure", "finding", "tolerance", "grid")
+WORDS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 """What of a config no row depends on, but for the row's own point of the grid."""
 
 

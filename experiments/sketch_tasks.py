@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dp.events import Log, read_log
 from dp.generate import generate, write_log
 from dp.noise import LaplaceNoise
-from dp.presence import DuckDBEngine
+from dp.presence import DuckDBEngine, UserFlips, user_flips
 from dp.sketches import Design, Sketch, family_of
 from dp.sketches.bit_matrix import BitMatrix, BitSketch
 from dp.sketches.cpc import Cpc
@@ -26,7 +26,7 @@ from dp.sketches.flipped import seeded_flips
 from dp.sketches.hll import Hll
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.table import some_keys
-from dp.sketches.windows import following, rolling
+from dp.sketches.windows import follow, rolling
 from experiments.points import START, SketchPoint, point_seed
 from experiments.sketch_config import SketchConfig
 from experiments.sketch_designs import designed
@@ -104,10 +104,11 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     estimates = np.empty((config.trials, len(truth)))
     sizes = np.empty_like(estimates)
     with _opened(task.log) as log:
+        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
         for trial in range(config.trials):
             salt = generator.bytes(16)
             design = designed(point.sketch, point.size, config.epsilon, config.delta, salt)
-            for tick, sketch in enumerate(sketches(task, log, design, salt)):
+            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
                 estimates[trial, tick] = published(sketch, design, point.sketch, config.epsilon, generator)
                 sizes[trial, tick] = len(sketch.to_bytes())
     errors = estimates / truth - 1
@@ -138,16 +139,23 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     }
 
 
-def sketches(task: SketchTask, log: Log | None, design: Design, salt: bytes) -> Iterator[Sketch]:
-    """The sketch at each published tick."""
+def sketches(
+    task: SketchTask, log: Log | None, flips: UserFlips | None, design: Design, salt: bytes
+) -> Iterator[Sketch]:
+    """The sketch at each published tick.
+
+    Args:
+        log: of the population; None where all users came on one day.
+        flips: of its users, for a sketch that follows them.
+    """
     family = family_of(task.point.sketch)
     if log is None:
         yield design.empty().add(some_keys(family, task.config.population.users, salt))
         return
-    first, last = _ticks(task.config)
-    if task.follows:
-        yield from following(log, design, salt if family.keys == "hash" else None, task.config.window, first, last)
+    if flips is not None:
+        yield from follow(flips, design, salt if family.keys == "hash" else None, task.config.ticks)
     else:
+        first, last = _ticks(task.config)
         yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
 
 

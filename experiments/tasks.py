@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate, calibrate_linear
-from dp.accounting.composition import Guarantee
-from dp.mechanisms import design, family_of, linear_design
-from dp.mechanisms.sparse_vector import SparseVector
+from dp.mechanisms import family_of
 from dp.units import protected_class
+from experiments.measures import asked_metric, by_formula, measured
 from experiments.points import START, Point, point_seed
+from experiments.trying import CI_LEVEL, Steps, Tried, try_adaptive_flippancy, try_linear, try_sparse_vector
 
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-CI_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,11 @@ class Task:
         bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
             that need no W_BOUND do not use them.
         metrics: columns besides the usual ones; see `asked_metric`.
+        share: part of the budget that the series has.
+        accountant: by whose word the guarantee is kept; None for the noise's own exact accounting.
+        rate: share of the users who are counted.
+        steps: the flips behind `bounded`, where only a sample of the users is counted.
+        levels: for adaptive-flippancy, its counts, shape (2·levels, T).
     """
 
     point: Point
@@ -39,46 +40,31 @@ class Task:
     truth: tuple[int, ...]
     bounded: tuple[int, ...]
     metrics: tuple[str, ...] = ()
-
-
-class _Tried(NamedTuple):
-    """What the trials at a point gave, in users.
-
-    Attributes:
-        errors: estimates less the counts that were put in, shape (trials, T).
-        deviation: standard deviations by formula, shape (T,), NaN where they depend on the data.
-        coverage: share of the intervals that cover those counts, among those that have ends.
-        delta: of the guarantee.
-        sensitivity: NaN where the mechanism is not linear.
-    """
-
-    errors: Floats
-    deviation: Floats
-    coverage: float
-    delta: float
-    sensitivity: float
+    share: float = 1.0
+    accountant: str | None = None
+    rate: float = 1.0
+    steps: Steps | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
 
 
 def evaluate(task: Task) -> dict[str, Any]:
-    """One row: the error of a released day in users, in total and split into noise and truncation bias.
+    """One row: the error of a released day in users, in total and split into noise, sketch error and truncation bias.
 
-    `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials. `analytic_rmse`
-    is √(mean variance + mean squared bias) by formula. `coverage` is the share of days whose interval covers the count
-    that the noise was added to: intervals speak of noise, truncation bias is reported apart. For sparse-vector, whose
-    error depends on the data, what has no formula is None, and `noise_rmse` is of all that its estimates miss.
+    `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials; `mae`,
+    `p95_error` (what one day in twenty exceeds) and the measures that are asked for likewise. `analytic_rmse` is
+    √(mean variance + mean squared bias) by formula; `analytic_mae` and `analytic_p95_error` are exact for the noise
+    that is drawn. `coverage` is the share of days whose interval covers the count that the noise was added to:
+    intervals speak of noise (and of the sample where there is one), truncation bias is reported apart. `memory` is the
+    most numbers that a stream keeps of the counts between two ticks. What has no formula, because the error depends on
+    the data, is None; `noise_rmse` of sparse-vector is of all that its estimates miss.
 
     Raises:
         ValueError: the mechanism cannot serve the point.
     """
     point = task.point
     truth = np.array(task.truth)
-    linear = family_of(point.mechanism).strategy is not None
-    bounded = np.array(task.bounded) if linear else truth
     generator = np.random.default_rng(point_seed(task.seed, point))
-    tried = (_try_linear if linear else _try_sparse_vector)(task, bounded, generator)
-    bias = (bounded - truth).astype(np.float64)
-    error = tried.errors + bias
-    by_trial = np.sqrt((error**2).mean(axis=1))
+    tried = _tried(task, truth, generator)
     row = {
         **point.values,
         "window": point.window,
@@ -86,69 +72,39 @@ def evaluate(task: Task) -> dict[str, Any]:
         "horizon": len(truth),
         "trials": task.trials,
         "sensitivity": tried.sensitivity,
-        "rmse": by_trial.mean(),
-        "rmse_p05": np.quantile(by_trial, 0.05),
-        "rmse_p95": np.quantile(by_trial, 0.95),
-        "analytic_rmse": np.sqrt((tried.deviation**2 + bias**2).mean()),
-        "noise_rmse": np.sqrt((tried.errors**2).mean()),
-        "analytic_noise_rmse": np.sqrt((tried.deviation**2).mean()),
-        "bias_rms": np.sqrt((bias**2).mean()),
-        "bias_mean": bias.mean(),
-        "mae": np.abs(error).mean(),
-        "p95_error": np.quantile(np.abs(error), 0.95),
-        "relative_rmse": by_trial.mean() / truth.mean(),
+        "memory": tried.memory,
+        **measured(tried.errors, truth, task.metrics),
+        **by_formula(tried, truth, task.metrics),
+        "noise_rmse": _root_mean_square(tried.noise),
+        "bias_rms": _root_mean_square(tried.bias),
+        "bias_mean": tried.bias.mean(),
         "coverage": tried.coverage,
-        **{metric.replace("-", "_"): asked_metric(metric, error, truth) for metric in task.metrics},
     }
+    if tried.sampling is not None:
+        row["sketch_rmse"] = _root_mean_square(tried.sampling)
     if "delta" in dict(point.extra):
         # What the point may spend: what its guarantee has is 0 where the noise needs no δ.
         row["delta_allowed"] = task.delta
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
 
 
-def asked_metric(metric: str, error: Floats, truth: Counts) -> float:
-    """A measure of error that a config asks for by name.
-
-    Args:
-        metric: "rmsre-THRESHOLD": the root mean square relative error, where a count below the threshold counts as
-            the threshold; or "within-PERCENT": the share of days whose error is at most that much of the count.
-        error: in users, shape (trials, T).
-        truth: shape (T,).
-
-    Raises:
-        ValueError: the name says something else.
-    """
-    name, _, number = metric.partition("-")
-    match name:
-        case "rmsre":
-            return float(np.sqrt(((error / np.maximum(truth, float(number))) ** 2).mean()))
-        case "within":
-            return float((np.abs(error) <= float(number) / 100 * truth).mean())
-        case _:
-            raise ValueError(f"metric is {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10")
+def _tried(task: Task, truth: Counts, generator: np.random.Generator) -> Tried:
+    point = task.point
+    protected = protected_class(point.unit, point.window, point.w_bound, len(truth))
+    budget = (point.epsilon, task.delta, task.share)
+    if family_of(point.mechanism).strategy is not None:
+        bounded = np.array(task.bounded)
+        return try_linear(
+            point.mechanism, protected, budget, truth, bounded, task.trials, generator,
+            accountant=task.accountant, rate=task.rate, steps=task.steps,
+        )  # fmt: skip
+    if point.mechanism == "sparse-vector":
+        return try_sparse_vector(protected, budget, truth, task.trials, generator)
+    return try_adaptive_flippancy(protected, budget, truth, np.array(task.levels), task.trials, generator)
 
 
-def _try_linear(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
-    point, horizon = task.point, len(counts)
-    protected = protected_class(point.unit, point.window, point.w_bound, horizon)
-    chosen = linear_design(point.mechanism, protected)
-    mechanism = calibrate_linear([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
-    noise = mechanism.simulate(np.zeros_like(counts), task.trials, generator)
-    covered = np.abs(noise) <= mechanism.half_width(CI_LEVEL, horizon)
-    delta = 0.0 if mechanism.noise.pure else task.delta
-    return _Tried(noise, mechanism.standard_deviation(horizon), covered.mean(), delta, mechanism.sensitivity)
-
-
-def _try_sparse_vector(task: Task, counts: Counts, generator: np.random.Generator) -> _Tried:
-    point, horizon = task.point, len(counts)
-    chosen = design(point.mechanism, protected_class(point.unit, point.window, point.w_bound, horizon))
-    mechanism = calibrate([chosen], Guarantee(point.epsilon, task.delta), [1.0])[0]
-    if not isinstance(mechanism, SparseVector):
-        raise ValueError(f"mechanism is {point.mechanism!r}, which an experiment cannot try; choose another")
-    released = mechanism.rehearse(counts, task.trials, generator, CI_LEVEL)
-    covered = ((released.low <= counts) & (counts <= released.high))[np.isfinite(released.low)]
-    nothing = np.full(horizon, np.nan)
-    return _Tried(released.estimates - counts, nothing, covered.mean(), task.delta, float("nan"))
+def _root_mean_square(errors: NDArray[np.float64]) -> float:
+    return float(np.sqrt((errors**2).mean()))
 
 
 __all__ = ["CI_LEVEL", "START", "Task", "asked_metric", "evaluate", "point_seed"]

@@ -17,7 +17,8 @@ ALLOWED: dict[str, set[str]] = {
     "dp.events": set(),
     "dp.generate": set(),
     "dp.presence": {"dp.events"},
-    "dp.sketches": {"dp.events", "dp.presence"},
+    "dp.sample_intervals": set(),
+    "dp.sketches": {"dp.events", "dp.presence", "dp.sample_intervals"},
     "dp.units": set(),
     "dp.noise": set(),
     "dp.consistency": set(),
@@ -27,8 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "dp.sqlite": set(),
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
     "dp.sketch_privacy": {"dp.accounting", "dp.sketches"},
-    "dp.release": PRIVACY | {"dp.ledger", "dp.sketches"},
-    "experiments": DATA | PRIVACY | {"dp.compare", "dp.ledger", "dp.release", "dp.sketch_privacy"},
+    "dp.release": PRIVACY | {"dp.ledger", "dp.sample_intervals", "dp.sketches"},
+    "experiments": DATA
+    | PRIVACY
+    | {"dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
     "workbench.service": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sqlite"},
     "workbench": DATA
     | PRIVACY

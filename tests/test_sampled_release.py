@@ -21,7 +21,8 @@ from dp.accounting.composition import Guarantee
 from dp.ledger import LedgerError, open_ledger
 from dp.presence import DuckDBEngine
 from dp.release import Request, Sample, plan_release, publish, simulate_rows
-from dp.sketches.fixed_rate import FixedRate, fewest_users, interval, most_users
+from dp.sample_intervals import fewest_users, interval, most_users
+from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.sampling import sampled
 from tests.presence_oracle import Operation

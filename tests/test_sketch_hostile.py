@@ -14,9 +14,10 @@ from dp.accounting.composition import Guarantee
 from dp.ledger import LedgerError, open_ledger
 from dp.mechanisms.joint import Exceptions
 from dp.release import Request, Sample, plan_release, publish, simulate_rows
+from dp.sample_intervals import fewest_users, most_users
 from dp.sketches import SKETCHES, Design
 from dp.sketches.exact import Exact
-from dp.sketches.fixed_rate import FixedRate, fewest_users, most_users
+from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.windows import DailySketches

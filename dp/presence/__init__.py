@@ -4,6 +4,7 @@ from dp.presence.daily import DailyFlips, Engine, Horizon
 from dp.presence.duckdb_engine import DuckDBEngine
 from dp.presence.spark_engine import SparkEngine, spark_engine
 from dp.presence.tombstones import Tombstones, compact
+from dp.presence.user_flips import UserFlips, user_flips
 
 __all__ = [
     "DailyFlips",
@@ -12,6 +13,8 @@ __all__ = [
     "Horizon",
     "SparkEngine",
     "Tombstones",
+    "UserFlips",
     "compact",
     "spark_engine",
+    "user_flips",
 ]

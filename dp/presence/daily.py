@@ -7,6 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Protocol
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,6 +105,11 @@ def portable_text(name: str, horizon: Horizon, window: int) -> str:
         w_bound=NO_BOUND if horizon.w_bound is None else int(horizon.w_bound),
         bounds=", ".join(f"({int(bound)})" for bound in horizon.bounds or ()),
     )
+
+
+def integer_columns(answer: duckdb.DuckDBPyConnection) -> dict[str, NDArray[np.int64]]:
+    """The columns of an answer, by name; all hold whole numbers and no NULL."""
+    return {name: np.asarray(values).astype(np.int64) for name, values in answer.fetchnumpy().items()}
 
 
 def collect(horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, int]]]) -> dict[int, DailyFlips]:

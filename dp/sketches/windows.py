@@ -14,12 +14,12 @@ from datetime import date, timedelta
 from functools import partial, reduce
 from itertools import pairwise
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.events import Log
-from dp.presence.daily import EPOCH, Horizon, day_number, portable_text
+from dp.presence.daily import EPOCH, Horizon, day_number, integer_columns
+from dp.presence.user_flips import UserFlips, user_flips
 from dp.sketches.keys import keys_of
 from dp.sketches.protocol import Design, Keys, Sketch
 from dp.sketches.salts import Salt, Salts
@@ -93,7 +93,7 @@ def rolling(
             f"the log takes activity back ({removals:,} operations), and daily sketches only add up; "
             "count it with exact, bitmap or fixed-rate, which follow who is present"
         )
-    arrivals = _integers(
+    arrivals = integer_columns(
         log.connection.execute(
             "SELECT DISTINCT greatest(o.at, ?::INT) AS arrived, o.day, o.user_id FROM operations AS o "
             "WHERE o.op = 1 AND o.at <= ? AND o.day > ? ORDER BY arrived, day, user_id",
@@ -120,45 +120,34 @@ def following(
     """The sketch of who is present at every tick, each user cut after `w_bound` flips; for sketches that can remove.
 
     Args:
-        salt: under which users are known to the sketch; None for sketches of user numbers.
+        salt: under which users are known to the sketch; None for sketches of user numbers (see `UserFlips`).
         window: trailing window, in days.
 
     Raises:
         UnsupportedError: the sketch cannot remove.
     """
-    horizon = Horizon((window,), first, last, w_bound)
-    with log.connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
-        runs = _integers(
-            cursor.execute(f"SELECT user_id, starts_at, ends_at, run FROM ({portable_text('runs', horizon, window)})")
-        )
-        highest = cursor.execute("SELECT coalesce(max(user_id), -1) FROM users").fetchone()
-    keys = np.arange((highest or (-1,))[0] + 1, dtype=np.int64) if salt is None else _hashed(log)(salt)
-    bound = np.inf if w_bound is None else w_bound
-    starting = runs["starts_at"], runs["user_id"], 2 * runs["run"] - 1 <= bound
-    # Runs that last beyond the last tick end after it, where nobody asks.
-    ending = runs["ends_at"], runs["user_id"], 2 * runs["run"] <= bound
-    started, ended = (_by_tick(*flips, day_number(first)) for flips in (starting, ending))
+    return follow(user_flips(log.connection, window, first, last, w_bound), design, salt, (last - first).days + 1)
+
+
+def follow(flips: UserFlips, design: Design, salt: bytes | None, ticks: int) -> Iterator[Sketch]:
+    """`following` from the flips themselves, for whoever follows the same log under many salts.
+
+    Args:
+        ticks: how many.
+    """
+    keys = np.arange(len(flips.ids), dtype=np.int64) if salt is None else keys_of(flips.ids, salt)
+    edges = np.searchsorted(flips.ticks, np.arange(ticks + 1))
     sketch = design.empty()
-    none = np.empty(0, dtype=np.int64)
-    for tick in range(len(_ticks(horizon))):
-        sketch = sketch.remove(keys[ended.get(tick, none)]) if tick in ended else sketch
-        sketch = sketch.add(keys[started.get(tick, none)])
+    for start, stop in pairwise(edges.tolist()):
+        moved, comes = keys[flips.users[start:stop]], flips.steps[start:stop] > 0
+        if not comes.all():
+            sketch = sketch.remove(moved[~comes])
+        sketch = sketch.add(moved[comes])
         yield sketch
-
-
-def _integers(answer: duckdb.DuckDBPyConnection) -> dict[str, Integers]:
-    return {name: np.asarray(values).astype(np.int64) for name, values in answer.fetchnumpy().items()}
 
 
 def _chosen(hashed: Callable[[bytes], Keys], users: Integers, salt: bytes) -> Keys:
     return hashed(salt)[users]
-
-
-def _by_tick(ticks: Integers, users: Integers, kept: NDArray[np.bool_], first: int) -> dict[int, Integers]:
-    order = np.argsort(ticks[kept], kind="stable")
-    ticks, users = ticks[kept][order], users[kept][order]
-    return {int(ticks[start]) - first: users[start:stop] for start, stop in _pieces(ticks[:, None])}
 
 
 def _pieces(rows: Integers) -> list[tuple[int, int]]:

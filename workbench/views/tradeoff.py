@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from dp.release import METRICS
-from experiments.config import MECHANISM_NAMES
+from experiments.config import MECHANISM_NAMES, OWN_BOUND
 from workbench import charts
 from workbench.tradeoff import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 
@@ -62,7 +62,9 @@ def _controls() -> Question | None:
         "Metric", list(METRICS), default="mau", required=True, format_func=str.upper, key="metric", width="stretch"
     )
     unit = st.selectbox("Who is protected", list(UNIT_NAMES), format_func=UNIT_NAMES.__getitem__, key="unit")
-    mechanisms = st.multiselect("Mechanisms", list(MECHANISM_NAMES), list(DEFAULT_MECHANISMS), key="mechanisms")
+    # What finds its W_BOUND itself has nothing to show against it.
+    offered = [name for name in MECHANISM_NAMES if name != OWN_BOUND]
+    mechanisms = st.multiselect("Mechanisms", offered, list(DEFAULT_MECHANISMS), key="mechanisms")
     delta = st.select_slider(
         "δ of the whole series", DELTAS, 1e-6, format_func=lambda value: f"{value:g}", key="delta",
         help="Mechanisms with Laplace noise do not use it.",

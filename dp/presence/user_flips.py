@@ -1,0 +1,70 @@
+"""Who comes and who leaves at every tick: the flips themselves, where daily counts of them are not enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dp.presence.daily import Horizon, day_number, integer_columns, portable_text
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class UserFlips:
+    """The flips of one window, in the order of their ticks.
+
+    A user's number is the place of the id among all ids of the log in ascending order, so it depends on the log's
+    content and not on the order of its rows.
+
+    Attributes:
+        ids: of the users, ascending; shape (users,).
+        ticks: counted from 0; shape (flips,).
+        users: numbers of the users, likewise.
+        steps: 1 who comes, −1 who leaves, likewise.
+    """
+
+    ids: pa.ChunkedArray
+    ticks: Integers
+    users: Integers
+    steps: Integers
+
+
+def user_flips(
+    connection: duckdb.DuckDBPyConnection, window: int, first: date, last: date, w_bound: int | None = None
+) -> UserFlips:
+    """The flips within `first` .. `last` of everyone in the log, each user cut after `w_bound` flips.
+
+    Args:
+        connection: has the tables `operations` and `users`, as `dp.events.read_log` makes them.
+        window: trailing days.
+
+    Raises:
+        ValueError: see `Horizon`.
+    """
+    horizon = Horizon((window,), first, last, w_bound)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
+        runs = integer_columns(
+            cursor.execute(f"SELECT user_id, starts_at, ends_at, run FROM ({portable_text('runs', horizon, window)})")
+        )
+    known = connection.sql('SELECT user_id, "user" FROM users ORDER BY "user"').to_arrow_table()
+    rows = known["user_id"].to_numpy()
+    number = np.zeros(int(rows.max(initial=-1)) + 1, dtype=np.int64)
+    number[rows] = np.arange(len(rows))
+    users = number[runs["user_id"]]
+    bound = np.inf if w_bound is None else w_bound
+    beyond = day_number(last) + 1
+    starts = 2 * runs["run"] - 1 <= bound
+    # Runs that last beyond the last tick end after it, where nobody asks.
+    ends = (2 * runs["run"] <= bound) & (runs["ends_at"] < beyond)
+    ticks = np.concatenate([runs["starts_at"][starts], runs["ends_at"][ends]]) - day_number(first)
+    who = np.concatenate([users[starts], users[ends]])
+    steps = np.repeat(np.array([1, -1], dtype=np.int64), [starts.sum(), ends.sum()])
+    order = np.lexsort((who, steps, ticks))
+    return UserFlips(known["user"], ticks[order], who[order], steps[order])

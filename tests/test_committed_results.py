@@ -1,0 +1,86 @@
+"""What lies in results/: every table is its config's, and every figure is its table's and can be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from experiments.config import load
+from experiments.figures import FIGURES, draw, save
+from experiments.points import point_seed
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments/configs").glob("*.toml"))}
+SMALLEST = 7.0
+"""In points: text that can be read at column width."""
+WIDEST = {"sketch_turnstile": 11.4, "sketch_memory": 8.6, "epsilon_vs_error": 12.4}
+"""In inches, where it is more than 8.5."""
+names = pytest.mark.parametrize("name", CONFIGS)
+
+
+@names
+def test_configs_are_called_what_their_files_are(name: str) -> None:
+    config = CONFIGS[name]
+    assert config.name == config.figure == name
+    assert config.question.endswith("?")
+
+
+def test_every_figure_has_a_config() -> None:
+    assert set(FIGURES) == set(CONFIGS)
+
+
+@names
+def test_points_have_identities_and_seeds_of_their_own(name: str) -> None:
+    points = list(CONFIGS[name].points())
+    assert len({point.identity for point in points}) == len(points)
+    assert len({point_seed(1, point) for point in points}) == len(points)
+
+
+@names
+def test_tables_are_the_configs(name: str) -> None:
+    config = CONFIGS[name]
+    source = json.loads((ROOT / f"results/{name}.json").read_text())
+    assert (source["config_sha256"], source["profile"]) == (config.fingerprint, "quick")
+    table = pd.read_parquet(ROOT / f"results/{name}.parquet")
+    points = list(config.points())
+    assert len(table) == len(points)
+    for key, values in pd.DataFrame(
+        [dict(word.split("=") for word in point.identity.split(" ")) for point in points]
+    ).items():
+        if key in table:
+            assert table[key].astype(str).tolist() == values.tolist()
+
+
+@names
+def test_text_can_be_read_and_lies_inside(name: str) -> None:
+    figure = draw(name, ROOT / f"results/{name}.parquet")
+    assert figure.get_size_inches()[0] <= WIDEST.get(name, 8.5)
+    figure.draw_without_rendering()
+    shown = [
+        text for panel in figure.axes for text in (*panel.texts, panel.title, panel.xaxis.label, panel.yaxis.label)
+    ]
+    shown += [text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
+    for text in shown:
+        box = text.get_window_extent()
+        if text.get_text() and text.get_visible():
+            assert text.get_fontsize() >= SMALLEST, text
+            assert box.x0 >= 0, text
+            assert box.y0 >= 0, text
+            assert box.x1 <= figure.bbox.x1 + 1, text
+            assert box.y1 <= figure.bbox.y1 + 1, text
+    for panel in figure.axes:
+        # Without the lines that join labels to curves.
+        boxes = [Text.get_window_extent(text) for text in panel.texts]
+        for place, one in enumerate(boxes):
+            assert not any(one.overlaps(other) for other in boxes[:place]), panel.texts[place]
+
+
+@pytest.mark.slow
+@names
+def test_figures_are_drawn_from_the_tables(name: str, tmp_path: Path) -> None:
+    save(draw(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_bytes() == (ROOT / f"results/{name}.svg").read_bytes()

@@ -38,11 +38,12 @@ NAMES = (
     "02_what_w_bound_does",
     "03_choosing_a_mechanism",
     "04_does_the_interval_cover",
+    "05_attacks",
     "06_sketches",
     "07_how_a_year_is_accounted",
 )
 IMPORTED = {"dp", "experiments", "numpy", "pandas", "altair", "matplotlib", "IPython"}
-STANDARD = {"dataclasses", "datetime", "pathlib", "tempfile"}
+STANDARD = {"dataclasses", "datetime", "pathlib", "statistics", "tempfile"}
 MOST_LINES = 10
 MOST_BYTES = 500_000
 

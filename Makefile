@@ -80,11 +80,12 @@ mechanisms: setup ## every mechanism against the lower bound: results/mechanisms
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results
 
-bench: setup ## the speed of the data column at full size, of the service, the mechanisms and the sketches (several minutes)
+bench: setup ## the speed of the data column at full size, of the service, mechanisms, sketches and experiments (several minutes)
 	$(RUN) dpdau bench data
 	$(RUN) dpdau bench serve
 	$(RUN) dpdau bench mechanisms
 	$(RUN) dpdau bench sketches
+	$(RUN) dpdau bench experiments
 
 clean: ## remove what can be made again
 	rm -rf .venv .uv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

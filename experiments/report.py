@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments import joint_table, mechanism_tables, sketch_tables
+from experiments.config import read
 from experiments.tasks import START
 
+ROOT = Path(__file__).parent.parent
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CLASSES: tuple[tuple[str, str, int], ...] = (
@@ -85,6 +88,28 @@ def promised() -> str:
     return f"> {promise(request)}"
 
 
+FIGURES = (
+    "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
+    "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
+)  # fmt: skip
+"""In the order in which they are read; a test compares with the configs."""
+
+
+def gallery() -> str:
+    """Every figure under its question, with its finding, its config and its table."""
+    parts = []
+    for name in FIGURES:
+        config = read(ROOT / f"experiments/configs/{name}.toml")
+        parts += [
+            f"## {config.question}",
+            f"![{name}](../results/{name}.svg)",
+            str(getattr(config, "finding", "")),
+            f"[{name}.toml](../experiments/configs/{name}.toml) · `results/{name}.parquet` · "
+            f"`dpdau experiment run experiments/configs/{name}.toml`",
+        ]
+    return "\n\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "mechanisms": mechanism_list,
     "standard-deviations": standard_deviations,
@@ -96,6 +121,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketches": sketch_tables.capabilities,
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
+    "figures": gallery,
 }
 
 

@@ -46,20 +46,36 @@ def test_run_list_show_compare_check(run: Run, small: Path, tmp_path: Path) -> N
     assert "4 points  all" in run("experiment", "list").output
     assert "left: nothing" in run("experiment", "show", small).output
 
-    assert "4 rows, largest relative difference 0, allowed 1e-09" in run("experiment", "check").output
+    assert "4 rows, largest relative difference 0, allowed 1e-06" in run("experiment", "check").output
     table = pd.read_parquet("results/small.parquet")
-    table.loc[2, "rmse"] *= 1 + 1e-6
+    table.loc[2, "rmse"] *= 1 + 1e-4
     table.to_parquet("other.parquet", index=False)
     told = run("experiment", "compare", "results/small.parquet", "other.parquet", code=1).output
     assert "4 rows in common, found by metric, unit, w_bound, mechanism, epsilon" in told
-    assert "relative 1e-06  1 rows outside" in told
-    run("experiment", "compare", "results/small.parquet", "other.parquet", "--tolerance", "1e-5")
+    assert "relative 0.0001  1 rows outside" in told
+    run("experiment", "compare", "results/small.parquet", "other.parquet", "--tolerance", "1e-3")
 
     # A table that somebody has changed is found out, and a config may say how much is tolerated.
     table.to_parquet("results/small.parquet", index=False)
-    assert "outside 1e-09: rmse by 1e-06" in run("experiment", "check", code=1).output
-    small.write_text(FAST.replace("trials = 20", "trials = 20\ntolerance = 1e-5"))
-    assert "allowed 1e-05" in run("experiment", "check").output
+    assert "outside 1e-06: rmse by 0.0001" in run("experiment", "check", code=1).output
+    small.write_text(FAST.replace("trials = 20", "trials = 20\ntolerance = 1e-3"))
+    assert "allowed 0.001" in run("experiment", "check").output
+
+
+def test_all_configs_run_where_none_is_named(run: Run, small: Path) -> None:
+    other = small.with_name("other.toml")
+    other.write_text(FAST.replace('name = "small"', 'name = "other"'))
+    elsewhere = small.with_name("elsewhere.toml")
+    elsewhere.write_text(
+        FAST.replace('name = "small"', 'name = "elsewhere"').replace("trials", 'log = "shop"\ntrials')
+        + '[logs.shop]\nfile = "no.csv"\nfirst = 2011-03-01\ndays = 8\n'
+    )
+    told = run("experiment", "run", "--jobs", 1)
+    assert "elsewhere: left out, its log is not here" in told.stderr
+    assert "small: 0 shards computed, 4 reused" in told.stderr  # the same points as other's
+    assert {path.stem for path in Path("results").iterdir()} == {"small", "other"}
+    assert "no such file" in run("experiment", "run", elsewhere, code=1).output
+    assert "--only picks points of one CONFIG" in run("experiment", "run", "--only", "epsilon=1", code=2).output
 
 
 def test_a_config_whose_log_is_elsewhere_is_left_out(run: Run, small: Path) -> None:

@@ -594,6 +594,19 @@ def bench_sketches(trials: int, users: int, out: Path | None, format_name: str) 
         write_atomically(out, text.encode())
 
 
+@bench.command("experiments")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The quickest counts.")
+@output_options
+def bench_experiments(repeats: int, format_name: str | None, out: Path | None) -> None:
+    """A grid of 28 points × 2,000 trials × 365 days from nothing and from its cache, and the overhead of a task."""
+    from workbench.bench_experiments import bench_experiments as measure
+
+    chosen = chosen_format(format_name, out)
+    with progress_bar() as report:
+        rows = measure(repeats, report)
+    write_rows(rows, chosen, out, title="The experiment engine: wall time")
+
+
 def _exceptions(on_time: dict[str, str] | None) -> Exceptions | None:
     from dp.mechanisms.joint import Exceptions
 

@@ -57,30 +57,33 @@ def epsilon_vs_error(table: pd.DataFrame) -> Figure:
     """RMSE against ε, one panel for every unit and W_BOUND; bands over trials, the analytic curve on top."""
     units = list(dict.fromkeys(table["unit"]))
     bounds = sorted(table["w_bound"].unique())
-    figure = Figure(figsize=(2.75 * len(bounds) + 1.4, 2.9 * len(units) + 0.9), layout="constrained")
+    figure = Figure(figsize=(max(1.95 * len(bounds), 4.0) + 0.6, 2.75 * len(units) + 0.9), layout="constrained")
     panels = figure.subplots(len(units), len(bounds), sharex=True, sharey="row", squeeze=False)
     for row, unit in enumerate(units):
         for column, bound in enumerate(bounds):
             panel = panels[row, column]
             part = table[(table["unit"] == unit) & (table["w_bound"] == bound)]
             _error_curves(panel, part)
-            panel.set_title(f"W_BOUND = {bound}, {UNIT_TITLES[unit]}")
+            if row == 0:
+                panel.set_title(f"W_BOUND = {bound}", loc="left")
             if row == len(units) - 1:
-                panel.set_xlabel("ε for the whole series")
+                panel.set_xlabel("ε of the series")
             if column == 0:
-                panel.set_ylabel("RMSE of a released day [users]")
+                panel.set_ylabel(f"{UNIT_TITLES[unit]}\nRMSE of a released day [users]")
     metric, horizon = table["metric"].iloc[0].upper(), int(table["horizon"].iloc[0])
     handles = [
         Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
         for name in dict.fromkeys(table["mechanism"])
     ]
     handles.append(Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
-    figure.suptitle(
-        f"{metric} released on {horizon} days, δ = {table['delta'].max():g}: points and bands are the mean and the "
-        f"5–95 % range over {int(table['trials'].iloc[0])} trials, lines are the formula",
-        fontsize=9,
-    )
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * len(bounds)), fontsize=7.5,
+        columnspacing=1.0, handlelength=1.5, title_fontsize=8.5,
+        title=textwrap.fill(
+            f"{metric} released on {horizon} days, δ = {table['delta'].max():g}. Points and bands: mean and 5–95 % of "
+            f"{int(table['trials'].iloc[0]):,} trials; lines: formula", 28 * len(bounds),
+        ),
+    )  # fmt: skip
     return figure
 
 
@@ -166,15 +169,16 @@ def _error_curves(panel: Axes, part: pd.DataFrame) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_xticks(_spaced(np.unique(part["epsilon"])))
-    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.xaxis.set_minor_locator(NullLocator())
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_locator(NullLocator())
 
 
 def _spaced(values: NDArray[np.float64]) -> list[float]:
     """Those of the ascending values that leave room for a label on a logarithmic axis."""
     kept: list[float] = []
     for value in values:
-        if not kept or value >= 1.9 * kept[-1]:
+        if not kept or value >= 3.5 * kept[-1]:
             kept.append(float(value))
     return kept
 

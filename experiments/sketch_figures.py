@@ -40,8 +40,8 @@ def sketch_memory(table: pd.DataFrame) -> Figure:
 def sketch_turnstile(table: pd.DataFrame) -> Figure:
     """Relative error against bytes when users leave, and the published counts of the largest sketches over time."""
     one = table.iloc[0]
-    figure = Figure(figsize=(11.4, 5.0), layout="constrained")
-    errors, days = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
+    figure = Figure(figsize=(7.8, 8.4), layout="constrained")
+    errors, days = figure.subplots(2, 1, height_ratios=(1.1, 1.0))
     _errors(errors, table)
     floor = 100 * table["missed"].max()
     errors.axhline(floor, color=TRUTH, linestyle=":", linewidth=1.0)
@@ -100,7 +100,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
             continue
         handles.append(Line2D([], [], linestyle="none", label=title))
         handles += [Line2D([], [], **_stroke(name, privacy), label=name) for name in names]
-    legend = figure.legend(handles=handles, loc="outside right upper")
+    legend = figure.legend(handles=handles, loc="outside right center")
     for text in legend.get_texts():
         if text.get_text() in LEGENDS.values():
             text.set_fontweight("bold")

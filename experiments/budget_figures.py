@@ -48,11 +48,7 @@ def epsilon_measures(table: pd.DataFrame) -> Figure:
                 panel.yaxis.tick_right()
                 panel.spines.right.set_visible(True)
                 panel.spines.left.set_visible(False)
-            logarithmic(panel, low, high)
-            panel.set_xscale("log")
-            panel.set_xticks(EPSILON_TICKS)
-            panel.xaxis.set_minor_locator(NullLocator())
-            panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            logarithmic(panel, low, high, EPSILON_TICKS)
             if unit == units[0]:
                 panel.set_title(title, loc="left", fontsize=8.5)
             if name in ("mae", "p95_error"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dp.presence import DuckDBEngine
+from dp.presence import DuckDBEngine, user_flips
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
@@ -104,6 +104,39 @@ def test_a_sketch_that_follows_presence_is_the_count(
         for design, salt in ((Exact(), OLD.key), (Bitmap(), None)):
             followed = following(log, design, salt, window, day(first), day(HORIZON_END), w_bound)
             assert [one.estimate() for one in followed] == right
+
+
+@pytest.mark.parametrize("w_bound", [None, 3])
+@given(rows=operations(), first=st.integers(0, 20))
+@settings(max_examples=15, deadline=None)
+def test_flips_by_user_add_up_to_those_of_the_days(w_bound: int | None, rows: list[Operation], first: int) -> None:
+    ticks = HORIZON_END - first + 1
+    starts, ends = oracle.daily_flips(rows, 7, first, HORIZON_END, w_bound)
+    with duckdb.connect() as connection:
+        found = user_flips(log_of(rows, connection).connection, 7, day(first), day(HORIZON_END), w_bound)
+    for step, right in ((1, starts), (-1, ends)):
+        assert np.bincount(found.ticks[found.steps == step], minlength=ticks).tolist() == list(right)
+    assert found.ids.to_pylist() == sorted({row.user for row in rows})
+    for number in set(found.users.tolist()):
+        # One comes before one leaves, by turns.
+        steps = found.steps[found.users == number].tolist()
+        assert steps == [1, -1] * (len(steps) // 2) + [1] * (len(steps) % 2)
+        assert w_bound is None or len(steps) <= w_bound
+
+
+def test_users_have_the_same_numbers_in_whatever_order_the_log_has_them(connection: duckdb.DuckDBPyConnection) -> None:
+    """A bitmap's size depends on the numbers; DuckDB numbers the users of a file differently from run to run."""
+    rows = [row._replace(user=f"{row.user}{seed}") for seed in range(30) for row in stream(seed, 20)]
+    log = log_of(rows, connection)
+
+    def held() -> list[bytes]:
+        return [one.to_bytes() for one in following(log, Bitmap(), None, 7, day(0), day(36))]
+
+    before = held()
+    (many,) = connection.execute("SELECT count(*) FROM users").fetchone() or (0,)
+    for table in ("users", "operations"):
+        connection.execute(f"UPDATE {table} SET user_id = {many - 1} - user_id")
+    assert held() == before
 
 
 def test_a_sketch_that_cannot_remove_cannot_follow(connection: duckdb.DuckDBPyConnection) -> None:

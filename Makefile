@@ -13,7 +13,7 @@ DATA ?= ../shared/data
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log bench clean
+.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log audit bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ mechanisms: setup ## every mechanism against the lower bound: results/mechanisms
 
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results
+
+audit: setup ## attack every mechanism, and the project: results/audit.* and results/attacks.* (minutes)
+	$(RUN) dpdau experiment run --configs experiments/audits
 
 bench: setup ## the speed of the data column at full size, of the service, mechanisms, sketches and experiments (several minutes)
 	$(RUN) dpdau bench data

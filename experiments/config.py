@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from experiments.accountant_config import AccountantConfig
+from experiments.audit_config import AttackConfig, AuditConfig
 from experiments.coverage_config import CoverageConfig
 from experiments.defaults import PROFILES
 from experiments.mechanism_config import MECHANISM_NAMES, OWN_BOUND, Config, Grid
@@ -55,6 +56,8 @@ KINDS: dict[str, type[AnyConfig]] = {
     "coverage": CoverageConfig,
     "accountants": AccountantConfig,
     "published": PublishedConfig,
+    "audit": AuditConfig,
+    "attacks": AttackConfig,
 }
 """By the key `kind` of a config; one without it is about mechanisms."""
 

@@ -18,6 +18,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from numpy.typing import NDArray
 
 from experiments.accountant_figures import accountants_year
+from experiments.audit_figures import attacks, audit
 from experiments.budget_figures import budget_split, epsilon_measures, mechanism_frontier
 from experiments.coverage_figures import interval_coverage
 from experiments.error_figures import deletion_error, horizon_error, w_bound_error
@@ -193,6 +194,8 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "interval_coverage": interval_coverage,
     "accountants_year": accountants_year,
     "published_norms": published_norms,
+    "audit": audit,
+    "attacks": attacks,
     "w_bound_error": w_bound_error,
     "horizon_error": horizon_error,
     "deletion_error": deletion_error,

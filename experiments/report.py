@@ -91,6 +91,7 @@ def promised() -> str:
 FIGURES = (
     "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
     "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
+    "audit", "attacks",
 )  # fmt: skip
 """In the order in which they are read; a test compares with the configs."""
 
@@ -99,13 +100,13 @@ def gallery() -> str:
     """Every figure under its question, with its finding, its config and its table."""
     parts = []
     for name in FIGURES:
-        config = read(ROOT / f"experiments/configs/{name}.toml")
+        (path,) = (ROOT / "experiments").glob(f"*/{name}.toml")
+        config, written = read(path), path.relative_to(ROOT).as_posix()
         parts += [
             f"## {config.question}",
             f"![{name}](../results/{name}.svg)",
             str(getattr(config, "finding", "")),
-            f"[{name}.toml](../experiments/configs/{name}.toml) · `results/{name}.parquet` · "
-            f"`dpdau experiment run experiments/configs/{name}.toml`",
+            f"[{name}.toml](../{written}) · `results/{name}.parquet` · `dpdau experiment run {written}`",
         ]
     return "\n\n".join(parts)
 

@@ -21,6 +21,7 @@ import msgspec
 
 from experiments import digests
 from experiments.accountant_config import AccountantConfig
+from experiments.audit_config import AttackConfig, AuditConfig
 from experiments.code import code_fingerprint
 from experiments.config import AnyConfig, Config, ConfigError, SketchConfig, check, read
 from experiments.coverage_config import CoverageConfig
@@ -70,6 +71,8 @@ KINDS: dict[type[AnyConfig], Kind] = {
     CoverageConfig: Kind("experiments.coverage_tasks", "coverage_tasks", "evaluate_coverage"),
     AccountantConfig: Kind("experiments.accountant_tasks", "accountant_tasks", "evaluate_accountant"),
     PublishedConfig: Kind("experiments.published_tasks", "published_tasks", "evaluate_published"),
+    AuditConfig: Kind("experiments.audit_tasks", "audit_tasks", "evaluate_audit"),
+    AttackConfig: Kind("experiments.attack_tasks", "attack_tasks", "evaluate_attack"),
 }
 
 

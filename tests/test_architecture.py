@@ -29,13 +29,14 @@ ALLOWED: dict[str, set[str]] = {
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
     "dp.sketch_privacy": {"dp.accounting", "dp.sketches"},
     "dp.release": PRIVACY | {"dp.ledger", "dp.sample_intervals", "dp.sketches"},
+    "dp.audit": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sample_intervals"},
     "experiments": DATA
     | PRIVACY
-    | {"dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
+    | {"dp.audit", "dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
     "workbench.service": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sqlite"},
     "workbench": DATA
     | PRIVACY
-    | {"dp.compare", "dp.ledger", "dp.release", "dp.sketch_privacy", "experiments", "workbench.service"},
+    | {"dp.audit", "dp.compare", "dp.ledger", "dp.release", "dp.sketch_privacy", "experiments", "workbench.service"},
 }
 FRAMEWORKS = {"altair", "click", "fastapi", "prometheus_client", "rich", "starlette", "streamlit", "uvicorn"}
 FOREIGN_TO_DP = {

@@ -205,7 +205,7 @@ def test_a_profile_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     text = (ROOT / "docs/experiments.md").read_text(encoding="utf-8")
-    example, shop = re.findall(r"^```toml\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    example, grids, shop = re.findall(r"^```toml\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     path = tmp_path / "example.toml"
     path.write_text(example.replace("trials = 100", "trials = 5"))
     only = [("mechanism", "binary-tree"), ("epsilon", "1")]
@@ -215,6 +215,8 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     assert (whole.computed, whole.reused) == (10, 2)
     assert all(file.exists() for file in (*part.files, *whole.files))
     assert {"rmsre_100", "within_10"} <= set(pd.read_parquet(whole.files[0]).columns)
+    rest = re.sub("^(unit|w_bound|epsilon) = .*\n", "", REST, flags=re.MULTILINE)
+    assert len(identities(config_of(tmp_path, BARE + rest + PEOPLE + grids))) == 6
     path.write_text(BARE + REST + 'log = "shop"\n' + shop)
     config = read(path)
     assert isinstance(config, Config)

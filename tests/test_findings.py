@@ -9,13 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dp.audit.attacks import ATTACKS
+from dp.audit.twins import TWINS
 from dp.mechanisms import MECHANISMS
+from experiments.audit_figures import worst_reading
 from experiments.budget_figures import MEASURES, costs, unbeaten, worst_at
 from experiments.config import load
 from experiments.error_figures import DELETION_LOGS
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments/configs").glob("*.toml"))}
+CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
 BEST = "damped-square-root"
 
 
@@ -256,8 +259,46 @@ def deletion_error(finding: str, table: pd.DataFrame) -> None:
     assert (bias.loc["rejoining"] >= bias.loc["leaving"]).all(axis=None)
 
 
+def audit(finding: str, table: pd.DataFrame) -> None:
+    honest, twins = table[table["honest"]], table[~table["honest"]].set_index("subject")
+    assert not honest["flagged"].any()
+    assert set(honest["subject"]) == set(MECHANISMS)
+    assert twins["flagged"].all()
+    assert set(twins.index) == set(TWINS)
+    weak = honest[honest["epsilon"] == 4.0].set_index("subject")
+    kinds = {
+        noise: weak.loc[[name for name in weak.index if MECHANISMS[name].noise == noise and MECHANISMS[name].strategy]]
+        for noise in ("gaussian", "laplace")
+    }
+    other = weak.loc[[name for name in weak.index if not MECHANISMS[name].strategy], "ratio"]
+    assert other.max() < 0.5
+    for said in (
+        f"the attacks prove {kinds['gaussian']['ratio'].min():.2f} to {kinds['gaussian']['ratio'].max():.2f} of the",
+        f"and {kinds['laplace']['ratio'].min():.2f} to {kinds['laplace']['ratio'].max():.2f} of those with Laplace",
+        f"which promises ε = 1 and has at least {twins.loc['counter-reset', 'measured']:.1f}",
+        f"an HLL estimate, which has at least {twins.loc['noise-on-hll', 'measured']:.1f}",
+    ):
+        assert said in finding
+    promised = twins[twins["epsilon"] == 1.0]["measured"]
+    assert (promised.idxmin(), promised.idxmax()) == ("counter-reset", "noise-on-hll")
+
+
+def attacks(finding: str, table: pd.DataFrame) -> None:
+    assert set(table["attack"]) == set(ATTACKS)
+    ours = table[table["ours"]]
+    worst = ours.apply(worst_reading, axis=1)
+    assert (len(ours), len(table) - len(ours)) == (8, 11)
+    assert "withstands all eight attacks" in finding
+    assert "all eleven broken twins fall" in finding
+    assert (ours["held"]).all()
+    assert not table.loc[~table["ours"], "held"].any()
+    assert (worst.min(), worst.max()) == (0, 1)
+
+
 CHECKS: dict[str, Callable[[str, pd.DataFrame], None]] = {
     "accountants_year": accountants_year,
+    "attacks": attacks,
+    "audit": audit,
     "budget_split": budget_split,
     "deletion_error": deletion_error,
     "epsilon_measures": epsilon_measures,
@@ -284,7 +325,9 @@ def test_a_check_fails_on_another_table() -> None:
     """What each sentence is about, off by a tenth of its largest value, says something else."""
     for name, check in CHECKS.items():
         table = table_of(name)
-        told = {"analytic_rmse", "bias_rms", "formula", "pointwise", "rms"} & set(table.columns) or {"epsilon"}
+        told = {"analytic_rmse", "bias_rms", "formula", "pointwise", "rms", "ratio"} & set(table.columns) or {"epsilon"}
+        if name == "attacks":
+            told = {"held"}
         other = table.assign(**{column: table[column] + 0.1 * table[column].max() for column in sorted(told)})
         with pytest.raises((AssertionError, ValueError)):
             check(str(getattr(CONFIGS[name], "finding", None)), other)

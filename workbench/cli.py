@@ -20,6 +20,8 @@ import click
 from experiments.cli import experiment
 from experiments.progress import Report, progress_bar
 from workbench.cli_accounting import compose
+from workbench.cli_attack import attack
+from workbench.cli_audit import audit
 from workbench.cli_mechanisms import calibrate, mechanisms
 from workbench.cli_salt import salt
 from workbench.cli_service import COMMANDS
@@ -775,7 +777,7 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, explained) else None
 
 
-for _command in (mechanisms, calibrate, compose, sketches, salt, experiment, *COMMANDS):
+for _command in (mechanisms, calibrate, audit, attack, compose, sketches, salt, experiment, *COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

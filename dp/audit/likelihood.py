@@ -1,0 +1,360 @@
+"""The audit: releases with and without the worst change, told apart by the likelihood ratio, and what that proves.
+
+Everything is public to the attacker but the noise: the counts, the mechanism and the change. Releases come from the
+code under test, `Mechanism.simulate`; the statistic only decides how sharp the bound is, never whether it holds.
+
+For Gaussian noise the log likelihood ratio is the projection on Σ⁻¹Δ, Σ the covariance of what is seen; for Laplace
+noise the sum of |y| − |y − MΔ| over the measurements y, which are measured back from the release. By Neyman and Pearson
+no other test of the same false alarms has more true ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from dp.accounting import gaussian
+from dp.accounting.composition import Guarantee
+from dp.accounting.parts import laplace
+from dp.audit.bounds import best_threshold, count_alarms, epsilon_bound, mu_bound
+from dp.audit.worst import Pattern, worst_pattern
+from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Strategy
+from dp.mechanisms.protocol import Floats, Integers
+from dp.units import ProtectedClass
+
+Seen = Literal["releases", "measurements"]
+Sampler = Callable[[int, np.random.Generator], Floats]
+"""So many fresh trials, one a row."""
+
+Scores = Callable[[int, np.random.Generator], Floats]
+"""Scores of so many fresh trials, shape (trials,); the larger, the more a release looks like one with the change."""
+
+Report = Callable[[float], None]
+
+CONFIDENCE = 0.95
+FLAG_LEVEL = 0.01
+"""Most often that a mechanism which keeps its promise may be flagged."""
+
+CHOOSING = 0.2
+"""Share of the trials that choose thresholds. They choose one number, the others measure."""
+
+WARY = 1 - 1e-4
+"""Confidence at which thresholds are chosen: the few releases of a far tail must not win by luck."""
+
+FLOATS_AT_ONCE = 2**19
+"""4 MiB of draws at a time, which a core's cache almost holds."""
+
+DECIMALS = 9
+"""Laplace scores have atoms; so rounded, the float error of measuring back does not split them."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was promised, and what an attack proves.
+
+    Attributes:
+        mechanism: its name.
+        seen: what the attacker sees: the released numbers, or the noisy measurements that they are decoded from.
+        claim: the promised ε and δ.
+        claimed_mu: the μ that the claim stands for, given its noise; None where nothing is known of the noise.
+        epsilon: lower bound on ε at the promised δ by rates alone.
+        mu: lower bound on μ; None where no μ is claimed.
+        epsilon_of_mu: for Gaussian noise the ε at the promised δ on the curve of `mu`, else None.
+        confidence: of each of these bounds.
+        trials: releases in all, half of them with the change.
+        flagged: the promise is disproved; a kept one is flagged with probability ≤ `flag_level`.
+        worst: norm of the pattern over the sensitivity that the noise was calibrated for; 1 says that nothing was
+            given away. None where there is no such number.
+        flips: starts and ends of the pattern's runs by turns.
+    """
+
+    mechanism: str
+    seen: str
+    claim: Guarantee
+    claimed_mu: float | None
+    epsilon: float
+    mu: float | None
+    epsilon_of_mu: float | None
+    confidence: float
+    trials: int
+    flagged: bool
+    flag_level: float
+    worst: float | None
+    flips: tuple[int, ...]
+
+    @property
+    def measured(self) -> float:
+        """The ε that is proved: on the Gaussian curve where there is one, else by rates alone."""
+        return self.epsilon if self.epsilon_of_mu is None else max(self.epsilon, self.epsilon_of_mu)
+
+    @property
+    def ratio(self) -> float:
+        """Measured over claimed: of μ where it is claimed, else of ε."""
+        if self.mu is None or self.claimed_mu is None:
+            return self.epsilon / self.claim.epsilon
+        return self.mu / self.claimed_mu
+
+
+@dataclass(frozen=True)
+class Attack:
+    """The likelihood-ratio test against one linear mechanism, before any noise is drawn.
+
+    Attributes:
+        pattern: Δ with its flips.
+        norm: of what it changes, in users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
+        back: takes what is seen to where noise is independent, None where it is not needed; shape (seen, k).
+        shift: what the change adds there, shape (k,).
+        weights: of the projection for Gaussian noise, shape (seen,); None for Laplace noise.
+    """
+
+    seen: Seen
+    pattern: Pattern
+    ticks: int
+    norm: float
+    back: Floats | None
+    shift: Floats
+    weights: Floats | None
+
+    def score(self, errors: Floats) -> Floats:
+        """Log likelihood ratio of each row of what is seen less what it is without noise and change, up to a scale."""
+        if self.weights is not None:
+            return np.asarray(errors @ self.weights)
+        measured = errors if self.back is None else errors @ self.back
+        return np.asarray(np.round((np.abs(measured) - np.abs(measured - self.shift)).sum(axis=1), DECIMALS))
+
+
+def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
+    """M = B⁻¹, by measuring one user who is present at one tick; in users, shape (draws, ticks)."""
+    matrix = np.zeros((strategy.draws(0, ticks), ticks))
+    before = EMPTY_STATE.secret
+    for present in range(ticks):
+        secret, used = before, strategy.draws(0, present)
+        for tick in range(present, ticks):
+            exact, secret = strategy.measure(tick, secret, int(tick == present))
+            matrix[used : used + len(exact), present] = exact
+            used += len(exact)
+        _, before = strategy.measure(present, before, 0)
+    return matrix / GRID
+
+
+def attack(
+    mechanism: LinearMechanism, protected: ProtectedClass, ticks: int, generator: np.random.Generator, seen: Seen
+) -> Attack:
+    """The worst pattern of a class for what is seen, and the statistic along it.
+
+    Args:
+        ticks: length of the audited series.
+        generator: of the search's beginnings.
+
+    Raises:
+        ValueError: Laplace noise is to be seen in releases that tell less than the measurements, for which the
+            likelihood ratio has no closed form.
+    """
+    strategy, pure = mechanism.strategy, mechanism.noise.pure
+    matrix = strategy_matrix(strategy, ticks)
+    form = np.asarray(matrix.T @ matrix)
+    square = len(matrix) == ticks
+    if pure and not square and seen == "releases":
+        raise ValueError(f"seen is 'releases', which under {mechanism.name} tell less than its measurements do")
+    if seen == "releases" and not square:
+        decoder = strategy.decode(np.eye(len(matrix)))
+        form = np.asarray(np.linalg.inv(decoder.T @ decoder))
+    pattern = worst_pattern(form, protected, generator)
+    series = pattern.series(ticks)
+    shift = matrix @ series
+    if pure:
+        # Strategies that serve Laplace noise change each measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
+        touched = shift != 0
+        back = matrix[touched].T if seen == "releases" else np.eye(len(matrix))[:, touched]
+        return Attack(seen, pattern, ticks, float(np.abs(shift).sum()), back, shift[touched], None)
+    weights = form @ series if seen == "releases" else shift
+    return Attack(seen, pattern, ticks, float(np.sqrt(pattern.energy)), None, shift, weights)
+
+
+def views(mechanism: LinearMechanism, ticks: int) -> tuple[Seen, ...]:
+    """What is worth auditing: releases, and measurements where there are more of them than releases."""
+    if mechanism.strategy.draws(0, ticks) == ticks:
+        return ("releases",)
+    return ("measurements",) if mechanism.noise.pure else ("releases", "measurements")
+
+
+def audit_linear(
+    mechanism: LinearMechanism,
+    claim: Guarantee,
+    against: Attack,
+    counts: Integers,
+    trials: int,
+    generator: np.random.Generator,
+    *,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    report: Report = lambda done: None,
+) -> Audit:
+    """Attack a linear mechanism, which need not be the one that the attack was made for.
+
+    Args:
+        counts: without the change, shape (T,), known to the attacker.
+        trials: releases in all, half of them with the change.
+        flag_level: most often that a kept promise may be flagged.
+        report: gets the share of the trials that is done.
+
+    Raises:
+        ValueError: there are fewer than 20 trials, or counts of another length.
+    """
+    if len(counts) != against.ticks:
+        raise ValueError(f"counts have {len(counts)} ticks; the attack is for {against.ticks}")
+    changed = counts + against.pattern.series(against.ticks)
+    sampled = simulated if against.seen == "releases" else measured
+
+    def scores_of(series: Integers) -> Scores:
+        exact = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
+
+        def scores(number: int, source: np.random.Generator) -> Floats:
+            return against.score(sampled(mechanism, series)(number, source) - exact)
+
+        return scores
+
+    return compare(
+        in_chunks(scores_of(counts), mechanism.strategy.draws(0, len(counts))),
+        in_chunks(scores_of(changed), mechanism.strategy.draws(0, len(counts))),
+        claim,
+        trials,
+        generator,
+        mechanism=mechanism.name,
+        seen=against.seen,
+        claimed_mu=mu_of(mechanism, claim),
+        confidence=confidence,
+        flag_level=flag_level,
+        worst=against.norm / mechanism.sensitivity,
+        flips=tuple(against.pattern.flips.tolist()),
+        report=report,
+    )
+
+
+def compare(
+    unchanged: Callable[[int, np.random.Generator, Report], Floats],
+    changed: Callable[[int, np.random.Generator, Report], Floats],
+    claim: Guarantee,
+    trials: int,
+    generator: np.random.Generator,
+    *,
+    mechanism: str,
+    seen: str,
+    claimed_mu: float | None = None,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    worst: float | None = None,
+    flips: tuple[int, ...] = (),
+    report: Report = lambda done: None,
+) -> Audit:
+    """What scores of releases without and with a change prove.
+
+    The first fifth of the trials chooses a threshold for each bound, the others are counted. All bounds are at
+    `confidence` each; the flag is raised by bounds of its own, which fail together with probability ≤ `flag_level`.
+
+    Args:
+        unchanged: scores of so many trials; the last argument gets the share done.
+        claimed_mu: a promise that the alarms keep as well as ε and δ; None to measure ε alone.
+    """
+    number = trials // 2
+    if number < 10:
+        raise ValueError(f"trials is {trials}; at least 20 are needed")
+    without = unchanged(number, generator, lambda done: report(done / 2))
+    with_change = changed(number, generator, lambda done: report(0.5 + done / 2))
+    first = max(int(CHOOSING * number), 1)
+    # Two statements, on ε and on μ, may raise the flag; each does wrongly half as often.
+    flag_confidence = 1 - flag_level / (1 if claimed_mu is None else 2)
+
+    def proved(bound: Callable[..., Floats], *arguments: float) -> tuple[float, float]:
+        threshold = best_threshold(without[:first], with_change[:first], lambda a: bound(a, *arguments, WARY))
+        alarms = count_alarms(without[first:], with_change[first:], threshold)
+        return float(bound(alarms, *arguments, confidence)), float(bound(alarms, *arguments, flag_confidence))
+
+    epsilon, sure_epsilon = proved(epsilon_bound, claim.delta)
+    flagged = sure_epsilon > claim.epsilon
+    mu = None
+    if claimed_mu is not None:
+        mu, sure_mu = proved(mu_bound)
+        flagged = flagged or sure_mu > claimed_mu
+    return Audit(
+        mechanism=mechanism,
+        seen=seen,
+        claim=claim,
+        claimed_mu=claimed_mu,
+        epsilon=epsilon,
+        mu=mu,
+        epsilon_of_mu=_on_curve(mu, claim.delta),
+        confidence=confidence,
+        trials=2 * number,
+        flagged=flagged,
+        flag_level=flag_level,
+        worst=worst,
+        flips=flips,
+    )
+
+
+def mu_of(mechanism: LinearMechanism, claim: Guarantee) -> float:
+    """The μ that a linear mechanism has if it keeps its claim.
+
+    Gaussian noise has the curve through ε and δ. Laplace noise divides ε among the k measurements that a change alters
+    by one user each, and their μ² add up (docs/guarantees.md, section 11.2).
+    """
+    if not mechanism.noise.pure:
+        return gaussian.mu_for(*claim)
+    parts = round(mechanism.sensitivity)
+    alone = laplace(epsilon=claim.epsilon / parts).mu
+    assert alone is not None
+    return math.sqrt(parts) * alone
+
+
+def _on_curve(mu: float | None, delta: float) -> float | None:
+    """ε at δ on the Gaussian curve of μ; None where there is none."""
+    if mu is None or delta == 0:
+        return None
+    return gaussian.epsilon_for(mu, delta) if mu > 0 else 0.0
+
+
+def in_chunks(scores: Scores, width: int) -> Callable[[int, np.random.Generator, Report], Floats]:
+    """Scores with bounded memory: trials of `width` numbers are drawn some at a time."""
+    rows = max(FLOATS_AT_ONCE // width, 1)
+
+    def chunked(number: int, generator: np.random.Generator, report: Report) -> Floats:
+        found = np.empty(number)
+        for start in range(0, number, rows):
+            stop = min(start + rows, number)
+            found[start:stop] = scores(stop - start, generator)
+            report(stop / number)
+        return found
+
+    return chunked
+
+
+def simulated(mechanism: LinearMechanism, counts: Integers) -> Sampler:
+    """What is published, in users; shape (trials, T)."""
+    return lambda trials, generator: mechanism.simulate(counts, trials, generator)
+
+
+def measured(mechanism: LinearMechanism, counts: Integers) -> Sampler:
+    """The noisy measurements, in users; shape (trials, draws)."""
+    exact = _measure(mechanism.strategy, counts)
+
+    def draw(trials: int, generator: np.random.Generator) -> Floats:
+        noise = mechanism.noise.seeded(generator, (trials, len(exact)))
+        noise /= GRID
+        noise += exact
+        return noise
+
+    return draw
+
+
+def _measure(strategy: Strategy, counts: Integers) -> Floats:
+    """The measurements without noise, in users; shape (draws,)."""
+    secret, found = EMPTY_STATE.secret, []
+    for tick, count in enumerate(counts.tolist()):
+        exact, secret = strategy.measure(tick, secret, count)
+        found.append(exact)
+    return np.concatenate(found) / GRID

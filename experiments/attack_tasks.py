@@ -1,0 +1,52 @@
+"""What an attack reads off one of its targets: one row."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dp.audit.attacks import OURS, Setting, run_attack
+from experiments.audit_config import AttackConfig, AttackPoint
+from experiments.points import point_seed
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+"""What the attacks' clock says."""
+
+
+@dataclass(frozen=True)
+class AttackTask:
+    """A point with all that its row depends on."""
+
+    point: AttackPoint
+    config: AttackConfig
+
+
+def attack_tasks(config: AttackConfig, wanted: Sequence[AttackPoint], folder: Path) -> list[AttackTask]:
+    """A task for each point; the folder is left empty."""
+    return [AttackTask(point, config) for point in wanted]
+
+
+def evaluate_attack(task: AttackTask) -> dict[str, Any]:
+    """One row: what was measured, and the most that the claim allows; None where nothing is claimed."""
+    point, config = task.point, task.config
+    with tempfile.TemporaryDirectory() as folder:
+        generator = np.random.default_rng(point_seed(config.seed, point))
+        outcome = run_attack(point.attack, Setting(generator, Path(folder), NOW, config.quick), point.target)
+    return {
+        "attack": point.attack,
+        "target": point.target,
+        "ours": point.target == OURS,
+        "held": outcome.held,
+        "threat": outcome.threat,
+        "criterion": outcome.criterion,
+        "what": [reading.what for reading in outcome.readings],
+        "measured": [float(reading.measured) for reading in outcome.readings],
+        "limit": [float(reading.limit) if math.isfinite(reading.limit) else None for reading in outcome.readings],
+    }

@@ -1,0 +1,159 @@
+"""Configs of audits and of attacks. What checks them is imported when it is needed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from experiments import digests
+
+
+@dataclass(frozen=True)
+class AuditPoint:
+    """A mechanism at one guarantee, or a broken twin, whose guarantee is its own.
+
+    Attributes:
+        subject: name of a mechanism or of a twin.
+        unit: None for a twin.
+        epsilon: None for a twin.
+    """
+
+    subject: str
+    unit: str | None = None
+    epsilon: float | None = None
+
+    @property
+    def identity(self) -> str:
+        """The point in words; seeds and shards derive from it."""
+        if self.unit is None:
+            return f"twin={self.subject}"
+        return f"mechanism={self.subject} unit={self.unit} epsilon={self.epsilon}"
+
+
+class AuditGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Mechanisms, units and ε to combine, and twins besides."""
+
+    mechanism: list[str]
+    unit: list[str]
+    epsilon: list[float]
+    twin: list[str] = []
+
+
+class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One audit (`kind = "audit"`): the ε that attacks prove against the ε that is promised.
+
+    Attributes:
+        name: of the table and the figure.
+        figure: how to draw the table, a name in `experiments.figures.FIGURES`.
+        finding: what the table says, in one sentence.
+        window: trailing days of the series.
+        horizon: ticks T.
+        delta: of the mechanisms that need one.
+        trials: releases at each point, half of them with the change.
+        seed: with a point's identity it gives the point's own seed.
+        tolerance: largest relative difference between two runs on different machines.
+    """
+
+    name: str
+    question: str
+    figure: str
+    finding: str
+    window: int
+    w_bound: int
+    horizon: int
+    delta: float
+    trials: int
+    seed: int
+    grid: AuditGrid
+    tolerance: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all values, in hex."""
+        return digests.of_values(self)
+
+    def points(self) -> Iterator[AuditPoint]:
+        """All points of the grid, in its order: the mechanisms where they serve the unit, then the twins."""
+        for name, unit, epsilon in itertools.product(self.grid.mechanism, self.grid.unit, self.grid.epsilon):
+            if (name, unit) != ("adaptive-flippancy", "user-day"):
+                yield AuditPoint(name, unit, epsilon)
+        yield from (AuditPoint(name) for name in self.grid.twin)
+
+    def check(self) -> None:
+        """Raise ValueError, which names the key, if a value is out of range."""
+        from dp.accounting.gaussian import validate_guarantee
+        from dp.audit.twins import TWINS
+        from dp.mechanisms import MECHANISMS
+        from dp.units import UNITS, protected_class
+
+        for key, values, known in (
+            ("mechanism", self.grid.mechanism, MECHANISMS),
+            ("unit", self.grid.unit, UNITS),
+            ("twin", self.grid.twin, TWINS),
+        ):
+            if unknown := sorted(set(values) - set(known)):
+                raise ValueError(f"grid.{key} has {', '.join(unknown)}; choose from {', '.join(known)}")
+        for epsilon in self.grid.epsilon:
+            validate_guarantee(epsilon, self.delta)
+        if self.trials < 100:
+            raise ValueError(f"trials is {self.trials}; an audit needs at least 100")
+        for unit in self.grid.unit:
+            protected_class(unit, self.window, self.w_bound, self.horizon)
+
+
+@dataclass(frozen=True)
+class AttackPoint:
+    """An attack and one of its targets."""
+
+    attack: str
+    target: str
+
+    @property
+    def identity(self) -> str:
+        """The point in words; seeds and shards derive from it."""
+        return f"attack={self.attack} target={self.target.replace(' ', '-')}"
+
+
+class AttackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All attacks against all of their targets (`kind = "attacks"`).
+
+    Attributes:
+        name: of the table and the figure.
+        figure: how to draw the table, a name in `experiments.figures.FIGURES`.
+        finding: what the table says, in one sentence.
+        quick: fewer trials, with less power.
+        seed: with a point's identity it gives the point's own seed.
+        attacks: names in `dp.audit.attacks.ATTACKS`.
+        tolerance: largest relative difference between two runs on different machines.
+    """
+
+    name: str
+    question: str
+    figure: str
+    finding: str
+    quick: bool
+    seed: int
+    attacks: list[str]
+    tolerance: float | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all values, in hex."""
+        return digests.of_values(self)
+
+    def points(self) -> Iterator[AttackPoint]:
+        """Every attack with each of its targets, the real one first."""
+        from dp.audit.attacks import ATTACKS
+
+        for name in self.attacks:
+            yield from (AttackPoint(name, target) for target in ATTACKS[name].targets)
+
+    def check(self) -> None:
+        """Raise ValueError, which names the key, if a value is out of range."""
+        from dp.audit.attacks import ATTACKS
+
+        if unknown := sorted(set(self.attacks) - set(ATTACKS)):
+            raise ValueError(f"attacks has {', '.join(unknown)}; choose from {', '.join(ATTACKS)}")

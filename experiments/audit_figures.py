@@ -1,0 +1,131 @@
+"""The figures of audits and attacks, made from their tables only."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, NullLocator
+
+from experiments.accountant_figures import spread
+from experiments.error_curves import SMALL
+from experiments.style import COLOURS, MARKERS, RELEASED, TRUTH
+
+BROKEN = "#B0413E"
+TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
+ROOM = 0.045
+"""Of the height of the panel: the least distance of two labels."""
+NOTHING, BEYOND = 0.02, 30.0
+"""Where a reading stands that has none of what is allowed, or more than this many times."""
+WIDTH = 46
+
+
+def audit(table: pd.DataFrame) -> Figure:
+    """Measured against claimed ε: who keeps the promise is on the diagonal or below it, who breaks it is above."""
+    figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+    panel = figure.subplots()
+    honest = table[table["honest"]]
+    twins = table[~table["honest"]].dropna(subset=["measured"])
+    low = 0.7 * min(honest["measured"][honest["measured"] > 0].min(), 0.3)
+    high = 1.6 * table["measured"].max()
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    panel.set_ylim(low, high)
+    claims = sorted(table["epsilon"].dropna().unique())
+    panel.set_xlim(0.6 * min(claims), 1.6 * max(claims))
+    diagonal = np.array([low / 10, high * 10])
+    panel.plot(diagonal, diagonal, color=TRUTH, linewidth=1.0)
+    panel.fill_between(diagonal, diagonal, high * 10, color=BROKEN, alpha=0.06, linewidth=0)
+    names = list(dict.fromkeys(honest["subject"]))
+    for place, name in enumerate(names):
+        rows = honest[honest["subject"] == name]
+        # Beside each other, or all would hide one another on the diagonal.
+        beside = np.exp((place / max(len(names) - 1, 1) - 0.5) * 0.5)
+        panel.plot(
+            rows["epsilon"] * beside, rows["measured"].clip(lower=low * 1.05), color=COLOURS[name],
+            marker=MARKERS[name], markersize=4.5, linestyle="none", label=name,
+        )  # fmt: skip
+    _name_twins(panel, twins)
+    for axis, ticks in ((panel.xaxis, claims), (panel.yaxis, [t for t in TICKS if low <= t <= high])):
+        axis.set_ticks(ticks)
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_locator(NullLocator())
+    panel.set_xlabel("ε that is promised (points of one ε stand side by side)")
+    panel.set_ylabel("ε that the attack proves, at least")
+    panel.text(0.02, 0.97, "promise broken", transform=panel.transAxes, color=BROKEN, verticalalignment="top")
+    panel.text(0.98, 0.03, "promise kept, as far as the attack can tell", transform=panel.transAxes, ha="right")
+    figure.legend(loc="outside right center", fontsize=8, title="mechanisms", title_fontsize=8.5)
+    one = honest.iloc[0]
+    figure.suptitle(
+        f"Likelihood-ratio attacks along the worst pattern, {one['trials']:,} releases each, 95 % confidence, "
+        f"δ = {table['delta'].max():g}",
+        fontsize=9,
+    )
+    return figure
+
+
+def _name_twins(panel: Axes, twins: pd.DataFrame) -> None:
+    low, high = np.log(panel.get_ylim())
+    ordered = twins.sort_values("measured")
+    heights = [float((np.log(value) - low) / (high - low)) for value in ordered["measured"]]
+    for height, (_, row) in zip(spread(heights, ROOM), ordered.iterrows(), strict=True):
+        panel.plot([row["epsilon"]], [row["measured"]], color=BROKEN, marker="X", markersize=7, linestyle="none")
+        left = row["epsilon"] > 4
+        panel.annotate(
+            str(row["subject"]), (row["epsilon"], row["measured"]), (0.8 if left else 0.21, height),
+            textcoords="axes fraction", color=BROKEN, fontsize=SMALL, verticalalignment="center",
+            horizontalalignment="right" if left else "left",
+            arrowprops={"arrowstyle": "-", "color": BROKEN, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
+        )  # fmt: skip
+
+
+def worst_reading(row: pd.Series) -> float:
+    """The largest of what was measured over what is allowed; 0 over 0 is 0."""
+    worst = 0.0
+    for measured, limit in zip(row["measured"], row["limit"], strict=True):
+        if limit is None or math.isnan(limit):
+            continue
+        worst = max(worst, measured / limit if limit > 0 else math.inf if measured > 0 else 0.0)
+    return worst
+
+
+def attacks(table: pd.DataFrame) -> Figure:
+    """One panel an attack: the worst reading over what the claim allows, of the project and of broken twins."""
+    names = list(dict.fromkeys(table["attack"]))
+    heights = [len(table[table["attack"] == name]) + 0.6 for name in names]
+    figure = Figure(figsize=(7.6, 0.33 * sum(heights) + 1.6), layout="constrained")
+    panels = figure.subplots(len(names), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for panel, name in zip(panels, names, strict=True):
+        _attack(panel, table[table["attack"] == name])
+    panels[-1].set_xscale("log")
+    panels[-1].set_xlim(NOTHING / 1.5, BEYOND * 1.5)
+    panels[-1].set_xticks([NOTHING, 0.1, 0.3, 1, 3, 10, BEYOND], ["none", "0.1", "0.3", "1", "3", "10", "more"])
+    panels[-1].xaxis.set_minor_locator(NullLocator())
+    panels[-1].set_xlabel("worst reading over the most that the claim allows")
+    handles = [
+        Line2D([], [], color=RELEASED, marker="o", linestyle="none", label="this project: holds"),
+        Line2D([], [], color=BROKEN, marker="X", linestyle="none", label="broken twin: falls"),
+        Line2D([], [], color=TRUTH, linewidth=1.0, label="what the claim allows"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+def _attack(panel: Axes, part: pd.DataFrame) -> None:
+    panel.axvline(1, color=TRUTH, linewidth=1.0)
+    for place, (_, row) in enumerate(part.iterrows()):
+        colour, marker = (RELEASED, "o") if row["ours"] else (BROKEN, "X")
+        panel.plot(
+            [min(max(worst_reading(row), NOTHING), BEYOND)], [place], color=colour, marker=marker, markersize=7,
+            linestyle="none", clip_on=False,
+        )  # fmt: skip
+    panel.set_yticks(range(len(part)), [textwrap.shorten(target, WIDTH) for target in part["target"]])
+    panel.set_ylim(len(part) - 0.4, -0.6)
+    panel.tick_params(axis="y", labelsize=8)
+    panel.set_title(str(part["attack"].iloc[0]), loc="left", fontsize=8.5, pad=3)
+    panel.grid(visible=False, axis="y")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.text import Text
 
 from experiments.config import load
 from experiments.figures import FIGURES, draw, save
+from experiments.notebook import rounded
 from experiments.points import point_seed
 
 ROOT = Path(__file__).parent.parent
@@ -84,4 +86,13 @@ def test_text_can_be_read_and_lies_inside(name: str) -> None:
 @names
 def test_figures_are_drawn_from_the_tables(name: str, tmp_path: Path) -> None:
     save(draw(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")
-    assert (tmp_path / "f.svg").read_bytes() == (ROOT / f"results/{name}.svg").read_bytes()
+    assert seen(tmp_path / "f.svg") == seen(ROOT / f"results/{name}.svg")
+
+
+def seen(path: Path) -> str:
+    """A picture without the last digits of its coordinates, and without names that depend on them.
+
+    The solver of Matplotlib's layout goes by where its variables lie in memory, so that a figure of many panels may
+    differ in the last bits from one process to another.
+    """
+    return re.sub(r"\b[mpC][0-9a-f]{10}\b|\bC\d+_\w+", "id", rounded(path.read_text(encoding="utf-8")))

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 LARGEST_CHUNK = 16
 """Tasks: enough that handing them over costs nothing, few enough that a stopped run loses little."""
 CHUNKS_PER_PROCESS = 16
+FEWEST_POOLED = 4
+"""Fewer tasks are done before a pool has started."""
 
 
 class Timed(NamedTuple):
@@ -52,7 +54,7 @@ def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sche
             yield from _gathered(executor, evaluate, tasks, _chunk_size(len(tasks), workers))
         return
     jobs = min(jobs or os.cpu_count() or 1, len(tasks))
-    if jobs <= 1 or len(tasks) < 4:
+    if jobs <= 1 or len(tasks) < FEWEST_POOLED:
         for number, task in enumerate(tasks):
             yield number, evaluated(evaluate, [task])
         return
@@ -64,6 +66,14 @@ def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sche
             "a process was ended from outside, for want of memory perhaps; finished points are kept, so run it again, "
             "with fewer --jobs if need be"
         ) from error
+
+
+def prepare(module: str) -> None:
+    """Let the server of forks import a module, while this process does something else."""
+    with _ignoring_interrupts():
+        # What the server ignores, its children ignore from birth: an interrupt is for this process alone.
+        forkserver.set_forkserver_preload([module])
+        forkserver.ensure_running()
 
 
 def evaluated(evaluate: Evaluate, tasks: Sequence[Any]) -> list[Timed]:

@@ -25,7 +25,7 @@ from experiments.audit_config import AttackConfig, AuditConfig
 from experiments.code import code_fingerprint
 from experiments.config import AnyConfig, Config, ConfigError, SketchConfig, check, read
 from experiments.coverage_config import CoverageConfig
-from experiments.executors import Evaluate, computed
+from experiments.executors import FEWEST_POOLED, Evaluate, computed, prepare
 from experiments.files import write_atomically
 from experiments.products import write_products
 from experiments.published_config import PublishedConfig
@@ -191,7 +191,10 @@ def completed(
     missing = planned.missing
     if missing:
         report("counting users", None)
-        tasks_of, evaluate = KINDS[type(config)].functions()
+        kind = KINDS[type(config)]
+        if scheduler is None and jobs != 1 and len(missing) >= FEWEST_POOLED:
+            prepare(kind.module)
+        tasks_of, evaluate = kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None) as folder:

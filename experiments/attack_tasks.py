@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from experiments.audit_config import AttackConfig, AttackPoint
 from experiments.points import point_seed
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-"""What the attacks' clock says."""
+"""What the attacks' clock says, which some of them move."""
 
 
 @dataclass(frozen=True)
@@ -48,5 +47,5 @@ def evaluate_attack(task: AttackTask) -> dict[str, Any]:
         "criterion": outcome.criterion,
         "what": [reading.what for reading in outcome.readings],
         "measured": [float(reading.measured) for reading in outcome.readings],
-        "limit": [float(reading.limit) if math.isfinite(reading.limit) else None for reading in outcome.readings],
+        "limit": [reading.allowed for reading in outcome.readings],
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from experiments import digests
+from experiments.mechanism_config import OWN_BOUND
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def points(self) -> Iterator[AuditPoint]:
         """All points of the grid, in its order: the mechanisms where they serve the unit, then the twins."""
         for name, unit, epsilon in itertools.product(self.grid.mechanism, self.grid.unit, self.grid.epsilon):
-            if (name, unit) != ("adaptive-flippancy", "user-day"):
+            if (name, unit) != (OWN_BOUND, "user-day"):
                 yield AuditPoint(name, unit, epsilon)
         yield from (AuditPoint(name) for name in self.grid.twin)
 

@@ -9,11 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 
-from experiments.error_curves import BAND, SMALL, logarithmic
-from experiments.style import COLOURS, MARKERS, TRUTH
+from experiments.error_curves import BAND, SMALL, logarithmic, mechanism_handles, trial_handles
+from experiments.style import COLOURS, MARKERS, TRUTH, UNIT_TITLES
 
 MEASURES = {
     "rmse": "RMSE [users]",
@@ -25,7 +24,6 @@ MEASURES = {
 EPSILON_TICKS = (0.1, 0.5, 2, 8)
 ALIKE = 1.001
 """Errors that differ by less are the same."""
-UNIT_WORDS = {"user-day": "one user-day protected", "user": "the whole user protected"}
 METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
 """On which side of the end of its curve a name stands; those of WAU and MAU end near each other."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
@@ -54,14 +52,11 @@ def epsilon_measures(table: pd.DataFrame) -> Figure:
             if name in ("mae", "p95_error"):
                 # The axis of the first panel is theirs, too.
                 panel.tick_params(labelleft=False)
-        panels[0].set_ylabel(UNIT_WORDS[unit])
+        panels[0].set_ylabel(UNIT_TITLES[unit])
     for panel in rows[-1]:
         panel.set_xlabel("ε of the series")
     one = table.iloc[0]
-    handles = [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
-        for name in dict.fromkeys(table["mechanism"])
-    ]
+    handles = mechanism_handles(table)
     figure.legend(
         handles=handles,
         loc="outside upper center",
@@ -169,7 +164,7 @@ def _ranking(panel: Axes, part: pd.DataFrame) -> None:
         verticalalignment="center", fontsize=SMALL, color="#555555",
     )  # fmt: skip
     panel.set_xlabel("RMSE of a released day [users]; × the best")
-    panel.set_title(f"{UNIT_WORDS[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
+    panel.set_title(f"{UNIT_TITLES[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
 
 
 def worst_at(part: pd.DataFrame) -> dict[str, float]:
@@ -204,14 +199,12 @@ def budget_split(table: pd.DataFrame) -> Figure:
     for panel, (unit, part) in zip(panels, table.groupby("unit", sort=False), strict=True):
         _shares(panel, part)
         bounds = part.groupby("metric", sort=False)["w_bound"].first()
-        panel.set_title(f"{UNIT_WORDS[str(unit)]}\nW_BOUND {_bounds(bounds)}", loc="left")
+        panel.set_title(f"{UNIT_TITLES[str(unit)]}\nW_BOUND {_bounds(bounds)}", loc="left")
         panel.set_xlabel("share of the budget that the series has [%]")
     panels[0].set_ylabel("RMSE of a released day [% of the mean count]")
     one = table.iloc[0]
     handles = [
-        Line2D([], [], color=TRUTH, marker="o", markersize=3.2, linestyle="none", label=f"{one['trials']:,} trials"),
-        Patch(color=TRUTH, alpha=BAND, linewidth=0, label="5–95 % of them"),
-        Line2D([], [], color=TRUTH, linewidth=1.3, label="formula"),
+        *trial_handles(one["trials"]),
         Line2D([], [], color=TRUTH, linestyle=":", label="equal shares"),
         Line2D(
             [], [], color=TRUTH, linestyle="--", label="the least largest error: shares on this line add up to 100 %"

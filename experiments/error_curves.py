@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from experiments.accountant_figures import spread
-from experiments.style import TRUTH
+from experiments.style import COLOURS, MARKERS, TRUTH
 
 SMALL = 7.5
 """Size of labels and remarks."""
@@ -78,15 +79,30 @@ def remark(panel: Axes, text: str, side: str) -> None:
     panel.text(place, 0.02, text, transform=panel.transAxes, horizontalalignment=side, fontsize=SMALL, color="#555555")
 
 
+def mechanism_handles(table: pd.DataFrame) -> list[Line2D]:
+    """A mark for each mechanism, in the order of the table."""
+    return [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
+        for name in dict.fromkeys(table["mechanism"])
+    ]
+
+
+def trial_handles(trials: int) -> list[Artist]:
+    """What `error_curve` draws: trials, their band, the formula."""
+    return [
+        Line2D([], [], color=TRUTH, marker="o", markersize=3.2, linestyle="none", label=f"{trials:,} trials"),
+        Patch(color=TRUTH, alpha=BAND, linewidth=0, label="5–95 % of them"),
+        Line2D([], [], color=TRUTH, linewidth=1.3, label="formula"),
+    ]
+
+
 def heading(
     figure: Figure, table: pd.DataFrame, setting: str, before: Sequence[Line2D] = (), after: Sequence[Line2D] = ()
 ) -> None:
     """The setting, and under it what the lines mean; `before` and `after` stand on either side of the bias."""
     one = table.iloc[0]
     handles = [
-        Line2D([], [], color=TRUTH, marker="o", markersize=3.2, linestyle="none", label=f"{one['trials']:,} trials"),
-        Patch(color=TRUTH, alpha=BAND, linewidth=0, label="5–95 % of them"),
-        Line2D([], [], color=TRUTH, linewidth=1.3, label="formula"),
+        *trial_handles(one["trials"]),
         *before,
         Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"),
         *after,

@@ -70,10 +70,8 @@ def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sche
 
 def prepare(module: str) -> None:
     """Let the server of forks import a module, while this process does something else."""
-    with _ignoring_interrupts():
-        # What the server ignores, its children ignore from birth: an interrupt is for this process alone.
-        forkserver.set_forkserver_preload([module])
-        forkserver.ensure_running()
+    forkserver.set_forkserver_preload([module])
+    _start_server()
 
 
 def evaluated(evaluate: Evaluate, tasks: Sequence[Any]) -> list[Timed]:
@@ -103,9 +101,7 @@ def _pool(jobs: int) -> Iterator[Executor]:
     """A pool of processes; left by an exception, it is ended at once and without a word."""
     others = set(multiprocessing.active_children())
     # DuckDB has threads of its own here, with which a plain fork may hang.
-    with _ignoring_interrupts():
-        # What the server of forks ignores, its children ignore from birth: an interrupt is for this process alone.
-        forkserver.ensure_running()
+    _start_server()
     pool = ProcessPoolExecutor(
         jobs, mp_context=multiprocessing.get_context("forkserver"), initializer=_ignore_interrupts
     )
@@ -118,6 +114,13 @@ def _pool(jobs: int) -> Iterator[Executor]:
         raise
     finally:
         pool.shutdown()
+
+
+def _start_server() -> None:
+    """Start the server of forks if it does not run yet."""
+    with _ignoring_interrupts():
+        # What the server ignores, its children ignore from birth: an interrupt is for this process alone.
+        forkserver.ensure_running()
 
 
 @contextmanager

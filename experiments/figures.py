@@ -21,13 +21,12 @@ from experiments.accountant_figures import accountants_year
 from experiments.audit_figures import attacks, audit
 from experiments.budget_figures import budget_split, epsilon_measures, mechanism_frontier
 from experiments.coverage_figures import interval_coverage
+from experiments.error_curves import mechanism_handles
 from experiments.error_figures import deletion_error, horizon_error, w_bound_error
 from experiments.files import write_atomically
 from experiments.published_figures import published_norms
 from experiments.sketch_figures import sketch_memory, sketch_turnstile
-from experiments.style import COLOURS, MARKERS, RELEASED, SETTINGS, TRUTH
-
-UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
+from experiments.style import COLOURS, MARKERS, RELEASED, SETTINGS, TRUTH, UNIT_TITLES
 
 
 def draw(figure: str, table: Path) -> Figure:
@@ -72,11 +71,7 @@ def epsilon_vs_error(table: pd.DataFrame) -> Figure:
             if column == 0:
                 panel.set_ylabel(f"{UNIT_TITLES[unit]}\nRMSE of a released day [users]")
     metric, horizon = table["metric"].iloc[0].upper(), int(table["horizon"].iloc[0])
-    handles = [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
-        for name in dict.fromkeys(table["mechanism"])
-    ]
-    handles.append(Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"))
+    handles = [*mechanism_handles(table), Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone")]
     figure.legend(
         handles=handles, loc="outside upper center", ncols=min(len(handles), 2 * len(bounds)), fontsize=7.5,
         columnspacing=1.0, handlelength=1.5, title_fontsize=8.5,

@@ -21,9 +21,9 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
-from experiments.figures import UNIT_TITLES, save
+from experiments.figures import save
 from experiments.files import write_atomically
-from experiments.style import COLOURS, MARKERS, SETTINGS, TRUTH
+from experiments.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mechanisms.json"

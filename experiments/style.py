@@ -68,6 +68,8 @@ SKETCH_MARKERS: dict[str, str] = {
 TRUTH = "#000000"
 RELEASED = "#0072B2"
 
+UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
+
 # Any, because matplotlib types its settings by the literal names of all of them.
 SETTINGS: Any = {
     "svg.hashsalt": "dpdau",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +21,6 @@ ATTACK_NAMES = (
     "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger",
 )  # fmt: skip
 WORDS = ("threat", "criterion")
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-"""What the attacks' clock says, which some of them move."""
 
 
 @click.command()
@@ -44,6 +40,7 @@ def attack(
     import numpy as np
 
     from dp.audit.attacks import ATTACKS, OURS, Setting, run_attack
+    from experiments.attack_tasks import NOW
 
     chosen = chosen_format(format_name, out)
     keep_apart(out=out)
@@ -72,7 +69,7 @@ def _rows(outcome: Outcome) -> list[Row]:
             "target": outcome.target,
             "reading": reading.what,
             "measured": round(float(reading.measured), 6),
-            "allowed": float(reading.limit) if math.isfinite(reading.limit) else None,
+            "allowed": reading.allowed,
             "held": reading.held,
             "threat": outcome.threat,
             "criterion": outcome.criterion,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.progress import progress_bar
-from workbench.cli_mechanisms import _class_options
+from workbench.cli_mechanisms import class_options
 from workbench.options import MECHANISM_NAMES, output_options
 from workbench.output import Row, chosen_format, keep_apart, write_rows
 
@@ -37,7 +37,7 @@ class Trials(click.ParamType[int]):
 
 
 @click.command()
-@_class_options
+@class_options
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Promised for the whole series.")
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
 @click.option(

@@ -22,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 YEAR = 365
 
 
-def _class_options(command: Function) -> Function:
+def class_options(command: Function) -> Function:
     """The options that say whom the guarantee protects; the command gets a `protected` class and its `label`."""
 
     @functools.wraps(command)
@@ -62,7 +62,7 @@ def _class_options(command: Function) -> Function:
 
 
 @click.command()
-@_class_options
+@class_options
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Of the whole series.")
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
 @click.option(
@@ -113,7 +113,7 @@ def mechanisms(
 @click.option("--target-std", type=float, required=True, help="Standard deviation of a release, in users.")
 @click.option("--statistic", type=click.Choice(["max", "rms"]), default="max", show_default=True,
               help="Whether every release or their root mean square shall meet it.")  # fmt: skip
-@_class_options
+@class_options
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Of the whole series.")
 @output_options
 def calibrate(

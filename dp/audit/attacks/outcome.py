@@ -56,6 +56,11 @@ class Reading:
     limit: float = math.inf
 
     @property
+    def allowed(self) -> float | None:
+        """The limit as a plain JSON value: None where nothing is claimed."""
+        return float(self.limit) if math.isfinite(self.limit) else None
+
+    @property
     def held(self) -> bool:
         """Whether the claim allows it; not a number is never allowed."""
         return self.measured <= self.limit
@@ -100,7 +105,7 @@ class Outcome:
                 {
                     "what": reading.what,
                     "measured": reading.measured,
-                    "limit": reading.limit if math.isfinite(reading.limit) else None,
+                    "limit": reading.allowed,
                     "held": reading.held,
                 }
                 for reading in self.readings

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
+from dp.binomial import clopper_pearson
 from dp.consistency import LARGEST, whole_interval
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.sample_intervals import bound_level, interval, interval_of_bounds
 from dp.units import protected_class
-from experiments.bands import clopper_pearson
 from experiments.coverage_config import CoverageConfig, CoveragePoint
 from experiments.points import point_seed
 

@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "dp.events": set(),
     "dp.generate": set(),
     "dp.presence": {"dp.events"},
+    "dp.binomial": set(),
     "dp.sample_intervals": set(),
     "dp.sketches": {"dp.events", "dp.presence", "dp.sample_intervals"},
     "dp.units": set(),
@@ -29,10 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
     "dp.sketch_privacy": {"dp.accounting", "dp.sketches"},
     "dp.release": PRIVACY | {"dp.ledger", "dp.sample_intervals", "dp.sketches"},
-    "dp.audit": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sample_intervals"},
+    "dp.audit": DATA | PRIVACY | {"dp.binomial", "dp.ledger", "dp.release", "dp.sample_intervals"},
     "experiments": DATA
     | PRIVACY
-    | {"dp.audit", "dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
+    | {"dp.audit", "dp.binomial", "dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
     "workbench.service": DATA | PRIVACY | {"dp.ledger", "dp.release", "dp.sqlite"},
     "workbench": DATA
     | PRIVACY

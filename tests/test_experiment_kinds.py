@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 
 from dp.accounting import parts
 from dp.accounting.accountants import compose
+from dp.binomial import clopper_pearson
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import Released
 from dp.mechanisms.sparse_vector import SparseVector
@@ -23,7 +24,6 @@ from experiments import coverage_tasks
 from experiments.accountant_config import AccountantConfig, AccountantPoint
 from experiments.accountant_figures import ACCOUNTANT_COLOURS, spread
 from experiments.accountant_tasks import AccountantTask, evaluate_accountant
-from experiments.bands import clopper_pearson
 from experiments.config import ConfigError, load
 from experiments.coverage_config import CoverageConfig, CoveragePoint
 from experiments.coverage_tasks import BAND_LEVEL, CoverageTask, counted, evaluate_coverage

@@ -25,7 +25,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.bands import clopper_pearson
+from dp.binomial import clopper_pearson
 from experiments.notebook import curves, picture, rounded
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,25 +23,50 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 YEAR = 365
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Whom a guarantee is to protect, as the options say it.
+
+    Attributes:
+        metric: what the window is called, in capitals; empty where it has no name.
+        horizon: None for no end.
+    """
+
+    metric: str
+    window: int
+    unit: str
+    w_bound: int
+    horizon: int | None
+
+    @cached_property
+    def protected(self) -> ProtectedClass:
+        """The class; ValueError if a number is out of range."""
+        from dp.units import protected_class
+
+        return protected_class(self.unit, self.window, self.w_bound, self.horizon)
+
+    @property
+    def label(self) -> str:
+        """The same in words."""
+        span = "no horizon" if self.horizon is None else f"{self.horizon} ticks"
+        name = f"{self.metric}, " if self.metric else ""
+        return f"{name}window {self.window}, unit {self.unit}, W_BOUND {self.w_bound}, {span}"
+
+
 def class_options(command: Function) -> Function:
-    """The options that say whom the guarantee protects; the command gets a `protected` class and its `label`."""
+    """The options that say whom the guarantee protects, which the command gets as `asked`."""
 
     @functools.wraps(command)
     def wrapped(
         metric: str | None, window: int | None, unit: str, w_bound: int, horizon: int | str, **others: Any
     ) -> Any:
-        from dp.units import protected_class
-
         if metric is not None and window is not None:
             raise click.UsageError("give --metric or --window, not both: a metric is a window with a name")
-        days = window if window is not None else METRIC_WINDOWS[metric or "mau"]
         ticks = None if isinstance(horizon, str) else horizon
-        protected = protected_class(unit, days, w_bound, ticks)
-        span = "no horizon" if ticks is None else f"{ticks} ticks"
-        name = f"{(metric or 'mau').upper()}, " if window is None else ""
-        return command(
-            protected=protected, label=f"{name}window {days}, unit {unit}, W_BOUND {w_bound}, {span}", **others
-        )
+        if window is not None:
+            return command(asked=Asked("", window, unit, w_bound, ticks), **others)
+        name = metric or "mau"
+        return command(asked=Asked(name.upper(), METRIC_WINDOWS[name], unit, w_bound, ticks), **others)
 
     for option in reversed(
         [
@@ -70,8 +96,7 @@ def class_options(command: Function) -> Function:
 )
 @output_options
 def mechanisms(
-    protected: ProtectedClass,
-    label: str,
+    asked: Asked,
     names: tuple[str, ...],
     epsilon: float,
     delta: float,
@@ -102,11 +127,16 @@ def mechanisms(
     rows: list[Row] = []
     with progress_bar() as report:
         report("lower bound", 0.0)
-        least = lower_bound(protected) if bound and delta > 0 else None
+        least = lower_bound(asked.protected) if bound and delta > 0 else None
         for number, name in enumerate(wanted, start=1):
             report(name, number / (len(wanted) + 1))
-            rows.append(asdict(compare(name, protected, Guarantee(epsilon, delta), least)))
-    _write(rows, chosen, out, f"{label}; ε {epsilon:g}, δ {delta:g}" + (f"; lower bound {least:.4f}" if least else ""))
+            rows.append(asdict(compare(name, asked.protected, Guarantee(epsilon, delta), least)))
+    _write(
+        rows,
+        chosen,
+        out,
+        f"{asked.label}; ε {epsilon:g}, δ {delta:g}" + (f"; lower bound {least:.4f}" if least else ""),
+    )
 
 
 @click.command()
@@ -117,8 +147,7 @@ def mechanisms(
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Of the whole series.")
 @output_options
 def calibrate(
-    protected: ProtectedClass,
-    label: str,
+    asked: Asked,
     names: tuple[str, ...],
     target_std: float,
     statistic: str,
@@ -136,9 +165,11 @@ def calibrate(
     with progress_bar() as report:
         for number, name in enumerate(wanted):
             report(name, number / len(wanted))
-            needed = epsilon_for_deviation(name, protected, target_std, delta, "rms" if statistic == "rms" else "max")
+            needed = epsilon_for_deviation(
+                name, asked.protected, target_std, delta, "rms" if statistic == "rms" else "max"
+            )
             rows.append({**asdict(needed), "target_std": target_std, "statistic": statistic})
-    _write(rows, chosen, out, f"{label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
+    _write(rows, chosen, out, f"{asked.label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
 
 
 def _write(rows: list[Row], chosen: str, out: Path | None, title: str) -> None:

@@ -9,16 +9,13 @@ many bins or many numbers is needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.audit.bounds import Alarms, best_threshold, count_alarms, epsilon_bound
+from dp.audit.bounds import Alarms, best_threshold, count_alarms, epsilon_evidence
 from dp.audit.likelihood import (
     CHOOSING,
     CONFIDENCE,
@@ -31,9 +28,7 @@ from dp.audit.likelihood import (
     compare,
     in_chunks,
 )
-from dp.ledger import Ledger
 from dp.mechanisms.protocol import Floats, Integers
-from dp.release import Plan, publish, simulate_rows
 
 BINS = 32
 """Bins of a number; each then holds thousands of releases of a long audit, and dozens of a short one."""
@@ -69,6 +64,7 @@ def black_box(
     width: int = 1,
     confidence: float = CONFIDENCE,
     flag_level: float = FLAG_LEVEL,
+    workers: int = 1,
     report: Report = lambda done: None,
 ) -> Audit:
     """What any two samplers prove of a claim.
@@ -78,6 +74,7 @@ def black_box(
         changed: with it.
         trials: releases in all, half of them with the change; a fifth fills the bins.
         width: floats that one trial takes while it is made.
+        workers: threads that may call the samplers at once; the result does not depend on how many there are.
 
     Raises:
         ValueError: there are fewer than 50 trials.
@@ -90,7 +87,7 @@ def black_box(
     )
 
     def scores_of(sampler: Sampler) -> Callable[[int, np.random.Generator, Report], Floats]:
-        return in_chunks(lambda number, source: table.score(sampler(number, source)), width)
+        return in_chunks(lambda number, source: table.score(sampler(number, source)), width, workers)
 
     return compare(
         scores_of(unchanged),
@@ -110,7 +107,7 @@ def learnt(unchanged: Floats, changed: Floats, delta: float) -> Histogram:
     """The table of the number that tells most; arrays have the shape (trials, numbers)."""
 
     def bound(alarms: Alarms) -> Floats:
-        return epsilon_bound(alarms, delta, WARY)
+        return epsilon_evidence(alarms, delta, WARY)
 
     def value(table: Histogram) -> float:
         without, with_change = table.score(unchanged), table.score(changed)
@@ -137,44 +134,6 @@ def numbers_of(errors: Floats, series: Integers) -> Floats:
     clipped = (np.abs(seen) - np.abs(seen - 1)).mean(axis=1)
     # Atoms at the ends of a range must not be split by the float error of a mean.
     return np.stack([seen[:, 0], seen[:, 0] - before, seen.mean(axis=1), np.round(clipped, 9)], axis=1)
-
-
-def rehearsed(plan: Plan, metric: str, counts: Integers, known: Integers, series: Integers) -> Sampler:
-    """Numbers of what `dp.release.simulate_rows` says, one call a trial.
-
-    Args:
-        counts: of the audited series.
-        known: what the attacker subtracts.
-        series: Δ.
-    """
-
-    def draw(trials: int, generator: np.random.Generator) -> Floats:
-        seeds = generator.integers(2**63, size=trials).tolist()
-        rows = [_estimates(simulate_rows(plan, {metric: counts}, seed)) for seed in seeds]
-        return numbers_of(np.array(rows) - known, series)
-
-    return draw
-
-
-def published(
-    plan: Plan, metric: str, counts: Integers, known: Integers, series: Integers, ledger: Ledger, budget: str,
-    now: datetime,
-) -> Sampler:  # fmt: skip
-    """Numbers of real releases with secure noise: every trial charges a stream of its own, and cannot be repeated."""
-
-    def draw(trials: int, generator: np.random.Generator) -> Floats:
-        names = [generator.bytes(16).hex() for _ in range(trials)]
-        rows = [
-            _estimates([json.loads(row) for row in publish(ledger, name, budget, plan, {metric: counts}, now)])
-            for name in names
-        ]
-        return numbers_of(np.array(rows) - known, series)
-
-    return draw
-
-
-def _estimates(rows: list[dict[str, Any]]) -> list[float]:
-    return [row["estimate"] for row in rows]
 
 
 def _gathered(sampler: Sampler, trials: int, width: int, generator: np.random.Generator) -> Floats:

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
+
+from dp.binomial import at_least, at_most
 
 Floats = NDArray[np.float64]
 
@@ -36,35 +38,32 @@ class Alarms(NamedTuple):
     unchanged: int
 
 
-def at_least(successes: NDArray[np.int64] | int, trials: int, miss: float) -> Floats:
-    """A lower bound on a probability that is too high with probability ≤ `miss` (Clopper and Pearson 1934)."""
-    counted = np.asarray(successes, dtype=np.float64)
-    inside = np.maximum(counted, 1)
-    return np.where(counted > 0, betaincinv(inside, trials - inside + 1, miss), 0.0)
-
-
-def at_most(successes: NDArray[np.int64] | int, trials: int, miss: float) -> Floats:
-    """An upper bound on a probability that is too low with probability ≤ `miss`."""
-    return 1 - at_least(trials - np.asarray(successes), trials, miss)
-
-
 def epsilon_bound(alarms: Alarms, delta: float, confidence: float) -> Floats:
     """A lower bound on the ε at `delta` of whatever was tested, 0 where nothing is proved; shape of the counts.
 
     Raises:
         ValueError: delta or confidence is out of range, or there are no trials.
     """
-    true, false = _rates(alarms, confidence)
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
-    sides = [_log_ratio(true - delta, false), _log_ratio(1 - false - delta, 1 - true)]
-    return np.maximum(np.maximum(*sides), 0.0)
+    return np.maximum(epsilon_evidence(alarms, delta, confidence), 0.0)
 
 
 def mu_bound(alarms: Alarms, confidence: float) -> Floats:
     """A lower bound on the μ of whatever was tested, 0 where nothing is proved; shape of the counts."""
+    return np.maximum(mu_evidence(alarms, confidence), 0.0)
+
+
+def epsilon_evidence(alarms: Alarms, delta: float, confidence: float) -> Floats:
+    """As `epsilon_bound`, but below 0 where nothing is proved, which still tells good thresholds from poor ones."""
     true, false = _rates(alarms, confidence)
-    return np.maximum(ndtri(true) - ndtri(false), 0.0)
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
+    return np.maximum(_log_ratio(true - delta, false), _log_ratio(1 - false - delta, 1 - true))
+
+
+def mu_evidence(alarms: Alarms, confidence: float) -> Floats:
+    """As `mu_bound`, but below 0 where nothing is proved."""
+    true, false = _rates(alarms, confidence)
+    return np.asarray(ndtri(true) - ndtri(false))
 
 
 def best_threshold(unchanged: Floats, changed: Floats, bound: Callable[[Alarms], Floats]) -> float:
@@ -73,7 +72,7 @@ def best_threshold(unchanged: Floats, changed: Floats, bound: Callable[[Alarms],
     Args:
         unchanged: scores of releases without the change, shape (trials,).
         changed: with it.
-        bound: what alarms prove, for instance `mu_bound` at a confidence.
+        bound: what alarms prove, for instance `mu_evidence` at a confidence.
     """
     pooled = np.sort(np.concatenate([unchanged, changed]))
     # Dense in both tails, where few releases prove much, and of all values where there are few.

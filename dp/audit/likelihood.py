@@ -11,16 +11,19 @@ no other test of the same false alarms has more true ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.sparse import csr_array
+from threadpoolctl import threadpool_limits
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
 from dp.accounting.parts import laplace
-from dp.audit.bounds import best_threshold, count_alarms, epsilon_bound, mu_bound
+from dp.audit.bounds import best_threshold, count_alarms, epsilon_evidence, mu_evidence
 from dp.audit.worst import Pattern, worst_pattern
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Strategy
 from dp.mechanisms.protocol import Floats, Integers
@@ -89,7 +92,8 @@ class Audit:
     @property
     def measured(self) -> float:
         """The ε that is proved: on the Gaussian curve where there is one, else by rates alone."""
-        return self.epsilon if self.epsilon_of_mu is None else max(self.epsilon, self.epsilon_of_mu)
+        # Not the larger of the two: the chosen one would exceed the truth more often than `confidence` says.
+        return self.epsilon if self.epsilon_of_mu is None else self.epsilon_of_mu
 
     @property
     def ratio(self) -> float:
@@ -106,7 +110,7 @@ class Attack:
     Attributes:
         pattern: Δ with its flips.
         norm: of what it changes, in users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
-        back: takes what is seen to where noise is independent, None where it is not needed; shape (seen, k).
+        back: takes what is seen to where noise is independent, None where it is not needed; shape (k, seen).
         shift: what the change adds there, shape (k,).
         weights: of the projection for Gaussian noise, shape (seen,); None for Laplace noise.
     """
@@ -115,7 +119,7 @@ class Attack:
     pattern: Pattern
     ticks: int
     norm: float
-    back: Floats | None
+    back: csr_array | None
     shift: Floats
     weights: Floats | None
 
@@ -123,8 +127,11 @@ class Attack:
         """Log likelihood ratio of each row of what is seen less what it is without noise and change, up to a scale."""
         if self.weights is not None:
             return np.asarray(errors @ self.weights)
-        measured = errors if self.back is None else errors @ self.back
-        return np.asarray(np.round((np.abs(measured) - np.abs(measured - self.shift)).sum(axis=1), DECIMALS))
+        measured = errors.T if self.back is None else self.back @ errors.T
+        terms = np.abs(measured)
+        measured -= self.shift[:, np.newaxis]
+        terms -= np.abs(measured, out=measured)
+        return np.asarray(np.round(terms.sum(axis=0), DECIMALS))
 
 
 def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
@@ -169,7 +176,7 @@ def attack(
     if pure:
         # Strategies that serve Laplace noise change each measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
         touched = shift != 0
-        back = matrix[touched].T if seen == "releases" else np.eye(len(matrix))[:, touched]
+        back = csr_array(matrix[touched] if seen == "releases" else np.eye(len(matrix))[touched])
         return Attack(seen, pattern, ticks, float(np.abs(shift).sum()), back, shift[touched], None)
     weights = form @ series if seen == "releases" else shift
     return Attack(seen, pattern, ticks, float(np.sqrt(pattern.energy)), None, shift, weights)
@@ -192,7 +199,10 @@ def audit_linear(
     *,
     confidence: float = CONFIDENCE,
     flag_level: float = FLAG_LEVEL,
+    workers: int = 1,
     report: Report = lambda done: None,
+    released: Callable[[Integers], Sampler] | None = None,
+    width: int | None = None,
 ) -> Audit:
     """Attack a linear mechanism, which need not be the one that the attack was made for.
 
@@ -200,7 +210,10 @@ def audit_linear(
         counts: without the change, shape (T,), known to the attacker.
         trials: releases in all, half of them with the change.
         flag_level: most often that a kept promise may be flagged.
+        workers: threads; the result does not depend on how many there are.
         report: gets the share of the trials that is done.
+        released: what releases counts; by default the mechanism's simulation. For an attack on releases.
+        width: floats that a trial takes; so few trials are made at a time that they take `FLOATS_AT_ONCE`.
 
     Raises:
         ValueError: there are fewer than 20 trials, or counts of another length.
@@ -208,19 +221,17 @@ def audit_linear(
     if len(counts) != against.ticks:
         raise ValueError(f"counts have {len(counts)} ticks; the attack is for {against.ticks}")
     changed = counts + against.pattern.series(against.ticks)
-    sampled = simulated if against.seen == "releases" else measured
+    seen_without = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
+    default = simulated if against.seen == "releases" else measured
 
     def scores_of(series: Integers) -> Scores:
-        exact = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
+        draw = released(series) if released else default(mechanism, series)
+        return lambda number, source: against.score(draw(number, source) - seen_without)
 
-        def scores(number: int, source: np.random.Generator) -> Floats:
-            return against.score(sampled(mechanism, series)(number, source) - exact)
-
-        return scores
-
+    width = width or mechanism.strategy.draws(0, len(counts))
     return compare(
-        in_chunks(scores_of(counts), mechanism.strategy.draws(0, len(counts))),
-        in_chunks(scores_of(changed), mechanism.strategy.draws(0, len(counts))),
+        in_chunks(scores_of(counts), width, workers),
+        in_chunks(scores_of(changed), width, workers),
         claim,
         trials,
         generator,
@@ -269,16 +280,17 @@ def compare(
     # Two statements, on ε and on μ, may raise the flag; each does wrongly half as often.
     flag_confidence = 1 - flag_level / (1 if claimed_mu is None else 2)
 
-    def proved(bound: Callable[..., Floats], *arguments: float) -> tuple[float, float]:
-        threshold = best_threshold(without[:first], with_change[:first], lambda a: bound(a, *arguments, WARY))
+    def proved(evidence: Callable[..., Floats], *arguments: float) -> tuple[float, float]:
+        threshold = best_threshold(without[:first], with_change[:first], lambda a: evidence(a, *arguments, WARY))
         alarms = count_alarms(without[first:], with_change[first:], threshold)
-        return float(bound(alarms, *arguments, confidence)), float(bound(alarms, *arguments, flag_confidence))
+        shown, sure = (float(evidence(alarms, *arguments, level)) for level in (confidence, flag_confidence))
+        return max(shown, 0.0), max(sure, 0.0)
 
-    epsilon, sure_epsilon = proved(epsilon_bound, claim.delta)
+    epsilon, sure_epsilon = proved(epsilon_evidence, claim.delta)
     flagged = sure_epsilon > claim.epsilon
     mu = None
     if claimed_mu is not None:
-        mu, sure_mu = proved(mu_bound)
+        mu, sure_mu = proved(mu_evidence)
         flagged = flagged or sure_mu > claimed_mu
     return Audit(
         mechanism=mechanism,
@@ -318,19 +330,33 @@ def _on_curve(mu: float | None, delta: float) -> float | None:
     return gaussian.epsilon_for(mu, delta) if mu > 0 else 0.0
 
 
-def in_chunks(scores: Scores, width: int) -> Callable[[int, np.random.Generator, Report], Floats]:
-    """Scores with bounded memory: trials of `width` numbers are drawn some at a time."""
+def in_chunks(scores: Scores, width: int, workers: int = 1) -> Callable[[int, np.random.Generator, Report], Floats]:
+    """Scores with bounded memory: trials of `width` numbers are drawn some at a time, by so many threads.
+
+    Each piece has a generator of its own, so that the scores do not depend on the number of threads.
+    """
     rows = max(FLOATS_AT_ONCE // width, 1)
 
     def chunked(number: int, generator: np.random.Generator, report: Report) -> Floats:
-        found = np.empty(number)
-        for start in range(0, number, rows):
-            stop = min(start + rows, number)
-            found[start:stop] = scores(stop - start, generator)
-            report(stop / number)
-        return found
+        sizes = [min(rows, number - start) for start in range(0, number, rows)]
+        sources = generator.spawn(len(sizes))
+        if workers == 1:
+            return _gathered(map(scores, sizes, sources), number, report)
+        # The threads of one matrix product would wait for each other while the others want the cores.
+        with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
+            return _gathered(pool.map(scores, sizes, sources), number, report)
 
     return chunked
+
+
+def _gathered(pieces: Iterable[Floats], number: int, report: Report) -> Floats:
+    found = np.empty(number)
+    done = 0
+    for piece in pieces:
+        found[done : done + len(piece)] = piece
+        done += len(piece)
+        report(done / number)
+    return found
 
 
 def simulated(mechanism: LinearMechanism, counts: Integers) -> Sampler:

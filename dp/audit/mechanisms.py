@@ -7,6 +7,7 @@ import numpy as np
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.audit.blackbox import black_box, numbers_of
+from dp.audit.levels import audit_levels, climb
 from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, Audit, Report, Sampler, attack, audit_linear, views
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
@@ -36,6 +37,7 @@ def audit_mechanism(
     *,
     confidence: float = CONFIDENCE,
     flag_level: float = FLAG_LEVEL,
+    workers: int = 1,
     report: Report = lambda done: None,
 ) -> list[Audit]:
     """Calibrate a mechanism, attack it and say what was proved.
@@ -44,10 +46,11 @@ def audit_mechanism(
         promised: ε and δ of the whole series; pure mechanisms ignore δ.
         trials: releases in all, half of them with the change; of each audit.
         flag_level: most often that a mechanism which keeps its promise may be flagged, in all audits together.
+        workers: threads; the result does not depend on how many there are.
 
     Returns:
-        A linear mechanism is attacked by the likelihood ratio, twice where it measures more than its releases tell.
-        One that depends on the data is attacked by the histogram test alone.
+        A linear mechanism is attacked by the likelihood ratio, twice where it measures more than its releases tell;
+        adaptive-flippancy likewise, on a way through all of its levels; sparse-vector by the histogram test.
 
     Raises:
         ValueError: the mechanism is unknown, cannot serve the class, or the guarantee or the trials are out of range.
@@ -57,8 +60,16 @@ def audit_mechanism(
     ticks = protected.horizon or ENDLESS_HULLS * protected.hull
     if ticks > MOST_TICKS:
         raise ValueError(f"the audit would take {ticks} ticks; it takes up to {MOST_TICKS}, choose a shorter horizon")
-    if not isinstance(mechanism, LinearMechanism):
-        without, with_change, series = neighbours(mechanism, protected)
+    if isinstance(mechanism, AdaptiveFlippancy):
+        way = climb(mechanism, BASE, generator)
+        return [
+            audit_levels(
+                mechanism, claim, way, trials, generator,
+                confidence=confidence, flag_level=flag_level, workers=workers, report=report,
+            )
+        ]  # fmt: skip
+    if isinstance(mechanism, SparseVector):
+        without, with_change, series = neighbours(mechanism)
         return [
             black_box(
                 _numbers(mechanism, without, without, series),
@@ -70,9 +81,11 @@ def audit_mechanism(
                 width=8 * len(series),
                 confidence=confidence,
                 flag_level=flag_level,
+                workers=workers,
                 report=report,
             )
         ]
+    assert isinstance(mechanism, LinearMechanism)
     seen = views(mechanism, ticks)
     counts = np.full(ticks, BASE)
     return [
@@ -85,41 +98,24 @@ def audit_mechanism(
             generator,
             confidence=confidence,
             flag_level=flag_level / len(seen),
+            workers=workers,
             report=lambda done, before=number: report((before + done) / len(seen)),  # type: ignore[misc]
         )
         for number, view in enumerate(seen)
     ]
 
 
-def neighbours(mechanism: Mechanism, protected: ProtectedClass) -> tuple[Integers, Integers, Integers]:
-    """Counts without and with a change that a mechanism which depends on the data shows plainly, and its Δ.
+def neighbours(mechanism: SparseVector) -> tuple[Integers, Integers, Integers]:
+    """Counts without and with a change that sparse-vector shows plainly, and its Δ; shapes (releases,).
 
-    Sparse-vector: everybody else jumps beyond the band at every tick, so that every segment of the hull ends in a
-    release that holds the change. Adaptive-flippancy: nobody is frozen, so that it stays at its first level; the change
-    is the worst there. Both leave something of the promise unused, which a ratio below 1 shows.
-
-    Raises:
-        ValueError: the mechanism is of neither kind.
+    Everybody else jumps beyond the band at every tick, so that every segment of the hull ends in a release that holds
+    the change. What the tests are allowed to tell stays unused, which a ratio below 1 shows.
     """
-    if isinstance(mechanism, SparseVector):
-        series = np.ones(mechanism.releases, dtype=np.int64)
-        jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
-        counts = BASE + jump * (np.arange(len(series)) % 2)
-        return counts, counts + series, series
-    if isinstance(mechanism, AdaptiveFlippancy):
-        first = mechanism.levels[0]
-        assert isinstance(first, LinearMechanism)
-        lowest = ProtectedClass(max(mechanism.bounds[0] // 2, 1), mechanism.horizon, mechanism.horizon)
-        against = attack(first, lowest, mechanism.horizon, np.random.default_rng(0), "releases")
-        series = against.pattern.series(mechanism.horizon)
-        counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
-        counts[:, ::2] = BASE
-        with_change = counts.copy()
-        with_change[:, ::2] += series[:, np.newaxis]
-        return counts, with_change, series
-    raise ValueError(f"mechanism is {mechanism.name!r}; the change is searched for where a mechanism is linear")
+    series = np.ones(mechanism.releases, dtype=np.int64)
+    jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+    counts = BASE + jump * (np.arange(len(series)) % 2)
+    return counts, counts + series, series
 
 
 def _numbers(mechanism: Mechanism, counts: Integers, known: Integers, series: Integers) -> Sampler:
-    present = known[:, 0] if known.ndim == 2 else known
-    return lambda trials, generator: numbers_of(mechanism.simulate(counts, trials, generator) - present, series)
+    return lambda trials, generator: numbers_of(mechanism.simulate(counts, trials, generator) - known, series)

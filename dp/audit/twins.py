@@ -20,8 +20,8 @@ from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.parts import discrete_laplace, laplace
 from dp.audit.blackbox import black_box
-from dp.audit.bounds import at_least, at_most
 from dp.audit.likelihood import FLAG_LEVEL, Attack, Sampler, attack, audit_linear
+from dp.binomial import at_least, at_most
 from dp.mechanisms import GRID, LinearMechanism, linear_design
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.sketches import Design as SketchDesign

@@ -27,6 +27,8 @@ from dp.mechanisms.sparse_vector import one_sided
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass, protected_class
 
+NOBODY = np.empty(0, dtype=np.intp)
+
 TEST_SHARE = 0.5
 """Part of μ² that the tests get from `design`: they are as dear as the releases, for both errors add up."""
 
@@ -136,21 +138,47 @@ class AdaptiveFlippancy:
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator) -> tuple[Floats, Integers]:
         """Estimates and levels of seeded trials, both of shape (trials, ticks)."""
         present, frozen = self._columns(0, counts, np.zeros(len(self.thresholds), dtype=np.int64))
-        ticks = np.arange(len(counts))
-        tests = len(self.thresholds)
-
-        def draws(shape: tuple[int, ...]) -> Integers:
-            return one_sided(self.noise.seeded(generator, shape).astype(np.int64))
-
-        path = self._path(0, draws((trials, tests)), frozen, draws((len(counts), trials, tests))).T
-        estimates = present[ticks, path].astype(np.float64)
-        for here in np.unique(path):
+        path = self._simulated_path(frozen, trials, generator).T
+        estimates = present[np.arange(len(counts)), path].astype(np.float64)
+        for here in range(path.min(), path.max() + 1):
             # A linear mechanism's error does not depend on the counts, only on the ticks since it started.
-            errors = self.levels[here].simulate(np.zeros(len(counts), dtype=np.int64), trials, generator)
-            trial, tick = np.nonzero(path == here)
-            start = np.argmax(path == here, axis=1)
+            at = path == here
+            start, stay = np.argmax(at, axis=1), np.count_nonzero(at, axis=1)
+            if not stay.any():
+                continue
+            errors = self.levels[here].simulate(np.zeros(stay.max(), dtype=np.int64), trials, generator)
+            if np.all(start == start[0]) and np.all(stay == stay[0]):
+                estimates[:, start[0] : start[0] + stay[0]] += errors
+                continue
+            trial, tick = np.nonzero(at)
             estimates[trial, tick] += errors[trial, tick - start[trial]]
         return estimates, path
+
+    def _simulated_path(self, frozen: Integers, trials: int, generator: np.random.Generator) -> Integers:
+        """As `_path` from the first tick on, with noise for no test but those that are made; shape (ticks, trials)."""
+        tests = len(self.thresholds)
+
+        def draws(*shape: int) -> Integers:
+            return one_sided(self.noise.seeded(generator, shape).astype(np.int64))
+
+        # The last level has no test; its limit is never reached.
+        limits = np.full((trials, tests + 1), np.iinfo(np.int64).max)
+        limits[:, :tests] = np.array(self.thresholds, dtype=np.int64) + draws(trials, tests)
+        scaled = np.zeros((len(frozen), tests + 1), dtype=np.int64)
+        scaled[:, :tests] = self.grid * frozen
+        level = np.zeros(trials, dtype=np.int64)
+        limit = limits[:, 0].copy()
+        path = np.empty((len(frozen), trials), dtype=np.int64)
+        for tick, noise in enumerate(draws(len(frozen), trials)):
+            noise += scaled[tick, level]
+            above = noise >= limit
+            raised = np.flatnonzero(above) if above.any() else NOBODY
+            while len(raised):
+                level[raised] += 1
+                limit[raised] = limits[raised, level[raised]]
+                raised = raised[scaled[tick, level[raised]] + draws(len(raised)) >= limit[raised]]
+            path[tick] = level
+        return path
 
     def bias_bound(self, level: float) -> Floats:
         """How many users the counts of each level may lack, shape (levels,).

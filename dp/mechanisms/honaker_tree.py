@@ -53,19 +53,17 @@ class HonakerTreeStrategy:
     def decode(self, noise: Floats) -> Floats:
         """The errors of `estimate`, tick after tick; (trials, T)."""
         by_draw = np.ascontiguousarray(noise.T)
-        errors: list[Floats] = []
+        errors = np.empty((_ticks_with(len(by_draw)), len(noise)))
         used = 0
-        while used < len(by_draw):
-            tick = len(errors)
+        for tick, error in enumerate(errors):
             blocks = len(_depths_at(tick))
             weights = block_weights(blocks - 1)
-            error = np.tensordot(weights, by_draw[used : used + blocks], axes=1)
+            np.matmul(weights, by_draw[used : used + blocks], out=error)
             for level, weight in enumerate(weights):
                 if tick >= 1 << level:
                     error += weight * errors[tick - (1 << level)]
-            errors.append(np.asarray(error))
             used += blocks
-        return np.array(errors).reshape(len(errors), len(noise)).T
+        return errors.T
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ v_k over the ones in the binary expansion of t + 1, shape (horizon,)."""
@@ -118,6 +116,14 @@ def _depths_at(tick: int) -> tuple[int, ...]:
 
 def _blocks_until(tick: int) -> int:
     return 2 * tick - tick.bit_count()
+
+
+def _ticks_with(blocks: int) -> int:
+    """The ticks in which so many blocks end."""
+    tick = blocks // 2
+    while _blocks_until(tick) < blocks:
+        tick += 1
+    return tick
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,169 @@
+"""The attack on adaptive-flippancy: everybody else leads it through all of its levels, and one user flips at each.
+
+Other users freeze in crowds, so that every level is left at a tick that the attacker knows. Until then the level's
+linear mechanism, which starts afresh, sees the user flip as often as the bounds allow by then. Along that path the
+releases are Gaussian, and the log likelihood ratio is the sum of those of the levels. What the tests between the levels
+cost is not attacked: their answers are sure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dp.accounting import gaussian
+from dp.accounting.composition import Guarantee
+from dp.audit.likelihood import (
+    CONFIDENCE,
+    FLAG_LEVEL,
+    Attack,
+    Audit,
+    Report,
+    Sampler,
+    Scores,
+    attack,
+    compare,
+    in_chunks,
+)
+from dp.mechanisms import GRID, LinearMechanism
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.protocol import Floats, Integers
+from dp.units import ProtectedClass
+
+SURE = 60
+"""Noise scales by which the frozen crowd exceeds a threshold: its test is negative with a probability of about e⁻⁶⁰."""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A way through all levels.
+
+    Attributes:
+        starts: the tick at which each level takes over, and the horizon.
+        attacks: the worst pattern for each, in its own ticks.
+        counts: without the user, shape (horizon, 2·levels); see `AdaptiveFlippancy.trace`.
+        changed: with the user.
+        weights: of the releases' errors in the log likelihood ratio, up to an addend; shape (horizon,).
+        mu: of the best test along this way.
+    """
+
+    starts: tuple[int, ...]
+    attacks: tuple[Attack, ...]
+    counts: Integers
+    changed: Integers
+    weights: Floats
+    mu: float
+
+    @property
+    def flips(self) -> tuple[int, ...]:
+        """The ticks at which the user comes and goes."""
+        steps = np.diff(self.presence(), prepend=0, append=0)
+        return tuple(np.flatnonzero(steps).tolist())
+
+    def presence(self) -> Integers:
+        """When the user is there, shape (horizon,)."""
+        return _presence(self.attacks, self.starts)
+
+
+def climb(mechanism: AdaptiveFlippancy, others: int, generator: np.random.Generator) -> Climb:
+    """A way through all levels, each with time in proportion to the fourth root of its bound, and its worst pattern.
+
+    Args:
+        others: users who are there at every tick.
+        generator: of the searches' beginnings.
+
+    Raises:
+        ValueError: the horizon has fewer ticks than there are levels.
+    """
+    levels, bounds = len(mechanism.bounds), mechanism.bounds
+    if mechanism.horizon < levels:
+        raise ValueError(f"the horizon has {mechanism.horizon} ticks; one for each of {levels} levels is needed")
+    shares = np.cumsum(np.sqrt(np.sqrt(bounds)))
+    ends = np.maximum(np.rint(mechanism.horizon * shares / shares[-1]).astype(np.int64), np.arange(1, levels + 1))
+    starts = (0, *ends.tolist())
+    attacks = []
+    for number, level in enumerate(mechanism.levels):
+        assert isinstance(level, LinearMechanism)
+        ticks = starts[number + 1] - starts[number]
+        # Bounds hold for the flips since the first tick, and the levels before have had theirs.
+        runs = (bounds[number] - (bounds[number - 1] if number else 0)) // 2
+        protected = ProtectedClass(min(runs, (ticks + 1) // 2), ticks, ticks)
+        attacks.append(attack(level, protected, ticks, generator, "releases"))
+    counts = _others(mechanism, starts, others)
+    found = tuple(attacks)
+    scales = [GRID / level.noise.scale for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    weights = [one.weights * scale**2 for one, scale in zip(found, scales, strict=True) if one.weights is not None]
+    mu = math.sqrt(sum((one.norm * scale) ** 2 for one, scale in zip(found, scales, strict=True)))
+    changed = counts + _user(mechanism, _presence(found, starts))
+    return Climb(starts, found, counts, changed, np.concatenate(weights), mu)
+
+
+def audit_levels(
+    mechanism: AdaptiveFlippancy,
+    claim: Guarantee,
+    way: Climb,
+    trials: int,
+    generator: np.random.Generator,
+    *,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    workers: int = 1,
+    report: Report = lambda done: None,
+    released: Callable[[Integers], Sampler] | None = None,
+    width: int | None = None,
+) -> Audit:
+    """Attack adaptive-flippancy along a way through its levels; arguments as of `audit_linear`."""
+    path = np.repeat(np.arange(len(way.attacks)), np.diff(way.starts))
+    known = way.counts[np.arange(mechanism.horizon), 2 * path]
+
+    def simulated(counts: Integers) -> Sampler:
+        return lambda number, source: mechanism.simulate(counts, number, source)
+
+    def scores_of(counts: Integers) -> Scores:
+        draw = (released or simulated)(counts)
+        return lambda number, source: (draw(number, source) - known) @ way.weights
+
+    width = width or mechanism.horizon
+    return compare(
+        in_chunks(scores_of(way.counts), width, workers),
+        in_chunks(scores_of(way.changed), width, workers),
+        claim,
+        trials,
+        generator,
+        mechanism=mechanism.name,
+        seen="releases",
+        claimed_mu=gaussian.mu_for(*claim),
+        confidence=confidence,
+        flag_level=flag_level,
+        worst=way.mu / gaussian.mu_for(*claim),
+        flips=way.flips,
+        report=report,
+    )
+
+
+def _presence(attacks: tuple[Attack, ...], starts: tuple[int, ...]) -> Integers:
+    lengths = np.diff(starts).tolist()
+    return np.concatenate([one.pattern.series(ticks) for one, ticks in zip(attacks, lengths, strict=True)])
+
+
+def _others(mechanism: AdaptiveFlippancy, starts: tuple[int, ...], present: int) -> Integers:
+    """Everybody else: always there, but for the crowd that freezes when a level is to be left."""
+    counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
+    counts[:, ::2] = present
+    for level, threshold in enumerate(mechanism.thresholds):
+        crowd = -(-(threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+        counts[starts[level + 1] :, 2 * level + 1] = crowd
+    return counts
+
+
+def _user(mechanism: AdaptiveFlippancy, presence: Integers) -> Integers:
+    """What one user adds: there until frozen at a level, and frozen from the flip beyond its bound on."""
+    flips = np.abs(np.diff(presence, prepend=0)).cumsum()
+    frozen = flips[:, np.newaxis] > np.array(mechanism.bounds)
+    added = np.empty((len(presence), 2 * len(mechanism.bounds)), dtype=np.int64)
+    added[:, ::2] = presence[:, np.newaxis] * ~frozen
+    added[:, 1::2] = frozen
+    return added

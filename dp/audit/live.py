@@ -1,0 +1,96 @@
+"""The audit of what is really published: every trial is a release with OpenDP's noise and a charge in a ledger.
+
+The attack is that of the simulated releases, along the same pattern. Nothing has a seed, so that no trial can be
+repeated, and a trial takes milliseconds; a bound is as valid as with a million trials, and not as sharp.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from dp.audit.blackbox import black_box, numbers_of
+from dp.audit.levels import audit_levels, climb
+from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler, attack, audit_linear
+from dp.audit.mechanisms import BASE, neighbours
+from dp.ledger import Ledger
+from dp.mechanisms import LinearMechanism
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.protocol import Floats, Integers
+from dp.mechanisms.sparse_vector import SparseVector
+from dp.release import Plan, Request, charged, plan_release, publish
+from dp.units import protected_class
+
+WIDTH = FLOATS_AT_ONCE // 16
+"""Sixteen releases at a time, so that progress is seen."""
+
+
+def audit_live(
+    request: Request,
+    trials: int,
+    generator: np.random.Generator,
+    ledger: Ledger,
+    budget: str,
+    now: datetime,
+    *,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    report: Report = lambda done: None,
+) -> Audit:
+    """Publish a series again and again, half of the times with a protected change, and say what that proves.
+
+    Args:
+        request: with one metric and a horizon.
+        trials: streams, each charged to `budget` in full.
+        generator: of the streams' names and of the search for the worst pattern; the noise has no seed.
+        now: what the ledger's clock says.
+
+    Raises:
+        BudgetExhausted: the budget does not have `trials` times the guarantee.
+        ValueError: the request has several metrics or no horizon, or its mechanism cannot serve its class.
+    """
+    if len(request.windows) != 1 or request.horizon is None:
+        raise ValueError(
+            f"the request has {len(request.windows)} metrics and the horizon {request.horizon}; "
+            "one metric and a number of ticks are needed"
+        )
+    plan = plan_release(request)
+    ((metric, window),) = request.windows.items()
+    mechanism, claim = plan.series[0].mechanism, charged(request)
+
+    def released(counts: Integers) -> Sampler:
+        return published(plan, metric, counts, ledger, budget, now)
+
+    options: Any = {"confidence": confidence, "flag_level": flag_level, "report": report, "width": WIDTH}
+    if isinstance(mechanism, AdaptiveFlippancy):
+        way = climb(mechanism, BASE, generator)
+        return audit_levels(mechanism, claim, way, trials, generator, released=released, **options)
+    if isinstance(mechanism, LinearMechanism):
+        protected = protected_class(request.unit, window, request.w_bound, request.horizon)
+        against = attack(mechanism, protected, request.horizon, generator, "releases")
+        counts = np.full(request.horizon, BASE)
+        return audit_linear(mechanism, claim, against, counts, trials, generator, released=released, **options)
+    assert isinstance(mechanism, SparseVector)
+    without, with_change, series = neighbours(mechanism)
+
+    def numbers(counts: Integers) -> Sampler:
+        draw = released(counts)
+        return lambda number, source: numbers_of(draw(number, source) - without, series)
+
+    return black_box(
+        numbers(without), numbers(with_change), claim, trials, generator, mechanism=mechanism.name, **options
+    )
+
+
+def published(plan: Plan, metric: str, counts: Integers, ledger: Ledger, budget: str, now: datetime) -> Sampler:
+    """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
+
+    def draw(trials: int, generator: np.random.Generator) -> Floats:
+        names = [generator.bytes(16).hex() for _ in range(trials)]
+        releases = [publish(ledger, name, budget, plan, {metric: counts}, now) for name in names]
+        return np.array([[json.loads(row)["estimate"] for row in rows] for rows in releases])
+
+    return draw

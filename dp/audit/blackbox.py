@@ -31,7 +31,10 @@ from dp.audit.likelihood import (
 from dp.mechanisms.protocol import Floats, Integers
 
 BINS = 32
-"""Bins of a number; each then holds thousands of releases of a long audit, and dozens of a short one."""
+"""Bins of a number."""
+
+FEWEST = 20
+"""Releases, about, that the outermost bins hold: fewer say nothing of a ratio."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,10 @@ def _gathered(sampler: Sampler, trials: int, width: int, generator: np.random.Ge
 
 def _table(unchanged: Floats, changed: Floats, number: int) -> Histogram:
     pooled = np.concatenate([unchanged[:, number], changed[:, number]])
-    edges = np.unique(np.quantile(pooled, np.arange(1, BINS) / BINS, method="inverted_cdf"))
+    # Narrow in both tails, where a few releases in thousands may tell much.
+    tail = max(len(pooled) / FEWEST, 2.0)
+    levels = 1 / (1 + np.exp(np.linspace(-1, 1, BINS - 1) * np.log(tail)))
+    edges = np.unique(np.quantile(pooled, levels, method="inverted_cdf"))
 
     def filled(sample: Floats) -> Floats:
         inside = np.searchsorted(edges, sample[:, number], side="right")

@@ -9,11 +9,12 @@ RUN := $(UV) run --frozen --no-sync
 SLOW_FILES := $(addprefix tests/test_,$(addsuffix .py, app browser serving service_crash \
     accountants adaptive_flippancy bench_mechanisms buffers certificate joint optimal release_together sparse_vector))
 DATA ?= ../shared/data
+LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log audit bench clean
+.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log audit audit-short bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -80,8 +81,15 @@ mechanisms: setup ## every mechanism against the lower bound: results/mechanisms
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results
 
-audit: setup ## attack every mechanism, and the project: results/audit.* and results/attacks.* (minutes)
+audit: setup ## attack mechanisms, sketches, releases and the project: results/audit* and results/attacks.* (20 minutes)
 	$(RUN) dpdau experiment run --configs experiments/audits
+	$(RUN) dpdau audit --live $(LIVE) --out results/audit_live.json
+
+audit-short: setup ## the same in two minutes: fails if a promise is disproved, an attack wins or a broken twin holds
+	$(RUN) dpdau audit --horizon 60 --trials 1e5
+	$(RUN) dpdau audit --horizon 60 --trials 1e5 --unit user --w-bound 8
+	$(RUN) dpdau audit --sketch all --trials 1e5
+	$(RUN) dpdau attack --twins
 
 bench: setup ## the speed of the data column at full size, of the service, mechanisms, sketches and experiments (several minutes)
 	$(RUN) dpdau bench data

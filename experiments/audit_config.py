@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -14,14 +15,15 @@ from experiments.mechanism_config import OWN_BOUND
 
 @dataclass(frozen=True)
 class AuditPoint:
-    """A mechanism at one guarantee, or a broken twin, whose guarantee is its own.
+    """What is audited: a mechanism or a sketch at one guarantee, or a broken twin, whose guarantee is its own.
 
     Attributes:
-        subject: name of a mechanism or of a twin.
-        unit: None for a twin.
+        subject: its name.
+        unit: of a mechanism, else None.
         epsilon: None for a twin.
     """
 
+    kind: Literal["mechanism", "sketch", "twin"]
     subject: str
     unit: str | None = None
     epsilon: float | None = None
@@ -29,17 +31,17 @@ class AuditPoint:
     @property
     def identity(self) -> str:
         """The point in words; seeds and shards derive from it."""
-        if self.unit is None:
-            return f"twin={self.subject}"
-        return f"mechanism={self.subject} unit={self.unit} epsilon={self.epsilon}"
+        chosen = {self.kind: self.subject, "unit": self.unit, "epsilon": self.epsilon}
+        return " ".join(f"{name}={value}" for name, value in chosen.items() if value is not None)
 
 
 class AuditGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Mechanisms, units and ε to combine, and twins besides."""
+    """Mechanisms, units and ε to combine; sketches and ε; and twins besides."""
 
     mechanism: list[str]
     unit: list[str]
     epsilon: list[float]
+    sketch: list[str] = []
     twin: list[str] = []
 
 
@@ -54,6 +56,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         horizon: ticks T.
         delta: of the mechanisms that need one.
         trials: releases at each point, half of them with the change.
+        attempts: audits of each twin, and of the right way, at every number of trials until the twin is caught.
         seed: with a point's identity it gives the point's own seed.
         tolerance: largest relative difference between two runs on different machines.
     """
@@ -67,6 +70,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     horizon: int
     delta: float
     trials: int
+    attempts: int
     seed: int
     grid: AuditGrid
     tolerance: float | msgspec.UnsetType = msgspec.UNSET
@@ -77,22 +81,27 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return digests.of_values(self)
 
     def points(self) -> Iterator[AuditPoint]:
-        """All points of the grid, in its order: the mechanisms where they serve the unit, then the twins."""
-        for name, unit, epsilon in itertools.product(self.grid.mechanism, self.grid.unit, self.grid.epsilon):
+        """All points of the grid, in its order: the mechanisms where they serve the unit, the sketches, the twins."""
+        grid = self.grid
+        for name, unit, epsilon in itertools.product(grid.mechanism, grid.unit, grid.epsilon):
             if (name, unit) != (OWN_BOUND, "user-day"):
-                yield AuditPoint(name, unit, epsilon)
-        yield from (AuditPoint(name) for name in self.grid.twin)
+                yield AuditPoint("mechanism", name, unit, epsilon)
+        for name, epsilon in itertools.product(grid.sketch, grid.epsilon):
+            yield AuditPoint("sketch", name, None, epsilon)
+        yield from (AuditPoint("twin", name) for name in grid.twin)
 
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.gaussian import validate_guarantee
         from dp.audit.twins import TWINS
         from dp.mechanisms import MECHANISMS
+        from dp.sketches import SKETCHES
         from dp.units import UNITS, protected_class
 
         for key, values, known in (
             ("mechanism", self.grid.mechanism, MECHANISMS),
             ("unit", self.grid.unit, UNITS),
+            ("sketch", self.grid.sketch, SKETCHES),
             ("twin", self.grid.twin, TWINS),
         ):
             if unknown := sorted(set(values) - set(known)):
@@ -101,6 +110,8 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             validate_guarantee(epsilon, self.delta)
         if self.trials < 100:
             raise ValueError(f"trials is {self.trials}; an audit needs at least 100")
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}; at least 1 is needed")
         for unit in self.grid.unit:
             protected_class(unit, self.window, self.w_bound, self.horizon)
 

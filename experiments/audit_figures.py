@@ -17,6 +17,12 @@ from experiments.error_curves import SMALL
 from experiments.style import COLOURS, MARKERS, RELEASED, TRUTH
 
 BROKEN = "#B0413E"
+GROUPS = {
+    "Gaussian noise": (COLOURS["gaussian"], "o", "mechanisms with Gaussian noise"),
+    "Laplace noise": (COLOURS["laplace"], "v", "mechanisms with Laplace noise"),
+    "sketches": (COLOURS["honaker-tree"], "s", "sketches"),
+}
+"""Colour, marker and name of what is shown alike; a mechanism that stands alone has its own."""
 TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
 ROOM = 0.045
 """Of the height of the panel: the least distance of two labels."""
@@ -27,12 +33,11 @@ WIDTH = 46
 
 def audit(table: pd.DataFrame) -> Figure:
     """Measured against claimed ε: who keeps the promise is on the diagonal or below it, who breaks it is above."""
-    figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     panel = figure.subplots()
-    honest = table[table["honest"]]
-    twins = table[~table["honest"]].dropna(subset=["measured"])
-    low = 0.7 * min(honest["measured"][honest["measured"] > 0].min(), 0.3)
-    high = 1.6 * table["measured"].max()
+    honest = table[table["kind"] != "twin"]
+    twins = table[table["kind"] == "twin"].dropna(subset=["measured"])
+    low, high = 0.05, 1.6 * table["measured"].max()
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_ylim(low, high)
@@ -41,28 +46,26 @@ def audit(table: pd.DataFrame) -> Figure:
     diagonal = np.array([low / 10, high * 10])
     panel.plot(diagonal, diagonal, color=TRUTH, linewidth=1.0)
     panel.fill_between(diagonal, diagonal, high * 10, color=BROKEN, alpha=0.06, linewidth=0)
-    names = list(dict.fromkeys(honest["subject"]))
-    for place, name in enumerate(names):
-        rows = honest[honest["subject"] == name]
-        # Beside each other, or all would hide one another on the diagonal.
-        beside = np.exp((place / max(len(names) - 1, 1) - 0.5) * 0.5)
+    for group in dict.fromkeys(honest["group"]):
+        rows = honest[honest["group"] == group]
+        colour, marker, label = GROUPS.get(group, (COLOURS.get(group), MARKERS.get(group), group))
+        number = rows["subject"].nunique()
         panel.plot(
-            rows["epsilon"] * beside, rows["measured"].clip(lower=low * 1.05), color=COLOURS[name],
-            marker=MARKERS[name], markersize=4.5, linestyle="none", label=name,
+            rows["epsilon"], rows["measured"].clip(lower=low * 1.05), color=colour, marker=marker, markersize=6.5,
+            linestyle="none", label=label if number == 1 else f"{label} ({number})", fillstyle="none",
         )  # fmt: skip
     _name_twins(panel, twins)
     for axis, ticks in ((panel.xaxis, claims), (panel.yaxis, [t for t in TICKS if low <= t <= high])):
         axis.set_ticks(ticks)
         axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_minor_locator(NullLocator())
-    panel.set_xlabel("ε that is promised (points of one ε stand side by side)")
+    panel.set_xlabel("ε that is promised")
     panel.set_ylabel("ε that the attack proves, at least")
     panel.text(0.02, 0.97, "promise broken", transform=panel.transAxes, color=BROKEN, verticalalignment="top")
     panel.text(0.98, 0.03, "promise kept, as far as the attack can tell", transform=panel.transAxes, ha="right")
-    figure.legend(loc="outside right center", fontsize=8, title="mechanisms", title_fontsize=8.5)
-    one = honest.iloc[0]
+    figure.legend(loc="outside right center", fontsize=8.5, title="what is attacked", title_fontsize=8.5)
     figure.suptitle(
-        f"Likelihood-ratio attacks along the worst pattern, {one['trials']:,} releases each, 95 % confidence, "
+        f"Attacks along the worst pattern, {honest['trials'].max():,.0f} releases each, 95 % confidence, "
         f"δ = {table['delta'].max():g}",
         fontsize=9,
     )

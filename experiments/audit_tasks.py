@@ -12,7 +12,10 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.audit.likelihood import Audit
 from dp.audit.mechanisms import audit_mechanism
+from dp.audit.power import Verdict, power
+from dp.audit.sketches import audit_sketch
 from dp.audit.twins import TWINS
+from dp.mechanisms import MECHANISMS
 from dp.units import protected_class
 from experiments.audit_config import AuditConfig, AuditPoint
 from experiments.points import point_seed
@@ -34,35 +37,56 @@ def audit_tasks(config: AuditConfig, wanted: Sequence[AuditPoint], folder: Path)
 def evaluate_audit(task: AuditTask) -> dict[str, Any]:
     """One row: the ε that is claimed and the ε that is proved, of the sharpest attack on the point.
 
-    `measured` and `mu` are lower bounds at 95 % confidence; `ratio` is of μ for linear mechanisms, else of ε; `worst`
-    is the norm of the pattern over the sensitivity. What a twin has no number for is None.
+    `measured` and `mu` are lower bounds at 95 % confidence; `ratio` is of μ where μ is claimed, else of ε; `worst` is
+    the norm of the pattern over the sensitivity. Of a twin also the smallest number of trials that suffices
+    (`caught_at`), the attempts that caught it there, those that raised false alarms on the right way, and one-sided
+    95 % bounds on both shares. What a point has no number for is None.
     """
     point, config = task.point, task.config
     generator = np.random.default_rng(point_seed(config.seed, point))
-    if point.unit is None or point.epsilon is None:
-        found = [TWINS[point.subject]().broken(config.trials, generator)]
-    else:
-        protected = protected_class(point.unit, config.window, config.w_bound, config.horizon)
-        promised = Guarantee(point.epsilon, config.delta)
-        found = list(audit_mechanism(point.subject, protected, promised, config.trials, generator))
+    found = _found(point, config, generator)
     audits = [one for one in found if isinstance(one, Audit)]
     best = max(audits, key=lambda one: one.ratio, default=None)
     return {
+        "kind": point.kind,
         "subject": point.subject,
         "unit": point.unit,
-        "honest": point.unit is not None,
+        "group": _group(point),
         "flagged": any(one.flagged for one in found),
-        "trials": config.trials,
-        **({name: None for name in NUMBERS} if best is None else _numbers(best)),
+        **(dict.fromkeys(NUMBERS) if best is None else _numbers(best)),
+        **(_power(point, config, generator) if point.kind == "twin" else dict.fromkeys(POWER)),
     }
 
 
-NUMBERS = ("seen", "epsilon", "delta", "measured", "claimed_mu", "mu", "ratio", "worst")
+NUMBERS = ("seen", "trials", "epsilon", "delta", "measured", "claimed_mu", "mu", "ratio", "worst")
+POWER = ("caught_at", "caught", "caught_at_least", "false_alarms", "false_alarms_at_most", "attempts")
+
+
+def _found(point: AuditPoint, config: AuditConfig, generator: np.random.Generator) -> Sequence[Verdict]:
+    if point.epsilon is None:
+        return [TWINS[point.subject]().broken(config.trials, generator)]
+    promised = Guarantee(point.epsilon, config.delta)
+    if point.unit is None:
+        return audit_sketch(point.subject, promised, config.trials, generator)
+    protected = protected_class(point.unit, config.window, config.w_bound, config.horizon)
+    return audit_mechanism(point.subject, protected, promised, config.trials, generator)
+
+
+def _group(point: AuditPoint) -> str:
+    """What a figure shows alike: linear mechanisms by their noise, the others by name, and all sketches."""
+    if point.kind == "mechanism":
+        family = MECHANISMS[point.subject]
+        return f"{family.noise.capitalize()} noise" if family.strategy else point.subject
+    return {"sketch": "sketches", "twin": "broken twins"}[point.kind]
 
 
 def _numbers(audit: Audit) -> dict[str, Any]:
     values = (
-        audit.seen, audit.claim.epsilon, audit.claim.delta, audit.measured, audit.claimed_mu, audit.mu, audit.ratio,
-        audit.worst,
+        audit.seen, audit.trials, audit.claim.epsilon, audit.claim.delta, audit.measured, audit.claimed_mu, audit.mu,
+        audit.ratio, audit.worst,
     )  # fmt: skip
     return dict(zip(NUMBERS, values, strict=True))
+
+
+def _power(point: AuditPoint, config: AuditConfig, generator: np.random.Generator) -> dict[str, Any]:
+    return dict(zip(POWER, power(TWINS[point.subject](), config.attempts, generator), strict=True))

@@ -18,7 +18,7 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
-from experiments import joint_table, mechanism_tables, sketch_tables
+from experiments import audit_tables, joint_table, mechanism_tables, sketch_tables
 from experiments.config import read
 from experiments.tasks import START
 
@@ -123,6 +123,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
+    "audit-measured": audit_tables.measured,
+    "audit-sketches": audit_tables.sketches,
+    "audit-twins": audit_tables.twins,
+    "audit-live": audit_tables.live,
 }
 
 

@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "dp.ledger": {"dp.accounting", "dp.sqlite"},
     "dp.sketch_privacy": {"dp.accounting", "dp.sketches"},
     "dp.release": PRIVACY | {"dp.ledger", "dp.sample_intervals", "dp.sketches"},
-    "dp.audit": DATA | PRIVACY | {"dp.binomial", "dp.ledger", "dp.release", "dp.sample_intervals"},
+    "dp.audit": DATA | PRIVACY | {"dp.binomial", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},
     "experiments": DATA
     | PRIVACY
     | {"dp.audit", "dp.binomial", "dp.compare", "dp.ledger", "dp.release", "dp.sample_intervals", "dp.sketch_privacy"},

@@ -1,7 +1,7 @@
 """The audit: its bounds hold, its search finds the worst, it passes what keeps its promise and catches what does not.
 
 Power. A bound at 95 % is too high in at most 5 % of runs: 400 runs are asked for at most `binom.ppf(0.999, 400, 0.05)`.
-Twins: at the trials of docs/audit.md each was caught in at least 990 of 1,000 attempts; here 40 attempts must catch it
+Twins: at the trials of results/audit.parquet each was caught in at least 990 of 1,000 attempts; here 40 attempts must catch it
 38 times, which a twin caught in 99 % does with probability 0.993 and one caught in 80 % with 0.008.
 """
 
@@ -11,10 +11,12 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy.stats import binom, binomtest, norm
@@ -23,9 +25,9 @@ from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import epsilon_for, mu_for
 from dp.audit import audit_mechanism
-from dp.audit.blackbox import black_box, numbers_of
+from dp.audit.blackbox import audit_case, black_box, numbers_of
 from dp.audit.bounds import Alarms, best_threshold, count_alarms, epsilon_bound, mu_bound
-from dp.audit.levels import audit_levels, climb
+from dp.audit.levels import climb, levels_case
 from dp.audit.likelihood import (
     FLOATS_AT_ONCE,
     attack,
@@ -39,7 +41,8 @@ from dp.audit.likelihood import (
 )
 from dp.audit.live import audit_live
 from dp.audit.mechanisms import neighbours
-from dp.audit.twins import TWINS, Coverage, Twin, continuous_for_discrete, power
+from dp.audit.power import Coverage, Twin, power
+from dp.audit.twins import TWINS, continuous_for_discrete
 from dp.audit.worst import MOST_ENUMERATED, worst_pattern
 from dp.binomial import at_least, at_most
 from dp.ledger import BudgetExhausted, open_ledger
@@ -236,10 +239,11 @@ def test_no_mechanism_is_flagged_and_most_of_its_promise_is_found(name, argument
 
 def test_releases_that_tell_less_than_measurements_are_audited_both_ways():
     seen = {audit.seen: audit for audit in audited("smooth-binary", WEEK, 100_000)}
+    assert list(seen) == ["releases", "histogram", "measurements"]
     assert seen["measurements"].worst == pytest.approx(1.0)
     assert seen["releases"].worst < 0.9
     assert seen["releases"].ratio < seen["measurements"].ratio
-    assert [audit.seen for audit in audited("binary-tree", WEEK, 1000)] == ["releases"]
+    assert [audit.seen for audit in audited("binary-tree", WEEK, 1000)] == ["releases", "histogram"]
 
 
 @pytest.mark.parametrize("name", MECHANISM_NAMES)
@@ -284,14 +288,16 @@ def test_the_likelihood_ratio_tells_more_than_any_single_release():
 
 
 def test_the_claimed_mu_of_laplace_noise_is_kept_and_reached_by_one_release():
-    (audit,) = audited("laplace", ClassArguments("user-day", 1, 2, 3), 400_000)
+    audit, histogram = audited("laplace", ClassArguments("user-day", 1, 2, 3), 400_000)
     assert audit.claimed_mu == pytest.approx(2 * norm.isf(math.exp(-0.5) / 2))
     assert 0.97 < audit.ratio <= 1
     assert 0.95 < audit.epsilon <= 1
+    assert 0.95 < histogram.epsilon <= 1
+    assert (audit.trials, histogram.trials) == (400_000, 400_000)
 
 
 def test_a_series_without_an_end_is_audited_over_some_hulls():
-    (audit,) = audited("damped-square-root", ClassArguments("user-day", 7, 2, None), 200_000)
+    audit, _ = audited("damped-square-root", ClassArguments("user-day", 7, 2, None), 200_000)
     assert audit.ratio > 0.85
     assert audit.flips[-1] <= 28
 
@@ -414,10 +420,15 @@ def test_adaptive_flippancy_is_not_flagged_and_a_quarter_of_its_noise_is():
         mechanism, levels=tuple(replace(one, noise=GaussianNoise(one.noise.scale // 4)) for one in mechanism.levels)
     )
     way = climb(mechanism, 100, np.random.default_rng(1))
-    right = audit_levels(mechanism, LOOSE, way, 40_000, np.random.default_rng(4))
-    assert not right.flagged
-    assert right.ratio > 0.4
-    assert audit_levels(quartered, LOOSE, way, 40_000, np.random.default_rng(4)).flagged
+
+    def audited_by(made: AdaptiveFlippancy):
+        return audit_case(levels_case(made, LOOSE, way), 40_000, np.random.default_rng(4))
+
+    right = audited_by(mechanism)
+    assert [one.seen for one in right] == ["releases", "histogram"]
+    assert not any(one.flagged for one in right)
+    assert right[0].ratio > 0.4
+    assert audited_by(quartered)[0].flagged
 
 
 def test_too_few_ticks_for_the_levels_are_refused():
@@ -447,8 +458,9 @@ def test_real_releases_keep_what_they_promise(name, ledger):
     """With OpenDP's noise, which has no seed, the flag's level is a millionth."""
     unit = "user" if name == "adaptive-flippancy" else "user-day"
     request = a_request(name, Guarantee(4.0, 1e-4), unit)
-    audit = audit_live(request, 400, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
-    assert not audit.flagged
+    audits = audit_live(request, 400, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
+    assert [one.seen for one in audits] == ["releases"] * (name != "sparse-vector") + ["histogram"]
+    assert not any(one.flagged for one in audits)
     assert len(ledger.charges()) == 400
     assert ledger.budget("b").spent.epsilon == pytest.approx(400 * 4.0)
 
@@ -457,7 +469,7 @@ def test_real_releases_that_are_sold_for_less_are_flagged(ledger, monkeypatch):
     """μ = 2.9 sold as 0.6: of 300 releases the bound at a millionth lies at 1.6 ± 0.25."""
     request = a_request("damped-square-root", Guarantee(16.0, 1e-4))
     monkeypatch.setattr("dp.audit.live.charged", lambda request: Guarantee(2.0, 1e-4))
-    audit = audit_live(request, 300, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
+    audit, _ = audit_live(request, 300, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
     assert audit.flagged
     assert audit.ratio > 2
 
@@ -475,34 +487,31 @@ def test_live_audits_that_cannot_be_made_are_refused(ledger):
 
 # --- Twins -----------------------------------------------------------------------------------------------------------
 
-CAUGHT_AT: dict[str, int] = {
-    "half-noise": 8192,
-    "variance-as-deviation": 1024,
-    "sensitivity-one": 4096,
-    "per-release-laplace": 512,
-    "noise-on-kmv": 512,
-    "noise-on-hll": 256,
-    "counter-reset": 32_768,
-    "interval-without-delta": 64,
-}
+RESULTS = Path(__file__).parent.parent / "results" / "audit.parquet"
 
 
-def test_every_twin_has_its_number_in_the_documentation():
-    text = (Path(__file__).parent.parent / "docs/audit.md").read_text(encoding="utf-8")
-    assert set(CAUGHT_AT) == set(TWINS)
-    for name, trials in CAUGHT_AT.items():
-        assert f"| `{name}` |" in text
-        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
-        assert f"| {trials:,} |" in line
+@cache
+def told_of_twins() -> pd.DataFrame:
+    table = pd.read_parquet(RESULTS)
+    return table[table["kind"] == "twin"].set_index("subject")
+
+
+def test_every_twin_was_caught_and_hardly_any_right_way():
+    table = told_of_twins()
+    assert set(table.index) == set(TWINS)
+    assert (table["attempts"] == 1000).all()
+    assert (table["caught"] >= 990).all()
+    assert (table["false_alarms"] <= 10).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_twins_are_caught_and_right_mechanisms_are_not(name):
     twin, generator = TWINS[name](), np.random.default_rng([1, *name.encode()])
+    trials = int(told_of_twins().loc[name, "caught_at"])
     assert twin.name == name
-    assert sum(twin.broken(CAUGHT_AT[name], generator).flagged for _ in range(40)) >= 38
-    assert sum(twin.right(CAUGHT_AT[name], generator).flagged for _ in range(40)) <= 2
+    assert sum(twin.broken(trials, generator).flagged for _ in range(40)) >= 38
+    assert sum(twin.right(trials, generator).flagged for _ in range(40)) <= 2
 
 
 def test_power_doubles_until_a_twin_is_caught():
@@ -532,7 +541,7 @@ SHORT = ("audit", "--metric", "wau", "--horizon", "20", "--trials", "2e4", "--se
 def test_the_command_says_claimed_measured_and_ratio():
     shown = CliRunner().invoke(main, [*SHORT, "--mechanism", "gaussian", "--mechanism", "laplace", "--format", "json"])
     assert shown.exit_code == 0
-    gaussian, laplace = json.loads(shown.stdout)
+    gaussian, _, laplace, _ = json.loads(shown.stdout)
     assert gaussian["claimed"] == 1.0
     assert 0 < gaussian["measured"] <= 1.0
     assert gaussian["ratio"] == pytest.approx(gaussian["mu"] / gaussian["claimed_mu"])

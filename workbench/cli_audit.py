@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ import click
 
 from experiments.progress import progress_bar
 from workbench.cli_mechanisms import Asked, class_options
-from workbench.options import MECHANISM_NAMES, output_options
+from workbench.options import MECHANISM_NAMES, SKETCH_NAMES, output_options
 from workbench.output import Row, chosen_format, keep_apart, write_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from dp.accounting.composition import Guarantee
     from dp.audit import Audit
 
 EXIT_FLAGGED = 1
@@ -44,13 +46,20 @@ class Trials(click.ParamType[int]):
 
 @click.command()
 @class_options
+@click.option(
+    "--sketch",
+    "sketches",
+    type=click.Choice([*SKETCH_NAMES, "all"]),
+    multiple=True,
+    help="Sketches, beside or instead of mechanisms; may be repeated. The class of users plays no part in them.",
+)
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Promised for the whole series.")
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
 @click.option(
     "--trials",
     type=Trials(),
     show_default="1e6, with --live 2000",
-    help="Releases of each mechanism, half of them with the change.",
+    help="Releases of each subject, half of them with the change.",
 )
 @click.option(
     "--live",
@@ -68,6 +77,7 @@ class Trials(click.ParamType[int]):
 def audit(
     asked: Asked,
     names: tuple[str, ...],
+    sketches: tuple[str, ...],
     epsilon: float,
     delta: float,
     trials: int | None,
@@ -76,126 +86,119 @@ def audit(
     format_name: str | None,
     out: Path | None,
 ) -> None:
-    """Attack mechanisms: a lower bound on the ε that they really have, against the ε that they promise.
+    """Attack mechanisms and sketches: a lower bound on the ε that they really have, against the ε that they promise.
 
     \b
-    seen           what the attacker sees: releases, the measurements behind them, or a histogram of releases
+    seen           what the attacker sees: releases, the measurements behind them, a histogram of releases, a sketch
     claimed, measured
                    ε at the promised δ; measured is a lower bound at 95 % confidence, by the Gaussian curve through the
                    measured μ where noise is Gaussian, else by rates of alarms alone (rates, in all formats but the
                    table)
     ratio          measured over claimed, of μ where it is claimed, else of ε
     worst          norm of the worst pattern found over the sensitivity that the noise was made for
-    flagged        the promise is disproved; over all mechanisms together, a kept one in at most 1 % of audits
+    flagged        the promise is disproved; in all that one command attacks, a kept one in at most 1 % of commands
 
     The worst pattern of the class is searched for, releases with and without it are simulated, and the likelihood ratio
     tells them apart; docs/audit.md says how to read the result. Ends with 1 if anything is flagged. A million trials
-    of a year take 5 to 20 seconds a mechanism on two cores; a real release (--live) of a year 30 ms.
+    of a year take 5 to 20 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
+    from dp.accounting.composition import Guarantee
     from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL
 
     chosen = chosen_format(format_name, out)
     keep_apart(out=out)
-    wanted = names or MECHANISM_NAMES
-    number = trials or (LIVE_TRIALS if live else TRIALS)
-    attack = _live if live else _simulated
+    if live and sketches:
+        raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
+    all_sketches = "all" in sketches
+    subjects = [(name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)]
+    subjects += [(name, _sketch) for name in (SKETCH_NAMES if all_sketches else sketches)]
+    how = How(asked, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
     rows: list[Row] = []
     unserved: list[str] = []
     with progress_bar() as report:
-        for place, name in enumerate(wanted):
+        for place, (name, attack) in enumerate(subjects):
 
             def progress(done: float, before: int = place, stage: str = name) -> None:
-                report(stage, (before + done) / len(wanted))
+                report(stage, (before + done) / len(subjects))
 
             progress(0.0)
             started = time.perf_counter()
             try:
-                found = attack(asked, name, epsilon, delta, number, seed, FLAG_LEVEL / len(wanted), progress)
+                found = attack(how, name, FLAG_LEVEL / len(subjects), progress)
             except ValueError as error:
-                if names:
+                if names or (sketches and not all_sketches):
                     raise
                 unserved.append(f"{name}: {error}")
                 continue
             seconds = (time.perf_counter() - started) / len(found)
             rows.extend(_row(one, seconds) for one in found)
-    what = "real releases" if live else "trials"
-    title = f"{asked.label}; ε {epsilon:g}, δ {delta:g}; {number:,} {what}, {100 * CONFIDENCE:g}% lower bounds"
+    what = f"ε {epsilon:g}, δ {delta:g}; {how.trials:,} {'real releases' if live else 'trials'}"
+    title = what if sketches and not names else f"{asked.label}; {what}"
     shown = [_for_people(row) for row in rows] if chosen == "table" else rows
-    write_rows(shown, chosen, out, title=title)
+    write_rows(shown, chosen, out, title=f"{title}, {100 * CONFIDENCE:g}% lower bounds")
     for reason in unserved:
         click.echo(reason, err=True)
-    flagged = sorted({row["mechanism"] for row in rows if row["flagged"]})
+    flagged = sorted({row["subject"] for row in rows if row["flagged"]})
     if flagged:
         click.echo(f"flagged: {', '.join(flagged)} told more than was promised", err=True)
         raise click.exceptions.Exit(EXIT_FLAGGED)
 
 
-def _simulated(
-    asked: Asked,
-    name: str,
-    epsilon: float,
-    delta: float,
-    trials: int,
-    seed: int,
-    flag_level: float,
-    report: Callable[[float], None],
-) -> list[Audit]:
-    from dp.accounting.composition import Guarantee
+@dataclass(frozen=True)
+class How:
+    """What the options say of every attack."""
+
+    asked: Asked
+    promised: Guarantee
+    trials: int
+    seed: int
+
+    def generator(self, name: str) -> np.random.Generator:
+        """A generator of the subject's own: one audited alone gives what it gives among others."""
+        import numpy as np
+
+        return np.random.default_rng([self.seed, *name.encode()])
+
+
+def _simulated(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
     from dp.audit import audit_mechanism
 
+    workers = os.cpu_count() or 1
     return audit_mechanism(
-        name,
-        asked.protected,
-        Guarantee(epsilon, delta),
-        trials,
-        _generator(seed, name),
-        flag_level=flag_level,
-        workers=os.cpu_count() or 1,
-        report=report,
-    )
+        name, how.asked.protected, how.promised, how.trials, how.generator(name),
+        flag_level=flag_level, workers=workers, report=report,
+    )  # fmt: skip
 
 
-def _live(
-    asked: Asked,
-    name: str,
-    epsilon: float,
-    delta: float,
-    trials: int,
-    seed: int,
-    flag_level: float,
-    report: Callable[[float], None],
-) -> list[Audit]:
+def _sketch(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+    from dp.audit.sketches import audit_sketch
+
+    return audit_sketch(name, how.promised, how.trials, how.generator(name), flag_level=flag_level, report=report)
+
+
+def _live(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
     from dp.accounting.composition import Guarantee
     from dp.audit.live import audit_live
     from dp.ledger import open_ledger
-    from dp.mechanisms import family_of
-    from dp.release import Request
+    from dp.release import Request, charged
 
-    guarantee = Guarantee(epsilon, 0.0 if family_of(name).delta == "none" else delta)
-    first = datetime.now(UTC).date()
+    asked, now = how.asked, datetime.now(UTC)
     metric = asked.metric.lower() or "count"
     request = Request(
-        {metric: asked.window}, asked.unit, asked.w_bound, guarantee, name, first, asked.horizon, {metric: 1.0}
+        {metric: asked.window}, asked.unit, asked.w_bound, how.promised, name, now.date(), asked.horizon, {metric: 1.0}
     )
+    request = replace(request, guarantee=charged(request))
+    enough = Guarantee(1.01 * how.trials * how.promised.epsilon, min(1.01 * how.trials * how.promised.delta, 0.99))
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
-        ledger.create_budget("audit", Guarantee(1.01 * trials * epsilon, min(1.01 * trials * delta, 0.5)), first, None)
-        return [
-            audit_live(
-                request, trials, _generator(seed, name), ledger, "audit", datetime.now(UTC),
-                flag_level=flag_level, report=report,
-            )
-        ]  # fmt: skip
-
-
-def _generator(seed: int, name: str) -> np.random.Generator:
-    import numpy as np
-
-    return np.random.default_rng([seed, *name.encode()])
+        ledger.create_budget("audit", enough, now.date(), None)
+        return audit_live(
+            request, how.trials, how.generator(name), ledger, "audit", now, flag_level=flag_level, report=report
+        )
 
 
 def _row(one: Audit, seconds: float) -> Row:
     return {
-        "mechanism": one.mechanism,
+        "subject": one.mechanism,
         "seen": one.seen,
         "claimed": one.claim.epsilon,
         "measured": one.measured,

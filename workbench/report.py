@@ -16,7 +16,14 @@ ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "results" / "bench_serve.json"
 BENCH_MECHANISMS = ROOT / "results" / "bench_mechanisms.json"
 BENCH_SKETCHES = ROOT / "results" / "bench_sketches.json"
-DOCUMENTS = ("README.md", "docs/figures.md", "docs/mechanisms.md", "docs/service.md", "docs/sketches.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/audit.md",
+    "docs/figures.md",
+    "docs/mechanisms.md",
+    "docs/service.md",
+    "docs/sketches.md",
+)
 
 
 def live_promise() -> str:

@@ -3,14 +3,13 @@
 A few numbers are taken from every release: what happens at the first changed tick, over all of them, and clipped. Their
 values are sorted into bins, and the first trials say for each bin how much likelier it is with the change. That table
 is then a score like any other: its threshold is chosen on further trials and counted on the rest
-(`dp.audit.likelihood.compare`). Everything that chooses sees other trials than what counts, so that no correction for
+(`dp.audit.likelihood.judged`). Everything that chooses sees other trials than what counts, so that no correction for
 many bins or many numbers is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,13 +19,15 @@ from dp.audit.likelihood import (
     CHOOSING,
     CONFIDENCE,
     FLAG_LEVEL,
-    FLOATS_AT_ONCE,
     WARY,
     Audit,
+    Case,
+    Drawn,
     Report,
     Sampler,
-    compare,
+    drawn,
     in_chunks,
+    judged,
 )
 from dp.mechanisms.protocol import Floats, Integers
 
@@ -82,28 +83,80 @@ def black_box(
     Raises:
         ValueError: there are fewer than 50 trials.
     """
-    if trials < 50:
-        raise ValueError(f"trials is {trials}; at least 50 are needed")
-    first = int(CHOOSING * trials / 2)
-    table = learnt(
-        _gathered(unchanged, first, width, generator), _gathered(changed, first, width, generator), claim.delta
-    )
+    samples = in_chunks(unchanged, width, workers), in_chunks(changed, width, workers)
+    return from_numbers(
+        *drawn(*samples, trials, generator, report), claim,
+        mechanism=mechanism, confidence=confidence, flag_level=flag_level,
+    )  # fmt: skip
 
-    def scores_of(sampler: Sampler) -> Callable[[int, np.random.Generator, Report], Floats]:
-        return in_chunks(lambda number, source: table.score(sampler(number, source)), width, workers)
 
-    return compare(
-        scores_of(unchanged),
-        scores_of(changed),
-        claim,
-        trials - 2 * first,
-        generator,
-        mechanism=mechanism,
-        seen="histogram",
-        confidence=confidence,
-        flag_level=flag_level,
-        report=report,
-    )
+def audit_case(
+    case: Case,
+    trials: int,
+    generator: np.random.Generator,
+    *,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    workers: int = 1,
+    report: Report = lambda done: None,
+) -> list[Audit]:
+    """The likelihood ratio, where there is one, and on releases the histogram test, both on the same trials.
+
+    Args:
+        trials: in all, half of them with the change.
+        flag_level: of both together.
+        workers: threads; the result does not depend on how many there are.
+
+    Raises:
+        ValueError: there are fewer than 20 trials, or 50 for a histogram.
+    """
+    score, released = case.score, case.seen != "measurements"
+
+    def drawing(errors: Sampler) -> Drawn:
+        def looked(number: int, source: np.random.Generator) -> Floats:
+            seen = errors(number, source)
+            scores = [] if score is None else [score(seen)[:, np.newaxis]]
+            numbers = [numbers_of(seen, case.series)] if released else []
+            return np.concatenate(scores + numbers, axis=1)
+
+        return in_chunks(looked, case.width, workers)
+
+    without, with_change = drawn(drawing(case.unchanged), drawing(case.changed), trials, generator, report)
+    each = flag_level / ((score is not None) + released)
+    audits = []
+    if score is not None:
+        ratio = judged(
+            without[:, 0], with_change[:, 0], case.claim,
+            mechanism=case.mechanism, seen=case.seen, claimed_mu=case.claimed_mu, worst=case.worst, flips=case.flips,
+            confidence=confidence, flag_level=each,
+        )  # fmt: skip
+        audits.append(ratio)
+        without, with_change = without[:, 1:], with_change[:, 1:]
+    if released:
+        numbers = from_numbers(
+            without, with_change, case.claim, mechanism=case.mechanism, confidence=confidence, flag_level=each
+        )
+        audits.append(numbers)
+    return audits
+
+
+def from_numbers(
+    without: Floats, with_change: Floats, claim: Guarantee, *, mechanism: str, confidence: float, flag_level: float
+) -> Audit:
+    """The histogram test on numbers of independent releases, shape (trials / 2, numbers).
+
+    Raises:
+        ValueError: there are fewer than 50 trials.
+    """
+    if len(without) < 25:
+        raise ValueError(f"trials is {2 * len(without)}; at least 50 are needed")
+    first = int(CHOOSING * len(without))
+    table = learnt(without[:first], with_change[:first], claim.delta)
+    audit = judged(
+        table.score(without[first:]), table.score(with_change[first:]), claim,
+        mechanism=mechanism, seen="histogram", confidence=confidence, flag_level=flag_level,
+    )  # fmt: skip
+    return replace(audit, trials=2 * len(without))
 
 
 def learnt(unchanged: Floats, changed: Floats, delta: float) -> Histogram:
@@ -137,12 +190,6 @@ def numbers_of(errors: Floats, series: Integers) -> Floats:
     clipped = (np.abs(seen) - np.abs(seen - 1)).mean(axis=1)
     # Atoms at the ends of a range must not be split by the float error of a mean.
     return np.stack([seen[:, 0], seen[:, 0] - before, seen.mean(axis=1), np.round(clipped, 9)], axis=1)
-
-
-def _gathered(sampler: Sampler, trials: int, width: int, generator: np.random.Generator) -> Floats:
-    """So many trials, drawn some at a time."""
-    rows = max(FLOATS_AT_ONCE // width, 1)
-    return np.concatenate([sampler(min(rows, trials - start), generator) for start in range(0, trials, rows)])
 
 
 def _table(unchanged: Floats, changed: Floats, number: int) -> Histogram:

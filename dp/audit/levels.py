@@ -9,25 +9,13 @@ cost is not attacked: their answers are sure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
-from dp.audit.likelihood import (
-    CONFIDENCE,
-    FLAG_LEVEL,
-    Attack,
-    Audit,
-    Report,
-    Sampler,
-    Scores,
-    attack,
-    compare,
-    in_chunks,
-)
+from dp.audit.likelihood import Attack, Case, Released, Sampler, attack
 from dp.mechanisms import GRID, LinearMechanism
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Floats, Integers
@@ -101,46 +89,31 @@ def climb(mechanism: AdaptiveFlippancy, others: int, generator: np.random.Genera
     return Climb(starts, found, counts, changed, np.concatenate(weights), mu)
 
 
-def audit_levels(
-    mechanism: AdaptiveFlippancy,
-    claim: Guarantee,
-    way: Climb,
-    trials: int,
-    generator: np.random.Generator,
-    *,
-    confidence: float = CONFIDENCE,
-    flag_level: float = FLAG_LEVEL,
-    workers: int = 1,
-    report: Report = lambda done: None,
-    released: Callable[[Integers], Sampler] | None = None,
-    width: int | None = None,
-) -> Audit:
-    """Attack adaptive-flippancy along a way through its levels; arguments as of `audit_linear`."""
+def levels_case(mechanism: AdaptiveFlippancy, claim: Guarantee, way: Climb, released: Released | None = None) -> Case:
+    """Adaptive-flippancy along a way through its levels; `released` as of `linear_case`, for counts of all levels."""
     path = np.repeat(np.arange(len(way.attacks)), np.diff(way.starts))
     known = way.counts[np.arange(mechanism.horizon), 2 * path]
 
     def simulated(counts: Integers) -> Sampler:
-        return lambda number, source: mechanism.simulate(counts, number, source)
+        return lambda trials, generator: mechanism.simulate(counts, trials, generator)
 
-    def scores_of(counts: Integers) -> Scores:
+    def errors(counts: Integers) -> Sampler:
         draw = (released or simulated)(counts)
-        return lambda number, source: (draw(number, source) - known) @ way.weights
+        return lambda trials, generator: draw(trials, generator) - known
 
-    width = width or mechanism.horizon
-    return compare(
-        in_chunks(scores_of(way.counts), width, workers),
-        in_chunks(scores_of(way.changed), width, workers),
+    claimed = gaussian.mu_for(*claim)
+    return Case(
+        mechanism.name,
+        "releases",
         claim,
-        trials,
-        generator,
-        mechanism=mechanism.name,
-        seen="releases",
-        claimed_mu=gaussian.mu_for(*claim),
-        confidence=confidence,
-        flag_level=flag_level,
-        worst=way.mu / gaussian.mu_for(*claim),
+        errors(way.counts),
+        errors(way.changed),
+        way.presence(),
+        lambda seen: np.asarray(seen @ way.weights),
+        mechanism.horizon,
+        claimed_mu=claimed,
+        worst=way.mu / claimed,
         flips=way.flips,
-        report=report,
     )
 
 

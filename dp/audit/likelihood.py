@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Required, TypedDict, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -37,6 +37,9 @@ Scores = Callable[[int, np.random.Generator], Floats]
 """Scores of so many fresh trials, shape (trials,); the larger, the more a release looks like one with the change."""
 
 Report = Callable[[float], None]
+
+Drawn = Callable[[int, np.random.Generator, Report], Floats]
+"""What gives scores, or several numbers, of so many fresh trials, and says how far it is."""
 
 CONFIDENCE = 0.95
 FLAG_LEVEL = 0.01
@@ -189,6 +192,79 @@ def views(mechanism: LinearMechanism, ticks: int) -> tuple[Seen, ...]:
     return ("measurements",) if mechanism.noise.pure else ("releases", "measurements")
 
 
+@dataclass(frozen=True)
+class Case:
+    """Two laws to be told apart, and what would be said of them if they were.
+
+    Attributes:
+        mechanism: its name.
+        seen: see `Audit`.
+        unchanged: what is seen less what it is without noise and change, shape (trials, seen).
+        changed: likewise with the change, still less what it is without.
+        series: Δ, shape (ticks,).
+        score: log likelihood ratio of each row, up to a scale; None where it has no closed form.
+        width: floats that a trial takes while it is made.
+        claimed_mu: see `Audit`; so for `worst` and `flips`.
+    """
+
+    mechanism: str
+    seen: str
+    claim: Guarantee
+    unchanged: Sampler
+    changed: Sampler
+    series: Integers
+    score: Callable[[Floats], Floats] | None
+    width: int
+    claimed_mu: float | None = None
+    worst: float | None = None
+    flips: tuple[int, ...] = ()
+
+
+Released = Callable[[Integers], Sampler]
+"""From counts to what releases them, in place of a mechanism's simulation; shape (trials, T)."""
+
+
+def linear_case(
+    mechanism: LinearMechanism,
+    claim: Guarantee,
+    against: Attack,
+    counts: Integers,
+    released: Released | None = None,
+) -> Case:
+    """A linear mechanism, which need not be the one that the attack was made for.
+
+    Args:
+        counts: without the change, shape (T,), known to the attacker.
+        released: for an attack on releases.
+
+    Raises:
+        ValueError: counts have another length.
+    """
+    if len(counts) != against.ticks:
+        raise ValueError(f"counts have {len(counts)} ticks; the attack is for {against.ticks}")
+    series = against.pattern.series(against.ticks)
+    known = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
+    sampled = simulated if against.seen == "releases" else measured
+
+    def errors(exact: Integers) -> Sampler:
+        draw = released(exact) if released else sampled(mechanism, exact)
+        return lambda trials, generator: draw(trials, generator) - known
+
+    return Case(
+        mechanism.name,
+        against.seen,
+        claim,
+        errors(counts),
+        errors(counts + series),
+        series,
+        against.score,
+        mechanism.strategy.draws(0, len(counts)),
+        claimed_mu=mu_of(mechanism, claim),
+        worst=against.norm / mechanism.sensitivity,
+        flips=tuple(against.pattern.flips.tolist()),
+    )
+
+
 def audit_linear(
     mechanism: LinearMechanism,
     claim: Guarantee,
@@ -196,62 +272,73 @@ def audit_linear(
     counts: Integers,
     trials: int,
     generator: np.random.Generator,
-    *,
-    confidence: float = CONFIDENCE,
-    flag_level: float = FLAG_LEVEL,
-    workers: int = 1,
-    report: Report = lambda done: None,
-    released: Callable[[Integers], Sampler] | None = None,
-    width: int | None = None,
 ) -> Audit:
-    """Attack a linear mechanism, which need not be the one that the attack was made for.
-
-    Args:
-        counts: without the change, shape (T,), known to the attacker.
-        trials: releases in all, half of them with the change.
-        flag_level: most often that a kept promise may be flagged.
-        workers: threads; the result does not depend on how many there are.
-        report: gets the share of the trials that is done.
-        released: what releases counts; by default the mechanism's simulation. For an attack on releases.
-        width: floats that a trial takes; so few trials are made at a time that they take `FLOATS_AT_ONCE`.
+    """A linear mechanism by the likelihood ratio alone; see `linear_case`.
 
     Raises:
         ValueError: there are fewer than 20 trials, or counts of another length.
     """
-    if len(counts) != against.ticks:
-        raise ValueError(f"counts have {len(counts)} ticks; the attack is for {against.ticks}")
-    changed = counts + against.pattern.series(against.ticks)
-    seen_without = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
-    default = simulated if against.seen == "releases" else measured
+    case = linear_case(mechanism, claim, against, counts)
 
-    def scores_of(series: Integers) -> Scores:
-        draw = released(series) if released else default(mechanism, series)
-        return lambda number, source: against.score(draw(number, source) - seen_without)
+    def scores(errors: Sampler) -> Drawn:
+        return in_chunks(lambda number, source: against.score(errors(number, source)), case.width)
 
-    width = width or mechanism.strategy.draws(0, len(counts))
     return compare(
-        in_chunks(scores_of(counts), width, workers),
-        in_chunks(scores_of(changed), width, workers),
-        claim,
-        trials,
-        generator,
-        mechanism=mechanism.name,
-        seen=against.seen,
-        claimed_mu=mu_of(mechanism, claim),
-        confidence=confidence,
-        flag_level=flag_level,
-        worst=against.norm / mechanism.sensitivity,
-        flips=tuple(against.pattern.flips.tolist()),
-        report=report,
-    )
+        scores(case.unchanged), scores(case.changed), claim, trials, generator,
+        mechanism=case.mechanism, seen=case.seen, claimed_mu=case.claimed_mu, worst=case.worst, flips=case.flips,
+    )  # fmt: skip
 
 
 def compare(
-    unchanged: Callable[[int, np.random.Generator, Report], Floats],
-    changed: Callable[[int, np.random.Generator, Report], Floats],
+    unchanged: Drawn,
+    changed: Drawn,
     claim: Guarantee,
     trials: int,
     generator: np.random.Generator,
+    *,
+    report: Report = lambda done: None,
+    **told: Unpack[Told],
+) -> Audit:
+    """What scores of fresh releases without and with a change prove.
+
+    Args:
+        unchanged: scores of so many trials; the last argument gets the share done.
+        told: see `judged`.
+    """
+    return judged(*drawn(unchanged, changed, trials, generator, report), claim, **told)
+
+
+def drawn(
+    unchanged: Drawn, changed: Drawn, trials: int, generator: np.random.Generator, report: Report
+) -> tuple[Floats, Floats]:
+    """Half of the trials without, and half with the change.
+
+    Raises:
+        ValueError: there are fewer than 20 trials.
+    """
+    number = trials // 2
+    if number < 10:
+        raise ValueError(f"trials is {trials}; at least 20 are needed")
+    without = unchanged(number, generator, lambda done: report(done / 2))
+    return without, changed(number, generator, lambda done: report(0.5 + done / 2))
+
+
+class Told(TypedDict, total=False):
+    """What `judged` is told besides scores and claim; attributes as of `Audit`, with defaults."""
+
+    mechanism: Required[str]
+    seen: Required[str]
+    claimed_mu: float | None
+    confidence: float
+    flag_level: float
+    worst: float | None
+    flips: tuple[int, ...]
+
+
+def judged(
+    without: Floats,
+    with_change: Floats,
+    claim: Guarantee,
     *,
     mechanism: str,
     seen: str,
@@ -260,23 +347,16 @@ def compare(
     flag_level: float = FLAG_LEVEL,
     worst: float | None = None,
     flips: tuple[int, ...] = (),
-    report: Report = lambda done: None,
 ) -> Audit:
-    """What scores of releases without and with a change prove.
+    """What scores of independent releases without and with a change prove; both of shape (trials / 2,).
 
     The first fifth of the trials chooses a threshold for each bound, the others are counted. All bounds are at
     `confidence` each; the flag is raised by bounds of its own, which fail together with probability ≤ `flag_level`.
 
     Args:
-        unchanged: scores of so many trials; the last argument gets the share done.
         claimed_mu: a promise that the alarms keep as well as ε and δ; None to measure ε alone.
     """
-    number = trials // 2
-    if number < 10:
-        raise ValueError(f"trials is {trials}; at least 20 are needed")
-    without = unchanged(number, generator, lambda done: report(done / 2))
-    with_change = changed(number, generator, lambda done: report(0.5 + done / 2))
-    first = max(int(CHOOSING * number), 1)
+    first = max(int(CHOOSING * len(without)), 1)
     # Two statements, on ε and on μ, may raise the flag; each does wrongly half as often.
     flag_confidence = 1 - flag_level / (1 if claimed_mu is None else 2)
 
@@ -301,7 +381,7 @@ def compare(
         mu=mu,
         epsilon_of_mu=_on_curve(mu, claim.delta),
         confidence=confidence,
-        trials=2 * number,
+        trials=len(without) + len(with_change),
         flagged=flagged,
         flag_level=flag_level,
         worst=worst,
@@ -330,7 +410,7 @@ def _on_curve(mu: float | None, delta: float) -> float | None:
     return gaussian.epsilon_for(mu, delta) if mu > 0 else 0.0
 
 
-def in_chunks(scores: Scores, width: int, workers: int = 1) -> Callable[[int, np.random.Generator, Report], Floats]:
+def in_chunks(scores: Scores, width: int, workers: int = 1) -> Drawn:
     """Scores with bounded memory: trials of `width` numbers are drawn some at a time, by so many threads.
 
     Each piece has a generator of its own, so that the scores do not depend on the number of threads.
@@ -350,13 +430,13 @@ def in_chunks(scores: Scores, width: int, workers: int = 1) -> Callable[[int, np
 
 
 def _gathered(pieces: Iterable[Floats], number: int, report: Report) -> Floats:
-    found = np.empty(number)
+    found: list[Floats] = []
     done = 0
     for piece in pieces:
-        found[done : done + len(piece)] = piece
+        found.append(piece)
         done += len(piece)
         report(done / number)
-    return found
+    return np.concatenate(found)
 
 
 def simulated(mechanism: LinearMechanism, counts: Integers) -> Sampler:

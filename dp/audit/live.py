@@ -7,20 +7,16 @@ repeated, and a trial takes milliseconds; a bound is as valid as with a million 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
-from dp.audit.blackbox import black_box, numbers_of
-from dp.audit.levels import audit_levels, climb
-from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler, attack, audit_linear
-from dp.audit.mechanisms import BASE, neighbours
+from dp.audit.blackbox import audit_case
+from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler
+from dp.audit.mechanisms import cases
 from dp.ledger import Ledger
-from dp.mechanisms import LinearMechanism
-from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Floats, Integers
-from dp.mechanisms.sparse_vector import SparseVector
 from dp.release import Plan, Request, charged, plan_release, publish
 from dp.units import protected_class
 
@@ -39,7 +35,7 @@ def audit_live(
     confidence: float = CONFIDENCE,
     flag_level: float = FLAG_LEVEL,
     report: Report = lambda done: None,
-) -> Audit:
+) -> list[Audit]:
     """Publish a series again and again, half of the times with a protected change, and say what that proves.
 
     Args:
@@ -59,29 +55,13 @@ def audit_live(
         )
     plan = plan_release(request)
     ((metric, window),) = request.windows.items()
-    mechanism, claim = plan.series[0].mechanism, charged(request)
-
-    def released(counts: Integers) -> Sampler:
-        return published(plan, metric, counts, ledger, budget, now)
-
-    options: Any = {"confidence": confidence, "flag_level": flag_level, "report": report, "width": WIDTH}
-    if isinstance(mechanism, AdaptiveFlippancy):
-        way = climb(mechanism, BASE, generator)
-        return audit_levels(mechanism, claim, way, trials, generator, released=released, **options)
-    if isinstance(mechanism, LinearMechanism):
-        protected = protected_class(request.unit, window, request.w_bound, request.horizon)
-        against = attack(mechanism, protected, request.horizon, generator, "releases")
-        counts = np.full(request.horizon, BASE)
-        return audit_linear(mechanism, claim, against, counts, trials, generator, released=released, **options)
-    assert isinstance(mechanism, SparseVector)
-    without, with_change, series = neighbours(mechanism)
-
-    def numbers(counts: Integers) -> Sampler:
-        draw = released(counts)
-        return lambda number, source: numbers_of(draw(number, source) - without, series)
-
-    return black_box(
-        numbers(without), numbers(with_change), claim, trials, generator, mechanism=mechanism.name, **options
+    protected = protected_class(request.unit, window, request.w_bound, request.horizon)
+    (case,) = cases(
+        plan.series[0].mechanism, protected, charged(request), generator,
+        lambda counts: published(plan, metric, counts, ledger, budget, now),
+    )  # fmt: skip
+    return audit_case(
+        replace(case, width=WIDTH), trials, generator, confidence=confidence, flag_level=flag_level, report=report
     )
 
 

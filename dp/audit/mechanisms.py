@@ -6,9 +6,21 @@ import numpy as np
 
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
-from dp.audit.blackbox import black_box, numbers_of
-from dp.audit.levels import audit_levels, climb
-from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, Audit, Report, Sampler, attack, audit_linear, views
+from dp.audit.blackbox import audit_case
+from dp.audit.levels import climb, levels_case
+from dp.audit.likelihood import (
+    CONFIDENCE,
+    FLAG_LEVEL,
+    Audit,
+    Case,
+    Released,
+    Report,
+    Sampler,
+    Seen,
+    attack,
+    linear_case,
+    views,
+)
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Integers
@@ -49,60 +61,76 @@ def audit_mechanism(
         workers: threads; the result does not depend on how many there are.
 
     Returns:
-        A linear mechanism is attacked by the likelihood ratio, twice where it measures more than its releases tell;
-        adaptive-flippancy likewise, on a way through all of its levels; sparse-vector by the histogram test.
+        By the likelihood ratio and by a histogram of what is released: of linear mechanisms, also by the likelihood
+        ratio of measurements that tell more than the releases; of adaptive-flippancy, on a way through all of its
+        levels. Sparse-vector by the histogram alone.
 
     Raises:
         ValueError: the mechanism is unknown, cannot serve the class, or the guarantee or the trials are out of range.
     """
     claim = Guarantee(promised.epsilon, 0.0) if family_of(name).delta == "none" else promised
     mechanism = calibrate([design(name, protected)], claim, [1.0])[0]
+    found = cases(mechanism, protected, claim, generator)
+    audits: list[Audit] = []
+    for number, case in enumerate(found):
+        audits += audit_case(
+            case,
+            trials,
+            generator,
+            confidence=confidence,
+            flag_level=flag_level / len(found),
+            workers=workers,
+            report=lambda done, before=number: report((before + done) / len(found)),  # type: ignore[misc]
+        )
+    return audits
+
+
+def cases(
+    mechanism: Mechanism,
+    protected: ProtectedClass,
+    claim: Guarantee,
+    generator: np.random.Generator,
+    released: Released | None = None,
+) -> list[Case]:
+    """What is worth telling apart of a mechanism that was calibrated for a class.
+
+    Args:
+        generator: of the searches for the worst patterns.
+        released: what releases counts, in place of the mechanism's simulation; then nobody sees measurements.
+
+    Raises:
+        ValueError: the series is too long, or the mechanism is of a kind that is not known here.
+    """
     ticks = protected.horizon or ENDLESS_HULLS * protected.hull
     if ticks > MOST_TICKS:
         raise ValueError(f"the audit would take {ticks} ticks; it takes up to {MOST_TICKS}, choose a shorter horizon")
     if isinstance(mechanism, AdaptiveFlippancy):
-        way = climb(mechanism, BASE, generator)
-        return [
-            audit_levels(
-                mechanism, claim, way, trials, generator,
-                confidence=confidence, flag_level=flag_level, workers=workers, report=report,
-            )
-        ]  # fmt: skip
+        return [levels_case(mechanism, claim, climb(mechanism, BASE, generator), released)]
     if isinstance(mechanism, SparseVector):
-        without, with_change, series = neighbours(mechanism)
-        return [
-            black_box(
-                _numbers(mechanism, without, without, series),
-                _numbers(mechanism, with_change, without, series),
-                claim,
-                trials,
-                generator,
-                mechanism=name,
-                width=8 * len(series),
-                confidence=confidence,
-                flag_level=flag_level,
-                workers=workers,
-                report=report,
-            )
-        ]
-    assert isinstance(mechanism, LinearMechanism)
-    seen = views(mechanism, ticks)
+        return [sparse_vector_case(mechanism, claim, released)]
+    if not isinstance(mechanism, LinearMechanism):
+        raise ValueError(f"mechanism is {mechanism.name!r}; nobody knows how to attack it")
+    seen: tuple[Seen, ...] = ("releases",) if released else views(mechanism, ticks)
     counts = np.full(ticks, BASE)
     return [
-        audit_linear(
-            mechanism,
-            claim,
-            attack(mechanism, protected, ticks, generator, view),
-            counts,
-            trials,
-            generator,
-            confidence=confidence,
-            flag_level=flag_level / len(seen),
-            workers=workers,
-            report=lambda done, before=number: report((before + done) / len(seen)),  # type: ignore[misc]
-        )
-        for number, view in enumerate(seen)
+        linear_case(mechanism, claim, attack(mechanism, protected, ticks, generator, view), counts, released)
+        for view in seen
     ]
+
+
+def sparse_vector_case(mechanism: SparseVector, claim: Guarantee, released: Released | None = None) -> Case:
+    """Sparse-vector with the change of `neighbours`."""
+    without, with_change, series = neighbours(mechanism)
+
+    def simulated(counts: Integers) -> Sampler:
+        return lambda trials, generator: mechanism.simulate(counts, trials, generator)
+
+    def errors(counts: Integers) -> Sampler:
+        draw = (released or simulated)(counts)
+        return lambda trials, generator: draw(trials, generator) - without
+
+    width = 8 * len(series)
+    return Case(mechanism.name, "releases", claim, errors(without), errors(with_change), series, None, width)
 
 
 def neighbours(mechanism: SparseVector) -> tuple[Integers, Integers, Integers]:
@@ -115,7 +143,3 @@ def neighbours(mechanism: SparseVector) -> tuple[Integers, Integers, Integers]:
     jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
     counts = BASE + jump * (np.arange(len(series)) % 2)
     return counts, counts + series, series
-
-
-def _numbers(mechanism: Mechanism, counts: Integers, known: Integers, series: Integers) -> Sampler:
-    return lambda trials, generator: numbers_of(mechanism.simulate(counts, trials, generator) - known, series)

@@ -1,17 +1,12 @@
-"""Broken twins: mistakes that were made elsewhere, each beside what does it right, and how soon they show.
-
-An attempt is one audit of so many trials, and says whether the promise was disproved. What the audit is worth is told
-by two numbers: the smallest number of trials at which a twin is caught in 99 of 100 attempts, and how often the right
-mechanism is flagged at the same number.
-"""
+"""Broken twins: mistakes that were made elsewhere, each beside what does it right."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,122 +14,19 @@ from dp.accounting import advanced, pld
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.parts import discrete_laplace, laplace
-from dp.audit.blackbox import black_box
-from dp.audit.likelihood import FLAG_LEVEL, Attack, Sampler, attack, audit_linear
-from dp.binomial import at_least, at_most
+from dp.audit.likelihood import FLAG_LEVEL, Attack, Scores, attack, audit_linear, compare, in_chunks
+from dp.audit.power import Attempt, Coverage, Twin
+from dp.audit.sketch_twins import SKETCH_TWINS
+from dp.binomial import at_most
 from dp.mechanisms import GRID, LinearMechanism, linear_design
+from dp.mechanisms.protocol import Floats
 from dp.noise import GaussianNoise, LaplaceNoise
-from dp.sketches import Design as SketchDesign
-from dp.sketches.hll import Hll
-from dp.sketches.keys import keys_of
-from dp.sketches.kmv import Kmv
 from dp.units import protected_class
-
-
-class Verdict(Protocol):
-    """What an audit says."""
-
-    @property
-    def flagged(self) -> bool:
-        """Whether the promise is disproved."""
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What a test of an interval says: whether it covers less than it promises, which no ε measures."""
-
-    flagged: bool
-
-
-Attempt = Callable[[int, np.random.Generator], Verdict]
-"""An audit of so many trials."""
 
 USUAL = Guarantee(1.0, 1e-6)
 PURE = Guarantee(1.0, 0.0)
 BASE = 1000
 WINDOW, TICKS = 7, 16
-SHARE = 0.99
-"""Of attempts in which a twin must be caught."""
-
-KNOWN_KEY = bytes(range(16))
-"""Of the sketches: noise of scale 1/ε is sold as enough whatever the key is, so that it may be known."""
-
-TRIED_USERS = 200
-"""Ids of which an attacker takes the one that moves a sketch most."""
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A mistake and the right way, both under the same claim.
-
-    Attributes:
-        mistake: in one sentence.
-        broken: an audit of the mistake.
-        right: the same audit of the right way.
-    """
-
-    name: str
-    mistake: str
-    broken: Attempt
-    right: Attempt
-
-
-class Power(NamedTuple):
-    """How soon a twin is caught.
-
-    Attributes:
-        trials: the smallest number on the grid that suffices; None where the largest did not.
-        caught: attempts at that number, or the largest, that flagged the twin.
-        at_least: lower end of the share of attempts that do, at 95 % confidence.
-        false_alarms: attempts at that number that flagged the right mechanism.
-        at_most: upper end of their share, at 95 % confidence.
-        attempts: of each.
-    """
-
-    trials: int | None
-    caught: int
-    at_least: float
-    false_alarms: int
-    at_most: float
-    attempts: int
-
-
-def power(twin: Twin, attempts: int, generator: np.random.Generator, *, fewest: int = 64, most: int = 2**18) -> Power:
-    """Double the trials until a twin is caught in 99 of 100 attempts, and count false alarms there.
-
-    Raises:
-        ValueError: attempts is less than 1, or the grid is empty.
-    """
-    if attempts < 1 or not 0 < fewest <= most:
-        raise ValueError(f"attempts is {attempts}, trials from {fewest} to {most}; at least one of each is needed")
-    trials, caught = fewest, 0
-    while True:
-        caught = _flagged(twin.broken, trials, attempts, generator, allowed=math.floor((1 - SHARE) * attempts))
-        if caught >= SHARE * attempts or 2 * trials > most:
-            break
-        trials *= 2
-    enough = caught >= SHARE * attempts
-    false_alarms = _flagged(twin.right, trials, attempts, generator)
-    return Power(
-        trials if enough else None,
-        caught,
-        float(at_least(caught, attempts, 0.05)),
-        false_alarms,
-        float(at_most(false_alarms, attempts, 0.05)),
-        attempts,
-    )
-
-
-def _flagged(
-    attempt: Attempt, trials: int, attempts: int, generator: np.random.Generator, allowed: int | None = None
-) -> int:
-    """Attempts that flag; given up once more than `allowed` did not."""
-    flagged = 0
-    for made in range(1, attempts + 1):
-        flagged += attempt(trials, generator).flagged
-        if allowed is not None and made - flagged > allowed:
-            break
-    return flagged
 
 
 def _calibrated(
@@ -219,32 +111,6 @@ def _counter_reset() -> Twin:
     )
 
 
-def _noise_on_sketch(name: str, sketch: SketchDesign) -> Twin:
-    def attempt(shift: float) -> Attempt:
-        return lambda trials, generator: black_box(
-            _laplace_sample(0.0), _laplace_sample(shift), PURE, trials, generator, mechanism=name
-        )
-
-    @cache
-    def moved() -> float:
-        users = sketch.empty().add(keys_of([f"user {index}" for index in range(2000)], KNOWN_KEY))
-        others = [keys_of([f"other {index}"], KNOWN_KEY) for index in range(TRIED_USERS)]
-        return max(abs(users.add(other).estimate() - users.estimate()) for other in others)
-
-    return Twin(
-        f"noise-on-{name}",
-        f"Noise of scale 1/ε on the estimate of {name.upper()}, which one user moves by far more than 1.",
-        lambda trials, generator: attempt(moved())(trials, generator),
-        attempt(1.0),
-    )
-
-
-def _laplace_sample(shift: float) -> Sampler:
-    """A release of one number with noise of scale 1/ε, less the number without the change; shape (trials, 1)."""
-    noise = LaplaceNoise(math.ceil(GRID / PURE.epsilon))
-    return lambda trials, generator: noise.seeded(generator, (trials, 1)) / GRID + shift
-
-
 def _interval_without_delta() -> Twin:
     mechanism = _calibrated("damped-square-root", USUAL)
     level = 0.95
@@ -270,19 +136,6 @@ def _interval_without_delta() -> Twin:
     )
 
 
-TWINS: dict[str, Callable[[], Twin]] = {
-    "half-noise": _half_the_noise,
-    "variance-as-deviation": _variance_as_deviation,
-    "sensitivity-one": _sensitivity_one,
-    "per-release-laplace": _per_release_laplace,
-    "noise-on-kmv": lambda: _noise_on_sketch("kmv", Kmv(k=256)),
-    "noise-on-hll": lambda: _noise_on_sketch("hll", Hll(lg_k=8)),
-    "counter-reset": _counter_reset,
-    "interval-without-delta": _interval_without_delta,
-}
-"""What trials can catch. What they cannot is `continuous_for_discrete`."""
-
-
 class Accounting(NamedTuple):
     """What a series of releases is said to cost, and what it does.
 
@@ -302,7 +155,7 @@ class Accounting(NamedTuple):
 
 
 def continuous_for_discrete(epsilon: float = 0.05, releases: int = 365, delta: float = 1e-6) -> Accounting:
-    """Discrete Laplace noise accounted for as continuous: too little to be seen in trials, plain on the exact curve.
+    """Discrete Laplace noise accounted for as continuous: a year of small ε is plain on the exact curve only.
 
     The best test says "with" where the likelihood ratio exceeds e^claimed. Its true alarms less e^claimed times its
     false ones are `delta_of_claim` on average and may be δ; their standard error is √(TPR + e^(2·claimed)·FPR) over the
@@ -325,3 +178,46 @@ def continuous_for_discrete(epsilon: float = 0.05, releases: int = 365, delta: f
     excess = true - math.exp(claimed) * false
     spread = true + math.exp(2 * claimed) * false
     return Accounting(claimed, exact, delta, excess, (5.2 / (excess - delta)) ** 2 * spread)
+
+
+def _continuous_accounting() -> Twin:
+    releases, epsilon, delta = 4, 1.0, 0.1
+    cost = continuous_for_discrete(epsilon, releases, delta)
+
+    def scores(shift: int) -> Scores:
+        def drawn(trials: int, generator: np.random.Generator) -> Floats:
+            seen = LaplaceNoise(round(1 / epsilon)).seeded(generator, (trials, releases)) + shift
+            return np.asarray((np.abs(seen) - np.abs(seen - 1)).sum(axis=1))
+
+        return drawn
+
+    def attempt(sold: float) -> Attempt:
+        return lambda trials, generator: compare(
+            in_chunks(scores(0), releases),
+            in_chunks(scores(1), releases),
+            Guarantee(sold, delta),
+            trials,
+            generator,
+            mechanism="laplace",
+            seen="releases",
+        )
+
+    return Twin(
+        "continuous-accounting",
+        "Four releases of discrete Laplace noise of ε = 1, accounted for as continuous: at δ = 0.1 they are said to "
+        f"cost {cost.claimed:.3f} and cost {cost.exact:.3f}.",
+        attempt(cost.claimed),
+        attempt(cost.exact),
+    )
+
+
+TWINS: dict[str, Callable[[], Twin]] = {
+    "half-noise": _half_the_noise,
+    "variance-as-deviation": _variance_as_deviation,
+    "sensitivity-one": _sensitivity_one,
+    "per-release-laplace": _per_release_laplace,
+    "counter-reset": _counter_reset,
+    "continuous-accounting": _continuous_accounting,
+    "interval-without-delta": _interval_without_delta,
+    **SKETCH_TWINS,
+}

@@ -42,7 +42,7 @@ from dp.sketches.registers import (
 SMALLEST_CHUNK, LARGEST_CHUNK = 2**8, 2**15
 """Users worked off abreast: few at first, when registers are low and everybody raises some."""
 MOST_POINTS = 64
-"""Of one user worked off abreast."""
+"""Of one user worked off abreast, where there are many."""
 RESOLUTION = 2.0**-48
 """Of the uniform numbers; no rank is given below sixteen times this."""
 
@@ -126,7 +126,7 @@ class FlajoletMartin:
         times, done = np.zeros(len(users)), 0
         while len(users):
             horizon = float(self._horizons[registers.min()])
-            few = min(1 + int(self.registers * horizon), MOST_POINTS)
+            few = min(1 + int(self.registers * horizon), max(MOST_POINTS, LARGEST_CHUNK // len(users)))
             points = np.arange(done, done + few, dtype=np.uint64)
             words = np.column_stack([np.repeat(users, few), np.tile(points, len(users))])
             hashes = siphash(words, key).reshape(-1, few)

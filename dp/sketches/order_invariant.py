@@ -91,7 +91,7 @@ class OrderInvariant:
 
     def with_users(self, registers: Registers, keys: Keys) -> Registers:
         """The registers after these users."""
-        return self._with_hashes(registers, siphash(keys.view(np.uint64)[:, None], self._user_key))
+        return self.with_hashes(registers, siphash(keys.view(np.uint64)[:, None], self._user_key))
 
     def read(self, registers: Registers) -> float:
         """Maximum likelihood for the number of users, phantoms taken off; it may be below zero.
@@ -115,7 +115,8 @@ class OrderInvariant:
         known = self.kept**2 * information(users * self.kept / self.registers, self._rates)
         return math.sqrt(self.registers / known - users) if known else math.inf
 
-    def _with_hashes(self, registers: Registers, hashes: Words) -> Registers:
+    def with_hashes(self, registers: Registers, hashes: Words) -> Registers:
+        """The registers after users with these hashes, which a salt makes of their keys; shape (registers,)."""
         values = hashes >> np.uint64(self.lg_m)
         kept = values < self._thresholds[-1]
         places = (hashes[kept] & np.uint64(self.registers - 1)).astype(np.intp)
@@ -129,7 +130,7 @@ class OrderInvariant:
     def _start(self) -> Registers:
         numbers = np.arange(self.phantoms, dtype=np.uint64)[:, None]
         hashes = siphash(numbers, derived_key(self.salt, "order-invariant phantoms"))
-        return self._with_hashes(np.zeros(self.registers, dtype=np.uint8), hashes)
+        return self.with_hashes(np.zeros(self.registers, dtype=np.uint8), hashes)
 
     @cached_property
     def _thresholds(self) -> Words:

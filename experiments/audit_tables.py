@@ -1,0 +1,81 @@
+"""The tables of docs/audit.md, from what `make audit` measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from dp.audit.twins import TWINS
+
+ROOT = Path(__file__).parent.parent
+AUDIT = ROOT / "results" / "audit.parquet"
+LIVE = ROOT / "results" / "audit_live.json"
+
+
+def measured() -> str:
+    """Every mechanism at every promised ε, the units side by side."""
+    rows = _of_kind("mechanism")
+    units, promised = list(dict.fromkeys(rows["unit"])), sorted(set(rows["epsilon"]))
+    titles = [f"{unit}, ε = {epsilon:g}" for unit in units for epsilon in promised]
+    lines = [
+        "| mechanism | seen | " + " | ".join(f"{title} | ratio | worst" for title in titles) + " |",
+        "|---|---|" + "---:|" * (3 * len(titles)),
+    ]
+    for name, part in rows.groupby("subject", sort=False):
+        found = part.set_index(["unit", "epsilon"])
+        cells = []
+        for key in [(unit, epsilon) for unit in units for epsilon in promised]:
+            if key not in found.index:
+                cells += ["", "", ""]
+                continue
+            one = found.loc[key]
+            cells += [f"{one['measured']:.3f}", f"{one['ratio']:.3f}", _decimals(one["worst"])]
+        lines.append(f"| `{name}` | {part['seen'].iloc[0]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def sketches() -> str:
+    """Every sketch that promises something."""
+    rows = _of_kind("sketch")
+    lines = ["| sketch | seen | δ | trials | claimed ε | measured ε | ratio |", "|---|---|---:|---:|---:|---:|---:|"]
+    lines += [
+        f"| `{row['subject']}` | {row['seen']} | {row['delta']:g} | {row['trials']:,.0f} | {row['epsilon']:g} | "
+        f"{row['measured']:.3f} | {row['ratio']:.3f} |"
+        for _, row in rows.iterrows()
+    ]
+    return "\n".join(lines)
+
+
+def twins() -> str:
+    """Every broken twin with the number of trials that catches it."""
+    lines = ["| twin | mistake | trials | caught | false alarms |", "|---|---|---:|---:|---:|"]
+    lines += [
+        f"| `{row['subject']}` | {TWINS[row['subject']]().mistake.rstrip('.')} | {row['caught_at']:,.0f} | "
+        f"{row['caught']:,.0f} ({100 * row['caught_at_least']:.1f} %) | "
+        f"{row['false_alarms']:,.0f} ({100 * row['false_alarms_at_most']:.1f} %) |"
+        for _, row in _of_kind("twin").iterrows()
+    ]
+    return "\n".join(lines)
+
+
+def live() -> str:
+    """Real releases, from `dpdau audit --live … --out results/audit_live.json`."""
+    lines = ["| mechanism | seen | claimed ε | measured ε | ratio | releases |", "|---|---|---:|---:|---:|---:|"]
+    lines += [
+        f"| `{row['subject']}` | {row['seen']} | {row['claimed']:g} | {row['measured']:.3f} | {row['ratio']:.3f} | "
+        f"{row['trials']:,} |"
+        for row in json.loads(LIVE.read_text(encoding="utf-8"))
+    ]
+    return "\n".join(lines)
+
+
+def _of_kind(kind: str) -> pd.DataFrame:
+    table = pd.read_parquet(AUDIT)
+    return table[table["kind"] == kind]
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -109,15 +109,15 @@ class LaplaceNoise:
 
     def seeded(self, generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Difference of two geometric draws, which is the discrete Laplace itself."""
-        first = self._geometric(generator, shape)
-        first -= self._geometric(generator, shape)
+        first = self.seeded_one_sided(generator, shape)
+        first -= self.seeded_one_sided(generator, shape)
         return first
 
-    def _geometric(self, generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """P(n) ∝ e^(−n/b) from 1 on: rounded-up exponential draws, six times as fast as `Generator.geometric`."""
+    def seeded_one_sided(self, generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Geometric draws, P(n) ∝ e^(−n/b) from 0 on: rounded-down exponential ones, exactly."""
         draws = generator.standard_exponential(shape)
         draws *= self.scale
-        return np.ceil(draws, out=draws)
+        return np.floor(draws, out=draws)
 
     def half_width(self, level: float, energy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Exact quantile of a sum of `energy` Laplace draws; all weights of such a sum must be 1."""

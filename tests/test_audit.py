@@ -1,8 +1,8 @@
 """The audit: its bounds hold, its search finds the worst, it passes what keeps its promise and catches what does not.
 
 Power. A bound at 95 % is too high in at most 5 % of runs: 400 runs are asked for at most `binom.ppf(0.999, 400, 0.05)`.
-Twins: at the trials of results/audit.parquet each was caught in at least 990 of 1,000 attempts; here 40 attempts must catch it
-38 times, which a twin caught in 99 % does with probability 0.993 and one caught in 80 % with 0.008.
+Twins: at the trials of results/audit.parquet each was caught in at least 990 of 1,000 attempts; here 40 attempts must
+catch it 38 times, which a twin caught in 99 % does with probability 0.993 and one caught in 80 % with 0.008.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from dp.mechanisms import MECHANISMS, design, linear_design, sparse_vector
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.noise import GaussianNoise
 from dp.release import Request
+from dp.sketches import SKETCHES
 from dp.units import ProtectedClass, protected_class
 from tests import mechanism_instances
 from tests.mechanism_instances import MECHANISM_NAMES, ClassArguments, allowed_series
@@ -581,3 +582,41 @@ def test_trials_that_are_no_number_are_refused(trials):
 def test_trials_may_be_written_as_a_power_of_ten():
     shown = CliRunner().invoke(main, [*SHORT, "--trials", "1e3", "--mechanism", "gaussian", "--format", "json"])
     assert json.loads(shown.stdout)[0]["trials"] == 1000
+
+
+def test_sketches_are_audited_beside_or_instead_of_mechanisms():
+    options = ["--trials", "2e4", "--format", "json"]
+    alone = CliRunner().invoke(main, ["audit", "--sketch", "sfm", "--sketch", "exact", *options])
+    assert alone.exit_code == 0, alone.stderr
+    assert {row["subject"] for row in json.loads(alone.stdout)} == {"sfm", "exact"}
+    beside = CliRunner().invoke(main, [*SHORT, "--mechanism", "gaussian", "--sketch", "gf2", *options])
+    assert {row["subject"] for row in json.loads(beside.stdout)} == {"gaussian", "gf2"}
+
+
+def test_what_promises_nothing_is_refused_by_name_and_told_among_all():
+    named = CliRunner().invoke(main, ["audit", "--sketch", "kmv", "--trials", "1000"])
+    assert named.exit_code == 1
+    assert "promises nothing that could be audited" in named.stderr
+    everything = CliRunner().invoke(main, ["audit", "--sketch", "all", "--trials", "1000", "--format", "json"])
+    assert everything.exit_code == 0, everything.stderr
+    found = {row["subject"] for row in json.loads(everything.stdout)}
+    refused = {line.split(":")[0] for line in everything.stderr.splitlines()}
+    assert found | refused == set(SKETCHES)
+    assert refused == {name for name, family in SKETCHES.items() if family.contract.kind == "none"}
+
+
+def test_real_releases_are_attacked_on_demand():
+    live = ["audit", "--live", "--horizon", "8", "--window", "3", "--epsilon", "8", "--mechanism", "gaussian"]
+    shown = CliRunner().invoke(main, [*live, "--trials", "300", "--format", "json"])
+    assert shown.exit_code == 0, shown.stderr
+    ratio, histogram = json.loads(shown.stdout)
+    assert (ratio["seen"], histogram["seen"], ratio["trials"]) == ("releases", "histogram", 300)
+    assert ratio["measured"] > 1
+    table = CliRunner().invoke(main, [*live, "--trials", "100"])
+    assert "100 real releases" in table.stdout
+
+
+def test_sketches_are_not_attacked_live():
+    shown = CliRunner().invoke(main, ["audit", "--live", "--sketch", "sfm"])
+    assert shown.exit_code == 2
+    assert "leave --sketch or --live out" in shown.stderr

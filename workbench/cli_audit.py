@@ -97,6 +97,7 @@ def audit(
     ratio          measured over claimed, of μ where it is claimed, else of ε
     worst          norm of the worst pattern found over the sensitivity that the noise was made for
     flagged        the promise is disproved; in all that one command attacks, a kept one in at most 1 % of commands
+    seconds        of all attacks on the subject
 
     The worst pattern of the class is searched for, releases with and without it are simulated, and the likelihood ratio
     tells them apart; docs/audit.md says how to read the result. Ends with 1 if anything is flagged. A million trials
@@ -130,10 +131,10 @@ def audit(
                     raise
                 unserved.append(f"{name}: {error}")
                 continue
-            seconds = (time.perf_counter() - started) / len(found)
+            seconds = time.perf_counter() - started
             rows.extend(_row(one, seconds) for one in found)
     what = f"ε {epsilon:g}, δ {delta:g}; {how.trials:,} {'real releases' if live else 'trials'}"
-    title = what if sketches and not names else f"{asked.label}; {what}"
+    title = f"sketches; {what}" if sketches and not names else f"{asked.label}; {what}"
     shown = [_for_people(row) for row in rows] if chosen == "table" else rows
     write_rows(shown, chosen, out, title=f"{title}, {100 * CONFIDENCE:g}% lower bounds")
     for reason in unserved:

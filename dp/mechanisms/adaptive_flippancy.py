@@ -147,10 +147,15 @@ class AdaptiveFlippancy:
             if not stay.any():
                 continue
             errors = self.levels[here].simulate(np.zeros(stay.max(), dtype=np.int64), trials, generator)
-            if np.all(start == start[0]) and np.all(stay == stay[0]):
-                estimates[:, start[0] : start[0] + stay[0]] += errors
-                continue
-            trial, tick = np.nonzero(at)
+            # Most trials often have the same stay, and are quickly done.
+            stays = start * (len(counts) + 1) + stay
+            usual = stays == np.bincount(stays).argmax()
+            first = int(np.argmax(usual))
+            ticks = slice(start[first], start[first] + stay[first])
+            estimates[usual, ticks] += errors[usual, : stay[first]]
+            others = np.flatnonzero(~usual)
+            row, tick = np.nonzero(at[others])
+            trial = others[row]
             estimates[trial, tick] += errors[trial, tick - start[trial]]
         return estimates, path
 
@@ -159,7 +164,7 @@ class AdaptiveFlippancy:
         tests = len(self.thresholds)
 
         def draws(*shape: int) -> Integers:
-            return one_sided(self.noise.seeded(generator, shape).astype(np.int64))
+            return self.noise.seeded_one_sided(generator, shape).astype(np.int64)
 
         # The last level has no test; its limit is never reached.
         limits = np.full((trials, tests + 1), np.iinfo(np.int64).max)

@@ -22,7 +22,7 @@ class Setting:
 
     Attributes:
         generator: of everything that the attacker draws. What is released is drawn by OpenDP, which has no seed; the
-            readings of such a release do not depend on its draws.
+            readings of such a release do not depend on its draws, but with a probability that the attack states.
         folder: where ledgers and logs are made; it exists.
         now: what the clock says at the beginning.
         quick: fewer trials, with less power.

@@ -25,6 +25,9 @@ TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
 NOTHING, BEYOND = 0.02, 30.0
 """Where a reading stands that has none of what is allowed, or more than this many times."""
 WIDTH = 46
+"""Characters of a target's name."""
+ROW, GAP = 0.27, 0.34
+"""Inches of a target, and between two attacks."""
 
 
 def audit(table: pd.DataFrame) -> Figure:
@@ -103,12 +106,13 @@ def worst_reading(row: pd.Series) -> float:
 def attacks(table: pd.DataFrame) -> Figure:
     """One panel an attack: the worst reading over what the claim allows, of the project and of broken twins."""
     names = list(dict.fromkeys(table["attack"]))
-    heights = [len(table[table["attack"] == name]) + 0.6 for name in names]
-    tall = 0.36 * sum(heights) + 1.4
+    heights = [ROW * (len(table[table["attack"] == name]) + 0.6) for name in names]
+    tall = sum(heights) + GAP * (len(names) - 1) + 1.2
     figure = Figure(figsize=(7.6, tall))
     # The solver of the other figures' layout is not the same to the last bit from run to run; with so many panels one
     # would see it in the bytes.
-    figure.subplots_adjust(left=0.37, right=0.96, bottom=0.55 / tall, top=1 - 0.6 / tall, hspace=0.5)
+    gap = GAP * len(names) / sum(heights)
+    figure.subplots_adjust(left=0.37, right=0.96, bottom=0.55 / tall, top=1 - 0.65 / tall, hspace=gap)
     panels = figure.subplots(len(names), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for panel, name in zip(panels, names, strict=True):
         _attack(panel, table[table["attack"] == name])

@@ -123,6 +123,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
+    "audit-headline": audit_tables.headline,
     "audit-measured": audit_tables.measured,
     "audit-sketches": audit_tables.sketches,
     "audit-twins": audit_tables.twins,

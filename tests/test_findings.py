@@ -12,6 +12,7 @@ import pytest
 from dp.audit.attacks import ATTACKS
 from dp.audit.twins import TWINS
 from dp.mechanisms import MECHANISMS
+from dp.sketches import SKETCHES
 from experiments.audit_figures import worst_reading
 from experiments.budget_figures import MEASURES, costs, unbeaten, worst_at
 from experiments.config import load
@@ -260,36 +261,39 @@ def deletion_error(finding: str, table: pd.DataFrame) -> None:
 
 
 def audit(finding: str, table: pd.DataFrame) -> None:
-    honest, twins = table[table["honest"]], table[~table["honest"]].set_index("subject")
+    honest, twins = table[table["kind"] != "twin"], table[table["kind"] == "twin"].set_index("subject")
     assert not honest["flagged"].any()
-    assert set(honest["subject"]) == set(MECHANISMS)
+    assert set(honest.loc[honest["kind"] == "mechanism", "subject"]) == set(MECHANISMS)
+    assert set(honest.loc[honest["kind"] == "sketch", "subject"]) == {
+        name for name, family in SKETCHES.items() if family.contract.kind != "none"
+    }
     assert twins["flagged"].all()
     assert set(twins.index) == set(TWINS)
-    weak = honest[honest["epsilon"] == 4.0].set_index("subject")
-    kinds = {
-        noise: weak.loc[[name for name in weak.index if MECHANISMS[name].noise == noise and MECHANISMS[name].strategy]]
-        for noise in ("gaussian", "laplace")
-    }
-    other = weak.loc[[name for name in weak.index if not MECHANISMS[name].strategy], "ratio"]
-    assert other.max() < 0.5
+    weak = honest[honest["epsilon"] == 4.0].groupby("group")["ratio"]
+    low, high = weak.min(), weak.max()
+    times = (twins["measured"] / twins["epsilon"]).dropna()
     for said in (
-        f"the attacks prove {kinds['gaussian']['ratio'].min():.2f} to {kinds['gaussian']['ratio'].max():.2f} of the",
-        f"and {kinds['laplace']['ratio'].min():.2f} to {kinds['laplace']['ratio'].max():.2f} of those with Laplace",
-        f"which promises ε = 1 and has at least {twins.loc['counter-reset', 'measured']:.1f}",
-        f"an HLL estimate, which has at least {twins.loc['noise-on-hll', 'measured']:.1f}",
+        f"{low['Gaussian noise']:.2f} to {high['Gaussian noise']:.2f} of the promised μ of every mechanism with",
+        f"{low['sketches']:.2f} or more of what sketches promise",
+        f"{low['Laplace noise']:.2f} to {high['Laplace noise']:.2f} of the μ of Laplace noise",
+        f"{min(low['sparse-vector'], low['adaptive-flippancy']):.2f} to "
+        f"{max(high['sparse-vector'], high['adaptive-flippancy']):.2f} of the two mechanisms that depend on the data",
+        f"all {len(twins)} broken twins are caught in 99 of 100 attempts with at most "
+        f"{twins['caught_at'].max():,.0f} trials",
+        f"proves them {times.min():.1f} to {times.max():.0f} times their promise",
     ):
-        assert said in finding
-    promised = twins[twins["epsilon"] == 1.0]["measured"]
-    assert (promised.idxmin(), promised.idxmax()) == ("counter-reset", "noise-on-hll")
+        assert said in finding, said
+    assert (twins["caught"] >= 0.99 * twins["attempts"]).all()
+    assert (twins["false_alarms"] <= 0.01 * twins["attempts"]).all()
 
 
 def attacks(finding: str, table: pd.DataFrame) -> None:
     assert set(table["attack"]) == set(ATTACKS)
     ours = table[table["ours"]]
     worst = ours.apply(worst_reading, axis=1)
-    assert (len(ours), len(table) - len(ours)) == (8, 11)
-    assert "withstands all eight attacks" in finding
-    assert "all eleven broken twins fall" in finding
+    assert (len(ours), len(table) - len(ours)) == (9, 23)
+    assert "withstands all nine attacks" in finding
+    assert "all 23 broken twins fall" in finding
     assert (ours["held"]).all()
     assert not table.loc[~table["ours"], "held"].any()
     assert (worst.min(), worst.max()) == (0, 1)

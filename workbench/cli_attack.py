@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from experiments.progress import progress_bar
-from workbench.options import output_options
+from workbench.options import FILE, output_options
 from workbench.output import Row, chosen_format, keep_apart, write_rows
 
 if TYPE_CHECKING:
-    from dp.audit.attacks import Outcome
+    from matplotlib.figure import Figure
+
+    from dp.audit.attacks import Attack, Outcome
 
 EXIT_FALLEN = 1
 # Spelt out because importing them takes a second; a test compares.
 ATTACK_NAMES = (
-    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger",
+    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
+    "service",
 )  # fmt: skip
+SERVICE = ATTACK_NAMES[-1]
+"""Made here: what it attacks stands above `dp`."""
 WORDS = ("threat", "criterion")
+FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 @click.command()
@@ -28,38 +35,95 @@ WORDS = ("threat", "criterion")
 @click.option("--full", is_flag=True, help="With all trials; without it, with fewer, in about a minute for all.")
 @click.option("--twins", is_flag=True, help="Also attack broken twins, which must fall.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the attacker draws.")
+@click.option("--figure", type=FILE, default=None, help="Draw what was read, as SVG, PNG or PDF, to this file.")
 @output_options
 def attack(
-    names: tuple[str, ...], full: bool, twins: bool, seed: int, format_name: str | None, out: Path | None
+    names: tuple[str, ...],
+    full: bool,
+    twins: bool,
+    seed: int,
+    figure: Path | None,
+    format_name: str | None,
+    out: Path | None,
 ) -> None:
     """Attack the project: all attacks, if none is named; every reading beside the most that the claim allows.
 
-    repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger: all output but the table says
-    who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
+    repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise, service: all output but the
+    table says who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
     """
+    chosen = chosen_format(format_name, out)
+    keep_apart(out=out, figure=figure)
+    if figure is not None:
+        _validate_figure(figure)
+
     import numpy as np
 
-    from dp.audit.attacks import ATTACKS, OURS, Setting, run_attack
+    from dp.audit.attacks import OURS, Setting, run_attack
     from experiments.attack_tasks import NOW
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
-    wanted = [(name, target) for name in names or ATTACK_NAMES for target in ATTACKS[name].targets]
+    # Named twice, an attack is made once.
+    chosen_names = tuple(dict.fromkeys(names)) or ATTACK_NAMES
+    attacks = _attacks(chosen_names)
+    wanted = [(name, target) for name in chosen_names for target in attacks[name].targets]
     wanted = [(name, target) for name, target in wanted if twins or target == OURS]
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder, progress_bar() as report:
         for number, (name, target) in enumerate(wanted):
             report(f"{name} against {target}", number / len(wanted))
             generator = np.random.default_rng([seed, *name.encode()])
-            outcomes.append(run_attack(name, Setting(generator, Path(folder), NOW, not full), target))
+            outcomes.append(run_attack(name, Setting(generator, Path(folder), NOW, not full), target, attacks))
     rows = [row for outcome in outcomes for row in _rows(outcome)]
     if chosen == "table":
         rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
     write_rows(rows, chosen, out, title="Attacks: what was measured, and the most that the claim allows")
+    if figure is not None:
+        from experiments.figures import save
+
+        save(_drawn(outcomes), figure)
     wrong = [f"{one.name} against {one.target}" for one in outcomes if one.held != (one.target == OURS)]
     if wrong:
         click.echo(f"not as it must be: {'; '.join(wrong)}", err=True)
         raise click.exceptions.Exit(EXIT_FALLEN)
+
+
+def _validate_figure(path: Path) -> None:
+    if path.suffix not in FIGURE_SUFFIXES:
+        raise click.UsageError(f"--figure {path} does not say its format; name it {', '.join(FIGURE_SUFFIXES)}")
+    if not path.resolve().parent.is_dir():
+        raise click.UsageError(f"the folder of the figure {path} does not exist")
+
+
+def _attacks(names: Sequence[str]) -> Mapping[str, Attack]:
+    """All attacks; that on the service only where it is named, for it takes its time to import."""
+    from dp.audit.attacks import ATTACKS, attack_of
+
+    if SERVICE not in names:
+        return ATTACKS
+    from workbench import attack_service
+
+    return {**ATTACKS, SERVICE: attack_of(attack_service)}
+
+
+def _drawn(outcomes: Sequence[Outcome]) -> Figure:
+    import matplotlib as mpl
+    import pandas as pd
+
+    from dp.audit.attacks import OURS
+    from experiments.audit_figures import attacks
+    from experiments.style import SETTINGS
+
+    rows = [
+        {
+            "attack": outcome.name,
+            "target": outcome.target,
+            "ours": outcome.target == OURS,
+            "measured": [float(reading.measured) for reading in outcome.readings],
+            "limit": [reading.allowed for reading in outcome.readings],
+        }
+        for outcome in outcomes
+    ]
+    with mpl.rc_context(SETTINGS):
+        return attacks(pd.DataFrame(rows))
 
 
 def _rows(outcome: Outcome) -> list[Row]:

@@ -1,12 +1,13 @@
 """Somebody decides after every release what everybody does next, and when the user whom they watch is to be present.
 
-They win if the likelihood ratio of the whole transcript, or any answer that returns, tells whether that user was there
-better than the claimed (ε, δ) allows.
+They win if the likelihood ratio of the whole transcript, an answer that returns, or what earlier answers gave away of
+the noise tells whether that user was there better than the claimed (ε, δ) allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,12 +15,17 @@ import numpy as np
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.audit.attacks.outcome import OURS, Reading, Setting, Target
-from dp.audit.attacks.power import Floats, Integers, epsilon_disproved
+from dp.audit.attacks.power import LEVEL, Floats, Integers, epsilon_disproved
+from dp.audit.bounds import Alarms, epsilon_bound
+from dp.audit.mechanisms import SURE
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
+from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
 from dp.units import protected_class
 
-CRITERION = "at the claimed δ neither the likelihood ratio nor a returning answer disproves the claimed ε"
+CRITERION = (
+    "at the claimed δ neither the likelihood ratio, a returning answer nor the lowest one disproves the claimed ε"
+)
 
 GUARANTEE = Guarantee(4.0, 1e-3)
 """Weak, so that a few thousand series, which must be run tick by tick, show something."""
@@ -28,7 +34,12 @@ RUN = 5
 """How many ticks the user stays at most: the hull of the class."""
 MECHANISMS = ("gaussian", "damped-square-root")
 LOW, HIGH = 200, 1000
+PURE = Guarantee(1.0, 0.0)
+"""Of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
+LEARNT = 30
+"""Releases from which the adversary learns before the user may come."""
 
+Truths = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 Next = Callable[[State, int, np.random.Generator], tuple[State, float]]
 """Releases one count: the next state and the estimate."""
 
@@ -86,10 +97,7 @@ def _design(name: str) -> LinearMechanism:
 
 
 def _fresh(mechanism: LinearMechanism, state: State, count: int, generator: np.random.Generator) -> tuple[State, float]:
-    def source(noise: Noise, size: int) -> Integers:
-        return noise.seeded(generator, (size,)).astype(np.int64)
-
-    state, released = mechanism.run(state, np.array([count]), source, 0.95)
+    state, released = mechanism.run(state, np.array([count]), partial(_seeded, generator), 0.95)
     return state, float(released.estimates[0])
 
 
@@ -106,13 +114,68 @@ def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[
     )
 
 
+def steered(mechanism: SparseVector, present: bool, generator: np.random.Generator) -> tuple[float, float]:
+    """One series of sparse-vector against the adversary, who makes the counts climb out of the band at every tick.
+
+    After LEARNT ticks every count begins at the value released last. The user comes for one day, after the first value
+    above what is known of the rest, at the latest two days later.
+
+    Returns:
+        What was released on that day less everybody else's count, and the lowest such number of all days before.
+    """
+    jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+    source = partial(_seeded, generator)
+    counts = LOW + jump * np.arange(LEARNT)
+    state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)
+    errors = (released.estimates - counts)[1:].tolist()
+    last = released.estimates[-1]
+    for chance in range(3):
+        others = round(last) + jump
+        comes = chance == 2 or errors[-1] > 0
+        state, released = mechanism.run(state, np.array([others + (present and comes)]), source, 0.95)
+        last = released.estimates[-1]
+        if comes:
+            break
+        errors.append(last - others)
+    return float(last - others), min(errors)
+
+
+def _seeded(generator: np.random.Generator, noise: Noise, size: int) -> Integers:
+    return noise.seeded(generator, (size,)).astype(np.int64)
+
+
+def sparse(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
+    """The ε that two tests show of sparse-vector, by their rates of alarms.
+
+    One is the likelihood ratio of the released value. The other takes the lowest error so far for what is constant in
+    all of them, and a value less than a user above it for one that nobody was added to.
+    """
+    one = calibrated(protected_class("user-day", 1, 2, None), 1, *PURE)
+    mechanism = kind(one.hull, one.horizon, one.releases, one.threshold, one.noise)
+    trials = setting.trials(700, 2_000)
+    alarms = {"the likelihood ratio": [0, 0], "the lowest answer": [0, 0]}
+    for present in (False, True):
+        for _ in range(trials):
+            error, lowest = steered(mechanism, present, setting.generator)
+            alarms["the likelihood ratio"][present] += error > 1 / 2
+            alarms["the lowest answer"][present] += error - lowest >= 1
+    return tuple(
+        Reading(
+            f"{mechanism.name}: ε shown by {test}",
+            float(epsilon_bound(Alarms(true, trials, false, trials), PURE.delta, LEVEL)),
+            PURE.epsilon,
+        )
+        for test, (false, true) in alarms.items()
+    )
+
+
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """Mechanisms that are run one tick at a time, with fresh noise for each."""
     readings: list[Reading] = []
     for mechanism in map(_design, MECHANISMS[-1:] if setting.quick else MECHANISMS):
         step = partial(_fresh, mechanism)
         readings += _readings(setting, mechanism, partial(_same, step))
-    return tuple(readings)
+    return (*readings, *sparse(setting, SparseVector))
 
 
 def _same(step: Next) -> Next:
@@ -150,8 +213,37 @@ def halved(setting: Setting) -> tuple[Reading, ...]:
     return _readings(setting, mechanism, partial(_same, step))
 
 
+@dataclass(frozen=True)
+class Unrenewed(SparseVector):
+    """The edges of its band get their noise once, and keep it from one release to the next."""
+
+    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Truths) -> Held:
+        after = super()._step(held, tick, count, draws, tested)
+        if tick == 0:
+            return after
+        moved = after.value - held.value
+        return after._replace(ceiling=held.ceiling + moved, floor=held.floor + moved)
+
+
+@dataclass(frozen=True)
+class NoisyTest(SparseVector):
+    """It releases the noisy count that its test compared with the edge, and not the edge plus the gap."""
+
+    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Truths) -> Held:
+        after = super()._step(held, tick, count, draws, tested)
+        if tick == 0:
+            return after
+        above, below, _, _ = one_sided(draws)
+        side = np.sign(after.value - held.value)
+        compared = self.grid * count + np.where(side > 0, above, -below)
+        moved = np.where(side == 0, 0, compared - after.value)
+        return after._replace(value=after.value + moved, ceiling=after.ceiling + moved, floor=after.floor + moved)
+
+
 TARGETS: dict[str, Target] = {
     OURS: ours,
     "the same noise whenever a count returns": remembered,
     "half the noise": halved,
+    "sparse-vector with edges that keep their noise": partial(sparse, kind=Unrenewed),
+    "sparse-vector releasing what its test compared": partial(sparse, kind=NoisyTest),
 }

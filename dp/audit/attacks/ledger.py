@@ -1,5 +1,5 @@
-"""Somebody charges one budget from many places at once, with amounts that are none, keys used before, a clock that is
-put back and old copies of the file.
+"""Somebody charges one budget from many threads and processes at once, with amounts that are none, keys used before, a
+clock that is put back and old copies of the file.
 
 They win if more is spent than the cap, if a charge is lost, or if something comes for nothing.
 """
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Protocol
 
@@ -23,6 +25,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.audit.attacks.logs import FIRST
 from dp.audit.attacks.outcome import OURS, Reading, Setting, Target
+from dp.audit.attacks.processes import at_once
 from dp.ledger import Ledger, LedgerError, open_ledger
 from dp.release import Request, plan_release, publish
 
@@ -31,6 +34,10 @@ CRITERION = "what is charged never exceeds the cap, every charge counts, and not
 CAP = 1.0
 AMOUNT = 0.05
 WORKERS = 8
+DEAR = 0.6
+"""What each process charges: there is room for one of them."""
+PAUSE = 0.3
+"""Seconds between looking and writing, where processes leave a gap; they start within much less."""
 TINY = (5e-324, 1e-300, 1e-30, 1e-10)
 NO_AMOUNTS = (0.0, -1.0, -5e-324, math.nan, math.inf, -math.inf)
 PERIOD = timedelta(days=30)
@@ -52,7 +59,7 @@ class Purse(Protocol):
 
 
 Open = Callable[[], AbstractContextManager[Purse]]
-"""Opens a connection to one and the same budget: CAP of ε, from `Setting.now` on for PERIOD."""
+"""Opens a connection to one and the same budget: CAP of ε, from `Setting.now` on for PERIOD. Can be pickled."""
 Wait = Callable[[], None]
 """Called by a purse that leaves a gap between looking and writing: the attacker chooses when the other workers run."""
 
@@ -60,7 +67,8 @@ Wait = Callable[[], None]
 def attack(setting: Setting, new: Callable[[Setting, Wait], Open]) -> tuple[Reading, ...]:
     """Race for a budget, charge what is no amount, use keys again, and put the clock back."""
     return (
-        *_race(setting, new),
+        _race_of_threads(setting, new),
+        _race_of_processes(setting, new),
         *_amounts(setting, new(setting, _at_once)),
         *_keys(setting, new(setting, _at_once)),
         *_clock(setting, new(setting, _at_once)),
@@ -71,8 +79,7 @@ def _at_once() -> None:
     """Do not wait."""
 
 
-def _race(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Iterator[Reading]:
-    each = setting.trials(5, 25)
+def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Reading:
     barrier = Barrier(WORKERS)
 
     def wait() -> None:
@@ -82,15 +89,23 @@ def _race(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Iterator[Re
         except BrokenBarrierError:
             return
 
-    open_purse = new(setting, wait)
-
-    def work(worker: int) -> int:
-        with open_purse() as purse:
-            return sum(_granted(purse, f"{worker} {number}", AMOUNT, setting.now) for number in range(each))
-
+    work = partial(_charging, new(setting, wait), setting.trials(5, 25), AMOUNT, setting.now)
     with ThreadPoolExecutor(WORKERS) as pool:
         granted = sum(pool.map(work, range(WORKERS)))
-    yield Reading("ε granted to workers who charge at the same time, of a cap of 1", round(granted * AMOUNT, 9), CAP)
+    return Reading("ε granted to threads that charge at the same time, of a cap of 1", round(granted * AMOUNT, 9), CAP)
+
+
+def _race_of_processes(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Reading:
+    open_purse = new(setting, partial(time.sleep, PAUSE))
+    work = partial(_charging, open_purse, setting.trials(2, 10), DEAR, setting.now)
+    granted = sum(at_once(work, range(setting.trials(2, 4))))
+    return Reading("ε granted to processes that charge at the same time, of a cap of 1", round(granted * DEAR, 9), CAP)
+
+
+def _charging(open_purse: Open, charges: int, amount: float, now: datetime, worker: int) -> int:
+    """How many of a worker's charges were granted."""
+    with open_purse() as purse:
+        return sum(_granted(purse, f"{worker} {number}", amount, now) for number in range(charges))
 
 
 def _amounts(setting: Setting, open_purse: Open) -> Iterator[Reading]:
@@ -151,18 +166,18 @@ class LedgerPurse:
         return self.ledger.budget("team").spent.epsilon
 
 
+@contextmanager
+def _opened_ledger(path: Path) -> Iterator[Purse]:
+    with open_ledger(path) as ledger:
+        yield LedgerPurse(ledger)
+
+
 def new_ledger(setting: Setting, wait: Wait) -> Open:
     """The ledger on a file of its own; nobody can make it wait between looking and writing."""
     path = setting.new_folder() / "ledger.db"
     with open_ledger(path) as ledger:
         ledger.create_budget("team", Guarantee(CAP, 0.0), setting.now.date(), (setting.now + PERIOD).date())
-
-    @contextmanager
-    def opened() -> Iterator[Purse]:
-        with open_ledger(path) as ledger:
-            yield LedgerPurse(ledger)
-
-    return opened
+    return partial(_opened_ledger, path)
 
 
 @dataclass(frozen=True)
@@ -196,20 +211,20 @@ class NaivePurse:
         return float(self.connection.execute(query, (month,)).fetchone()[0])
 
 
+@contextmanager
+def _opened_naive(path: Path, wait: Wait, monthly: bool) -> Iterator[Purse]:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as connection:
+        yield NaivePurse(connection, wait, monthly)
+
+
 def new_naive(setting: Setting, wait: Wait, monthly: bool) -> Open:
     """A naive purse on a file of its own."""
     path = setting.new_folder() / "naive.db"
-
-    @contextmanager
-    def opened() -> Iterator[Purse]:
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as connection:
-            yield NaivePurse(connection, wait, monthly)
-
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # Without a type of its own the column keeps what it is given; NaN becomes NULL, which no sum counts.
         connection.execute("CREATE TABLE charges (key, month, epsilon)")
-    return opened
+    return partial(_opened_naive, path, wait, monthly)
 
 
 def restored(setting: Setting) -> tuple[Reading, ...]:
@@ -226,15 +241,17 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
     with open_ledger(path) as ledger:
         ledger.create_budget("team", guarantee, FIRST, None)
     shutil.copy(path, copy)
-    drawn = []
+    drawn, spent, more = [], 0.0, 0
     for file in (path, copy):
         with open_ledger(file) as ledger:
             drawn.append(publish(ledger, "stream", "team", plan, {"dau": np.full(ticks, 100)}, setting.now))
-            more = _granted(LedgerPurse(ledger), "more", AMOUNT, setting.now)
+            more += _granted(LedgerPurse(ledger), "more", AMOUNT, setting.now)
+            spent += ledger.budget("team").spent.epsilon
     again = sum(first != second for first, second in zip(*drawn, strict=True))
     return (
-        Reading("charges beyond the cap that an old copy grants on its own", more, 0),
+        Reading("charges beyond the cap that the ledger or its old copy grants on its own", more, 0),
         Reading("days drawn a second time from an old copy, of which nothing is claimed", again),
+        Reading("ε spent from a cap of 1 by way of an old copy, of which nothing is claimed", spent),
     )
 
 

@@ -83,6 +83,7 @@ real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: r
 
 audit: setup ## attack mechanisms, sketches, releases and the project: results/audit* and results/attacks.* (20 minutes)
 	$(RUN) dpdau experiment run --configs experiments/audits
+	$(RUN) dpdau attack service --twins --full --figure results/attack_service.svg
 	$(RUN) dpdau audit --live $(LIVE) --out results/audit_live.json
 
 audit-short: setup ## the same in two minutes: fails if a promise is disproved, an attack wins or a broken twin holds

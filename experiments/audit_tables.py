@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from dp.audit.attacks import noise
+from dp.audit.closeness import dp_resolution, resolution
 from dp.audit.twins import TWINS
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +63,38 @@ def sketches() -> str:
         for _, row in rows.iterrows()
     ]
     return "\n".join(lines)
+
+
+def closeness() -> str:
+    """What one vote of the attack on the noise tells apart, quick and full."""
+    quick, full = (_told_apart(half, runs) for half, runs in zip(noise.HALVES, noise.RUNS, strict=True))
+    lines = [
+        "| compared | draws, quick | must accept up to, reject from | draws, full | must accept up to, reject from |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {what} | {draws} | {span} | {more} | {narrow} |"
+        for (what, draws, span), (_, more, narrow) in zip(quick, full, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _told_apart(half: int, runs: int) -> Iterator[tuple[str, str, str]]:
+    secure, times, ticks = 2 * half, noise.SEEDED, noise.TICKS
+    sizes = {
+        "secure and seeded": (secure, times * secure),
+        "secure and law": (secure, math.inf),
+        "seeded and law": (times * secure, math.inf),
+        "pairs of secure draws and law": (half, math.inf),
+        "releases of a linear mechanism": (ticks * runs, times * ticks * runs),
+        "releases of others": (runs, times * runs),
+    }
+    for what, (first, second) in sizes.items():
+        tolerance = resolution(noise.ERROR, first, second)
+        draws = f"{first:,}" if math.isinf(second) else f"{first:,} and {second:,}"
+        yield what, draws, f"{tolerance / 2:.3f}, {tolerance:.3f}"
+    excess = dp_resolution(noise.ERROR, noise.CELLS, noise.EPSILON, half, half)
+    yield f"(ε, δ) at ε = {noise.EPSILON:g}", f"{half:,} and {half:,}", f"δ, δ + {excess:.3f}"
 
 
 def twins() -> str:

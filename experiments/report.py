@@ -128,6 +128,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "audit-sketches": audit_tables.sketches,
     "audit-twins": audit_tables.twins,
     "audit-live": audit_tables.live,
+    "audit-closeness": audit_tables.closeness,
 }
 
 

@@ -60,6 +60,10 @@ RUN_WIDTH = 1.5
 """Of the cells of whole runs, three by three by three."""
 BITS = 4
 """Last bits of a draw that are looked at."""
+HALVES = (7_500, 30_000)
+"""Draws of one call, of the two of a vote; quick and full."""
+RUNS = (160, 800)
+"""Releases of a vote; quick and full."""
 SEEDED = 10
 """Seeded draws for one of OpenDP's, which takes a hundred times as long."""
 EPSILON = 1.0
@@ -106,7 +110,7 @@ def rehearsed(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
 
 def _half(setting: Setting) -> int:
     """Draws of one call, of the two of a vote."""
-    return setting.trials(7_500, 30_000)
+    return setting.trials(*HALVES)
 
 
 def _seeded(setting: Setting, noise: Noise) -> Integers:
@@ -183,7 +187,7 @@ def released(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]
     mechanism = mechanism_of(name)
     counts = counts_for(mechanism)
     cells, number = looked_at(mechanism, counts, setting.generator)
-    runs = setting.trials(160, 800)
+    runs = setting.trials(*RUNS)
     votes = []
     for _ in range(VOTES):
         secure = cells(np.array([mechanism.run(EMPTY_STATE, counts, source, 0.95)[1].estimates for _ in range(runs)]))

@@ -576,7 +576,7 @@ def test_the_command_says_what_cannot_serve_the_class():
 def test_trials_that_are_no_number_are_refused(trials):
     shown = CliRunner().invoke(main, ["audit", "--trials", trials])
     assert shown.exit_code == 2
-    assert "is not a whole number between 100 and 1e9" in shown.stderr
+    assert "is not a whole number between 100 and 2e7" in shown.stderr
 
 
 def test_trials_may_be_written_as_a_power_of_ten():
@@ -620,3 +620,24 @@ def test_sketches_are_not_attacked_live():
     shown = CliRunner().invoke(main, ["audit", "--live", "--sketch", "sfm"])
     assert shown.exit_code == 2
     assert "leave --sketch or --live out" in shown.stderr
+
+
+@pytest.mark.parametrize("options", [["--epsilon", "0"], ["--live", "--horizon", "unlimited", "--trials", "100"]])
+def test_a_command_that_attacks_nothing_fails(options):
+    shown = CliRunner().invoke(main, ["audit", *options])
+    assert shown.exit_code == 1
+    assert "nothing could be attacked" in shown.stderr
+
+
+def test_all_sketches_do_not_end_at_one_that_promises_nothing():
+    shown = CliRunner().invoke(
+        main, [*SHORT, "--trials", "1000", "--mechanism", "gaussian", "--sketch", "all", "--format", "json"]
+    )
+    assert shown.exit_code == 0, shown.stderr
+    assert {"gaussian", "sfm"} < {row["subject"] for row in json.loads(shown.stdout)}
+
+
+def test_more_real_releases_than_a_ledger_holds_are_refused_before_any():
+    shown = CliRunner().invoke(main, ["audit", "--live", "--delta", "0.01", "--trials", "200"])
+    assert shown.exit_code == 2
+    assert "--trials times --delta is 2" in shown.stderr

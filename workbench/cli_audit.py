@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
+MOST_DELTA = 0.95
+"""Of all real releases together."""
 
 
 class Trials(click.ParamType[int]):
@@ -34,13 +36,13 @@ class Trials(click.ParamType[int]):
     name = "number"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A whole number of at least 100."""
+        """A whole number of at least 100, whose numbers fit in a gigabyte."""
         try:
             number = float(str(value))
         except ValueError:
             number = 0.0
-        if not (number.is_integer() and 100 <= number <= 1e9):
-            self.fail(f"{value!r} is not a whole number between 100 and 1e9, for instance 1e6", param, ctx)
+        if not (number.is_integer() and 100 <= number <= 2e7):
+            self.fail(f"{value!r} is not a whole number between 100 and 2e7, for instance 1e6", param, ctx)
         return int(number)
 
 
@@ -110,10 +112,13 @@ def audit(
     keep_apart(out=out)
     if live and sketches:
         raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
-    all_sketches = "all" in sketches
+    if live and (trials or LIVE_TRIALS) * delta > MOST_DELTA:
+        raise click.UsageError(
+            f"--trials times --delta is {(trials or LIVE_TRIALS) * delta:g}; a ledger holds less than 1"
+        )
     subjects = [(name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)]
-    subjects += [(name, _sketch) for name in (SKETCH_NAMES if all_sketches else sketches)]
-    how = How(asked, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
+    subjects += [(name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)]
+    how = How(asked, Guarantee(epsilon, delta), number, seed)
     rows: list[Row] = []
     unserved: list[str] = []
     with progress_bar() as report:
@@ -127,12 +132,14 @@ def audit(
             try:
                 found = attack(how, name, FLAG_LEVEL / len(subjects), progress)
             except ValueError as error:
-                if names or (sketches and not all_sketches):
+                if name in {*names, *sketches}:
                     raise
                 unserved.append(f"{name}: {error}")
                 continue
             seconds = time.perf_counter() - started
             rows.extend(_row(one, seconds) for one in found)
+    if not rows:
+        raise click.ClickException("nothing could be attacked:\n" + "\n".join(unserved))
     what = f"ε {epsilon:g}, δ {delta:g}; {how.trials:,} {'real releases' if live else 'trials'}"
     title = f"sketches; {what}" if sketches and not names else f"{asked.label}; {what}"
     shown = [_for_people(row) for row in rows] if chosen == "table" else rows
@@ -189,7 +196,7 @@ def _live(how: How, name: str, flag_level: float, report: Callable[[float], None
         {metric: asked.window}, asked.unit, asked.w_bound, how.promised, name, now.date(), asked.horizon, {metric: 1.0}
     )
     request = replace(request, guarantee=charged(request))
-    enough = Guarantee(1.01 * how.trials * how.promised.epsilon, min(1.01 * how.trials * how.promised.delta, 0.99))
+    enough = Guarantee(1.01 * how.trials * how.promised.epsilon, 1.01 * how.trials * how.promised.delta)
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
         return audit_live(

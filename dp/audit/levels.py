@@ -123,12 +123,17 @@ def _presence(attacks: tuple[Attack, ...], starts: tuple[int, ...]) -> Integers:
 
 
 def _others(mechanism: AdaptiveFlippancy, starts: tuple[int, ...], present: int) -> Integers:
-    """Everybody else: always there, but for the crowd that freezes when a level is to be left."""
+    """Everybody else: always there, but for the crowd that freezes when a level is to be left.
+
+    Who is frozen at a level is frozen at the levels below. No log need have these counts: what is promised holds for
+    all in which the frozen become no fewer.
+    """
     counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
     counts[:, ::2] = present
     for level, threshold in enumerate(mechanism.thresholds):
         crowd = -(-(threshold + SURE * mechanism.noise.scale) // mechanism.grid)
-        counts[starts[level + 1] :, 2 * level + 1] = crowd
+        frozen = counts[starts[level + 1] :, 1 : 2 * level + 2 : 2]
+        np.maximum(frozen, crowd, out=frozen)
     return counts
 
 

@@ -112,10 +112,9 @@ def audit(
     keep_apart(out=out)
     if live and sketches:
         raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
-    if live and (trials or LIVE_TRIALS) * delta > MOST_DELTA:
-        raise click.UsageError(
-            f"--trials times --delta is {(trials or LIVE_TRIALS) * delta:g}; a ledger holds less than 1"
-        )
+    number = trials or (LIVE_TRIALS if live else TRIALS)
+    if live and number * delta > MOST_DELTA:
+        raise click.UsageError(f"--trials times --delta is {number * delta:g}; a ledger holds less than 1")
     subjects = [(name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)]
     subjects += [(name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)]
     how = How(asked, Guarantee(epsilon, delta), number, seed)

@@ -526,3 +526,11 @@ def test_what_it_says_of_itself():
         linear.noise.scale for linear in tiny().levels
     ]
     assert (described["scale"], tiny().name) == (2, "adaptive-flippancy")
+
+
+def test_one_level_has_no_test():
+    one = replace(tiny(), bounds=(6,), levels=tiny().levels[-1:], thresholds=(), horizon=6)
+    counts = columns(quiet_and_flapping(4, 0, 6), (6,))
+    state, released, path = one.trace(EMPTY_STATE, counts, PerNoise(1), 0.9)
+    assert state.tick == len(released.estimates) == 6
+    assert not path.any()

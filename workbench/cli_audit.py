@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
-MOST_DELTA = 0.95
-"""Of all real releases together."""
 
 
 class Trials(click.ParamType[int]):
@@ -36,7 +34,7 @@ class Trials(click.ParamType[int]):
     name = "number"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """A whole number of at least 100, whose numbers fit in a gigabyte."""
+        """A whole number of at least 100, and not more than memory holds."""
         try:
             number = float(str(value))
         except ValueError:
@@ -112,12 +110,9 @@ def audit(
     keep_apart(out=out)
     if live and sketches:
         raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
-    number = trials or (LIVE_TRIALS if live else TRIALS)
-    if live and number * delta > MOST_DELTA:
-        raise click.UsageError(f"--trials times --delta is {number * delta:g}; a ledger holds less than 1")
     subjects = [(name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)]
     subjects += [(name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)]
-    how = How(asked, Guarantee(epsilon, delta), number, seed)
+    how = How(asked, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
     rows: list[Row] = []
     unserved: list[str] = []
     with progress_bar() as report:
@@ -195,7 +190,12 @@ def _live(how: How, name: str, flag_level: float, report: Callable[[float], None
         {metric: asked.window}, asked.unit, asked.w_bound, how.promised, name, now.date(), asked.horizon, {metric: 1.0}
     )
     request = replace(request, guarantee=charged(request))
-    enough = Guarantee(1.01 * how.trials * how.promised.epsilon, 1.01 * how.trials * how.promised.delta)
+    enough = Guarantee(1.01 * how.trials * request.guarantee.epsilon, 1.01 * how.trials * request.guarantee.delta)
+    if enough.delta >= 1:
+        raise ValueError(
+            f"{how.trials:,} releases of δ = {request.guarantee.delta:g} need a budget of 1 or more, which none has; "
+            "take fewer trials or a smaller --delta"
+        )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
         return audit_live(

@@ -420,11 +420,13 @@ def in_chunks(scores: Scores, width: int, workers: int = 1) -> Drawn:
     def chunked(number: int, generator: np.random.Generator, report: Report) -> Floats:
         sizes = [min(rows, number - start) for start in range(0, number, rows)]
         sources = generator.spawn(len(sizes))
-        if workers == 1:
-            return _gathered(map(scores, sizes, sources), number, report)
-        # The threads of one matrix product would wait for each other while the others want the cores.
-        with threadpool_limits(limits=1), ThreadPoolExecutor(workers) as pool:
-            return _gathered(pool.map(scores, sizes, sources), number, report)
+        # The threads of one matrix product would wait for each other while the others want the cores, and how many
+        # there are shows in its last bits.
+        with threadpool_limits(limits=1):
+            if workers == 1:
+                return _gathered(map(scores, sizes, sources), number, report)
+            with ThreadPoolExecutor(workers) as pool:
+                return _gathered(pool.map(scores, sizes, sources), number, report)
 
     return chunked
 

@@ -115,7 +115,8 @@ class AdaptiveFlippancy:
             return state, Released(*np.empty((4, 0))), np.empty(0, dtype=np.int64)
         tests = len(self.thresholds)
         started = state.tick > 0
-        draws = one_sided(source(self.noise, tests * (len(counts) + (not started)))).reshape(-1, tests)
+        rows = len(counts) + (not started)
+        draws = one_sided(source(self.noise, tests * rows)).reshape(rows, tests)
         if not started:
             edges, draws = draws[0], draws[1:]
         path = self._path(current, edges[np.newaxis], frozen, draws[:, np.newaxis])[:, 0]

@@ -481,6 +481,7 @@ def test_live_audits_that_cannot_be_made_are_refused(ledger):
     ledger.create_budget("small", Guarantee(50.0, 0.1), date(2026, 1, 1), None)
     with pytest.raises(BudgetExhausted):
         audit_live(a_request("gaussian", USUAL), 100, np.random.default_rng(0), ledger, "small", NOW)
+    assert not ledger.charges()
 
 
 # --- Twins -----------------------------------------------------------------------------------------------------------

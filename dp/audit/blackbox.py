@@ -83,6 +83,7 @@ def black_box(
     Raises:
         ValueError: there are fewer than 50 trials.
     """
+    _validate(trials)
     samples = in_chunks(unchanged, width, workers), in_chunks(changed, width, workers)
     return from_numbers(
         *drawn(*samples, trials, generator, report), claim,
@@ -111,6 +112,8 @@ def audit_case(
         ValueError: there are fewer than 20 trials, or 50 for a histogram.
     """
     score, released = case.score, case.seen != "measurements"
+    if released:
+        _validate(trials)
 
     def drawing(errors: Sampler) -> Drawn:
         def looked(number: int, source: np.random.Generator) -> Floats:
@@ -143,13 +146,7 @@ def audit_case(
 def from_numbers(
     without: Floats, with_change: Floats, claim: Guarantee, *, mechanism: str, confidence: float, flag_level: float
 ) -> Audit:
-    """The histogram test on numbers of independent releases, shape (trials / 2, numbers).
-
-    Raises:
-        ValueError: there are fewer than 50 trials.
-    """
-    if len(without) < 25:
-        raise ValueError(f"trials is {2 * len(without)}; at least 50 are needed")
+    """The histogram test on numbers of independent releases, shape (trials / 2, numbers)."""
     first = int(CHOOSING * len(without))
     table = learnt(without[:first], with_change[:first], claim.delta)
     audit = judged(
@@ -157,6 +154,11 @@ def from_numbers(
         mechanism=mechanism, seen="histogram", confidence=confidence, flag_level=flag_level,
     )  # fmt: skip
     return replace(audit, trials=2 * len(without))
+
+
+def _validate(trials: int) -> None:
+    if trials < 50:
+        raise ValueError(f"trials is {trials}; at least 50 are needed")
 
 
 def learnt(unchanged: Floats, changed: Floats, delta: float) -> Histogram:

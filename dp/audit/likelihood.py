@@ -113,7 +113,7 @@ class Attack:
     Attributes:
         pattern: Δ with its flips.
         norm: of what it changes, in users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
-        back: takes what is seen to where noise is independent, None where it is not needed; shape (k, seen).
+        back: for Laplace noise takes what is seen to the measurements that change, shape (k, seen); else None.
         shift: what the change adds there, shape (k,).
         weights: of the projection for Gaussian noise, shape (seen,); None for Laplace noise.
     """
@@ -130,7 +130,8 @@ class Attack:
         """Log likelihood ratio of each row of what is seen less what it is without noise and change, up to a scale."""
         if self.weights is not None:
             return np.asarray(errors @ self.weights)
-        measured = errors.T if self.back is None else self.back @ errors.T
+        assert self.back is not None
+        measured = self.back @ errors.T
         terms = np.abs(measured)
         measured -= self.shift[:, np.newaxis]
         terms -= np.abs(measured, out=measured)

@@ -12,10 +12,11 @@ from datetime import datetime
 
 import numpy as np
 
+from dp.accounting.composition import Guarantee
 from dp.audit.blackbox import audit_case
 from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler
 from dp.audit.mechanisms import cases
-from dp.ledger import Ledger
+from dp.ledger import BudgetExhausted, Ledger
 from dp.mechanisms.protocol import Floats, Integers
 from dp.release import Plan, Request, charged, plan_release, publish
 from dp.units import protected_class
@@ -45,7 +46,7 @@ def audit_live(
         now: what the ledger's clock says.
 
     Raises:
-        BudgetExhausted: the budget does not have `trials` times the guarantee.
+        BudgetExhausted: the budget does not have `trials` times the guarantee; nothing was published.
         ValueError: the request has several metrics or no horizon, or its mechanism cannot serve its class.
     """
     if len(request.windows) != 1 or request.horizon is None:
@@ -54,6 +55,9 @@ def audit_live(
             "one metric and a number of ticks are needed"
         )
     plan = plan_release(request)
+    standing, needed = ledger.budget(budget), Guarantee(*(trials * part for part in charged(request)))
+    if needed.epsilon > standing.remaining.epsilon or needed.delta > standing.remaining.delta:
+        raise BudgetExhausted(standing, needed)
     ((metric, window),) = request.windows.items()
     protected = protected_class(request.unit, window, request.w_bound, request.horizon)
     (case,) = cases(

@@ -61,7 +61,7 @@ class Power(NamedTuple):
     Attributes:
         trials: the smallest number on the grid that suffices; None where the largest did not.
         caught: attempts at that number, or the largest, that flagged the twin.
-        at_least: lower end of the share of attempts that do, at 95 % confidence.
+        at_least: lower end of the share of attempts that do, at 95 % confidence, all numbers that were tried together.
         false_alarms: attempts at that number that flagged the right mechanism.
         at_most: upper end of their share, at 95 % confidence.
         attempts: of each.
@@ -90,11 +90,12 @@ def power(twin: Twin, attempts: int, generator: np.random.Generator, *, fewest: 
             break
         trials *= 2
     enough = caught >= SHARE * attempts
+    looks = (trials // fewest).bit_length()
     false_alarms = _flagged(twin.right, trials, attempts, generator)
     return Power(
         trials if enough else None,
         caught,
-        float(at_least(caught, attempts, 0.05)),
+        float(at_least(caught, attempts, 0.05 / looks)),
         false_alarms,
         float(at_most(false_alarms, attempts, 0.05)),
         attempts,

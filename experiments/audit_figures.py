@@ -16,11 +16,14 @@ from experiments.style import COLOURS, MARKERS, RELEASED, TRUTH
 
 BROKEN = "#B0413E"
 GROUPS = {
-    "Gaussian noise": (COLOURS["gaussian"], "o", "mechanisms with Gaussian noise"),
-    "Laplace noise": (COLOURS["laplace"], "v", "mechanisms with Laplace noise"),
-    "sketches": (COLOURS["honaker-tree"], "s", "sketches"),
+    "Gaussian noise": (COLOURS["gaussian"], "o", 11.0, "mechanisms with Gaussian noise"),
+    "Laplace noise": (COLOURS["laplace"], "v", 6.5, "mechanisms with Laplace noise"),
+    "sketches": (COLOURS["honaker-tree"], "s", 5.0, "sketches"),
 }
-"""Colour, marker and name of what is shown alike; a mechanism that stands alone has its own."""
+"""Colour, marker, its size in points and name of what is shown alike; a mechanism that stands alone has its own.
+
+What lies on the diagonal at the same places is large and small, so that both are seen.
+"""
 TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
 NOTHING, BEYOND = 0.02, 30.0
 """Where a reading stands that has none of what is allowed, or more than this many times."""
@@ -44,7 +47,7 @@ def audit(table: pd.DataFrame) -> Figure:
 
 
 def _against_claims(panel: Axes, honest: pd.DataFrame, twins: pd.DataFrame) -> None:
-    low, high = 0.05, 1.6 * twins["measured"].max()
+    low, high = 0.03, 1.6 * twins["measured"].max()
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_xlim(0.3, 12)
@@ -54,10 +57,10 @@ def _against_claims(panel: Axes, honest: pd.DataFrame, twins: pd.DataFrame) -> N
     panel.fill_between(line, line, high * 10, color=BROKEN, alpha=0.06, linewidth=0)
     for group in dict.fromkeys(honest["group"]):
         rows = honest[honest["group"] == group]
-        colour, marker, label = GROUPS.get(group, (COLOURS.get(group), MARKERS.get(group), group))
+        colour, marker, size, label = GROUPS.get(group, (COLOURS.get(group), MARKERS.get(group), 6.5, group))
         number = rows["subject"].nunique()
         panel.plot(
-            rows["epsilon"], rows["measured"].clip(lower=low * 1.05), color=colour, marker=marker, markersize=6.5,
+            rows["epsilon"], rows["measured"].clip(lower=low * 1.05), color=colour, marker=marker, markersize=size,
             linestyle="none", label=label if number == 1 else f"{label} ({number})", fillstyle="none",
         )  # fmt: skip
     panel.plot(

@@ -280,7 +280,7 @@ def audit(finding: str, table: pd.DataFrame) -> None:
         f"{max(high['sparse-vector'], high['adaptive-flippancy']):.2f} of the two mechanisms that depend on the data",
         f"all {len(twins)} broken twins are caught in 99 of 100 attempts with at most "
         f"{twins['caught_at'].max():,.0f} trials",
-        f"proves them {times.min():.1f} to {times.max():.0f} times their promise",
+        f"proves {times.min():.1f} to {times.max():.0f} times the ε of those that promise one",
     ):
         assert said in finding, said
     assert (twins["caught"] >= 0.99 * twins["attempts"]).all()

@@ -101,7 +101,7 @@ def audit(
 
     The worst pattern of the class is searched for, releases with and without it are simulated, and the likelihood ratio
     tells them apart; docs/audit.md says how to read the result. Ends with 1 if anything is flagged. A million trials
-    of a year take 5 to 20 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
+    of a year take 5 to 30 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
     from dp.accounting.composition import Guarantee
     from dp.audit.likelihood import CONFIDENCE, FLAG_LEVEL

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 
 RELEASES = ("gaussian", "discrete-laplace")
 """Releases that can be accounted for."""
@@ -84,8 +85,7 @@ class AccountantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ):
             if not values:
                 raise ValueError(f"{key} needs at least one value")
-            if unknown := sorted(set(values) - set(known)):
-                raise ValueError(f"{key} has {', '.join(unknown)}; choose from {', '.join(known)}")
+            refuse_unknown(key, values, known)
         if not self.grid.count:
             raise ValueError("grid.count needs at least one value")
         for release, parameter in self.releases.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dp.audit.attacks import OURS, Setting, run_attack
+from dp.audit.attacks import OURS, Outcome, Setting, run_attack
 from experiments.audit_config import AttackConfig, AttackPoint
 from experiments.points import point_seed
 
@@ -38,10 +38,15 @@ def evaluate_attack(task: AttackTask) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(point_seed(config.seed, point))
         outcome = run_attack(point.attack, Setting(generator, Path(folder), NOW, config.quick), point.target)
+    return row_of(outcome)
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a row of the table from which figures are drawn."""
     return {
-        "attack": point.attack,
-        "target": point.target,
-        "ours": point.target == OURS,
+        "attack": outcome.name,
+        "target": outcome.target,
+        "ours": outcome.target == OURS,
         "held": outcome.held,
         "threat": outcome.threat,
         "criterion": outcome.criterion,

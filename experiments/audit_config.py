@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 from experiments.mechanism_config import OWN_BOUND
 
 
@@ -104,8 +105,7 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ("sketch", self.grid.sketch, SKETCHES),
             ("twin", self.grid.twin, TWINS),
         ):
-            if unknown := sorted(set(values) - set(known)):
-                raise ValueError(f"grid.{key} has {', '.join(unknown)}; choose from {', '.join(known)}")
+            refuse_unknown(f"grid.{key}", values, known)
         for epsilon in self.grid.epsilon:
             validate_guarantee(epsilon, self.delta)
         if self.trials < 100:
@@ -167,5 +167,4 @@ class AttackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.audit.attacks import ATTACKS
 
-        if unknown := sorted(set(self.attacks) - set(ATTACKS)):
-            raise ValueError(f"attacks has {', '.join(unknown)}; choose from {', '.join(ATTACKS)}")
+        refuse_unknown("attacks", self.attacks, ATTACKS)

@@ -17,6 +17,7 @@ from experiments.accountant_config import AccountantConfig
 from experiments.audit_config import AttackConfig, AuditConfig
 from experiments.coverage_config import CoverageConfig
 from experiments.defaults import PROFILES
+from experiments.known import refuse_unknown
 from experiments.mechanism_config import MECHANISM_NAMES, OWN_BOUND, Config, Grid
 from experiments.points import METRICS, AnyPoint, Point, SketchPoint
 from experiments.population import LogFile, Population
@@ -90,8 +91,7 @@ def read(path: Path, profile: str = "quick") -> AnyConfig:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}")
         profiles = content.pop("profiles", {})
-        if unknown := sorted(set(profiles) - set(PROFILES[1:])):
-            raise ValueError(f"profiles has {', '.join(unknown)}; choose from {', '.join(PROFILES[1:])}")
+        refuse_unknown("profiles", profiles, PROFILES[1:])
         if profile not in PROFILES:
             raise ValueError(f"profile is {profile!r}; choose one of {', '.join(PROFILES)}")
         try:

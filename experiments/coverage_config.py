@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 from experiments.mechanism_config import MECHANISM_NAMES, OWN_BOUND
 
 
@@ -95,9 +96,7 @@ class CoverageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if not values:
                 raise ValueError(f"grid.{name} needs at least one value")
         # Its intervals are for the count at a level of its own choice.
-        known = [name for name in MECHANISM_NAMES if name != OWN_BOUND]
-        if unknown := sorted(set(self.grid.mechanism) - set(known)):
-            raise ValueError(f"grid.mechanism has {', '.join(unknown)}; choose from {', '.join(known)}")
+        refuse_unknown("grid.mechanism", self.grid.mechanism, (name for name in MECHANISM_NAMES if name != OWN_BOUND))
         for epsilon in self.grid.epsilon:
             validate_guarantee(epsilon, self.delta)
         for rate in self.grid.rate:

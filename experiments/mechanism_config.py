@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 from experiments.points import METRICS, Point, Value, metric_of
 from experiments.population import RATES, LogFile, Population
 
@@ -222,8 +223,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             ("sketch", self._given("sketch"), SKETCHES),
         ):
             key = f"grid.{key}" if getattr(self.grid, key) else key
-            if unknown := sorted(set(values) - set(known)):
-                raise ValueError(f"{key} has {', '.join(unknown)}; choose from {', '.join(known)}")
+            refuse_unknown(key, values, known)
         for kind, names in (("logs", self.logs), ("populations", self.populations)):
             for name in names:
                 if not re.fullmatch(r"[a-z0-9_]+", name) or name == SYNTHETIC:

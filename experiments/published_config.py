@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 
 FACTORISATIONS = ("binary-tree", "honaker-tree", "square-root", "toeplitz", "dense")
 """Computed from strategies in `dp.mechanisms`, "toeplitz" and "dense" being the best of their kind."""
@@ -91,9 +92,7 @@ class PublishedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
-        known = (*FACTORISATIONS, *BOUNDS)
-        if unknown := sorted(set(self.grid.subject) - set(known)):
-            raise ValueError(f"grid.subject has {', '.join(unknown)}; choose from {', '.join(known)}")
+        refuse_unknown("grid.subject", self.grid.subject, (*FACTORISATIONS, *BOUNDS))
         for name, values in msgspec.to_builtins(self.grid).items():
             if not values:
                 raise ValueError(f"grid.{name} needs at least one value")

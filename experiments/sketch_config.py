@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from experiments import digests
+from experiments.known import refuse_unknown
 from experiments.points import SketchPoint
 from experiments.population import Population
 
@@ -61,8 +62,7 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from dp.accounting.gaussian import validate_guarantee
         from experiments.sketch_designs import SIZES, designed
 
-        if unknown := sorted(set(self.grid) - set(SIZES)):
-            raise ValueError(f"grid has {', '.join(unknown)}; choose from {', '.join(SIZES)}")
+        refuse_unknown("grid", self.grid, SIZES)
         if not self.grid:
             raise ValueError("grid needs at least one sketch")
         validate_guarantee(self.epsilon, self.delta)

@@ -52,9 +52,9 @@ def attack(
     table says who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
     """
     chosen = chosen_format(format_name, out)
+    if figure is not None and figure.suffix not in FIGURE_SUFFIXES:
+        raise click.UsageError(f"--figure {figure} does not say its format; name it {', '.join(FIGURE_SUFFIXES)}")
     keep_apart(out=out, figure=figure)
-    if figure is not None:
-        _validate_figure(figure)
 
     import numpy as np
 
@@ -86,13 +86,6 @@ def attack(
         raise click.exceptions.Exit(EXIT_FALLEN)
 
 
-def _validate_figure(path: Path) -> None:
-    if path.suffix not in FIGURE_SUFFIXES:
-        raise click.UsageError(f"--figure {path} does not say its format; name it {', '.join(FIGURE_SUFFIXES)}")
-    if not path.resolve().parent.is_dir():
-        raise click.UsageError(f"the folder of the figure {path} does not exist")
-
-
 def _attacks(names: Sequence[str]) -> Mapping[str, Attack]:
     """All attacks; that on the service only where it is named, for it takes its time to import."""
     from dp.audit.attacks import ATTACKS, attack_of
@@ -108,22 +101,12 @@ def _drawn(outcomes: Sequence[Outcome]) -> Figure:
     import matplotlib as mpl
     import pandas as pd
 
-    from dp.audit.attacks import OURS
+    from experiments.attack_tasks import row_of
     from experiments.audit_figures import attacks
     from experiments.style import SETTINGS
 
-    rows = [
-        {
-            "attack": outcome.name,
-            "target": outcome.target,
-            "ours": outcome.target == OURS,
-            "measured": [float(reading.measured) for reading in outcome.readings],
-            "limit": [reading.allowed for reading in outcome.readings],
-        }
-        for outcome in outcomes
-    ]
     with mpl.rc_context(SETTINGS):
-        return attacks(pd.DataFrame(rows))
+        return attacks(pd.DataFrame([row_of(outcome) for outcome in outcomes]))
 
 
 def _rows(outcome: Outcome) -> list[Row]:

@@ -37,7 +37,7 @@ def keep_apart(**paths: str | Path | None) -> None:
         if path == same or (path.exists() and same.exists() and path.samefile(same)):
             raise click.UsageError(f"{one} and {other} are the same file, {path}; give each its own")
     for name, path in named:
-        if name in ("out", "quarantine"):
+        if name in ("out", "quarantine", "figure"):
             if not path.resolve().parent.is_dir():
                 raise click.UsageError(f"the folder of the {name} file {path} does not exist")
             if path.is_file() and _begins_with(path, SQLITE):

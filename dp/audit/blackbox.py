@@ -65,11 +65,6 @@ def black_box(
     generator: np.random.Generator,
     *,
     mechanism: str,
-    width: int = 1,
-    confidence: float = CONFIDENCE,
-    flag_level: float = FLAG_LEVEL,
-    workers: int = 1,
-    report: Report = lambda done: None,
 ) -> Audit:
     """What any two samplers prove of a claim.
 
@@ -77,18 +72,13 @@ def black_box(
         unchanged: numbers of releases without the change, shape (trials, numbers); see `numbers_of`.
         changed: with it.
         trials: releases in all, half of them with the change; a fifth fills the bins.
-        width: floats that one trial takes while it is made.
-        workers: threads that may call the samplers at once; the result does not depend on how many there are.
 
     Raises:
         ValueError: there are fewer than 50 trials.
     """
     _validate(trials)
-    samples = in_chunks(unchanged, width, workers), in_chunks(changed, width, workers)
-    return from_numbers(
-        *drawn(*samples, trials, generator, report), claim,
-        mechanism=mechanism, confidence=confidence, flag_level=flag_level,
-    )  # fmt: skip
+    samples = drawn(in_chunks(unchanged, 1), in_chunks(changed, 1), trials, generator, lambda done: None)
+    return from_numbers(*samples, claim, mechanism=mechanism, confidence=CONFIDENCE, flag_level=FLAG_LEVEL)
 
 
 def audit_case(

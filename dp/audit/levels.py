@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
-from dp.audit.likelihood import Attack, Case, Released, Sampler, attack
+from dp.audit.likelihood import Attack, Case, Released, attack, less_known, simulated
 from dp.mechanisms import GRID, LinearMechanism
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Floats, Integers
+from dp.mechanisms.sparse_vector import SparseVector
 from dp.units import ProtectedClass
 
 SURE = 60
-"""Noise scales by which the frozen crowd exceeds a threshold: its test is negative with a probability of about e⁻⁶⁰."""
+"""Noise scales by which a number exceeds a threshold: a test has the other answer with a probability of about e⁻⁶⁰."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,7 @@ def levels_case(mechanism: AdaptiveFlippancy, claim: Guarantee, way: Climb, rele
     """Adaptive-flippancy along a way through its levels; `released` as of `linear_case`, for counts of all levels."""
     path = np.repeat(np.arange(len(way.attacks)), np.diff(way.starts))
     known = way.counts[np.arange(mechanism.horizon), 2 * path]
-
-    def simulated(counts: Integers) -> Sampler:
-        return lambda trials, generator: mechanism.simulate(counts, trials, generator)
-
-    def errors(counts: Integers) -> Sampler:
-        draw = (released or simulated)(counts)
-        return lambda trials, generator: draw(trials, generator) - known
-
+    errors = less_known(released or partial(simulated, mechanism), known)
     claimed = gaussian.mu_for(*claim)
     return Case(
         mechanism.name,
@@ -117,6 +112,11 @@ def levels_case(mechanism: AdaptiveFlippancy, claim: Guarantee, way: Climb, rele
     )
 
 
+def surely_beyond(threshold: int, mechanism: AdaptiveFlippancy | SparseVector) -> int:
+    """Users of whom a noisy test says surely that they are more than a threshold, which is in grid units."""
+    return -(-(threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+
+
 def _presence(attacks: tuple[Attack, ...], starts: tuple[int, ...]) -> Integers:
     lengths = np.diff(starts).tolist()
     return np.concatenate([one.pattern.series(ticks) for one, ticks in zip(attacks, lengths, strict=True)])
@@ -131,7 +131,7 @@ def _others(mechanism: AdaptiveFlippancy, starts: tuple[int, ...], present: int)
     counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
     counts[:, ::2] = present
     for level, threshold in enumerate(mechanism.thresholds):
-        crowd = -(-(threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+        crowd = surely_beyond(threshold, mechanism)
         frozen = counts[starts[level + 1] :, 1 : 2 * level + 2 : 2]
         np.maximum(frozen, crowd, out=frozen)
     return counts

@@ -11,10 +11,11 @@ no other test of the same false alarms has more true ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, Required, TypedDict, Unpack
+from functools import partial
+from typing import Literal, Required, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -25,7 +26,7 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.parts import laplace
 from dp.audit.bounds import best_threshold, count_alarms, epsilon_evidence, mu_evidence
 from dp.audit.worst import Pattern, worst_pattern
-from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Strategy
+from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, Strategy
 from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
@@ -40,6 +41,8 @@ Report = Callable[[float], None]
 
 Drawn = Callable[[int, np.random.Generator, Report], Floats]
 """What gives scores, or several numbers, of so many fresh trials, and says how far it is."""
+
+Part = TypeVar("Part")
 
 CONFIDENCE = 0.95
 FLAG_LEVEL = 0.01
@@ -244,13 +247,9 @@ def linear_case(
     if len(counts) != against.ticks:
         raise ValueError(f"counts have {len(counts)} ticks; the attack is for {against.ticks}")
     series = against.pattern.series(against.ticks)
-    known = counts if against.seen == "releases" else _measure(mechanism.strategy, counts)
+    known = counts if against.seen == "releases" else measurements(mechanism.strategy, counts)
     sampled = simulated if against.seen == "releases" else measured
-
-    def errors(exact: Integers) -> Sampler:
-        draw = released(exact) if released else sampled(mechanism, exact)
-        return lambda trials, generator: draw(trials, generator) - known
-
+    errors = less_known(released or partial(sampled, mechanism), known)
     return Case(
         mechanism.name,
         against.seen,
@@ -390,6 +389,16 @@ def judged(
     )
 
 
+def in_turn(parts: Sequence[Part], flag_level: float, report: Report) -> Iterator[tuple[Part, float, Report]]:
+    """Each part of one audit with its share of the flag's level, and what reports its progress as that of the whole."""
+    for number, part in enumerate(parts):
+        yield part, flag_level / len(parts), partial(_report_part, report, number, len(parts))
+
+
+def _report_part(report: Report, before: int, parts: int, done: float) -> None:
+    report((before + done) / parts)
+
+
 def mu_of(mechanism: LinearMechanism, claim: Guarantee) -> float:
     """The μ that a linear mechanism has if it keeps its claim.
 
@@ -442,14 +451,24 @@ def _gathered(pieces: Iterable[Floats], number: int, report: Report) -> Floats:
     return np.concatenate(found)
 
 
-def simulated(mechanism: LinearMechanism, counts: Integers) -> Sampler:
+def less_known(released: Released, known: Floats | Integers) -> Released:
+    """What is released less what the attacker knows of it, shape (T,)."""
+
+    def errors(counts: Integers) -> Sampler:
+        draw = released(counts)
+        return lambda trials, generator: draw(trials, generator) - known
+
+    return errors
+
+
+def simulated(mechanism: Mechanism, counts: Integers) -> Sampler:
     """What is published, in users; shape (trials, T)."""
     return lambda trials, generator: mechanism.simulate(counts, trials, generator)
 
 
 def measured(mechanism: LinearMechanism, counts: Integers) -> Sampler:
     """The noisy measurements, in users; shape (trials, draws)."""
-    exact = _measure(mechanism.strategy, counts)
+    exact = measurements(mechanism.strategy, counts)
 
     def draw(trials: int, generator: np.random.Generator) -> Floats:
         noise = mechanism.noise.seeded(generator, (trials, len(exact)))
@@ -460,7 +479,7 @@ def measured(mechanism: LinearMechanism, counts: Integers) -> Sampler:
     return draw
 
 
-def _measure(strategy: Strategy, counts: Integers) -> Floats:
+def measurements(strategy: Strategy, counts: Integers) -> Floats:
     """The measurements without noise, in users; shape (draws,)."""
     secret, found = EMPTY_STATE.secret, []
     for tick, count in enumerate(counts.tolist()):

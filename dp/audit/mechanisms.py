@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.audit.blackbox import audit_case
-from dp.audit.levels import climb, levels_case
+from dp.audit.levels import climb, levels_case, surely_beyond
 from dp.audit.likelihood import (
     CONFIDENCE,
     FLAG_LEVEL,
@@ -15,10 +17,12 @@ from dp.audit.likelihood import (
     Case,
     Released,
     Report,
-    Sampler,
     Seen,
     attack,
+    in_turn,
+    less_known,
     linear_case,
+    simulated,
     views,
 )
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
@@ -35,9 +39,6 @@ ENDLESS_HULLS = 4
 
 MOST_TICKS = 1500
 """Longest audited series: its matrix is measured user by user, and has that many squared entries."""
-
-SURE = 60
-"""Noise scales that a count jumps beyond a band: it stays within with a probability of about e⁻⁶⁰."""
 
 
 def audit_mechanism(
@@ -70,17 +71,10 @@ def audit_mechanism(
     """
     claim = Guarantee(promised.epsilon, 0.0) if family_of(name).delta == "none" else promised
     mechanism = calibrate([design(name, protected)], claim, [1.0])[0]
-    found = cases(mechanism, protected, claim, generator)
     audits: list[Audit] = []
-    for number, case in enumerate(found):
+    for case, level, told in in_turn(cases(mechanism, protected, claim, generator), flag_level, report):
         audits += audit_case(
-            case,
-            trials,
-            generator,
-            confidence=confidence,
-            flag_level=flag_level / len(found),
-            workers=workers,
-            report=lambda done, before=number: report((before + done) / len(found)),  # type: ignore[misc]
+            case, trials, generator, confidence=confidence, flag_level=level, workers=workers, report=told
         )
     return audits
 
@@ -121,14 +115,7 @@ def cases(
 def sparse_vector_case(mechanism: SparseVector, claim: Guarantee, released: Released | None = None) -> Case:
     """Sparse-vector with the change of `neighbours`."""
     without, with_change, series = neighbours(mechanism)
-
-    def simulated(counts: Integers) -> Sampler:
-        return lambda trials, generator: mechanism.simulate(counts, trials, generator)
-
-    def errors(counts: Integers) -> Sampler:
-        draw = (released or simulated)(counts)
-        return lambda trials, generator: draw(trials, generator) - without
-
+    errors = less_known(released or partial(simulated, mechanism), without)
     width = 8 * len(series)
     return Case(mechanism.name, "releases", claim, errors(without), errors(with_change), series, None, width)
 
@@ -140,6 +127,6 @@ def neighbours(mechanism: SparseVector) -> tuple[Integers, Integers, Integers]:
     the change. What the tests are allowed to tell stays unused, which a ratio below 1 shows.
     """
     series = np.ones(mechanism.releases, dtype=np.int64)
-    jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+    jump = surely_beyond(mechanism.threshold, mechanism)
     counts = BASE + jump * (np.arange(len(series)) % 2)
     return counts, counts + series, series

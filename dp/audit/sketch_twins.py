@@ -16,6 +16,9 @@ from dp.audit.likelihood import Sampler, Scores
 from dp.audit.power import Attempt, Twin
 from dp.audit.sketches import (
     ANY_SALT,
+    LEVELS,
+    LG_BUCKETS,
+    TRIED_USERS,
     RegisterDesign,
     SketchAttack,
     flipped_bits,
@@ -47,9 +50,6 @@ PURE = Guarantee(1.0, 0.0)
 KNOWN_KEY = bytes(range(16))
 """Noise of scale 1/ε is sold as enough whatever the key is, so that it may be known."""
 
-TRIED_USERS = 200
-"""Ids of which an attacker takes the one that moves a sketch most."""
-
 
 def _noise_on_sketch(name: str, sketch: SketchDesign) -> Twin:
     def attempt(shift: float) -> Attempt:
@@ -78,7 +78,7 @@ def _laplace_sample(shift: float) -> Sampler:
 
 
 def _half_flips() -> Twin:
-    nobody = sfm(PURE.epsilon, lg_buckets=3, levels=4).empty()
+    nobody = sfm(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
 
     def half(generator: np.random.Generator) -> Source:
@@ -94,7 +94,7 @@ def _half_flips() -> Twin:
 
 
 def _same_coins() -> Twin:
-    nobody = gf2(PURE.epsilon, lg_buckets=3, levels=4).empty()
+    nobody = gf2(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
     claim = Guarantee(epsilon_of(gf2_merged_flip(nobody.design.flip, nobody.design.flip)), 0.0)
 
@@ -152,23 +152,13 @@ def _no_phantoms() -> Twin:
     )
 
 
-def _phantoms_rounded_down() -> Twin:
+def _hll_with_phantoms(name: str, mistake: str, broken: type[OrderInvariant]) -> Twin:
+    # Of few phantoms one makes a difference; and if nobody is left out the lowest register tells ln 2, which is more.
     claim = Guarantee(0.5, 0.0)
     return Twin(
-        "phantoms-rounded-down",
-        "HyperLogLog with the number of its phantom users rounded down and not up: one in place of two (ε = ½).",
-        _secret("order-invariant", _PhantomsRoundedDown(claim.epsilon, ANY_SALT, lg_m=0), claim),
-        _secret("order-invariant", OrderInvariant(claim.epsilon, ANY_SALT, lg_m=0), claim),
-    )
-
-
-def _everybody_kept() -> Twin:
-    # The lowest register tells ln 2 if nobody is left out, however many phantoms there are.
-    claim = Guarantee(0.5, 0.0)
-    return Twin(
-        "everybody-kept",
-        "HyperLogLog with all its phantom users under a secret salt, but nobody left out (ε = ½).",
-        _secret("order-invariant", _KeepsEverybody(claim.epsilon, ANY_SALT, lg_m=0), claim),
+        name,
+        mistake,
+        _secret("order-invariant", broken(claim.epsilon, ANY_SALT, lg_m=0), claim),
         _secret("order-invariant", OrderInvariant(claim.epsilon, ANY_SALT, lg_m=0), claim),
     )
 
@@ -213,7 +203,15 @@ SKETCH_TWINS: dict[str, Callable[[], Twin]] = {
     "half-flips": _half_flips,
     "same-coins": _same_coins,
     "no-phantoms": _no_phantoms,
-    "phantoms-rounded-down": _phantoms_rounded_down,
-    "everybody-kept": _everybody_kept,
+    "phantoms-rounded-down": lambda: _hll_with_phantoms(
+        "phantoms-rounded-down",
+        "HyperLogLog with the number of its phantom users rounded down and not up: one in place of two (ε = ½).",
+        _PhantomsRoundedDown,
+    ),
+    "everybody-kept": lambda: _hll_with_phantoms(
+        "everybody-kept",
+        "HyperLogLog with all its phantom users under a secret salt, but nobody left out (ε = ½).",
+        _KeepsEverybody,
+    ),
     "one-salt": _one_salt,
 }

@@ -31,6 +31,7 @@ from dp.audit.likelihood import (
     Scores,
     compare,
     in_chunks,
+    in_turn,
     mu_of,
 )
 from dp.mechanisms import LinearMechanism
@@ -158,15 +159,8 @@ def audit_sketch(
         raise ValueError(f"sketch is {name!r}, which promises nothing that could be audited: {family.refusal}")
     attacks = SKETCH_ATTACKS[name](name, promised, trials, generator)
     return [
-        one.audit(
-            name,
-            trials,
-            generator,
-            confidence=confidence,
-            flag_level=flag_level / len(attacks),
-            report=lambda done, before=number: report((before + done) / len(attacks)),  # type: ignore[misc]
-        )
-        for number, one in enumerate(attacks)
+        one.audit(name, trials, generator, confidence=confidence, flag_level=level, report=told)
+        for one, level, told in in_turn(attacks, flag_level, report)
     ]
 
 

@@ -17,7 +17,8 @@ from dp.accounting.composition import Guarantee
 from dp.audit.attacks.outcome import OURS, Reading, Setting, Target
 from dp.audit.attacks.power import LEVEL, Floats, Integers, epsilon_disproved
 from dp.audit.bounds import Alarms, epsilon_bound
-from dp.audit.mechanisms import SURE
+from dp.audit.levels import surely_beyond
+from dp.audit.likelihood import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
 from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
@@ -73,7 +74,7 @@ def attack(
         new_step: what releases one series.
     """
     trials = setting.trials(1_000, 4_000)
-    strategy = _strategy_matrix(mechanism)
+    strategy = strategy_matrix(mechanism.strategy, TICKS)
     ratio, returning = [0, 0], [0, 0]
     for present in (False, True):
         for _ in range(trials):
@@ -84,11 +85,6 @@ def attack(
             here = releases[watched > 0] - known[watched > 0]
             returning[present] += not np.isin(here, (releases - known)[watched == 0]).any()
     return (ratio[0], ratio[1]), (returning[0], returning[1]), trials
-
-
-def _strategy_matrix(mechanism: LinearMechanism) -> Floats:
-    """B⁻¹: the inverse of what decodes, for strategies that measure once a tick."""
-    return np.asarray(np.linalg.inv(mechanism.strategy.decode(np.eye(TICKS)).T))
 
 
 def _design(name: str) -> LinearMechanism:
@@ -123,7 +119,7 @@ def steered(mechanism: SparseVector, present: bool, generator: np.random.Generat
     Returns:
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
-    jump = -(-(mechanism.threshold + SURE * mechanism.noise.scale) // mechanism.grid)
+    jump = surely_beyond(mechanism.threshold, mechanism)
     source = partial(_seeded, generator)
     counts = LOW + jump * np.arange(LEARNT)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.mechanisms import EMPTY_STATE, GRID, Design
+from dp.audit.likelihood import measurements
+from dp.mechanisms import Design
 
 Integers = NDArray[np.int64]
 
@@ -15,18 +16,10 @@ def measured_over_certified(design: Design, with_user: Integers, without_user: I
 
     The norm is ℓ₁ for Laplace and ℓ₂ for Gaussian noise. Above 1 the noise is too small for these neighbours.
     """
-    difference = (_measurements(design, with_user) - _measurements(design, without_user)) / GRID
+    difference = measurements(design.strategy, with_user) - measurements(design.strategy, without_user)
     return float(np.linalg.norm(difference, ord=1 if design.noise == "laplace" else 2)) / design.sensitivity
 
 
 def runs(change: Integers) -> int:
     """How often a difference series of zeros and ones begins to be one."""
     return int(np.count_nonzero(np.diff(change, prepend=0) > 0))
-
-
-def _measurements(design: Design, counts: Integers) -> NDArray[np.float64]:
-    secret, measured = EMPTY_STATE.secret, []
-    for tick, count in enumerate(counts.tolist()):
-        exact, secret = design.strategy.measure(tick, secret, count)
-        measured.append(exact)
-    return np.concatenate(measured).astype(np.float64)

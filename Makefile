@@ -6,8 +6,10 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
 EXTRAS ?=
 RUN := $(UV) run --frozen --no-sync
 # Wholly slow, or the long searches behind a mechanism: left out of the fast tier.
-SLOW_FILES := $(addprefix tests/test_,$(addsuffix .py, app browser serving service_crash \
-    accountants adaptive_flippancy bench_mechanisms buffers certificate joint optimal release_together sparse_vector))
+SLOW_FILES := $(addprefix tests/,$(addsuffix .py, workbench/test_app workbench/test_browser workbench/test_serving \
+    workbench/test_bench_mechanisms workbench/service/test_crash dp/accounting/test_accountants \
+    $(addprefix dp/mechanisms/test_, adaptive_flippancy buffers certificate joint optimal sparse_vector) \
+    dp/release/test_together))
 DATA ?= ../shared/data
 LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
 # Strict: every output of every cell is compared with the one that is stored.
@@ -66,17 +68,17 @@ app: setup ## the pages alone, on the store that dpdau.toml and DPDAU_* name
 	$(RUN) streamlit run workbench/app.py
 
 screenshots: setup ## both pages in light and dark: docs/images (needs Chromium)
-	$(RUN) python -m workbench.screenshots docs/images
+	$(RUN) python -m workbench.maintenance.screenshots docs/images
 
 environment: setup ## environment.yml from pyproject.toml and uv.lock
-	$(RUN) python -m workbench.environment > environment.yml
+	$(RUN) python -m workbench.maintenance.environment > environment.yml
 
 docs: setup ## the tables in the documentation that a command writes
-	$(RUN) python -m workbench.report
+	$(RUN) python -m workbench.maintenance.report
 
 mechanisms: setup ## every mechanism against the lower bound: results/mechanisms.json and its figures (minutes)
-	$(RUN) python -m experiments.mechanism_tables compute
-	$(RUN) python -m experiments.joint_table
+	$(RUN) python -m experiments.documentation.mechanism_tables compute
+	$(RUN) python -m experiments.documentation.joint_table
 
 real-log: setup ## a private year of the real logs in DATA, with OpenDP noise: results/online_retail_*
 	$(RUN) python -m experiments.real_log release $(DATA) results

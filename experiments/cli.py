@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.defaults import PROFILES, TOLERANCE
-from experiments.progress import progress_bar
+from experiments.engine.defaults import PROFILES, TOLERANCE
+from experiments.engine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from experiments.compare import Comparison
-    from experiments.config import AnyConfig
-    from experiments.runner import Finished, Plan
+    from experiments.engine.compare import Comparison
+    from experiments.engine.runner import Finished, Plan
+    from experiments.kinds.loading import AnyConfig
 
 EXIT_OUTSIDE = 1
 EXIT_INTERRUPTED = 130
@@ -97,8 +97,8 @@ def experiment_run(
     Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
     nothing. Where all are run, a config whose log is not on this machine is named and left out.
     """
-    from experiments.config import read
-    from experiments.runner import run
+    from experiments.engine.runner import run
+    from experiments.kinds.loading import read
 
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs says how many processes of this machine, --scheduler is for others: give one")
@@ -124,7 +124,7 @@ def experiment_run(
 @profile_option
 def experiment_list(configs: Path, cache: Path, profile: str) -> None:
     """Name the configs: points, how many of them are finished, and the question."""
-    from experiments.config import read
+    from experiments.kinds.loading import read
 
     lines = []
     for path in sorted(configs.glob("*.toml")):
@@ -146,7 +146,7 @@ def experiment_list(configs: Path, cache: Path, profile: str) -> None:
 @cache_option
 def experiment_show(config: Path, jobs: int | None, profile: str, results: Path, cache: Path) -> None:
     """Show what CONFIG combines, how much of it is finished, how long the rest will take, and where it goes."""
-    from experiments.config import check, read
+    from experiments.kinds.loading import check, read
 
     loaded = read(config, profile)
     check(loaded, config)
@@ -180,7 +180,7 @@ def experiment_show(config: Path, jobs: int | None, profile: str, results: Path,
 @click.pass_context
 def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance: float) -> None:
     """Compare two tables, A and B: the largest differences, column by column; exit code 1 outside the tolerance."""
-    from experiments.compare import compare_files
+    from experiments.engine.compare import compare_files
 
     compared = compare_files(first, second, tolerance)
     click.echo(f"{compared.rows} rows in common, found by {', '.join(compared.identity)}")
@@ -212,10 +212,10 @@ def experiment_check(
     Exit code 1 if a table is missing or differs by more than the tolerance that its config states. A config whose log
     is not on this machine is named and left out.
     """
-    from experiments.compare import compare_files
-    from experiments.config import check, read
-    from experiments.runner import completed
-    from experiments.tables import write_table
+    from experiments.engine.compare import compare_files
+    from experiments.engine.runner import completed
+    from experiments.engine.tables import write_table
+    from experiments.kinds.loading import check, read
 
     failed = False
     with tempfile.TemporaryDirectory() as folder, progress_bar() as report:
@@ -264,7 +264,7 @@ def _name_lonely(path: Path, only: Sequence[str]) -> None:
 
 def _planned(config: AnyConfig, cache: Path) -> Plan | None:
     """What there is to do; None if a log is missing."""
-    from experiments.runner import plan
+    from experiments.engine.runner import plan
 
     try:
         return plan(config, cache)

@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 from matplotlib.figure import Figure
 
-from experiments.style import SETTINGS
+from experiments.engine.style import SETTINGS
 
 RESULTS = Path(__file__).parent.parent / "results"
 """The committed tables."""
@@ -51,7 +51,7 @@ CONFIG: dict[str, Any] = {
     "title": {"fontSize": 12, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None, "continuousWidth": 460, "continuousHeight": 260},
 }
-"""Vega-Lite's settings in the look of `experiments.style`."""
+"""Vega-Lite's settings in the look of `experiments.engine.style`."""
 
 # A scale or a matrix is a factor, which two decimals would spoil.
 _FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")

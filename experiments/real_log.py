@@ -15,12 +15,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dp.accounting.composition import Guarantee
-from dp.events import read_log
 from dp.ledger import open_ledger
+from dp.log import read_log
 from dp.presence import DuckDBEngine
 from dp.release import METRICS, Request, plan_release, publish
-from experiments.figures import release_figure, save
-from experiments.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, write_table
+from experiments.engine.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, write_table
+from experiments.kinds.figures import release_figure, save
 
 FIRST, LAST = date(2010, 12, 10), date(2011, 12, 9)
 GUARANTEE = Guarantee(1.0, 1e-6)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from workbench.cli import main
+from workbench.cli.main import main
 
 Run = Callable[..., Result]
 

@@ -9,12 +9,12 @@ import pytest
 
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from experiments.report import filled
-from tests.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
-from tests.sketch_instances import INSTANCES as SKETCH_INSTANCES
-from workbench.report import BLOCKS, DOCUMENTS
+from experiments.documentation.blocks import filled
+from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
+from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
+from tests.places import ROOT
+from workbench.maintenance.report import BLOCKS, DOCUMENTS
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -72,8 +72,8 @@ def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from datetime import date
 
     from dp.accounting.composition import Guarantee
-    from dp.generate import generate, write_log
     from dp.ledger import open_ledger
+    from dp.log.generate import generate, write_log
 
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.service_model import FIELDS
+from tests.oracles.service_model import FIELDS
+from tests.places import ROOT
 from workbench.service import RETRACT, Operation, load_settings, open_service
-
-ROOT = Path(__file__).parent.parent
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.environment import environment_text
-
-ROOT = Path(__file__).parent.parent
+from tests.places import ROOT
+from workbench.maintenance.environment import environment_text
 
 
 def test_environment_file_is_what_the_command_writes() -> None:

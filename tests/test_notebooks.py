@@ -25,10 +25,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from dp.binomial import clopper_pearson
+from dp.intervals.binomial import clopper_pearson
 from experiments.notebook import curves, picture, rounded
+from tests.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SANITISE = FOLDER / "sanitise.cfg"
@@ -166,7 +166,7 @@ def changed(notebook: Notebook, **changes: Any) -> Notebook:
         ({"execution_count": None}, "not executed from top to bottom"),
         ({"execution_count": 7}, "not executed from top to bottom"),
         ({"source": ["import requests\n", "1"]}, "cell 1 imports requests"),
-        ({"source": ["from workbench.cli import main\n", "1"]}, "cell 1 imports workbench"),
+        ({"source": ["from workbench.cli.main import main\n", "1"]}, "cell 1 imports workbench"),
         ({"source": ["# NBVAL_IGNORE_OUTPUT\n", "1"]}, "cell 1 tells nbval to look away"),
         ({"source": [f"x{number} = 1\n" for number in range(11)]}, "cell 1 has 11 lines of logic"),
         ({"source": ["open('/home/ada/log.csv')"]}, "a path of one machine: /home/a"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import streamlit as st
 
-from workbench.options import CONFIG_FILE
+from workbench.cli.options import CONFIG_FILE
 from workbench.service import Service, Settings, load_settings, open_service
 
 # A file, because the browser would fetch an icon by name from elsewhere.

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from dp.generate import generate
+from dp.log.generate import generate
 from dp.presence.daily import day_number
 from workbench.service import ADD, ERASE, RETRACT, Operation, Refused, Service, Settings
 

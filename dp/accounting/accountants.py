@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dp.accounting import advanced, gdp, naive, pld, rdp, zcdp
-from dp.accounting.answers import Accountant, Answer
-from dp.accounting.parts import Part, merge
+from dp.accounting.accountant import Accountant, Answer
+from dp.accounting.mechanism_events import Part, merge
 
 
 @dataclass(frozen=True)

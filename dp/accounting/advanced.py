@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from dp.accounting import naive, pld
-from dp.accounting.answers import Answer, found, not_applicable
-from dp.accounting.parts import LARGEST, SMALLEST, Part, epsilon_at, pure, releases
+from dp.accounting.accountant import Answer, found, not_applicable
+from dp.accounting.mechanism_events import LARGEST, SMALLEST, Part, epsilon_at, pure, releases
 
 Floats = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dp.accounting.answers import Answer, found, lacking, not_applicable
+from dp.accounting.accountant import Answer, found, lacking, not_applicable
 from dp.accounting.gaussian import epsilon_for
-from dp.accounting.parts import Part
+from dp.accounting.mechanism_events import Part
 
 
 def account(parts: Sequence[Part], delta: float) -> Answer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dp.accounting.answers import Answer, found, not_applicable
-from dp.accounting.parts import Part, epsilon_at, releases
+from dp.accounting.accountant import Answer, found, not_applicable
+from dp.accounting.mechanism_events import Part, epsilon_at, releases
 
 
 def account(parts: Sequence[Part], delta: float) -> Answer:

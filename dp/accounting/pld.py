@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.answers import Answer, found, lacking, not_applicable, pure_sum, without_delta
-from dp.accounting.parts import Part, releases
+from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
+from dp.accounting.mechanism_events import Part, releases
 
 Floats = NDArray[np.float64]
 

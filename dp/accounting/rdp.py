@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from dp.accounting.answers import Answer, found, lacking, not_applicable, pure_sum, without_delta
+from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.composition import renyi_epsilon
-from dp.accounting.parts import Part
+from dp.accounting.mechanism_events import Part
 
 Floats = NDArray[np.float64]
 

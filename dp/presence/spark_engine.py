@@ -89,7 +89,7 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
     if missing:
         raise ValueError(
             f"{path} has the columns {columns} and lacks {missing}: Spark reads canonical logs only, because its rows "
-            "have no order and ties are settled by the arrival number seq; make one with dp.events.write_canonical"
+            "have no order and ties are settled by the arrival number seq; make one with dp.log.write_canonical"
         )
     return SparkEngine(session, path)
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import duckdb
 
-from dp.events import Log, log_of
+from dp.log import Log, log_of
 from dp.presence.daily import Horizon, day_number, portable_text
 
 

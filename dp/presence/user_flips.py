@@ -41,7 +41,7 @@ def user_flips(
     """The flips within `first` .. `last` of everyone in the log, each user cut after `w_bound` flips.
 
     Args:
-        connection: has the tables `operations` and `users`, as `dp.events.read_log` makes them.
+        connection: has the tables `operations` and `users`, as `dp.log.read_log` makes them.
         window: trailing days.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dp.sample_intervals import validate_rate
+from dp.intervals.sample import validate_rate
 from dp.sketches.exact import distinct, keys_from, without
 from dp.sketches.protocol import Keys, validate_deviations
 

@@ -3,8 +3,8 @@
 Smith, Song, Thakurta 2020, "The Flajolet-Martin Sketch Itself Preserves Differential Privacy: Private Counting with
 Minimal Space" (NeurIPS): every user draws a geometric number for each of m registers, a register keeps the largest,
 none below a floor, and phantom users are there from the start. Each register is then ε′-DP (docs/guarantees.md, section
-16.4), and all of them are what m independent ε′-DP releases compose to (`dp.sketch_privacy`). As with every sketch that
-is private by its hash, the salt must be secret and *one* sketch published under it.
+16.4), and all of them are what m independent ε′-DP releases compose to (`dp.accounting.registers`). As with every
+sketch that is private by its hash, the salt must be secret and *one* sketch published under it.
 
 A user's numbers are not drawn one by one. Points of a Poisson process of m a unit of time, each in a register chosen
 uniformly with replacement, are m independent processes of rate 1; the first point E of each is exponential, and
@@ -52,7 +52,7 @@ class FlajoletMartin:
     """Each register ε′-DP for every number of users.
 
     Attributes:
-        epsilon_register: ε′ of one register (`dp.sketch_privacy.register_epsilon` finds it for an (ε, δ) of the whole).
+        epsilon_register: ε′ of one register (`dp.accounting.registers.register_epsilon` finds it for the whole's).
         salt: 16 secret bytes, for one published sketch.
         registers: how many, a power of two from 1 to 2^16.
         growth: γ; a rank more stands for 1 + γ times as many users. A byte has room for fine ranks: they cost nothing.

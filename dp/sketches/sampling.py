@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dp.events import Log, log_of
+from dp.log import Log, log_of
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.salts import Salts

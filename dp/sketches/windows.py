@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.events import Log
+from dp.log import Log
 from dp.presence.daily import EPOCH, Horizon, day_number, integer_columns
 from dp.presence.user_flips import UserFlips, user_flips
 from dp.sketches.keys import keys_of

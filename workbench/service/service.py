@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
-from dp.events import is_utf8
 from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
+from dp.log import is_utf8
 from dp.presence.daily import EPOCH, day_number
 from dp.release import Plan, charged, freezes, plan_release, promise, protected, publish
 from workbench.service.settings import Settings

@@ -22,9 +22,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dp.ledger.sqlite import create_private, statements, switch_to_wal
 from dp.presence.daily import EPOCH
 from dp.presence.tombstones import pseudonyms
-from dp.sqlite import create_private, statements, switch_to_wal
 
 VERSION = 1
 KEY_BYTES = 32

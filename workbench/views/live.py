@@ -21,8 +21,9 @@ import streamlit as st
 
 from dp.ledger import Budget, BudgetExhausted, Charge, LedgerError
 from dp.presence.daily import day_number
-from workbench import charts, demo
+from workbench import demo
 from workbench.service import ADD, RETRACT, Activity, Operation, Refused, Service, Settings, Status, StoreError
+from workbench.views import charts
 
 WATCH_SECONDS = 2.0
 PLAY_SECONDS = 3.0

@@ -9,9 +9,9 @@ from typing import Any
 import streamlit as st
 
 from dp.release import METRICS
-from experiments.config import MECHANISM_NAMES, OWN_BOUND
-from workbench import charts
-from workbench.tradeoff import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
+from experiments.kinds.loading import MECHANISM_NAMES, OWN_BOUND
+from workbench.views import charts
+from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 
 POLL_SECONDS = 0.5
 DELTAS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5)

@@ -1,6 +1,0 @@
-"""Attacks on the mechanisms and what they prove: lower bounds on ε and μ that a kept promise stays above."""
-
-from dp.audit.likelihood import Audit
-from dp.audit.mechanisms import audit_mechanism
-
-__all__ = ["Audit", "audit_mechanism"]

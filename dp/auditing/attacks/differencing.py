@@ -1,0 +1,111 @@
+"""Somebody knows what everybody but one user did, and takes the DAU, WAU and MAU of all days from one another.
+
+They win if any linear test of the joint release tells whether that user was active on one day better than the claimed
+(ε, δ) allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dp.accounting.composition import Guarantee
+from dp.auditing.attacks.logs import FIRST
+from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.power import Floats, Integers, best_direction, epsilon_disproved
+from dp.mechanisms import GRID, LinearMechanism
+from dp.release import Request, plan_release
+
+CRITERION = "at the claimed δ no linear test of the joint release, also the best one, disproves the claimed ε"
+
+GUARANTEE = Guarantee(1.0, 1e-6)
+WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
+TICKS = 45
+ACTIVE = 10
+"""The tick of the activity that is to be detected; all its windows end within the series."""
+MECHANISMS = ("gaussian", "binary-tree", "damped-square-root", "optimal")
+KNOWN = 800 + np.arange(TICKS) % 7
+"""The counts without that user, alike in all series: only what they differ by matters."""
+CHUNK = 10_000
+
+
+def attack(setting: Setting, mechanisms: Sequence[LinearMechanism]) -> dict[str, float]:
+    """The ε that each of several tests disproves, by name.
+
+    Args:
+        mechanisms: one a window of WINDOWS.
+    """
+    changes = [_change(window) for window in WINDOWS.values()]
+    tests = _tests(mechanisms, changes)
+    # The best threshold for as many releases with as without the change lies half way.
+    thresholds = {
+        test: sum(float(weight @ change) for weight, change in zip(weights, changes, strict=True)) / 2
+        for test, weights in tests.items()
+    }
+    recognised = {(test, present): 0 for test in tests for present in (False, True)}
+    trials = setting.trials(40_000, 200_000)
+    for _ in range(trials // CHUNK):
+        for present in (False, True):
+            errors = [
+                mechanism.simulate(KNOWN + present * change, CHUNK, setting.generator) - KNOWN
+                for mechanism, change in zip(mechanisms, changes, strict=True)
+            ]
+            for test, weights in tests.items():
+                scores = sum(error @ weight for error, weight in zip(errors, weights, strict=True))
+                recognised[test, present] += int(np.count_nonzero(scores >= thresholds[test]))
+    return {
+        test: epsilon_disproved(recognised[test, False], recognised[test, True], trials, GUARANTEE.delta)
+        for test in tests
+    }
+
+
+def _change(window: int) -> Integers:
+    ticks = np.arange(TICKS)
+    return ((ticks >= ACTIVE) & (ticks < ACTIVE + window)).astype(np.int64)
+
+
+def _tests(mechanisms: Sequence[LinearMechanism], changes: Sequence[Integers]) -> dict[str, list[Floats]]:
+    """Weights of all released numbers, series by series."""
+    decoders = [
+        mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS))) * mechanism.noise.scale / GRID
+        for mechanism in mechanisms
+    ]
+    best = [best_direction(decoder, change) for decoder, change in zip(decoders, changes, strict=True)]
+    at, nothing, end = np.eye(TICKS), np.zeros(TICKS), ACTIVE + WINDOWS["mau"]
+    return {
+        "the best test of all series": best,
+        "MAU of neighbouring days": [nothing, nothing, at[ACTIVE] - at[ACTIVE - 1] + at[end - 1] - at[end]],
+        "MAU less WAU a week later": [nothing, -at[ACTIVE + 7], at[ACTIVE + 7]],
+        "DAU, WAU and MAU of the day": [at[ACTIVE], at[ACTIVE], at[ACTIVE]],
+    }
+
+
+def _linear(mechanism: str, windows: dict[str, int]) -> list[LinearMechanism]:
+    request = Request(windows, "user-day", 2, GUARANTEE, mechanism, FIRST, TICKS, dict.fromkeys(windows, 1.0))
+    return [
+        series.mechanism for series in plan_release(request).series if isinstance(series.mechanism, LinearMechanism)
+    ]
+
+
+def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]) -> tuple[Reading, ...]:
+    return tuple(
+        Reading(f"{name}: ε shown at δ = {GUARANTEE.delta:g} by {test}", epsilon, GUARANTEE.epsilon)
+        for test, epsilon in attack(setting, mechanisms).items()
+    )
+
+
+def ours(setting: Setting) -> tuple[Reading, ...]:
+    """A joint release under one guarantee, by several mechanisms."""
+    names = MECHANISMS[-2:] if setting.quick else MECHANISMS
+    return tuple(reading for name in names for reading in _readings(setting, name, _linear(name, WINDOWS)))
+
+
+def each_alone(setting: Setting) -> tuple[Reading, ...]:
+    """Three series, each with the noise of a release of its own, sold under one guarantee."""
+    name = "damped-square-root"
+    alone = [_linear(name, {metric: window})[0] for metric, window in WINDOWS.items()]
+    return _readings(setting, name, alone)
+
+
+TARGETS: dict[str, Target] = {OURS: ours, "each series calibrated as if it were alone": each_alone}

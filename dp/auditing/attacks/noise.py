@@ -1,0 +1,364 @@
+"""Somebody exchanges what the noise is drawn by, for another scale, shape or number of bits, or for draws that return.
+
+They win if draws with OpenDP's entropy, draws from a seed and the claimed law are not close to one another, or if what
+is released with the two kinds of draws is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import ndtr
+
+from dp.accounting.calibrate import calibrate
+from dp.accounting.composition import Guarantee
+from dp.accounting.gaussian import delta_for
+from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.power import Floats, Integers
+from dp.auditing.closeness import (
+    Frequencies,
+    approximate_dp,
+    close,
+    counted,
+    discretise,
+    dp_resolution,
+    law,
+    majority,
+    majority_error,
+    resolution,
+)
+from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.protocol import Source
+from dp.mechanisms.sparse_vector import SparseVector
+from dp.noise import GaussianNoise, LaplaceNoise, Noise
+from dp.units import protected_class
+
+VOTES = 5
+LIMIT = VOTES // 2
+"""Of the votes that may be against."""
+ERROR = 0.006
+"""Of one vote."""
+
+CRITERION = (
+    f"by most of {VOTES} votes both paths draw the claimed noise independently, keep (ε, δ) and release "
+    f"the same numbers; what is so is denied at most once in {1 / majority_error(ERROR, VOTES):,.0f} readings"
+)
+
+SCALE = 4 * GRID + 1
+"""Of the noise that is looked at: like that of a release, four users."""
+WIDTH, REACH = 1.25, 3
+"""Standard deviations that a cell is wide, and cells on either side of the middle one."""
+CELLS = 2 * REACH + 1
+PAIR_WIDTH = 2.0
+"""Of the cells of pairs, three by three."""
+RUN_WIDTH = 1.5
+"""Of the cells of whole runs, three by three by three."""
+BITS = 4
+"""Last bits of a draw that are looked at."""
+HALVES = (7_500, 30_000)
+"""Draws of one call, of the two of a vote; quick and full."""
+RUNS = (160, 800)
+"""Releases of a vote; quick and full."""
+SEEDED = 10
+"""Seeded draws for one of OpenDP's, which takes a hundred times as long."""
+EPSILON = 1.0
+"""Of neighbours one scale apart."""
+
+MECHANISMS = (
+    "gaussian", "laplace", "damped-square-root", "honaker-tree", "sparse-vector", "adaptive-flippancy",
+)  # fmt: skip
+QUICK = ("gaussian", "damped-square-root")
+TICKS = 5
+WINDOW = 3
+BASE = 1000
+
+Draw = Callable[[int], Integers]
+"""So many draws of a noise."""
+
+
+# --- Draws -----------------------------------------------------------------------------------------------------------
+
+
+def drawn(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
+    """Votes against draws that claim to be of a noise.
+
+    Args:
+        draw: stands for `noise.secure`; it is called twice a vote.
+    """
+    half = _half(setting)
+
+    def vote() -> dict[str, bool]:
+        draws = np.stack([draw(half), draw(half)])
+        seeded = _seeded(setting, noise)
+        tolerance = resolution(ERROR, draws.size, seeded.size)
+        alike = close(_in_cells(draws, noise), _in_cells(seeded, noise), tolerance)
+        return {"not close to seeded ones": alike, **_of_path(noise, draws)}
+
+    return _readings(_named(noise), "secure draws are", [vote() for _ in range(VOTES)])
+
+
+def rehearsed(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
+    """Votes against what `noise.seeded` draws."""
+    votes = [_of_path(noise, _seeded(setting, noise)) for _ in range(VOTES)]
+    return _readings(_named(noise), "seeded draws are", votes)
+
+
+def _half(setting: Setting) -> int:
+    """Draws of one call, of the two of a vote."""
+    return setting.trials(*HALVES)
+
+
+def _seeded(setting: Setting, noise: Noise) -> Integers:
+    return noise.seeded(setting.generator, (2, SEEDED * _half(setting))).astype(np.int64)
+
+
+def _named(noise: Noise) -> str:
+    return "Laplace noise" if noise.pure else "Gaussian noise"
+
+
+def _of_path(noise: Noise, halves: Integers) -> dict[str, bool]:
+    """Verdicts on the draws of two calls, shape (2, draws), by what is wrong if they reject."""
+    draws, (first, second) = halves.ravel(), halves
+    before, after = draws.reshape(-1, 2).T
+    claimed = law(cell_shares(noise, WIDTH * math.sqrt(noise.variance), REACH))
+    even = law(np.full(2**BITS, 0.5**BITS))
+    claim = Guarantee(EPSILON, 0.0 if noise.pure else delta_for(1.0, EPSILON))
+    return {
+        "not close to the claimed law": close(
+            _in_cells(draws, noise), claimed, resolution(ERROR, draws.size, math.inf)
+        ),
+        "not close to the claimed law in pairs with the draw before": _independent(before, after, noise),
+        "not close to the claimed law in pairs with another call": _independent(first, second, noise),
+        "not even in their last bits": close(
+            counted(draws % 2**BITS, 2**BITS), even, resolution(ERROR, draws.size, math.inf)
+        ),
+        "not (ε, δ)-private": approximate_dp(
+            _in_cells(first, noise),
+            _in_cells(second + noise.scale, noise),
+            claim,
+            dp_resolution(ERROR, CELLS, claim.epsilon, first.size, second.size),
+        ),
+    }
+
+
+def _in_cells(draws: Integers, noise: Noise) -> Frequencies:
+    return counted(discretise(draws, WIDTH * math.sqrt(noise.variance), REACH), CELLS)
+
+
+def _independent(first: Integers, second: Integers, noise: Noise) -> bool:
+    """Whether pairs of draws are close to independent draws of the claimed law."""
+    granularity = PAIR_WIDTH * math.sqrt(noise.variance)
+    shares = cell_shares(noise, granularity, 1)
+    pairs = 3 * discretise(first, granularity, 1) + discretise(second, granularity, 1)
+    return close(counted(pairs, 9), law(np.outer(shares, shares).ravel()), resolution(ERROR, pairs.size, math.inf))
+
+
+def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
+    """What the claimed law gives each cell of `discretise`; shape (2·reach + 1,).
+
+    Sums over whole numbers are exact for Laplace noise, and for Gaussian noise integrals whose ends lie half way, which
+    differ from them by less than 1/(24σ²).
+    """
+    # The first whole number of each cell but the first.
+    ends = np.ceil((np.arange(-reach, reach) + 0.5) * granularity)
+    if noise.pure:
+        ratio = math.exp(-1 / noise.scale)
+        outside = ratio ** np.where(ends > 0, ends, 1 - ends) / (1 + ratio)
+        below = np.where(ends > 0, 1 - outside, outside)
+    else:
+        below = ndtr((ends - 0.5) / noise.scale)
+    return np.diff(below, prepend=0.0, append=1.0)
+
+
+# --- Releases --------------------------------------------------------------------------------------------------------
+
+
+def released(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]:
+    """Votes against what a mechanism releases with draws from `source`, beside what it simulates.
+
+    Args:
+        source: stands for what `dp.release.publish` draws from; it is called for each run.
+    """
+    mechanism = mechanism_of(name)
+    counts = counts_for(mechanism)
+    cells, number = looked_at(mechanism, counts, setting.generator)
+    runs = setting.trials(*RUNS)
+    votes = []
+    for _ in range(VOTES):
+        secure = cells(np.array([mechanism.run(EMPTY_STATE, counts, source, 0.95)[1].estimates for _ in range(runs)]))
+        simulated = cells(mechanism.simulate(counts, SEEDED * runs, setting.generator))
+        tolerance = resolution(ERROR, secure.size, simulated.size)
+        alike = close(counted(secure, number), counted(simulated, number), tolerance)
+        votes.append({"not close to simulated ones": alike})
+    return _readings(name, "released numbers are", votes)
+
+
+def mechanism_of(name: str) -> Mechanism:
+    """A small instance of any registered mechanism, of TICKS ticks."""
+    pure = family_of(name).delta == "none"
+    unit = "user" if name == "adaptive-flippancy" else "user-day"
+    protected = protected_class(unit, WINDOW, 2, TICKS)
+    return calibrate([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
+
+
+def counts_for(mechanism: Mechanism) -> Integers:
+    """Counts at which a mechanism that depends on the data decides now one way and now the other."""
+    ticks = np.arange(TICKS)
+    if isinstance(mechanism, SparseVector):
+        # One and a half bands up at each tick.
+        return BASE + ticks * (3 * mechanism.threshold // (2 * mechanism.grid))
+    if isinstance(mechanism, AdaptiveFlippancy):
+        counts = np.zeros((TICKS, 2 * len(mechanism.levels)), dtype=np.int64)
+        counts[:, ::2] = BASE
+        # Half as many frozen as a threshold, from the second tick on.
+        counts[1:, 1:-1:2] = np.array(mechanism.thresholds) // (2 * mechanism.grid)
+        counts[:, 0] -= counts[:, 1]
+        return counts
+    return np.full(TICKS, BASE)
+
+
+def looked_at(
+    mechanism: Mechanism, counts: Integers, generator: np.random.Generator
+) -> tuple[Callable[[Floats], Integers], int]:
+    """What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are.
+
+    Linear mechanisms show one independent number a tick, all of deviation 1: what is released less the counts, divided
+    by the root of its covariance. Sums of Laplace noise are independent only where they are one draw each; of other
+    mechanisms each run gives one cell: what is released at the first, the middle and the last tick together.
+    """
+    present = counts[:, 0] if counts.ndim == 2 else counts
+    if isinstance(mechanism, LinearMechanism):
+        decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
+        covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
+        if not mechanism.noise.pure or np.count_nonzero(covariance) == TICKS:
+            root = np.linalg.cholesky(covariance).astype(np.float64)
+            return partial(_whitened, root, present), CELLS
+    deviations = (mechanism.simulate(counts, 10_000, generator) - present).std(axis=0)
+    return partial(_of_runs, deviations, present), 27
+
+
+def _whitened(root: Floats, present: Integers, estimates: Floats) -> Integers:
+    return discretise(solve_triangular(root, (estimates - present).T, lower=True).ravel(), WIDTH, REACH)
+
+
+def _of_runs(deviations: Floats, present: Integers, estimates: Floats) -> Integers:
+    cells = discretise((estimates - present) / deviations, RUN_WIDTH, 1)
+    return np.asarray(9 * cells[:, 0] + 3 * cells[:, TICKS // 2] + cells[:, -1])
+
+
+def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tuple[Reading, ...]:
+    """One reading for each of the questions that every vote answers."""
+    return tuple(
+        Reading(f"{name}: votes of {VOTES} that {seen} {wrong}", majority(vote[wrong] for vote in votes).against, LIMIT)
+        for wrong in votes[0]
+    )
+
+
+# --- Targets ---------------------------------------------------------------------------------------------------------
+
+
+def ours(setting: Setting) -> tuple[Reading, ...]:
+    """Both kinds of noise, and what is released with them."""
+    readings: list[Reading] = []
+    for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
+        readings += drawn(setting, noise, noise.secure) + rehearsed(setting, noise)
+    for name in QUICK if setting.quick else MECHANISMS:
+        readings += released(setting, name, secure)
+    return tuple(readings)
+
+
+def secure(noise: Noise, size: int) -> Integers:
+    """What a release draws."""
+    return noise.secure(size)
+
+
+Broken = Callable[[np.random.Generator, int], Integers]
+"""So many draws that claim to be of CLAIMED."""
+
+CLAIMED = GaussianNoise(SCALE)
+
+
+def scaled(generator: np.random.Generator, size: int) -> Integers:
+    """A scale that is a fifth too small."""
+    return _draws(GaussianNoise(round(0.8 * SCALE)), generator, size)
+
+
+def shifted(generator: np.random.Generator, size: int) -> Integers:
+    """A mean that is a quarter of a scale off."""
+    return _draws(CLAIMED, generator, size) + SCALE // 4
+
+
+def variance_as_deviation(generator: np.random.Generator, size: int) -> Integers:
+    """The variance, in users, where a standard deviation is asked for."""
+    return _draws(GaussianNoise(round(GRID * (SCALE / GRID) ** 2)), generator, size)
+
+
+def of_another_shape(generator: np.random.Generator, size: int) -> Integers:
+    """Laplace noise of the same variance."""
+    return _draws(LaplaceNoise(round(SCALE / math.sqrt(2))), generator, size)
+
+
+def without_tails(generator: np.random.Generator, size: int) -> Integers:
+    """Draws beyond one and a half deviations are drawn again."""
+    draws = _draws(CLAIMED, generator, size)
+    while len(beyond := np.flatnonzero(np.abs(draws) > 1.5 * SCALE)):
+        draws[beyond] = _draws(CLAIMED, generator, len(beyond))
+    return draws
+
+
+def each_twice(generator: np.random.Generator, size: int) -> Integers:
+    """Every draw comes twice."""
+    return np.repeat(_draws(CLAIMED, generator, size // 2), 2)
+
+
+def seeded_anew(generator: np.random.Generator, size: int) -> Integers:
+    """A generator with the same seed at every call."""
+    return _draws(CLAIMED, np.random.default_rng(1), size)
+
+
+def in_single_precision(generator: np.random.Generator, size: int) -> Integers:
+    """Floats of 32 bits, of which 24 are digits."""
+    return _draws(CLAIMED, generator, size).astype(np.float32).astype(np.int64)
+
+
+def _draws(noise: Noise, generator: np.random.Generator, size: int) -> Integers:
+    return noise.seeded(generator, (size,)).astype(np.int64)
+
+
+def broken(setting: Setting, draws: Broken) -> tuple[Reading, ...]:
+    """Draws that claim to be Gaussian."""
+    return drawn(setting, CLAIMED, partial(draws, setting.generator))
+
+
+def half_the_noise(generator: np.random.Generator, size: int) -> Integers:
+    """Half the scale."""
+    return _draws(GaussianNoise(SCALE // 2), generator, size)
+
+
+def halved(setting: Setting) -> tuple[Reading, ...]:
+    """Half the noise in draws, and in releases beside the simulation of all of it."""
+
+    def source(noise: Noise, size: int) -> Integers:
+        return _draws(noise, setting.generator, size) // 2
+
+    releases = [reading for name in QUICK for reading in released(setting, name, source)]
+    return (*broken(setting, half_the_noise), *releases)
+
+
+TARGETS: dict[str, Target] = {
+    OURS: ours,
+    "a scale a fifth too small": partial(broken, draws=scaled),
+    "a mean a quarter of a scale off": partial(broken, draws=shifted),
+    "the variance as deviation": partial(broken, draws=variance_as_deviation),
+    "Laplace for Gaussian": partial(broken, draws=of_another_shape),
+    "no draw beyond one and a half deviations": partial(broken, draws=without_tails),
+    "every draw twice": partial(broken, draws=each_twice),
+    "a generator seeded anew at every call": partial(broken, draws=seeded_anew),
+    "draws in single precision": partial(broken, draws=in_single_precision),
+    "half the noise": halved,
+}

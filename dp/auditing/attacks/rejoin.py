@@ -1,0 +1,318 @@
+"""A user comes and goes as often as possible, and has everything erased in between to be forgotten and begin anew.
+
+They win if restarts, compactions or a change of salts let the counts show more than W_BOUND changes of their presence,
+move what is measured by more than the noise is scaled to, or let somebody who is frozen thaw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from dp.accounting.composition import Guarantee
+from dp.auditing.attacks.change import Integers, measured_over_certified
+from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
+from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.log import Log, read_log, write_canonical
+from dp.mechanisms import EMPTY_STATE, Design, LinearMechanism, linear_design
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, rising_bounds
+from dp.presence import DuckDBEngine, Tombstones, compact
+from dp.release import Request, Sample, plan_release
+from dp.sketches.fixed_rate import FixedRate
+from dp.sketches.keys import keys_of
+from dp.sketches.salts import Salt, Salts
+from dp.sketches.sampling import counts_of_sample
+from dp.units import protected_class
+
+CRITERION = (
+    "the user flips at most W_BOUND times in the counts, also in those of every level of adaptive-flippancy, where a "
+    "frozen user stays frozen, and ‖B⁻¹Δ‖ is at most what the certificate says"
+)
+
+TICKS = 24
+LAST = day(TICKS - 1)
+WINDOWS = (1, 7)
+BOUNDS = (2, 6)
+USERS = 20
+ATTACKER = "mallory"
+MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
+STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
+"""Days active and days erased, by turns."""
+RATE = 0.5
+
+LEVELS = rising_bounds(TICKS)
+"""W_BOUND of every level of adaptive-flippancy."""
+
+Counts = Mapping[Any, Integers]
+"""By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
+Count = Callable[[Log, Tombstones | None, bytes], Counts]
+"""What is counted in a log whose erased users left tombstones with a key."""
+
+
+def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+    """What the presence query counts, with every bound and window."""
+    engine = DuckDBEngine(log.connection, tombstones, key)
+    found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
+    return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
+
+
+def levels_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+    """What it counts for adaptive-flippancy: users present and users frozen, for every level."""
+    return DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+
+
+def sampled_by(salts: Salts) -> Count:
+    """`counts_of`, of the sample that the salts choose."""
+
+    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+        def of_part(part: Log) -> dict[str, Integers]:
+            return {" ".join(map(str, asked)): series for asked, series in counts_of(part, tombstones, key).items()}
+
+        counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
+        return {(w_bound, window): counts[f"{w_bound} {window}"] for w_bound in BOUNDS for window in WINDOWS}
+
+    return count
+
+
+def erasing(log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: Count = counts_of) -> Counts:
+    """The counts of a log that is compacted, stored and opened again at the end of each of the ticks `stops`.
+
+    Args:
+        log: will be closed.
+        remember: whether tombstones outlive a compaction.
+    """
+    key = setting.generator.bytes(16)
+    tombstones: Tombstones | None = None
+    pieces, begin = [], 0
+    for stop in stops:
+        pieces.append(_between(count(log, tombstones, key), begin, stop + 1))
+        begin = stop + 1
+        path = setting.new_folder() / "log.parquet"
+        with log:
+            smaller, left = compact(log, day(stop), WINDOWS, FIRST, key, tombstones)
+        with smaller:
+            write_canonical(smaller, path)
+        log, tombstones = read_log(path), left if remember else None
+    with log:
+        pieces.append(_between(count(log, tombstones, key), begin, TICKS))
+    return {asked: np.concatenate([piece[asked] for piece in pieces]) for asked in pieces[0]}
+
+
+def _between(counts: Counts, begin: int, end: int) -> Counts:
+    return {asked: series[begin:end] for asked, series in counts.items()}
+
+
+def come_and_go(active: int, erased: int, op: str = "erase") -> list[Operation]:
+    """A user who is active for some days, takes all of it back, stays away, and comes again."""
+    operations = []
+    for begin in range(0, TICKS, active + erased):
+        days = range(begin, min(begin + active, TICKS))
+        operations += [Operation(ATTACKER, number, "+", number) for number in days]
+        if begin + active < TICKS:
+            taken = days if op == "-" else [begin + active]
+            operations += [Operation(ATTACKER, number, op, begin + active) for number in taken]
+    return operations
+
+
+def _compare(with_user: Counts, without_user: Counts, mechanisms: Sequence[str]) -> dict[str, float]:
+    """The worst over bounds and windows: flips of the user, and the change in proportion to each certificate."""
+    designs = {
+        (name, w_bound): linear_design(name, protected_class("user", 1, w_bound, TICKS))
+        for name in mechanisms
+        for w_bound in BOUNDS
+    }
+    pairs = [(w_bound, series, without_user[w_bound, window]) for (w_bound, window), series in with_user.items()]
+    flips = max(np.abs(np.diff(mine - others, prepend=0)).sum() / w_bound for w_bound, mine, others in pairs)
+    changes = {
+        name: max(measured_over_certified(designs[name, w_bound], mine, others) for w_bound, mine, others in pairs)
+        for name in mechanisms
+    }
+    return {
+        "flips of the user in the counts, per W_BOUND": float(flips),
+        **{f"change of the measurements over the certificate, {name}": ratio for name, ratio in changes.items()},
+    }
+
+
+def _worst(found: Sequence[dict[str, float]]) -> tuple[Reading, ...]:
+    # What is measured and its bound may be sums of the same floats in another order.
+    return tuple(Reading(what, round(max(one[what] for one in found), 9), 1) for what in found[0])
+
+
+def _mechanisms(setting: Setting) -> Sequence[str]:
+    return MECHANISMS[:3] if setting.quick else MECHANISMS
+
+
+def attack(setting: Setting, remember: bool) -> list[dict[str, float]]:
+    """Flip-flop by retractions; delete and rejoin; and the same with a compaction and a restart at every erasure."""
+    others = crowd(USERS, TICKS, setting.generator)
+    without_user = erasing(log_of(others, setting.new_folder()), (), setting, remember)
+    found = []
+    for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
+        for op, compactions in (("-", ()), ("erase", ()), ("erase", _erasures(active, erased))):
+            log = log_of(others + come_and_go(active, erased, op), setting.new_folder())
+            found.append(_compare(erasing(log, compactions, setting, remember), without_user, _mechanisms(setting)))
+    return found
+
+
+def _erasures(active: int, erased: int) -> Sequence[int]:
+    """The ticks at which `come_and_go` erases."""
+    return range(active, TICKS - 1, active + erased)
+
+
+def rotating(
+    setting: Setting, changes: Sequence[int], stays: Iterable[tuple[int, int]], remember: bool | None = None
+) -> list[dict[str, float]]:
+    """What a user achieves who knows the salts, and is in all samples, or by turns in one and not in the next.
+
+    Args:
+        remember: compact the log and start again at every third erasure, with tombstones or without; None for neither.
+    """
+    firsts = (date.min, *map(day, changes))
+    salts = Salts(tuple((first, Salt(setting.generator.bytes(16))) for first in firsts))
+    others = crowd(USERS, TICKS, setting.generator)
+
+    def sampled(operations: Iterable[Operation], compactions: Iterable[int]) -> Counts:
+        log = log_of(operations, setting.new_folder())
+        return erasing(log, compactions, setting, bool(remember), sampled_by(salts))
+
+    without_user = sampled(others, ())
+    found = []
+    for active, erased in stays:
+        compactions = () if remember is None else _erasures(active, erased)[::3]
+        for kept in ((True, True), (True, False), (False, True)):
+            user = _in_samples(salts, kept)
+            mine = [operation._replace(user=user) for operation in come_and_go(active, erased)]
+            found.append(_compare(sampled(others + mine, compactions), without_user, _mechanisms(setting)))
+    return found
+
+
+def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
+    """An id that is in the first sample, the second, and so on by turns, as `kept` says."""
+    candidates = [f"{ATTACKER} {number}" for number in range(4096)]
+    fits = np.ones(len(candidates), dtype=bool)
+    for number, (_, salt) in enumerate(salts.periods):
+        fits &= FixedRate(RATE).chosen(keys_of(candidates, salt.key)) == kept[number % 2]
+    return candidates[int(np.flatnonzero(fits)[0])]
+
+
+def levelled(setting: Setting, remember: bool) -> tuple[Reading, ...]:
+    """The counts of adaptive-flippancy, level by level, of a user who is erased and comes back all the time.
+
+    The log is compacted and opened again after every third erasure, when the lowest level has frozen the user. A level
+    may begin at any tick, and measures from there on; what is read is the worst beginning.
+    """
+    others = crowd(USERS, TICKS, setting.generator)
+    without_user = erasing(log_of(others, setting.new_folder()), (), setting, remember, levels_of)
+    mechanism = _flippancy()
+    designs = [_design(level) for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
+    for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
+        for compactions in ((), _erasures(active, erased)[2::3]):
+            log = log_of(others + come_and_go(active, erased), setting.new_folder())
+            with_user = erasing(log, compactions, setting, remember, levels_of)
+            for window in WINDOWS:
+                counts, known = with_user[window], without_user[window]
+                change = np.diff(counts - known, axis=0, prepend=0)
+                flips = max(flips, float((np.abs(change[:, ::2]).sum(axis=0) / LEVELS).max()))
+                freezes = max(freezes, int(np.abs(change[:, 1::2]).sum(axis=0).max()))
+                thaws += int(np.count_nonzero(np.diff(counts[:, 1::2], axis=0) < 0))
+                refused += _refuses(mechanism, counts)
+                changes = max(
+                    changes,
+                    *(measured_over_certified(design, counts[start:, 2 * level], known[start:, 2 * level])
+                      for level, design in enumerate(designs) for start in range(TICKS)),
+                )  # fmt: skip
+    name = "adaptive-flippancy"
+    return (
+        Reading(f"{name}: flips of the user in the counts of a level, per its W_BOUND", flips, 1),
+        Reading(f"{name}: how often the user changed the number of frozen users of a level", freezes, 1),
+        Reading(f"{name}: levels and ticks at which frozen users became fewer", thaws, 0),
+        Reading(f"{name}: series that the mechanism refused", refused, 0),
+        # What is measured and its bound may be sums of the same floats in another order.
+        Reading(f"{name}: change of the measurements over the certificate of the level", round(changes, 9), 1),
+    )
+
+
+def _flippancy() -> AdaptiveFlippancy:
+    """The mechanism as a release calibrates it."""
+    request = Request({"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "adaptive-flippancy", FIRST, TICKS, {"dau": 1.0})
+    mechanism = plan_release(request).series[0].mechanism
+    assert isinstance(mechanism, AdaptiveFlippancy)
+    return mechanism
+
+
+def _design(level: LinearMechanism) -> Design:
+    return Design(level.name, "gaussian", level.strategy, level.sensitivity, level.touched)
+
+
+def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:
+    try:
+        mechanism.run(EMPTY_STATE, counts, lambda noise, size: np.zeros(size, dtype=np.int64), 0.95)
+    except ValueError:
+        return True
+    return False
+
+
+STAYING = (TICKS, 0)
+
+
+def ours(setting: Setting) -> tuple[Reading, ...]:
+    """The presence query with tombstones, and the sample with the one change of salts that a release allows."""
+    stays = (STAYING,) if setting.quick else (STAYING, *STAYS)
+    rotated = rotating(setting, (TICKS // 2,), stays)
+    return (
+        *_worst(attack(setting, remember=True)),
+        *_named("with a change of salts", rotated),
+        *_salts_and_compactions(setting, remember=True),
+        Reading("releases with two changes of salts that were let through", _let_through(), 0),
+        *levelled(setting, remember=True),
+    )
+
+
+def _named(when: str, found: Sequence[dict[str, float]]) -> list[Reading]:
+    return [replace(reading, what=f"{when}: {reading.what}") for reading in _worst(found)]
+
+
+def _salts_and_compactions(setting: Setting, remember: bool) -> list[Reading]:
+    stays = STAYS[: setting.trials(1, len(STAYS))]
+    return _named("with a change of salts and compactions", rotating(setting, (TICKS // 2,), stays, remember))
+
+
+def _let_through() -> int:
+    sample = Sample(RATE, "a1b2c3d4", ((8, "second"), (16, "third")))
+    request = Request(
+        {"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "damped-square-root", FIRST, TICKS, {"dau": 1.0},
+        sketch="fixed-rate", sample=sample,
+    )  # fmt: skip
+    try:
+        plan_release(request)
+    except ValueError:
+        return 0
+    return 1
+
+
+def forgetful(setting: Setting) -> tuple[Reading, ...]:
+    """Compaction without tombstones: an erasure resets the counter of flips."""
+    return (*_worst(attack(setting, remember=False)), *_salts_and_compactions(setting, remember=False))
+
+
+def thawing(setting: Setting) -> tuple[Reading, ...]:
+    """Adaptive-flippancy on such counts: who was frozen thaws with an erasure."""
+    return levelled(setting, remember=False)
+
+
+def twice_rotated(setting: Setting) -> tuple[Reading, ...]:
+    """A sample whose salts change twice: who is in it, out of it and in it again flips beyond W_BOUND."""
+    return _worst(rotating(setting, (8, 16), [STAYING]))
+
+
+TARGETS: dict[str, Target] = {
+    OURS: ours,
+    "a counter of flips that erasure resets": forgetful,
+    "frozen users who thaw after an erasure": thawing,
+    "two changes of salts": twice_rotated,
+}

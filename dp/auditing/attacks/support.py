@@ -1,0 +1,124 @@
+"""Somebody looks at the last bits of released numbers, and at nothing else.
+
+They win if a number was released that the neighbouring count could not have given, as with noise that is
+drawn in floats (Mironov 2012, "On significance of the least significant bits for differential privacy").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from dp.accounting.composition import Guarantee
+from dp.auditing.attacks.logs import FIRST
+from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.power import Floats
+from dp.ledger import open_ledger
+from dp.mechanisms import GRID
+from dp.release import Request, plan_release, publish
+
+CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"
+
+PURE, APPROXIMATE = Guarantee(1.0, 0.0), Guarantee(1.0, 1e-6)
+MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
+"""Those that release their measurements or sums of them, so that nothing stands between the noise and the reader."""
+COUNTS = (0, 1)
+"""Of two logs that differ by one user: nobody and that user."""
+SLACK = 4
+"""Neighbouring uniform draws that are tried, for the last digit of a logarithm."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """What was released for a count, and which of it another count could have given.
+
+    Attributes:
+        release: the numbers for a count.
+        possible: which numbers the noise of the target lets a count give.
+    """
+
+    release: Callable[[int], Floats]
+    possible: Callable[[Floats, int], np.ndarray[tuple[int], np.dtype[np.bool_]]]
+
+
+def attack(released: Released) -> tuple[float, float]:
+    """Shares of the numbers that are off the grid, and that the neighbouring count could not have given."""
+    off, impossible = [], []
+    for count, other in (COUNTS, COUNTS[::-1]):
+        numbers = released.release(count)
+        if not released.possible(numbers, count).all():
+            raise RuntimeError("the inspection calls numbers impossible that were released: it proves nothing")
+        off.append(~on_grid(numbers))
+        impossible.append(~released.possible(numbers, other))
+    return float(np.mean(off)), float(np.mean(impossible))
+
+
+def on_grid(numbers: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which numbers are whole multiples of 1/GRID; multiplying a float by a power of two is exact."""
+    scaled = numbers * GRID
+    return np.asarray(scaled == np.rint(scaled))
+
+
+def whole(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """The discrete Laplace and Gaussian give every whole number, so every whole number less the count."""
+    return on_grid(numbers - count)
+
+
+def published(setting: Setting, mechanism: str, guarantee: Guarantee, count: int) -> Floats:
+    """What `publish` shows of constant counts, with the noise of OpenDP."""
+    ticks = setting.trials(64, 512)
+    request = Request({"dau": 1}, "user-day", 2, guarantee, mechanism, FIRST, ticks, {"dau": 1.0})
+    with open_ledger(setting.new_folder() / "ledger.db") as ledger:
+        ledger.create_budget("team", guarantee, FIRST, None)
+        counts = {"dau": np.full(ticks, count)}
+        rows = publish(ledger, "stream", "team", plan_release(request), counts, setting.now)
+    return np.array([json.loads(row)["estimate"] for row in rows])
+
+
+def textbook(generator: np.random.Generator, ticks: int, count: int) -> Floats:
+    """The count plus Laplace noise of scale 1, the inverse of its distribution at a uniform float."""
+    uniform = generator.integers(1, 2**53, ticks) / 2**53
+    return np.asarray(count + np.where(generator.random(ticks) < 0.5, -1.0, 1.0) * np.log(uniform))
+
+
+def textbook_gives(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which floats `textbook` can give for a count: those with a uniform draw that leads to them."""
+    nearest = np.rint(np.exp(-np.abs(numbers - count)) * 2**53)
+    found = np.zeros(len(numbers), dtype=np.bool_)
+    # All draws beside the nearest are tried that a rounded difference could stand for.
+    reach = int(SLACK + 2**53 * np.spacing(np.abs(numbers).max() + 1))
+    for step in range(-reach, reach + 1):
+        uniform = np.clip(nearest + step, 1, 2**53 - 1) / 2**53
+        for sign in (-1.0, 1.0):
+            found |= count + sign * np.log(uniform) == numbers
+    return found
+
+
+def ours(setting: Setting) -> tuple[Reading, ...]:
+    """Numbers that were really published, with whole-number noise."""
+    readings: list[Reading] = []
+    for mechanism, guarantee in MECHANISMS.items():
+        readings += _readings(mechanism, Released(partial(published, setting, mechanism, guarantee), whole))
+    return tuple(readings)
+
+
+def floats(setting: Setting) -> tuple[Reading, ...]:
+    """Laplace noise as textbooks draw it, in floats."""
+    ticks = setting.trials(1_000, 10_000)
+    released = Released(lambda count: textbook(setting.generator, ticks, count), textbook_gives)
+    return tuple(_readings("textbook Laplace", released))
+
+
+def _readings(name: str, released: Released) -> list[Reading]:
+    off, impossible = attack(released)
+    return [
+        Reading(f"{name}: share of numbers off the grid", off, 0),
+        Reading(f"{name}: share of numbers that the neighbouring count cannot give", impossible, 0),
+    ]
+
+
+TARGETS: dict[str, Target] = {OURS: ours, "Laplace noise drawn in floats": floats}

@@ -1,0 +1,80 @@
+"""The audit of what is really published: every trial is a release with OpenDP's noise and a charge in a ledger.
+
+The attack is that of the simulated releases, along the same pattern. Nothing has a seed, so that no trial can be
+repeated, and a trial takes milliseconds; a bound is as valid as with a million trials, and not as sharp.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+
+from dp.accounting.composition import Guarantee
+from dp.auditing.blackbox import audit_case
+from dp.auditing.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler
+from dp.auditing.mechanisms import cases
+from dp.ledger import BudgetExhausted, Ledger
+from dp.mechanisms.protocol import Floats, Integers
+from dp.release import Plan, Request, charged, plan_release, publish
+from dp.units import protected_class
+
+WIDTH = FLOATS_AT_ONCE // 16
+"""Sixteen releases at a time, so that progress is seen."""
+
+
+def audit_live(
+    request: Request,
+    trials: int,
+    generator: np.random.Generator,
+    ledger: Ledger,
+    budget: str,
+    now: datetime,
+    *,
+    confidence: float = CONFIDENCE,
+    flag_level: float = FLAG_LEVEL,
+    report: Report = lambda done: None,
+) -> list[Audit]:
+    """Publish a series again and again, half of the times with a protected change, and say what that proves.
+
+    Args:
+        request: with one metric and a horizon.
+        trials: streams, each charged to `budget` in full.
+        generator: of the streams' names and of the search for the worst pattern; the noise has no seed.
+        now: what the ledger's clock says.
+
+    Raises:
+        BudgetExhausted: the budget does not have `trials` times the guarantee; nothing was published.
+        ValueError: the request has several metrics or no horizon, or its mechanism cannot serve its class.
+    """
+    if len(request.windows) != 1 or request.horizon is None:
+        raise ValueError(
+            f"the request has {len(request.windows)} metrics and the horizon {request.horizon}; "
+            "one metric and a number of ticks are needed"
+        )
+    plan = plan_release(request)
+    standing, needed = ledger.budget(budget), Guarantee(*(trials * part for part in charged(request)))
+    if needed.epsilon > standing.remaining.epsilon or needed.delta > standing.remaining.delta:
+        raise BudgetExhausted(standing, needed)
+    ((metric, window),) = request.windows.items()
+    protected = protected_class(request.unit, window, request.w_bound, request.horizon)
+    (case,) = cases(
+        plan.series[0].mechanism, protected, charged(request), generator,
+        lambda counts: published(plan, metric, counts, ledger, budget, now),
+    )  # fmt: skip
+    return audit_case(
+        replace(case, width=WIDTH), trials, generator, confidence=confidence, flag_level=flag_level, report=report
+    )
+
+
+def published(plan: Plan, metric: str, counts: Integers, ledger: Ledger, budget: str, now: datetime) -> Sampler:
+    """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
+
+    def draw(trials: int, generator: np.random.Generator) -> Floats:
+        names = [generator.bytes(16).hex() for _ in range(trials)]
+        releases = [publish(ledger, name, budget, plan, {metric: counts}, now) for name in names]
+        return np.array([[json.loads(row)["estimate"] for row in rows] for rows in releases])
+
+    return draw

@@ -1,0 +1,156 @@
+"""Numbers in the documentation that experiments and mechanisms give: `make docs` fills the marked blocks.
+
+A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when what stands there is not what this
+module would write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dp.accounting.calibrate import calibrate_linear
+from dp.accounting.composition import Guarantee
+from dp.accounting.gaussian import mu_for
+from dp.mechanisms import MECHANISMS, linear_design
+from dp.release import METRICS, Request, plan_release, promise
+from dp.units import ProtectedClass, protected_class
+from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.kinds.loading import read
+from experiments.kinds.mechanisms.row import START
+
+ROOT = Path(__file__).parents[2]
+HORIZON = 365
+GUARANTEE = Guarantee(1.0, 1e-6)
+CLASSES: tuple[tuple[str, str, int], ...] = (
+    ("dau", "user-day", 2),
+    ("wau", "user-day", 2),
+    ("mau", "user-day", 2),
+    ("mau", "user-day", 8),
+    ("mau", "user", 2),
+    ("mau", "user", 8),
+    ("mau", "user", 24),
+)
+
+
+def mechanism_list() -> str:
+    """Every mechanism with its summary."""
+    rows = [f"| `{name}` | {family.noise} | {family.summary} |" for name, family in MECHANISMS.items()]
+    return "\n".join(["| mechanism | noise | what it does |", "|---|---|---|", *rows])
+
+
+def standard_deviations() -> str:
+    """Root mean square of the noise over a year, in users, for every mechanism and class."""
+
+    def cell(name: str, protected: ProtectedClass) -> str:
+        deviation = calibrate_linear([linear_design(name, protected)], GUARANTEE, [1.0])[0].standard_deviation(HORIZON)
+        return f"{np.sqrt(np.mean(deviation**2)):,.1f}"
+
+    return _table(cell, [name for name, family in MECHANISMS.items() if family.strategy])
+
+
+def factors() -> str:
+    """Largest and root-mean-square standard deviation times μ, for the Gaussian mechanisms."""
+
+    def cell(name: str, protected: ProtectedClass) -> str:
+        chosen = linear_design(name, protected)
+        energy = chosen.strategy.decoder_energy(HORIZON)
+        worst, typical = chosen.sensitivity * np.sqrt([energy.max(), energy.mean()])
+        return f"{worst:.3f} / {typical:.3f}"
+
+    return _table(cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian" and family.strategy])
+
+
+def headline() -> str:
+    """What a year of daily MAU costs, in one sentence."""
+    mechanism = calibrate_linear(
+        [linear_design("damped-square-root", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
+    )[0]
+    deviation = mechanism.standard_deviation(HORIZON)[-1]
+    naive = calibrate_linear(
+        [linear_design("laplace", protected_class("user-day", METRICS["mau"], 2, HORIZON))], GUARANTEE, [1.0]
+    )[0]
+    return (
+        f"At ε = {GUARANTEE.epsilon:g}, δ = {GUARANTEE.delta:g} for the whole year (1/μ = "
+        f"{1 / mu_for(*GUARANTEE):.3f}), a daily MAU that protects one user's activity on one day carries noise with a "
+        f"standard deviation of **{deviation:.1f} users**, however long it runs. Independent Laplace noise of the same "
+        f"ε needs {naive.standard_deviation(HORIZON)[-1]:.1f}."
+    )
+
+
+def promised() -> str:
+    """The promise of the default release."""
+    request = Request({"mau": 30}, "user-day", 2, GUARANTEE, "damped-square-root", START, HORIZON, {"mau": 1.0})
+    plan_release(request)
+    return f"> {promise(request)}"
+
+
+FIGURES = (
+    "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
+    "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
+    "audit", "attacks",
+)  # fmt: skip
+"""In the order in which they are read; a test compares with the configs."""
+
+
+def gallery() -> str:
+    """Every figure under its question, with its finding, its config and its table."""
+    parts = []
+    for name in FIGURES:
+        (path,) = (ROOT / "experiments").glob(f"*/{name}.toml")
+        config, written = read(path), path.relative_to(ROOT).as_posix()
+        parts += [
+            f"## {config.question}",
+            f"![{name}](../results/{name}.svg)",
+            str(getattr(config, "finding", "")),
+            f"[{name}.toml](../{written}) · `results/{name}.parquet` · `dpdau experiment run {written}`",
+        ]
+    return "\n\n".join(parts)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "mechanisms": mechanism_list,
+    "standard-deviations": standard_deviations,
+    "factors": factors,
+    "headline": headline,
+    "promise": promised,
+    "mechanism-bounds": mechanism_tables.table,
+    "joint-gain": joint_table.table,
+    "sketches": sketch_tables.capabilities,
+    "sketch-memory": sketch_tables.memory,
+    "sketch-turnstile": sketch_tables.turnstile,
+    "figures": gallery,
+    "audit-headline": audit_tables.headline,
+    "audit-measured": audit_tables.measured,
+    "audit-sketches": audit_tables.sketches,
+    "audit-twins": audit_tables.twins,
+    "audit-live": audit_tables.live,
+    "audit-closeness": audit_tables.closeness,
+}
+
+
+def filled(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+    """The text with every marked block written anew.
+
+    Raises:
+        KeyError: a block has a name that no function writes.
+    """
+    return re.sub(
+        r"(<!-- begin ([a-z-]+) -->\n).*?(\n<!-- end \2 -->)",
+        lambda found: found[1] + blocks[found[2]]() + found[3],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def _table(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
+    rows = ["| metric, unit, W_BOUND | " + " | ".join(f"`{name}`" for name in names) + " |"]
+    rows.append("|---|" + "---:|" * len(names))
+    for metric, unit, w_bound in CLASSES:
+        protected = protected_class(unit, METRICS[metric], w_bound, HORIZON)
+        cells = " | ".join(cell(name, protected) for name in names)
+        rows.append(f"| {metric.upper()}, {unit}, {w_bound} | {cells} |")
+    return "\n".join(rows)

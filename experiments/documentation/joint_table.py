@@ -1,0 +1,64 @@
+"""What a joint release gains: the noise of DAU, WAU and MAU together, for users who act on time.
+
+Choosing the dampings takes some seconds, so the numbers are kept in results/joint.json, written by `make mechanisms`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from dp.accounting.calibrate import calibrate_on_time
+from dp.accounting.composition import Guarantee
+from dp.accounting.gaussian import mu_for
+from dp.mechanisms import GRID
+from dp.mechanisms.joint import Exceptions
+from dp.release import METRICS
+from experiments.engine.files import write_atomically
+
+RESULTS = Path(__file__).parents[2] / "results" / "joint.json"
+HORIZON = 365
+GUARANTEE = Guarantee(1.0, 1e-6)
+CASES = (Exceptions(0, 0), Exceptions(2, 0), Exceptions(2, 1))
+
+
+def computed(exceptions: Exceptions, horizon: int = HORIZON) -> dict[str, object]:
+    """Root mean square of the standard deviation × μ of every series: jointly, and by the sum of their worst cases."""
+    windows = list(METRICS.values())
+    shares = [1.0] * len(windows)
+    mechanisms = calibrate_on_time(windows, horizon, GUARANTEE, shares, exceptions)
+    mu = mu_for(*GUARANTEE)
+    joint, summed = {}, {}
+    for metric, mechanism in zip(METRICS, mechanisms, strict=True):
+        spread = math.sqrt(float(mechanism.strategy.decoder_energy(horizon).mean()))
+        joint[metric] = mechanism.noise.scale / GRID * spread * mu
+        # Alone for its share of μ² the same series would have this noise.
+        summed[metric] = mechanism.sensitivity * math.sqrt(len(windows)) * spread
+    return {"removals": exceptions.removals, "late": exceptions.late, "joint": joint, "summed": summed}
+
+
+def compute(path: Path = RESULTS) -> None:
+    """Compute all cases and replace the file."""
+    rows = [json.dumps(computed(case)) for case in CASES]
+    write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
+
+
+def table(path: Path = RESULTS) -> str:
+    """The stored numbers as a table."""
+    lines = [
+        "| at most | DAU | WAU | MAU | the same, worst cases added up | less noise |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    for row in json.loads(path.read_text(encoding="utf-8")):
+        cells = " | ".join(f"**{row['joint'][metric]:.2f}**" for metric in METRICS)
+        added = " / ".join(f"{row['summed'][metric]:.2f}" for metric in METRICS)
+        gain = 1 - row["joint"]["mau"] / row["summed"]["mau"]
+        lines.append(f"| {row['removals']} removals, {row['late']} late days | {cells} | {added} | {gain:.0%} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    compute()
+    print(RESULTS, file=sys.stdout)

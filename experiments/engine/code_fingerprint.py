@@ -1,0 +1,71 @@
+"""Which files of this project a piece of work depends on: a module's imports, and theirs, read from their text."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def code_fingerprint(module: str, root: Path = ROOT) -> str:
+    """SHA-256, in hex, over all files that `module` depends on; a process that runs keeps the code it began with."""
+    digest = hashlib.sha256()
+    for path in closure(module, root):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
+    """The files of `module` and of everything below `root` that it imports, wherever in its text, in order of name.
+
+    Packages on the way to a module belong to it, because they run when it is imported; so do the SQL files in a
+    module's folder. What is imported for type checkers only does not run, and is left out.
+
+    Raises:
+        ValueError: there is no such module below `root`.
+    """
+    waiting, found = [module], dict[str, Path]()
+    while waiting:
+        name = waiting.pop()
+        for part in _with_packages(name):
+            path = _file(part, root)
+            if part in found or path is None:
+                continue
+            found[part] = path
+            waiting += _imports(path)
+    if module not in found:
+        raise ValueError(f"module is {module!r}; there is no such file below {root}")
+    folders = {path.parent for path in found.values()}
+    return tuple(sorted({*found.values(), *(sql for folder in folders for sql in folder.glob("*.sql"))}))
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    pieces = name.split(".")
+    return (".".join(pieces[:length]) for length in range(1, len(pieces) + 1))
+
+
+def _file(module: str, root: Path) -> Path | None:
+    stem = root.joinpath(*module.split("."))
+    candidates = (stem / "__init__.py", stem.with_name(f"{stem.name}.py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Modules that a file names in its imports, and what might be modules among the names it takes from them."""
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif not isinstance(node, ast.expr):
+            # Imports are statements, and expressions hold none.
+            waiting += ast.iter_child_nodes(node)

@@ -1,0 +1,56 @@
+"""What an attack reads off one of its targets: one row."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dp.auditing.attacks import OURS, Outcome, Setting, run_attack
+from experiments.engine.grid import point_seed
+from experiments.kinds.audit.config import AttackConfig, AttackPoint
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+"""What the attacks' clock says, which some of them move."""
+
+
+@dataclass(frozen=True)
+class AttackTask:
+    """A point with all that its row depends on."""
+
+    point: AttackPoint
+    config: AttackConfig
+
+
+def attack_tasks(config: AttackConfig, wanted: Sequence[AttackPoint], folder: Path) -> list[AttackTask]:
+    """A task for each point; the folder is left empty."""
+    return [AttackTask(point, config) for point in wanted]
+
+
+def evaluate_attack(task: AttackTask) -> dict[str, Any]:
+    """One row: what was measured, and the most that the claim allows; None where nothing is claimed."""
+    point, config = task.point, task.config
+    with tempfile.TemporaryDirectory() as folder:
+        generator = np.random.default_rng(point_seed(config.seed, point))
+        outcome = run_attack(point.attack, Setting(generator, Path(folder), NOW, config.quick), point.target)
+    return row_of(outcome)
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a row of the table from which figures are drawn."""
+    return {
+        "attack": outcome.name,
+        "target": outcome.target,
+        "ours": outcome.target == OURS,
+        "held": outcome.held,
+        "threat": outcome.threat,
+        "criterion": outcome.criterion,
+        "what": [reading.what for reading in outcome.readings],
+        "measured": [float(reading.measured) for reading in outcome.readings],
+        "limit": [reading.allowed for reading in outcome.readings],
+    }

@@ -1,0 +1,269 @@
+"""Figures about one budget: what it buys by each measure of error, who makes the most of it, how to divide it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, NullLocator
+
+from experiments.engine.style import COLOURS, MARKERS, TRUTH, UNIT_TITLES
+from experiments.kinds.mechanisms.error_curves import BAND, SMALL, logarithmic, mechanism_handles, trial_handles
+
+MEASURES = {
+    "rmse": "RMSE [users]",
+    "mae": "mean absolute error [users]",
+    "p95_error": "1 day in 20 exceeds [users]",
+    "rmsre_100": "relative RMSE [%]",
+}
+"""Columns and what they are."""
+EPSILON_TICKS = (0.1, 0.5, 2, 8)
+ALIKE = 1.001
+"""Errors that differ by less are the same."""
+METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
+"""On which side of the end of its curve a name stands; those of WAU and MAU end near each other."""
+METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
+
+
+def epsilon_measures(table: pd.DataFrame) -> Figure:
+    """Four measures of error against ε, one row of panels a unit; points, bands over trials, formulas as lines."""
+    units = list(dict.fromkeys(table["unit"]))
+    percent = [name for name in table.columns if "rmsre" in name]
+    table = table.assign(**{name: 100 * table[name] for name in percent})
+    figure = Figure(figsize=(8.4, 2.75 * len(units) + 0.8), layout="constrained")
+    rows = figure.subplots(len(units), len(MEASURES), sharex=True, squeeze=False)
+    for panels, unit in zip(rows, units, strict=True):
+        part = table[table["unit"] == unit]
+        low, high = 0.7 * part["mae_p05"].min(), 1.4 * part["p95_error_p95"].max()
+        for panel, (name, title) in zip(panels, MEASURES.items(), strict=True):
+            _measure(panel, part, name)
+            if name == "rmsre_100":
+                low, high = 0.7 * part[f"{name}_p05"].min(), 1.4 * part[f"{name}_p95"].max()
+                panel.yaxis.tick_right()
+                panel.spines.right.set_visible(True)
+                panel.spines.left.set_visible(False)
+            logarithmic(panel, low, high, EPSILON_TICKS)
+            if unit == units[0]:
+                panel.set_title(title, loc="left", fontsize=8.5)
+            if name in ("mae", "p95_error"):
+                # The axis of the first panel is theirs, too.
+                panel.tick_params(labelleft=False)
+        panels[0].set_ylabel(UNIT_TITLES[unit])
+    for panel in rows[-1]:
+        panel.set_xlabel("ε of the series")
+    one = table.iloc[0]
+    handles = mechanism_handles(table)
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=len(handles),
+        fontsize=8,
+        columnspacing=1.2,
+        handlelength=1.5,
+        title=f"{one['metric'].upper()} released on {one['horizon']} days, W_BOUND = {one['w_bound']}, "
+        f"δ = {table['delta'].max():g}. Points: mean over {one['trials']:,} trials; bands: 5–95 % of them; "
+        "lines: formula",
+        title_fontsize=8.5,
+    )
+    return figure
+
+
+def _measure(panel: Axes, part: pd.DataFrame, name: str) -> None:
+    for mechanism, curve in part.groupby("mechanism", sort=False):
+        colour, curve = COLOURS[str(mechanism)], curve.sort_values("epsilon")
+        panel.fill_between(
+            curve["epsilon"], curve[f"{name}_p05"], curve[f"{name}_p95"], color=colour, alpha=BAND, linewidth=0
+        )
+        panel.plot(curve["epsilon"], curve[f"analytic_{name}"], color=colour, linewidth=1.0)
+        panel.plot(
+            curve["epsilon"], curve[name], color=colour, marker=MARKERS[str(mechanism)], markersize=2.8,
+            linestyle="none",
+        )  # fmt: skip
+
+
+def unbeaten(part: pd.DataFrame) -> list[str]:
+    """The mechanisms that no other beats, best first: with a smaller error no less memory, and the other way round.
+
+    Args:
+        part: rows of one class, one a mechanism.
+    """
+    rows = [(row["analytic_rmse"], row["memory"], str(row["mechanism"])) for _, row in part.iterrows()]
+
+    def beats(one: tuple[float, float, str], other: tuple[float, float, str]) -> bool:
+        better, leaner = one[0] < other[0] / ALIKE, one[1] < other[1]
+        return (better and one[1] <= other[1]) or (leaner and one[0] <= other[0] * ALIKE)
+
+    return [row[2] for row in sorted(rows) if not any(beats(other, row) for other in rows)]
+
+
+def mechanism_frontier(table: pd.DataFrame) -> Figure:
+    """Mechanisms by error, one panel a unit, with what a stream must remember; the unbeaten ones are filled."""
+    table = table.assign(analytic_rmse=table["analytic_rmse"].fillna(table["rmse"]))
+    parts = [part.sort_values("analytic_rmse") for _, part in table.groupby("unit", sort=False)]
+    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(parts), squeeze=False)[0]
+    for panel, part in zip(panels, parts, strict=True):
+        _ranking(panel, part)
+    one = table.iloc[0]
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=TRUTH,
+            marker="o",
+            linestyle="none",
+            label="on the frontier: no other is better with as little memory",
+        ),
+        Line2D([], [], color=TRUTH, marker="o", markerfacecolor="white", linestyle="none", label="beaten"),
+        Line2D([], [], color=TRUTH, linewidth=1.2, label=f"5–95 % of {one['trials']:,} trials"),
+    ]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=3, fontsize=8,
+        title=f"{one['metric'].upper()} released on {one['horizon']} days, ε = {one['epsilon']:g}, "
+        f"δ = {table['delta'].max():g} for the whole series",
+        title_fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def _ranking(panel: Axes, part: pd.DataFrame) -> None:
+    frontier = unbeaten(part)
+    best = part["analytic_rmse"].min()
+    for place, (_, row) in enumerate(part.iterrows()):
+        name = str(row["mechanism"])
+        colour = COLOURS[name]
+        panel.plot([row["rmse_p05"], row["rmse_p95"]], [place, place], color=colour, linewidth=1.2)
+        face = colour if name in frontier else "white"
+        panel.plot([row["rmse"]], [place], color=colour, marker="o", markersize=6, markerfacecolor=face)
+        words = f"{_users(row['analytic_rmse'])}   × {_users(row['analytic_rmse'] / best)}"
+        panel.annotate(
+            words, (row["rmse_p95"], place), (6, 0),
+            textcoords="offset points", verticalalignment="center", fontsize=SMALL,
+        )  # fmt: skip
+        panel.annotate(
+            f"{row['memory']:.0f}", (1.0, place), xycoords=("axes fraction", "data"), horizontalalignment="right",
+            verticalalignment="center", fontsize=SMALL, color="#555555",
+        )  # fmt: skip
+    panel.set_yticks(range(len(part)), part["mechanism"].tolist())
+    for label, name in zip(panel.get_yticklabels(), part["mechanism"], strict=True):
+        label.set_color(COLOURS[str(name)])
+        label.set_fontweight("bold" if name in frontier else "normal")
+    panel.set_ylim(len(part) - 0.4, -1.3)
+    panel.set_xscale("log")
+    panel.set_xlim(0.7 * best, 12 * part["rmse_p95"].max())
+    panel.set_xticks([tick for tick in (10, 30, 100, 300, 1000) if tick >= 0.7 * best])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.grid(visible=False, axis="y")
+    panel.text(
+        1.0, -0.85, "numbers to\nremember", transform=panel.get_yaxis_transform(), horizontalalignment="right",
+        verticalalignment="center", fontsize=SMALL, color="#555555",
+    )  # fmt: skip
+    panel.set_xlabel("RMSE of a released day [users]; × the best")
+    panel.set_title(f"{UNIT_TITLES[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
+
+
+def worst_at(part: pd.DataFrame) -> dict[str, float]:
+    """The share of each metric with which the largest relative error is least, from its formula ∝ 1/√share.
+
+    Args:
+        part: rows of one unit.
+    """
+    squares = {metric: cost**2 for metric, cost in costs(part).items()}
+    return {metric: square / sum(squares.values()) for metric, square in squares.items()}
+
+
+def costs(part: pd.DataFrame) -> dict[str, float]:
+    """The relative error of each metric if it had the whole budget, from its rows at all shares.
+
+    Raises:
+        ValueError: an error is not proportional to 1/√share, so that this number does not exist.
+    """
+    found = {}
+    for metric, rows in part.groupby("metric", sort=False):
+        each = rows["analytic_rmse"] * rows["relative_rmse"] / rows["rmse"] * np.sqrt(rows["share"])
+        if each.max() > 1.001 * each.min():
+            raise ValueError(f"the error of {metric} is not proportional to 1/√share")
+        found[str(metric)] = float(each.mean())
+    return found
+
+
+def budget_split(table: pd.DataFrame) -> Figure:
+    """Relative error of each metric against its share of the budget, one panel a unit, with two ways to divide it."""
+    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    panels = figure.subplots(1, table["unit"].nunique(), squeeze=False)[0]
+    for panel, (unit, part) in zip(panels, table.groupby("unit", sort=False), strict=True):
+        _shares(panel, part)
+        bounds = part.groupby("metric", sort=False)["w_bound"].first()
+        panel.set_title(f"{UNIT_TITLES[str(unit)]}\nW_BOUND {_bounds(bounds)}", loc="left")
+        panel.set_xlabel("share of the budget that the series has [%]")
+    panels[0].set_ylabel("RMSE of a released day [% of the mean count]")
+    one = table.iloc[0]
+    handles = [
+        *trial_handles(one["trials"]),
+        Line2D([], [], color=TRUTH, linestyle=":", label="equal shares"),
+        Line2D(
+            [], [], color=TRUTH, linestyle="--", label="the least largest error: shares on this line add up to 100 %"
+        ),
+    ]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, columnspacing=1.2,
+        title=f"DAU, WAU and MAU released together on {one['horizon']} days, {one['mechanism']}, "
+        f"ε = {one['epsilon']:g}, δ = {table['delta'].max():g} for all three",
+        title_fontsize=9,
+    )  # fmt: skip
+    return figure
+
+
+def _shares(panel: Axes, part: pd.DataFrame) -> None:
+    panel.set_xscale("log")
+    lowest, highest = part["share"].min(), 1.0
+    panel.set_xlim(100 * lowest / 1.3, 170)
+    for metric, rows in part.groupby("metric", sort=False):
+        curve, colour = rows.sort_values("share"), METRIC_COLOURS[str(metric)]
+        percent = 100 * curve["relative_rmse"] / curve["rmse"]
+        share = 100 * curve["share"]
+        panel.fill_between(
+            share, percent * curve["rmse_p05"], percent * curve["rmse_p95"], color=colour, alpha=BAND, linewidth=0
+        )
+        panel.plot(share, percent * curve["analytic_rmse"], color=colour, linewidth=1.3)
+        panel.plot(share, percent * curve["rmse"], color=colour, marker="o", markersize=3.2, linestyle="none")
+        panel.annotate(
+            str(metric).upper(), (share.iloc[-1], (percent * curve["analytic_rmse"]).iloc[-1]), (7, 0),
+            textcoords="offset points", verticalalignment=METRIC_SIDES[str(metric)], color=colour, fontweight="bold",
+        )  # fmt: skip
+    level = 100 * float(np.sqrt(sum(cost**2 for cost in costs(part).values())))
+    panel.axvline(100 / 3, color=TRUTH, linestyle=":", linewidth=1.0)
+    best = sorted(worst_at(part).items(), key=lambda pair: pair[1])
+    panel.plot([100 * lowest, 100 * best[-1][1]], [level, level], color=TRUTH, linestyle="--", linewidth=1.0)
+    for place, (metric, chosen) in enumerate(best):
+        panel.plot([100 * chosen], [level], color=METRIC_COLOURS[metric], marker="o", markersize=8, fillstyle="none")
+        # The two smallest may be near each other, the largest near the name of its curve.
+        offset, side = ((4, 6), "left") if place == 1 else ((-5, -12), "right")
+        panel.annotate(
+            f"{100 * chosen:.2g} %", (100 * chosen, level), offset, textcoords="offset points",
+            horizontalalignment=side, color=METRIC_COLOURS[metric], fontsize=SMALL,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )  # fmt: skip
+    panel.set_yscale("log")
+    panel.set_xticks([tick for tick in (1, 2, 5, 10, 20, 50, 100) if 100 * lowest <= tick <= 100 * highest])
+    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    low, high = panel.get_ylim()
+    panel.set_yticks([tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
+    panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def _bounds(bounds: pd.Series) -> str:
+    if bounds.nunique() == 1:
+        return f"= {bounds.iloc[0]}"
+    return ", ".join(f"{bound} ({str(metric).upper()})" for metric, bound in bounds.items())
+
+
+def _users(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

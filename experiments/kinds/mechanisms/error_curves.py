@@ -1,0 +1,118 @@
+"""What figures of errors have in common: curves with bands, their labels, logarithmic axes, the heading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+from experiments.engine.style import COLOURS, MARKERS, TRUTH
+from experiments.kinds.accountants.figure import spread
+
+SMALL = 7.5
+"""Size of labels and remarks."""
+LABEL_ROOM = 0.04
+"""Of the height of a panel: the least distance of two labels."""
+BAND = 0.18
+"""Opacity."""
+
+End = tuple[float, float, str, str]
+"""Where a curve ends, its label and its colour."""
+
+
+def error_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str, marker: str = "o") -> None:
+    """The band over trials and their mean, and the formula as a line."""
+    panel.fill_between(curve[along], curve["rmse_p05"], curve["rmse_p95"], color=colour, alpha=BAND, linewidth=0)
+    panel.plot(curve[along], curve["analytic_rmse"], color=colour, linewidth=1.3)
+    panel.plot(curve[along], curve["rmse"], color=colour, marker=marker, markersize=3.2, linestyle="none")
+
+
+def bias_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str = TRUTH) -> None:
+    """The truncation bias where there is one: a logarithmic axis has no place for 0."""
+    panel.plot(curve[along], curve["bias_rms"].where(curve["bias_rms"] > 0), color=colour, linestyle=":")
+
+
+def logarithmic(panel: Axes, low: float, high: float, places: Sequence[float] = ()) -> None:
+    """Logarithmic axes in plain numbers: errors between `low` and `high`, and, where places are given, along them."""
+    panel.set_yscale("log")
+    panel.set_ylim(low, high)
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if places:
+        panel.set_xscale("log")
+        panel.set_xticks(places)
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+
+
+def label_ends(panel: Axes, ends: Iterable[End]) -> None:
+    """Labels to the right of a panel whose limits are set, each joined to the end of its curve."""
+    ordered = sorted(ends, key=lambda end: end[1])
+    low, high = np.log(panel.get_ylim())
+    heights = [float((np.log(end[1]) - low) / (high - low)) for end in ordered]
+    for height, (x, y, text, colour) in zip(spread(heights, LABEL_ROOM), ordered, strict=True):
+        panel.annotate(
+            text,
+            (x, y),
+            (1.05, height),
+            textcoords="axes fraction",
+            color=colour,
+            verticalalignment="center",
+            fontsize=SMALL,
+            arrowprops={
+                "arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5),
+            },
+        )  # fmt: skip
+
+
+def remark(panel: Axes, text: str, side: str) -> None:
+    """A few words at the foot of a panel, on its left or right side."""
+    place = {"left": 0.02, "right": 0.98}[side]
+    panel.text(place, 0.02, text, transform=panel.transAxes, horizontalalignment=side, fontsize=SMALL, color="#555555")
+
+
+def mechanism_handles(table: pd.DataFrame) -> list[Line2D]:
+    """A mark for each mechanism, in the order of the table."""
+    return [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
+        for name in dict.fromkeys(table["mechanism"])
+    ]
+
+
+def trial_handles(trials: int) -> list[Artist]:
+    """What `error_curve` draws: trials, their band, the formula."""
+    return [
+        Line2D([], [], color=TRUTH, marker="o", markersize=3.2, linestyle="none", label=f"{trials:,} trials"),
+        Patch(color=TRUTH, alpha=BAND, linewidth=0, label="5–95 % of them"),
+        Line2D([], [], color=TRUTH, linewidth=1.3, label="formula"),
+    ]
+
+
+def heading(
+    figure: Figure, table: pd.DataFrame, setting: str, before: Sequence[Line2D] = (), after: Sequence[Line2D] = ()
+) -> None:
+    """The setting, and under it what the lines mean; `before` and `after` stand on either side of the bias."""
+    one = table.iloc[0]
+    handles = [
+        *trial_handles(one["trials"]),
+        *before,
+        Line2D([], [], color=TRUTH, linestyle=":", label="truncation bias alone"),
+        *after,
+    ]
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=len(handles),
+        fontsize=8,
+        columnspacing=1.2,
+        title=f"{one['metric'].upper()} released every day, {setting}, δ = {table['delta'].max():g}",
+        title_fontsize=9,
+    )

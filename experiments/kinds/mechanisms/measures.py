@@ -1,0 +1,98 @@
+"""From errors to the numbers of a row: over days and trials, and by formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.kinds.mechanisms.closed_forms import mean_absolute, quantile_absolute
+from experiments.kinds.mechanisms.trials import Tried
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+HIGH = 0.95
+"""The quantile of `p95_error`."""
+
+
+def measured(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict[str, float]:
+    """Columns over trials: each measure with its 5 % and 95 % quantiles; see `row.evaluate`.
+
+    Args:
+        errors: in users, shape (trials, T).
+        truth: shape (T,).
+        metrics: names that `asked_metric` knows.
+    """
+    size = np.abs(errors)
+    by_trial = np.sqrt((errors**2).mean(axis=1))
+    columns = {
+        **_banded("rmse", by_trial.mean(), by_trial),
+        **_banded("mae", size.mean(), size.mean(axis=1)),
+        **_banded("p95_error", np.quantile(size, HIGH), np.quantile(size, HIGH, axis=1)),
+        "relative_rmse": by_trial.mean() / truth.mean(),
+    }
+    for metric in metrics:
+        each = np.array([asked_metric(metric, one[np.newaxis], truth) for one in errors])
+        columns |= _banded(column(metric), asked_metric(metric, errors, truth), each)
+    return columns
+
+
+def by_formula(tried: Tried, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
+    """Columns `analytic_…`, NaN where there is no formula."""
+    squared = tried.deviation**2 + tried.bias**2
+    if tried.sampling_deviation is not None:
+        squared = squared + tried.sampling_deviation**2
+    columns = {
+        "analytic_rmse": np.sqrt(squared.mean()),
+        "analytic_noise_rmse": np.sqrt((tried.deviation**2).mean()),
+        "analytic_mae": mean_absolute(tried.tails, tried.bias) if tried.tails else np.nan,
+        "analytic_p95_error": quantile_absolute(tried.tails, tried.bias, HIGH) if tried.tails else np.nan,
+    }
+    for metric in metrics:
+        name, threshold = parsed(metric)
+        if name == "rmsre":
+            columns[f"analytic_{column(metric)}"] = np.sqrt((squared / np.maximum(truth, threshold) ** 2).mean())
+    return columns
+
+
+def asked_metric(metric: str, error: Floats, truth: Counts) -> float:
+    """A measure of error that a config asks for by name.
+
+    Args:
+        metric: "rmsre-THRESHOLD": the root mean square relative error, where a count below the threshold counts as
+            the threshold; or "within-PERCENT": the share of days whose error is at most that much of the count.
+        error: in users, shape (trials, T).
+        truth: shape (T,).
+
+    Raises:
+        ValueError: the name says something else.
+    """
+    name, number = parsed(metric)
+    if name == "rmsre":
+        return float(np.sqrt(((error / np.maximum(truth, number)) ** 2).mean()))
+    return float((np.abs(error) <= number / 100 * truth).mean())
+
+
+def parsed(metric: str) -> tuple[str, float]:
+    """The two parts of a measure's name.
+
+    Raises:
+        ValueError: see `asked_metric`.
+    """
+    name, _, number = metric.partition("-")
+    if name not in ("rmsre", "within"):
+        raise ValueError(f"metric is {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10")
+    return name, float(number)
+
+
+def column(metric: str) -> str:
+    """The column of a measure."""
+    return metric.replace("-", "_")
+
+
+def _banded(name: str, value: float, by_trial: Floats) -> dict[str, float]:
+    low, high = np.quantile(by_trial, [0.05, 0.95])
+    return {name: value, f"{name}_p05": low, f"{name}_p95": high}

@@ -1,0 +1,117 @@
+"""What is measured at one point: a pure function from counts and a seed to one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.mechanisms import family_of
+from dp.units import protected_class
+from experiments.engine.grid import START, Point, point_seed
+from experiments.kinds.mechanisms.measures import asked_metric, by_formula, measured
+from experiments.kinds.mechanisms.trials import (
+    CI_LEVEL,
+    Steps,
+    Tried,
+    try_adaptive_flippancy,
+    try_linear,
+    try_sparse_vector,
+)
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A point with all that its row depends on.
+
+    Attributes:
+        truth: true counts, shape (T,).
+        bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
+            that need no W_BOUND do not use them.
+        metrics: columns besides the usual ones; see `asked_metric`.
+        share: part of the budget that the series has.
+        accountant: by whose word the guarantee is kept; None for the noise's own exact accounting.
+        rate: share of the users who are counted.
+        steps: the flips behind `bounded`, where only a sample of the users is counted.
+        levels: for adaptive-flippancy, its counts, shape (2·levels, T).
+    """
+
+    point: Point
+    delta: float
+    trials: int
+    seed: int
+    truth: tuple[int, ...]
+    bounded: tuple[int, ...]
+    metrics: tuple[str, ...] = ()
+    share: float = 1.0
+    accountant: str | None = None
+    rate: float = 1.0
+    steps: Steps | None = None
+    levels: tuple[tuple[int, ...], ...] = ()
+
+
+def evaluate(task: Task) -> dict[str, Any]:
+    """One row: the error of a released day in users, in total and split into noise, sketch error and truncation bias.
+
+    `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials; `mae`,
+    `p95_error` (what one day in twenty exceeds) and the measures that are asked for likewise. `analytic_rmse` is
+    √(mean variance + mean squared bias) by formula; `analytic_mae` and `analytic_p95_error` are exact for the noise
+    that is drawn. `coverage` is the share of days whose interval covers the count that the noise was added to:
+    intervals speak of noise (and of the sample where there is one), truncation bias is reported apart. `memory` is the
+    most numbers that a stream keeps of the counts between two ticks. What has no formula, because the error depends on
+    the data, is None; `noise_rmse` of sparse-vector is of all that its estimates miss.
+
+    Raises:
+        ValueError: the mechanism cannot serve the point.
+    """
+    point = task.point
+    truth = np.array(task.truth)
+    generator = np.random.default_rng(point_seed(task.seed, point))
+    tried = _tried(task, truth, generator)
+    row = {
+        **point.values,
+        "window": point.window,
+        "delta": tried.delta,
+        "horizon": len(truth),
+        "trials": task.trials,
+        "sensitivity": tried.sensitivity,
+        "memory": tried.memory,
+        **measured(tried.errors, truth, task.metrics),
+        **by_formula(tried, truth, task.metrics),
+        "noise_rmse": _root_mean_square(tried.noise),
+        "bias_rms": _root_mean_square(tried.bias),
+        "bias_mean": tried.bias.mean(),
+        "coverage": tried.coverage,
+    }
+    if tried.sampling is not None:
+        row["sketch_rmse"] = _root_mean_square(tried.sampling)
+    if "delta" in dict(point.extra):
+        # What the point may spend: what its guarantee has is 0 where the noise needs no δ.
+        row["delta_allowed"] = task.delta
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+
+
+def _tried(task: Task, truth: Counts, generator: np.random.Generator) -> Tried:
+    point = task.point
+    protected = protected_class(point.unit, point.window, point.w_bound, len(truth))
+    budget = (point.epsilon, task.delta, task.share)
+    if family_of(point.mechanism).strategy is not None:
+        bounded = np.array(task.bounded)
+        return try_linear(
+            point.mechanism, protected, budget, truth, bounded, task.trials, generator,
+            accountant=task.accountant, rate=task.rate, steps=task.steps,
+        )  # fmt: skip
+    if point.mechanism == "sparse-vector":
+        return try_sparse_vector(protected, budget, truth, task.trials, generator)
+    return try_adaptive_flippancy(protected, budget, truth, np.array(task.levels), task.trials, generator)
+
+
+def _root_mean_square(errors: NDArray[np.float64]) -> float:
+    return float(np.sqrt((errors**2).mean()))
+
+
+__all__ = ["CI_LEVEL", "START", "Task", "asked_metric", "evaluate", "point_seed"]

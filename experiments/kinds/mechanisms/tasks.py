@@ -1,0 +1,127 @@
+"""Tasks of experiments with mechanisms: the counts that the points of a config are tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.log import Log, read_log
+from dp.log.generate import generate, write_log
+from dp.mechanisms.adaptive_flippancy import rising_bounds
+from dp.presence import DuckDBEngine, user_flips
+from experiments.engine.grid import START, Point
+from experiments.engine.population import LogFile, Population
+from experiments.kinds.mechanisms.config import OWN_BOUND, Config
+from experiments.kinds.mechanisms.row import Task, evaluate
+from experiments.kinds.mechanisms.trials import Steps
+
+Source = Population | LogFile
+Series = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the points of one log need to know of it.
+
+    Attributes:
+        series: counts by (metric, flip bound), the bound None for true ones.
+        steps: likewise, the flips behind them, where a sample is drawn.
+        levels: by (metric, horizon) the counts of adaptive-flippancy, shape (2·levels, T).
+    """
+
+    series: dict[tuple[str, int | None], Series]
+    steps: dict[tuple[str, int | None], Steps]
+    levels: dict[tuple[str, int], tuple[Series, ...]]
+
+
+def mechanism_tasks(config: Config, wanted: Sequence[Point], folder: Path) -> list[Task]:
+    """A task for each point, with the counts of its log; synthetic logs are written into the folder.
+
+    Raises:
+        ValueError: a log cannot be read.
+    """
+    tasks: list[Task] = []
+    for source, group in groupby(wanted, config.source):
+        points = list(group)
+        counted = count(config, source, points, folder)
+        tasks += [_task(config, point, counted) for point in points]
+    return tasks
+
+
+def count(config: Config, source: Source, wanted: Sequence[Point], folder: Path) -> Counted:
+    """What the points need to know of their source, over all its days."""
+    windows = {point.metric: point.window for point in sorted(wanted, key=lambda point: point.metric)}
+    bounds = sorted({point.w_bound for point in wanted if point.unit == "user"})
+    sampled = {(point.metric, _bound(point)) for point in wanted if config.rate_at(point) < 1}
+    own = {(point.metric, config.horizon_at(point)) for point in wanted if point.mechanism == OWN_BOUND}
+    with _log(source, folder) as (log, first):
+        engine = DuckDBEngine(log.connection)
+        last = first + timedelta(days=source.days - 1)
+        flips = engine.daily_flips(list(windows.values()), first, last)
+        series: dict[tuple[str, int | None], Series] = {
+            (metric, None): _whole(flips[window].counts) for metric, window in windows.items()
+        }
+        bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
+        for metric, window in windows.items():
+            series |= {(metric, one): _whole(bounded[window][:, 2 * place]) for place, one in enumerate(bounds)}
+        steps: dict[tuple[str, int | None], Steps] = {}
+        for metric, bound in sampled:
+            moves = user_flips(log.connection, windows[metric], first, last, bound)
+            steps[metric, bound] = Steps(_whole(moves.ticks), _whole(moves.users), _whole(moves.steps))
+        levels = {}
+        for metric, horizon in own:
+            ends = first + timedelta(days=horizon - 1)
+            columns = engine.bounded_counts([windows[metric]], first, ends, rising_bounds(horizon))[windows[metric]]
+            levels[metric, horizon] = tuple(_whole(column) for column in columns.T)
+    return Counted(series, steps, levels)
+
+
+@contextmanager
+def _log(source: Source, folder: Path) -> Iterator[tuple[Log, date]]:
+    if isinstance(source, LogFile):
+        path, first, columns = source.path, source.first, source.columns
+    else:
+        path, first, columns = folder / "population.parquet", START, {}
+        write_log(generate(source.users, source.days, seed=source.seed, start=START, **source.rates), path)
+    with read_log(path, columns=columns) as log:
+        yield log, first
+
+
+def _task(config: Config, point: Point, counted: Counted) -> Task:
+    horizon, bound, rate = config.horizon_at(point), _bound(point), config.rate_at(point)
+    values = {name: config.setting(point, name) for name in ("delta", "trials", "seed", "share", "accountant")}
+    steps = counted.steps[point.metric, bound] if rate < 1 else None
+    return Task(
+        point,
+        float(values["delta"] or 0),
+        int(values["trials"] or 0),
+        int(values["seed"] or 0),
+        # A count depends on what had arrived by its day, so those of a shorter horizon are the first of a longer one.
+        counted.series[point.metric, None][:horizon],
+        counted.series[point.metric, bound][:horizon],
+        tuple(config.metrics),
+        share=float(values["share"] or 1),
+        accountant=None if values["accountant"] is None else str(values["accountant"]),
+        rate=rate,
+        steps=None if steps is None else steps.before(horizon),
+        levels=counted.levels[point.metric, horizon] if point.mechanism == OWN_BOUND else (),
+    )
+
+
+def _bound(point: Point) -> int | None:
+    """After how many flips users are frozen; None if they are not."""
+    return point.w_bound if point.unit == "user" else None
+
+
+def _whole(values: NDArray[np.int64]) -> Series:
+    return tuple(values.tolist())
+
+
+__all__ = ["count", "evaluate", "mechanism_tasks"]

@@ -1,0 +1,248 @@
+"""How each kind of mechanism is tried: seeded trials at one point, and what formulas say of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.accounting.accountants import ACCOUNTANTS
+from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.composition import Guarantee
+from dp.accounting.mechanism_events import Part, gaussian, laplace
+from dp.intervals.sample import interval
+from dp.mechanisms import GRID, Design, LinearMechanism, design, linear_design
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.sparse_vector import SparseVector
+from dp.units import ProtectedClass
+from experiments.kinds.mechanisms.closed_forms import Tails, tails_of
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Budget = tuple[float, float, float]
+"""ε, δ, and the part of both that the series has."""
+
+CI_LEVEL = 0.95
+CLOSE = 1e-6
+"""How near to what is allowed a noise is found by an accountant's word."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Flips of presence; see `dp.presence.UserFlips`. Tuples, so that tasks can be compared."""
+
+    ticks: tuple[int, ...]
+    users: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def before(self, tick: int) -> Steps:
+        """Those before a tick."""
+        number = bisect_left(self.ticks, tick)
+        return Steps(self.ticks[:number], self.users[:number], self.steps[:number])
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the trials at a point gave, in users.
+
+    Attributes:
+        noise: estimates less the counts that went in, shape (trials, T).
+        bias: of those counts, shape (T,) or (trials, T).
+        sampling: what the sample adds, shape (trials, T); None where all users are counted.
+        deviation: standard deviations of the noise by formula, shape (T,), NaN where they depend on the data.
+        sampling_deviation: likewise of `sampling`.
+        tails: of the noise, where nothing else is random.
+        coverage: share of the intervals that cover what they are for, among those that have ends.
+        delta: of the guarantee.
+        sensitivity: NaN where the mechanism is not linear.
+        memory: most numbers kept of the counts between two ticks.
+    """
+
+    noise: Floats
+    bias: Floats
+    deviation: Floats
+    coverage: float
+    delta: float
+    sensitivity: float
+    memory: int
+    tails: Tails | None = None
+    sampling: Floats | None = None
+    sampling_deviation: Floats | None = None
+
+    @property
+    def errors(self) -> Floats:
+        """Estimates less the truth, shape (trials, T)."""
+        total = self.noise + self.bias
+        return total if self.sampling is None else total + self.sampling
+
+
+def try_linear(
+    name: str,
+    protected: ProtectedClass,
+    budget: Budget,
+    truth: Counts,
+    bounded: Counts,
+    trials: int,
+    generator: np.random.Generator,
+    *,
+    accountant: str | None = None,
+    rate: float = 1.0,
+    steps: Steps | None = None,
+) -> Tried:
+    """Trials of a linear mechanism; see `experiments.kinds.mechanisms.row.Task` for the arguments.
+
+    Raises:
+        ValueError: the mechanism cannot serve the class, or the accountant has no answer for it.
+    """
+    epsilon, delta, share = budget
+    horizon, shares = len(truth), _shares(share)
+    chosen = linear_design(name, protected)
+    mechanism = calibrate_linear([chosen] * len(shares), Guarantee(epsilon, delta), shares)[0]
+    if accountant is not None:
+        mechanism = by_accountant(chosen, accountant, Guarantee(epsilon * share, delta * share))
+    noise = mechanism.simulate(np.zeros_like(truth), trials, generator)
+    deviation, half = mechanism.standard_deviation(horizon), mechanism.half_width(CI_LEVEL, horizon)
+    tried = Tried(
+        noise,
+        bias=(bounded - truth).astype(np.float64),
+        deviation=deviation,
+        coverage=float((np.abs(noise) <= half).mean()),
+        delta=0.0 if mechanism.noise.pure and accountant is None else delta,
+        sensitivity=mechanism.sensitivity,
+        memory=max(mechanism.strategy.memory(tick) for tick in range(horizon)),
+        tails=tails_of(mechanism, horizon),
+    )
+    if steps is None:
+        return tried
+    sampled = samples(steps, horizon, rate, trials, generator)
+    estimates = sampled + noise
+    low, high = interval(estimates, estimates - half, estimates + half, deviation, rate, CI_LEVEL)
+    return replace(
+        tried,
+        noise=noise / rate,
+        deviation=deviation / rate,
+        coverage=float(((low <= bounded) & (bounded <= high)).mean()),
+        tails=None,
+        sampling=sampled / rate - bounded,
+        sampling_deviation=np.sqrt(bounded * (1 - rate) / rate),
+    )
+
+
+def try_sparse_vector(
+    protected: ProtectedClass, budget: Budget, truth: Counts, trials: int, generator: np.random.Generator
+) -> Tried:
+    """Trials of sparse-vector, which needs no W_BOUND and so has no bias."""
+    epsilon, delta, share = budget
+    shares = _shares(share)
+    mechanism = calibrate([design("sparse-vector", protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
+    assert isinstance(mechanism, SparseVector)
+    released = mechanism.rehearse(truth, trials, generator, CI_LEVEL)
+    covered = ((released.low <= truth) & (truth <= released.high))[np.isfinite(released.low)]
+    return Tried(
+        released.estimates - truth,
+        bias=np.zeros(len(truth)),
+        deviation=np.full(len(truth), np.nan),
+        coverage=covered.mean(),
+        delta=delta,
+        sensitivity=float("nan"),
+        memory=3 + mechanism.releases,
+    )
+
+
+def try_adaptive_flippancy(
+    protected: ProtectedClass,
+    budget: Budget,
+    truth: Counts,
+    levels: Counts,
+    trials: int,
+    generator: np.random.Generator,
+) -> Tried:
+    """Trials of adaptive-flippancy: the bias is that of the level that a trial is at.
+
+    Args:
+        levels: shape (2·levels, T): users present and users frozen, level by level.
+    """
+    epsilon, delta, share = budget
+    shares = _shares(share)
+    mechanism = calibrate([design("adaptive-flippancy", protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
+    assert isinstance(mechanism, AdaptiveFlippancy)
+    estimates, path = mechanism.rehearse(levels.T, trials, generator)
+    present = levels[::2][path, np.arange(len(truth))]
+    linear = [level for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    inner = max(level.strategy.memory(tick) for level in linear for tick in range(len(truth)))
+    return Tried(
+        estimates - present,
+        bias=(present - truth).astype(np.float64),
+        deviation=np.full(len(truth), np.nan),
+        coverage=_covered(linear, estimates - present, path),
+        delta=delta,
+        sensitivity=float("nan"),
+        memory=inner + 2 * len(mechanism.thresholds),
+    )
+
+
+def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.random.Generator) -> Counts:
+    """Users present of whom each is kept with probability `rate`, drawn anew in each trial; shape (trials, T)."""
+    ticks, users, signs = (np.array(values) for values in (steps.ticks, steps.users, steps.steps))
+    moves = np.empty((trials, horizon), dtype=np.int64)
+    for trial in range(trials):
+        kept = (generator.random(int(users.max(initial=-1)) + 1) < rate)[users]
+        moves[trial] = np.bincount(ticks[kept], weights=signs[kept], minlength=horizon)
+    return np.cumsum(moves, axis=1)
+
+
+def by_accountant(chosen: Design, accountant: str, guarantee: Guarantee) -> LinearMechanism:
+    """The mechanism with the least noise, to a millionth, of which an accountant says that it keeps a guarantee.
+
+    Laplace noise, and independent Gaussian noise, is accounted a measurement at a time: one protected change alters
+    as many as `chosen.touched`, by one user each. Other strategies spread a change over all their measurements and
+    are one release of a vector. The noise is taken as continuous: its grid is 2²⁴ cells a user.
+
+    Raises:
+        ValueError: the accountant does not apply to this noise.
+    """
+    alone = calibrate_linear([chosen], guarantee, [1.0])[0]
+
+    def reported(factor: float) -> float:
+        answer = ACCOUNTANTS[accountant].account([_part(chosen, alone.noise.scale * factor)], guarantee.delta)
+        if answer.epsilon is None:
+            raise ValueError(f"accountant is {accountant!r}, which has no answer for {chosen.name}: {answer.reason}")
+        return answer.epsilon
+
+    low = high = 1.0
+    while reported(high) > guarantee.epsilon:
+        low, high = high, 2 * high
+    while reported(low) <= guarantee.epsilon:
+        low, high = low / 2, low
+    while high - low > CLOSE * low:
+        middle = (low + high) / 2
+        low, high = (middle, high) if reported(middle) > guarantee.epsilon else (low, middle)
+    return chosen.with_scale(alone.noise.scale * high)
+
+
+def _part(chosen: Design, scale: float) -> Part:
+    """What an accountant is told of a noise scale, in grid units."""
+    if chosen.noise == "laplace":
+        return laplace(epsilon=GRID / scale, count=chosen.touched)
+    if chosen.name == "gaussian":
+        return gaussian(sigma=scale / GRID, count=chosen.touched)
+    return gaussian(sigma=scale / GRID, sensitivity=chosen.sensitivity)
+
+
+def _shares(share: float) -> list[float]:
+    """The shares of a series and, if there is anything left, of a like one."""
+    return [1.0] if share == 1 else [share, 1 - share]
+
+
+def _covered(levels: list[LinearMechanism], noise: Floats, path: Counts) -> float:
+    """Share of the intervals, each of the level at its tick, that cover the count of that level."""
+    horizon = noise.shape[1]
+    widths = np.stack([level.half_width(CI_LEVEL, horizon) for level in levels])
+    since = np.empty_like(path)
+    for place in range(len(levels)):
+        here = path == place
+        start = np.argmax(here, axis=1)[:, np.newaxis]
+        since[here] = (np.arange(horizon) - start)[here]
+    return float((np.abs(noise) <= widths[path, since]).mean())

@@ -1,0 +1,204 @@
+"""What is measured of one sketch in one size: a pure function from a log and a seed to one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.log import Log, read_log
+from dp.log.generate import generate, write_log
+from dp.noise import LaplaceNoise
+from dp.presence import DuckDBEngine, UserFlips, user_flips
+from dp.sketches import Design, Sketch, family_of
+from dp.sketches.bit_matrix import BitMatrix, BitSketch
+from dp.sketches.cpc import Cpc
+from dp.sketches.exact import Exact
+from dp.sketches.fixed_rate import FixedRate
+from dp.sketches.flipped import seeded_flips
+from dp.sketches.hll import Hll
+from dp.sketches.salts import Salt, Salts
+from dp.sketches.table import some_keys
+from dp.sketches.windows import follow, rolling
+from experiments.engine.grid import START, SketchPoint, point_seed
+from experiments.kinds.sketches.config import SketchConfig
+from experiments.kinds.sketches.designs import designed
+
+Floats = NDArray[np.float64]
+
+GRID = 2**20
+"""Steps of the noise in a user."""
+ANY_SALT = bytes(range(16))
+
+PRIVACY = {
+    "sensitivity": "noise for one user",
+    "intrinsic": "private by itself",
+    "none": "baseline: not private",
+}
+"""What the kind of a contract makes of a published count."""
+
+
+@dataclass(frozen=True)
+class SketchTask:
+    """A point with all that its row depends on.
+
+    Attributes:
+        log: of the population, or None where all its users came on one day.
+        truth: users present at each of the published ticks.
+        seen: users that a union of daily sketches is of, which never sees anybody leave; likewise.
+    """
+
+    point: SketchPoint
+    config: SketchConfig
+    log: Path | None
+    truth: tuple[int, ...]
+    seen: tuple[int, ...]
+
+    @property
+    def follows(self) -> bool:
+        """Whether users leave the sketch when they leave the window."""
+        return family_of(self.point.sketch).removes in ("yes", "toggles")
+
+
+def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Path) -> list[SketchTask]:
+    """A task for each point; their log, if there is one, is written into the folder."""
+    population = config.population
+    if population.days == 1:
+        users = (population.users,)
+        return [SketchTask(point, config, None, users, users) for point in wanted]
+    path = folder / "population.parquet"
+    log = generate(population.users, population.days, seed=population.seed, start=START, **population.rates)
+    write_log(log, path)
+    first, last = _ticks(config)
+    with read_log(path) as log:
+        flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]
+        unions = rolling(log, Exact(), _always(ANY_SALT), config.window, first, last, ignore_removals=True)
+        seen = tuple(int(union.estimate()) for union in unions)
+    truth = tuple(int(count) for count in flips.counts)
+    return [SketchTask(point, config, path, truth, seen) for point in wanted]
+
+
+def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
+    """One row: bytes and relative error of a sketch, each published count having the ε of the config by itself.
+
+    `rmse` is over all trials and ticks, relative to the true counts; `bias` is their mean relative error and
+    `bias_deviation` the standard error of that mean over trials, whose ticks go together. `formula` is what `rmse`
+    should be: √(variance of the sketch + of the noise + square of what a sketch without removals misses), the last of
+    which is `missed`, relative. `bytes` is the size of the sketch as it is held, on average. `released` are the counts
+    of the first trial, `truth` the true ones, tick by tick.
+
+    Raises:
+        ValueError: the parameters are none of the sketch's.
+    """
+    point, config = task.point, task.config
+    generator = np.random.default_rng(point_seed(config.seed, point))
+    truth = np.array(task.truth, dtype=np.float64)
+    counted = truth if task.follows else np.array(task.seen, dtype=np.float64)
+    estimates = np.empty((config.trials, len(truth)))
+    sizes = np.empty_like(estimates)
+    with _opened(task.log) as log:
+        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
+        for trial in range(config.trials):
+            salt = generator.bytes(16)
+            design = designed(point.sketch, point.size, config.epsilon, config.delta, salt)
+            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
+                estimates[trial, tick] = published(sketch, design, point.sketch, config.epsilon, generator)
+                sizes[trial, tick] = len(sketch.to_bytes())
+    errors = estimates / truth - 1
+    deviation = np.array([_deviation(task, design, count) for count in counted])
+    missed = (counted - truth) / truth
+    return {
+        "sketch": point.sketch,
+        "parameter": point.parameter,
+        "size": None if point.size is None else float(point.size),
+        "privacy": PRIVACY[family_of(point.sketch).contract.kind],
+        "path": "at once" if task.log is None else "followed" if task.follows else "merged days",
+        "epsilon": config.epsilon,
+        "delta": config.delta if point.sketch == "fm" else 0.0,
+        "trials": config.trials,
+        "ticks": len(truth),
+        "window": config.window,
+        "delete_rate": config.population.delete_rate,
+        "erase_rate": config.population.erase_rate,
+        "bytes": sizes.mean(),
+        "users": truth.mean(),
+        "rmse": math.sqrt((errors**2).mean()),
+        "formula": math.sqrt(((deviation / truth) ** 2 + missed**2).mean()),
+        "bias": errors.mean(),
+        "bias_deviation": errors.mean(axis=1).std(ddof=1) / math.sqrt(config.trials),
+        "missed": missed.mean(),
+        "released": [round(float(value), 1) for value in estimates[0]],
+        "truth": list(task.truth),
+    }
+
+
+def sketches(
+    task: SketchTask, log: Log | None, flips: UserFlips | None, design: Design, salt: bytes
+) -> Iterator[Sketch]:
+    """The sketch at each published tick.
+
+    Args:
+        log: of the population; None where all users came on one day.
+        flips: of its users, for a sketch that follows them.
+    """
+    family = family_of(task.point.sketch)
+    if log is None:
+        yield design.empty().add(some_keys(family, task.config.population.users, salt))
+        return
+    if flips is not None:
+        yield from follow(flips, design, salt if family.keys == "hash" else None, task.config.ticks)
+    else:
+        first, last = _ticks(task.config)
+        yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
+
+
+def published(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
+    """One published count, with seeded coins and noise.
+
+    A sketch that is private by itself gives its estimate; on the others there is discrete Laplace noise for one user
+    more or less: right where that moves the estimate by a known amount, and a baseline that is not private elsewhere.
+    """
+    if isinstance(sketch, BitSketch):
+        return sketch.private(seeded_flips(generator)).estimate()
+    if family_of(name).contract.kind == "intrinsic":
+        return sketch.estimate()
+    noise = LaplaceNoise(round(GRID * noise_scale(design, epsilon))).seeded(generator, ())
+    return sketch.estimate() + float(noise) / GRID
+
+
+def noise_scale(design: Design, epsilon: float) -> float:
+    """Of Laplace noise, in users: by how much one user moves the estimate over ε, or as if it were 1."""
+    return 1 / (design.rate * epsilon) if isinstance(design, FixedRate) else 1 / epsilon
+
+
+def _deviation(task: SketchTask, design: Design, count: float) -> float:
+    """Standard error of a published count, of sketch and noise together, around what the sketch is of."""
+    if isinstance(design, BitMatrix):
+        return design.flipped_error(count)
+    if isinstance(design, Hll | Cpc):
+        error = design.standard_error(count, merged=task.log is not None)
+    else:
+        error = design.standard_error(count)
+    if family_of(task.point.sketch).contract.kind == "intrinsic":
+        return error
+    return math.hypot(error, math.sqrt(2) * noise_scale(design, task.config.epsilon))
+
+
+def _ticks(config: SketchConfig) -> tuple[date, date]:
+    last = START + timedelta(days=config.population.days - 1)
+    return last - timedelta(days=config.ticks - 1), last
+
+
+def _always(salt: bytes) -> Salts:
+    return Salts(((date.min, Salt(salt)),))
+
+
+def _opened(path: Path | None) -> AbstractContextManager[Log | None]:
+    return nullcontext() if path is None else read_log(path)

@@ -1,0 +1,59 @@
+"""The same text on local PySpark gives the same rows as on DuckDB."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dp.log import write_canonical
+from dp.presence import DuckDBEngine, spark_engine
+from tests.dp.presence.test_presence import HORIZON_END, day, log_of, stream
+
+pytestmark = pytest.mark.spark
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    sql = pytest.importorskip("pyspark.sql")
+    if shutil.which("java") is None:
+        pytest.skip("PySpark needs Java")
+    session = (
+        sql.SparkSession.builder.master("local[2]")
+        .appName("dpdau-test")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+        .getOrCreate()
+    )
+    yield session
+    session.stop()
+
+
+@pytest.mark.parametrize(("seed", "w_bound"), [(1, None), (2, 2), (3, 3)])
+def test_the_rows_are_identical(session: Any, tmp_path: Path, seed: int, w_bound: int | None) -> None:
+    path = str(tmp_path / "log.parquet")
+    with log_of(stream(seed, 200), duckdb.connect()) as log:
+        write_canonical(log, path)
+        expected = DuckDBEngine(log.connection).daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
+        levels = DuckDBEngine(log.connection).bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8))
+    engine = spark_engine(session, path)
+    for window, counts in engine.bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8)).items():
+        assert counts.tolist() == levels[window].tolist()
+    found = engine.daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
+    for window in (1, 7):
+        assert found[window].starts.tolist() == expected[window].starts.tolist()
+        assert found[window].ends.tolist() == expected[window].ends.tolist()
+        assert found[window].starts.sum() > 0
+    assert session.catalog.listTables() == []  # nothing is left in the caller's session
+
+
+def test_a_log_without_arrival_numbers_is_refused(session: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "log.parquet")
+    duckdb.sql("SELECT 'a' AS \"user\", DATE '2024-01-01' AS day, '+' AS op").write_parquet(path)
+    with pytest.raises(ValueError, match=r"lacks \['at', 'seq'\].*no order"):
+        spark_engine(session, path)

@@ -1,0 +1,98 @@
+"""What lies in results/: every table is its config's, and every figure is its table's and can be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from experiments.engine.grid import point_seed
+from experiments.kinds.figures import FIGURES, draw, save
+from experiments.kinds.loading import load
+from experiments.notebook import rounded
+from tests.places import ROOT
+
+CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
+SMALLEST = 7.0
+"""In points: text that can be read at column width."""
+WIDEST = 8.6
+"""In inches."""
+names = pytest.mark.parametrize("name", CONFIGS)
+
+
+@names
+def test_configs_are_called_what_their_files_are(name: str) -> None:
+    config = CONFIGS[name]
+    assert config.name == config.figure == name
+    assert config.question.endswith("?")
+
+
+def test_every_figure_has_a_config() -> None:
+    assert set(FIGURES) == set(CONFIGS)
+
+
+@names
+def test_points_have_identities_and_seeds_of_their_own(name: str) -> None:
+    points = list(CONFIGS[name].points())
+    assert len({point.identity for point in points}) == len(points)
+    assert len({point_seed(1, point) for point in points}) == len(points)
+
+
+@names
+def test_tables_are_the_configs(name: str) -> None:
+    config = CONFIGS[name]
+    source = json.loads((ROOT / f"results/{name}.json").read_text())
+    assert (source["config_sha256"], source["profile"]) == (config.fingerprint, "quick")
+    table = pd.read_parquet(ROOT / f"results/{name}.parquet")
+    points = list(config.points())
+    assert len(table) == len(points)
+    words = pd.DataFrame([dict(word.split("=") for word in point.identity.split(" ")) for point in points])
+    for key in set(words) & set(table):
+        known = words[key].notna()  # a twin's ε is its own
+        assert table.loc[known, key].astype(str).str.replace(" ", "-").tolist() == words.loc[known, key].tolist()
+
+
+@names
+def test_text_can_be_read_and_lies_inside(name: str) -> None:
+    figure = draw(name, ROOT / f"results/{name}.parquet")
+    assert figure.get_size_inches()[0] <= WIDEST
+    figure.draw_without_rendering()
+    shown = [
+        text for panel in figure.axes for text in (*panel.texts, panel.title, panel.xaxis.label, panel.yaxis.label)
+    ]
+    shown += [text for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
+    for text in shown:
+        box = text.get_window_extent()
+        if text.get_text() and text.get_visible():
+            assert text.get_fontsize() >= SMALLEST, text
+            assert box.x0 >= 0, text
+            assert box.y0 >= 0, text
+            assert box.x1 <= figure.bbox.x1 + 1, text
+            assert box.y1 <= figure.bbox.y1 + 1, text
+    if (title := figure._suptitle) is not None:  # type: ignore[attr-defined]
+        assert not any(legend.get_window_extent().overlaps(title.get_window_extent()) for legend in figure.legends)
+    for panel in figure.axes:
+        # Without the lines that join labels to curves.
+        boxes = [Text.get_window_extent(text) for text in panel.texts]
+        for place, one in enumerate(boxes):
+            assert not any(one.overlaps(other) for other in boxes[:place]), panel.texts[place]
+
+
+@pytest.mark.slow
+@names
+def test_figures_are_drawn_from_the_tables(name: str, tmp_path: Path) -> None:
+    save(draw(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")
+    assert seen(tmp_path / "f.svg") == seen(ROOT / f"results/{name}.svg")
+
+
+def seen(path: Path) -> str:
+    """A picture without the last digits of its coordinates, and without names that depend on them.
+
+    The solver of Matplotlib's layout goes by where its variables lie in memory, so that a figure of many panels may
+    differ in the last bits from one process to another.
+    """
+    return re.sub(r"\b[mpC][0-9a-f]{10}\b|\bC\d+_\w+", "id", rounded(path.read_text(encoding="utf-8")))

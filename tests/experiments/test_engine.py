@@ -1,0 +1,289 @@
+"""The engine: what a shard depends on, what a second run spares, and what stops it without harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from dp.mechanisms import MECHANISMS
+from dp.release import METRICS
+from experiments.engine import executors, runner
+from experiments.engine import grid as points
+from experiments.engine.code_fingerprint import ROOT, closure, code_fingerprint
+from experiments.engine.tables import marks_of, write_table
+from experiments.kinds.loading import MECHANISM_NAMES, load
+from experiments.kinds.mechanisms.config import NOT_LINEAR
+from tests.experiments.test_experiments import CONFIG, SMALL
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def names(module: str) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in closure(module)}
+
+
+def command(config: Path, folder: Path, *more: str) -> list[str]:
+    places = ["--results", str(folder / "out"), "--cache", str(folder / "cache")]
+    return [sys.executable, "-m", "experiments", "run", str(config), *places, *more]
+
+
+# What is spelt out, so that a run from the cache imports little.
+
+
+def test_what_is_spelt_out_is_what_the_library_has() -> None:
+    assert points.METRICS == METRICS
+    assert tuple(MECHANISMS) == MECHANISM_NAMES
+    assert {name for name, family in MECHANISMS.items() if family.strategy is None} == set(NOT_LINEAR)
+
+
+# Code.
+
+
+def test_a_row_depends_on_the_code_that_its_kind_imports() -> None:
+    mechanisms, sketches = names("experiments.kinds.mechanisms.tasks"), names("experiments.kinds.sketches.trials")
+    assert {
+        "dp/mechanisms/linear.py",
+        "dp/noise.py",
+        "dp/presence/flips.sql",
+        "experiments/kinds/mechanisms/row.py",
+    } <= mechanisms
+    assert {"dp/sketches/hll.py", "dp/presence/flips.sql", "experiments/kinds/sketches/designs.py"} <= sketches
+    assert not [name for name in mechanisms if "sketch" in name]
+    assert not [name for name in sketches if "mechanism" in name]
+    assert not [name for name in mechanisms | sketches if name.endswith(("figures.py", "style.py", "cli.py"))]
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
+    files = {
+        "dp/__init__.py": "",
+        "dp/a.py": "def f():\n    try:\n        from dp.b import x\n    except OSError:\n        import dp.p.c",
+        "dp/b.py": "import typing\nif TYPE_CHECKING:\n    import dp.typed\nelse:\n    import dp.other",
+        "dp/p/__init__.py": "from dp import late",
+        "dp/p/c.py": "class C:\n    from dp import a",
+        "dp/p/q.sql": "SELECT 1",
+        "dp/late.py": "import json",
+        "dp/other.py": "",
+        "dp/typed.py": "",
+        "dp/nobody.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {path.relative_to(tmp_path).as_posix() for path in closure("dp.a", tmp_path)}
+    assert found == set(files) - {"dp/typed.py", "dp/nobody.py"}
+    with pytest.raises(ValueError, match=r"module is 'dp.none'"):
+        closure("dp.none", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ("dp/sketches/hll.py", {"experiments.kinds.sketches.trials"}),
+        ("dp/mechanisms/tree.py", {"experiments.kinds.mechanisms.tasks"}),
+        ("dp/presence/runs.sql", {"experiments.kinds.mechanisms.tasks", "experiments.kinds.sketches.trials"}),
+        ("dp/release/release.py", set()),
+        ("experiments/engine/style.py", {"experiments.kinds.figures"}),
+    ],
+)
+def test_a_changed_file_changes_what_depends_on_it(changed: str, kinds: set[str], tmp_path: Path) -> None:
+    for folder in ("dp", "experiments"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / changed).open("a") as file:
+        file.write("\n")
+    modules = ("experiments.kinds.mechanisms.tasks", "experiments.kinds.sketches.trials", "experiments.kinds.figures")
+    assert {module for module in modules if code_fingerprint(module) != code_fingerprint(module, tmp_path)} == kinds
+
+
+# Executors.
+
+
+class Numbered(NamedTuple):
+    """A task that costs nothing, as large as one of mechanisms."""
+
+    number: int
+    truth: tuple[int, ...] = tuple(range(365))
+
+
+def squared(task: Numbered) -> dict[str, Any]:
+    return {"number": task.number, "square": task.number**2}
+
+
+def ended(task: Numbered) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def collected(tasks: list[Numbered], jobs: int) -> list[dict[str, Any]]:
+    rows: dict[int, dict[str, Any]] = {}
+    for first, chunk in executors.computed(squared, tasks, jobs=jobs, scheduler=None):
+        rows |= {number: timed.row for number, timed in enumerate(chunk, start=first)}
+    return [rows[number] for number in range(len(tasks))]
+
+
+@pytest.mark.slow
+def test_every_row_comes_once_and_in_its_place() -> None:
+    tasks = [Numbered(number) for number in range(301)]
+    expected = [squared(task) for task in tasks]
+    assert collected(tasks, 1) == collected(tasks, 2) == expected
+    assert collected(tasks[:1], 2) == expected[:1]
+
+
+@pytest.mark.slow
+def test_a_task_costs_under_a_millisecond_to_hand_over() -> None:
+    tasks = [Numbered(number) for number in range(4000)]
+    began = 0.0
+    for _ in executors.computed(squared, tasks, jobs=2, scheduler=None):
+        began = began or time.perf_counter()  # the start of processes is no cost of a task
+    assert (time.perf_counter() - began) / len(tasks) < 1e-3
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_is_an_error_that_says_so() -> None:
+    tasks = [Numbered(number) for number in range(8)]
+    with pytest.raises(ChildProcessError, match="ended from outside"):
+        list(executors.computed(ended, tasks, jobs=2, scheduler=None))
+
+
+# A second run.
+
+
+@pytest.mark.slow
+def test_a_run_from_the_cache_imports_nothing_heavy_and_draws_nothing(config_path: Path, tmp_path: Path) -> None:
+    places = f"P({str(config_path)!r}), P({str(tmp_path / 'out')!r}), P({str(tmp_path / 'cache')!r})"
+    script = (
+        "import sys; from pathlib import Path as P; from experiments.engine.runner import run\n"
+        f"print(run({places}, jobs=1).computed)\n"
+        "heavy = {'scipy', 'numpy', 'pandas', 'pyarrow', 'duckdb', 'matplotlib', 'dp.mechanisms'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+
+    def ran() -> list[str]:
+        answer = subprocess.run(
+            [sys.executable, "-c", script], env=ENVIRONMENT, check=True, capture_output=True, text=True
+        )
+        return answer.stdout.splitlines()
+
+    assert ran()[0] == "16"
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
+    assert len(before) == 4
+    assert ran() == ["0", ""]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()} == before
+
+    # A picture that is lost, or is not the one that was drawn, is drawn again; the table is left alone.
+    picture = tmp_path / "out/small.svg"
+    for harm in (picture.unlink, lambda: picture.write_text("<svg/>")):
+        harm()
+        assert ran()[0] == "0"
+        assert {path: path.read_bytes() for path in before} == {path: kept for path, (_, kept) in before.items()}
+
+
+def test_a_table_says_where_it_comes_from_and_its_bytes_do_not_say_when(tmp_path: Path) -> None:
+    rows, marks = [{"x": 1, "y": 0.1}], {"config_sha256": "abc", "code_sha256": "def"}
+    assert write_table(rows, tmp_path / "one.parquet", marks)
+    assert write_table(rows, tmp_path / "two.parquet", marks)
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    assert marks_of(tmp_path / "one.parquet") == marks
+    # The same values keep the marks under which they were computed; others do not.
+    assert not write_table(rows, tmp_path / "one.parquet", {**marks, "code_sha256": "ghi"})
+    assert marks_of(tmp_path / "one.parquet") == marks
+    assert write_table([{"x": 1, "y": 0.2}], tmp_path / "one.parquet", {**marks, "code_sha256": "ghi"})
+    assert marks_of(tmp_path / "one.parquet")["code_sha256"] == "ghi"
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "two.parquet"), pd.DataFrame(rows))
+
+
+@pytest.mark.slow
+def test_a_question_in_other_words_gets_new_provenance(config_path: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    runner.run(config_path, out, cache, jobs=1)
+    config_path.write_text(SMALL.replace("Does it run?", "Does it walk?"))
+    assert runner.run(config_path, out, cache, jobs=1).computed == 0
+    fingerprint = load(config_path).fingerprint
+    assert json.loads((out / "small.json").read_text())["config_sha256"] == fingerprint
+    assert marks_of(out / "small.parquet")["config_sha256"] == fingerprint
+
+
+@pytest.mark.slow
+def test_committed_table_comes_out_byte_by_byte(tmp_path: Path) -> None:
+    rows = runner.tabulate(load(CONFIG), ROOT / ".cache/experiments").rows
+    committed = ROOT / "results/epsilon_vs_error.parquet"
+    write_table(rows, tmp_path / "again.parquet", marks_of(committed))
+    assert (tmp_path / "again.parquet").read_bytes() == committed.read_bytes()
+
+
+# Stopped.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [True, False], ids=["the runner alone", "its whole group"])
+def test_an_interrupt_ends_a_run_without_a_traceback(alone: bool, config_path: Path, tmp_path: Path) -> None:
+    config_path.write_text(SMALL.replace("trials = 20", "trials = 20000"))
+    child = subprocess.Popen(
+        command(config_path, tmp_path, "--jobs", "2"),
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list((tmp_path / "cache").glob("*.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if alone:
+        child.send_signal(signal.SIGINT)
+    else:
+        os.killpg(child.pid, signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 130, err
+    assert not out
+    assert err == "Interrupted. Finished points are kept: the same command goes on from there.\n"
+    kept = len(list((tmp_path / "cache").glob("*.json")))
+    assert 2 <= kept < 16
+    assert not list((tmp_path / "cache").glob(".*"))
+    assert len(runner.plan(load(config_path), tmp_path / "cache").missing) == 16 - kept
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_ten_times_ends_with_the_same_table(config_path: Path, tmp_path: Path) -> None:
+    config_path.write_text(
+        SMALL.replace("trials = 20", "trials = 4000").replace("[0.5, 1.0]", "[0.25, 0.5, 1.0, 2.0, 4.0, 8.0]")
+    )
+    config, cache, undisturbed = load(config_path), tmp_path / "cache", tmp_path / "undisturbed"
+    runner.run(config_path, undisturbed / "out", undisturbed / "cache", jobs=1)
+
+    def kept() -> int:
+        return 48 - len(runner.plan(config, cache).missing)
+
+    moments = random.Random(20260101)
+    counts = [0]
+    for number in range(10):
+        child = subprocess.Popen(
+            command(config_path, tmp_path, "--jobs", "2" if number in (2, 6) else "1"),
+            env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        # Most of a short run is imports, so the moments are counted from its first new point; one comes before it.
+        while number != 3 and kept() == counts[-1] and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.1))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        counts.append(kept())
+    assert counts == sorted(counts)
+    assert len({count for count in counts if 0 < count < 48}) >= 4, counts
+    finished = runner.run(config_path, tmp_path / "out", cache, jobs=1)
+    assert (finished.computed, finished.reused) == (48 - counts[-1], counts[-1])
+    for name in ("small.parquet", "small.svg", "small.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (undisturbed / "out" / name).read_bytes()

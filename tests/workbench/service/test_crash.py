@@ -1,0 +1,373 @@
+"""Real processes, really killed, while they take in operations and close days; and processes that race to close them.
+
+This file is also the script of those processes: `python -m tests.workbench.service.test_crash SCENARIO FOLDER` imports
+everything once and forks its children. A child writes down what it is about to do and, after each durable step,
+what it was told; the tests compare that with what is left on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dp.ledger import Ledger, open_ledger
+from dp.presence.tombstones import pseudonyms
+from tests.dp.ledger.test_crash import at_once, forked, wait
+from tests.oracles.scenarios import run_scenario
+from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
+from workbench.service import Operation, Service, Settings, open_service
+from workbench.service import service as service_module
+from workbench.service.store import Store
+
+METRICS = {"dau": 1, "wau": 7, "mau": 30}
+KILLS = 40
+DAYS = 30
+PROCESSES = 4
+
+
+def settings_of(folder: Path) -> Settings:
+    return settings_in(folder, first_day=day(0), horizon="unlimited", future_days="true", budget_epsilon=10)
+
+
+def batch(number: int) -> list[Operation]:
+    """The operations of one step; the first is of a user who appears nowhere else."""
+    random_ = random.Random(number)
+    open_index = number // 2
+    operations = [add(f"marker-{number}", open_index)]
+    for _ in range(random_.randrange(1, 30)):
+        user, about = f"user-{random_.randrange(12)}", open_index + random_.choice((0, 0, -1, -8, 1))
+        operations.append(random_.choice((add, add, retract))(user, about))
+    if number % 9 == 5:
+        operations.append(erasure(f"user-{random_.randrange(12)}"))
+    return operations
+
+
+# --- What runs in the child processes --------------------------------------------------------------------------------
+
+
+def note(folder: Path, **what: Any) -> None:
+    """Write one line to where it outlives the process."""
+    descriptor = os.open(folder / "journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.write(descriptor, (json.dumps(what) + "\n").encode())
+    os.close(descriptor)
+
+
+def journal(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "journal"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def go_on(folder: Path, opened: int) -> None:
+    """Take in two batches, close a day, and so on for ever, from where the last process was cut off."""
+    tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
+    number = tried[-1] + 1 if tried else 0
+    with open_service(settings_of(folder), clock) as service:
+        os.write(opened, b"!")
+        while True:
+            open_day = service.status().open_day
+            assert open_day is not None
+            for _ in range(2):
+                note(folder, tries=number, at=(open_day - day(0)).days)
+                note(folder, stored=number, seq=service.ingest(batch(number)).seq)
+                number += 1
+            note(folder, rows=service.close(open_day))
+
+
+def kill_at_random(root: Path) -> None:
+    """Every fourth kill falls anywhere in a process's life, the others after it has opened the service."""
+    folder = root / "killed"
+    folder.mkdir()
+    generator = random.Random(20260601)
+    for number in range(KILLS):
+        opened, opens = os.pipe()
+        process = forked(lambda: go_on(folder, opens))  # noqa: B023
+        os.close(opens)
+        if number % 4:
+            os.read(opened, 1)
+        time.sleep(generator.uniform(0, 0.2))
+        os.close(opened)
+        os.kill(process, signal.SIGKILL)
+        assert wait(process) == signal.SIGKILL
+
+
+def dies(owner: Any, name: str, *, after: bool) -> None:
+    """Let this process die where it calls something: before it, or after it."""
+    genuine = getattr(owner, name)
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        if after:
+            genuine(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, deadly)
+
+
+def dies_at_call(owner: Any, name: str, fatal: int) -> None:
+    """Let this process die after so many calls."""
+    genuine = getattr(owner, name)
+    calls = []
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        result = genuine(*arguments, **named)
+        calls.append(1)
+        if len(calls) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, deadly)
+
+
+POINTS: dict[str, Callable[[], None]] = {
+    "before the charge": lambda: dies(Service, "_charge", after=False),
+    "charged, not committed": lambda: dies(Service, "_charge", after=True),
+    "charged": lambda: dies(Store, "close", after=False),
+    "counted, not committed": lambda: dies(Store, "close", after=True),
+    "counted": lambda: dies(Service, "_finish_closes", after=False),
+    "one series drawn": lambda: dies_at_call(service_module, "publish", 1),
+    "all series drawn, not committed": lambda: dies_at_call(service_module, "publish", 3),
+    "published": lambda: dies(Store, "note_published", after=False),
+    "noted, not committed": lambda: dies(Store, "note_charged", after=True),
+    "before the answer": lambda: dies(Service, "release", after=False),
+}
+FRESH_POINTS: dict[str, Callable[[], None]] = {
+    "counted afresh, not committed": lambda: dies(Store, "recount", after=True),
+    "charged afresh, not committed": lambda: dies(Ledger, "append", after=False),
+    "drawn afresh, not committed": lambda: dies(service_module, "publish", after=True),
+    "drawn afresh": lambda: dies(Store, "note_charged", after=False),
+}
+
+
+def prepare(folder: Path, closed: int) -> None:
+    folder.mkdir()
+    with open_service(settings_of(folder), clock) as service:
+        service.ingest([add("ann", 0), add("bob", 0), add("ann", 1)])
+        for index in range(closed):
+            note(folder, rows=service.close(day(index)))
+
+
+def close_and_die(folder: Path, index: int, arm: Callable[[], None]) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        arm()
+        note(folder, rows=service.close(day(index)))
+
+
+def fresh_and_die(folder: Path, arm: Callable[[], None]) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        arm()
+        note(folder, rows=[service.fresh("wau", day(0), "key")])
+
+
+def kill_at_points(root: Path) -> None:
+    for closed in (0, 1):
+        for point, arm in POINTS.items():
+            folder = root / f"{point}, {closed} closed"
+            prepare(folder, closed)
+            assert wait(forked(lambda: close_and_die(folder, closed, arm))) == signal.SIGKILL  # noqa: B023
+    for point, arm in FRESH_POINTS.items():
+        folder = root / f"{point}, fresh"
+        prepare(folder, 1)
+        assert wait(forked(lambda: fresh_and_die(folder, arm))) == signal.SIGKILL  # noqa: B023
+
+
+def show_early(root: Path) -> None:
+    """The broken twin: what is drawn is shown before it is committed."""
+    folder = root / "early"
+    prepare(folder, 0)
+
+    def arm() -> None:
+        genuine = service_module.publish
+
+        def publish(*arguments: Any) -> list[str]:
+            rows = genuine(*arguments)
+            note(folder, rows=rows)
+            return rows
+
+        service_module.publish = publish  # type: ignore[assignment]
+        dies_at_call(service_module, "publish", 3)
+
+    assert wait(forked(lambda: close_and_die(folder, 0, arm))) == signal.SIGKILL
+
+
+def close_all(folder: Path, worker: int) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        for index in range(DAYS):
+            service.ingest([add(f"worker-{worker}", index)])
+            rows = service.close(day(index))
+            note(folder, rows=rows)
+
+
+def race(root: Path) -> None:
+    folder = root / "race"
+    folder.mkdir()
+    at_once([lambda worker=worker: close_all(folder, worker) for worker in range(PROCESSES)])
+
+
+def open_new(folder: Path) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        service.ingest([add("ann", 0)])
+
+
+def race_for_a_new_store(root: Path) -> None:
+    for number in range(15):
+        folder = root / f"new {number}"
+        folder.mkdir()
+        at_once([lambda: open_new(folder)] * PROCESSES)  # noqa: B023
+
+
+SCENARIOS: dict[str, Callable[[Path], None]] = {
+    "random": kill_at_random,
+    "points": kill_at_points,
+    "early": show_early,
+    "race": race,
+    "new": race_for_a_new_store,
+}
+
+
+# --- What the tests look at ------------------------------------------------------------------------------------------
+
+
+def releases(settings: Settings) -> dict[tuple[str, str, str], str]:
+    """(stream, metric, day) → row, as the ledger has them."""
+    if not settings.ledger_path.exists():
+        return {}
+    with open_ledger(settings.ledger_path) as ledger:
+        rows = [
+            (charge.stream, row)
+            for charge in ledger.charges()
+            for metric in METRICS
+            for row in ledger.releases(charge.stream, metric)
+        ]
+    return {(stream, json.loads(row)["metric"], json.loads(row)["day"]): row for stream, row in rows}
+
+
+def violations(folder: Path, closed: int, charges: int) -> list[str]:
+    """What was broken in a folder whose days are closed up to that number: acknowledged, or drawn, or charged twice."""
+    settings, found = settings_of(folder), []
+    left = releases(settings)
+    with open_service(settings, clock) as service:
+        for index in range(closed):
+            service.close(day(index))
+        if len(service.charges()) != charges:
+            found.append(f"{len(service.charges())} charges instead of {charges}")
+        for metric in METRICS:
+            days = [json.loads(row)["day"] for row in service.releases(metric)]
+            if days != [day(index).isoformat() for index in range(closed)]:
+                found.append(f"{metric} has the days {days}")
+            if len(service.truth(metric).counts) != closed:
+                found.append(f"{len(service.truth(metric).counts)} days are counted in {metric}")
+    final = releases(settings)
+    if any(final[key] != row for key, row in left.items()):
+        found.append("a committed row was drawn again")
+    rows = set(final.values())
+    if any(row not in rows for entry in journal(folder) for row in entry.get("rows", [])):
+        found.append("an acknowledged row changed")
+    return found
+
+
+def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
+    """Which of the batches the log holds, by their markers."""
+    key = settings.key_path.read_bytes()
+    connection = sqlite3.connect(settings.store_path)
+    names = {name for (name,) in connection.execute("SELECT pseudonym FROM operations")}
+    connection.close()
+    return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
+
+
+@pytest.mark.slow
+def test_kill_at_random_instants(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "random", tmp_path)
+    folder = tmp_path / "killed"
+    settings, entries = settings_of(folder), journal(folder)
+    with open_service(settings, clock) as service:
+        last = service.status().last
+    assert last is not None
+    closed = (last - day(0)).days + 1
+    assert sum("rows" in entry for entry in entries) <= closed <= sum("rows" in entry for entry in entries) + KILLS
+    assert violations(folder, closed, charges=3) == []
+
+    tried = {entry["tries"]: entry["at"] for entry in entries if "tries" in entry}
+    acknowledged = {entry["stored"] for entry in entries if "stored" in entry}
+    there = stored_batches(settings, list(tried))
+    assert acknowledged <= there, "an acknowledged batch was lost"
+    assert 0 < len(set(tried) - acknowledged) <= KILLS, "some kills cut off a batch, and each one batch at most"
+    sequence = [entry["seq"] for entry in entries if "stored" in entry]
+    assert sequence == sorted(set(sequence))
+
+    history = History(None)
+    for number, at in tried.items():
+        if number in there:
+            history.floor = START + at
+            history.ingest(batch(number))
+    with open_service(settings, clock) as service:
+        assert service.status().operations == sum(len(batch(number)) for number in there), "a batch whole or not at all"
+        for metric, window in METRICS.items():
+            batch_query = history.counts([window], START, START + closed - 1, None)[window]
+            assert [count.truth for count in service.truth(metric).counts] == batch_query
+
+
+@pytest.mark.slow
+def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "points", tmp_path)
+    broken = {}
+    committed = {}
+    for folder in sorted(tmp_path.iterdir()):
+        closed, fresh = (1, 1) if folder.name.endswith("fresh") else (int(folder.name[-len("0 closed")]) + 1, 0)
+        committed[folder.name] = len(releases(settings_of(folder)))
+        if fresh:
+            before = committed[folder.name]
+            with open_service(settings_of(folder), clock) as service:
+                assert service.budget().spent.epsilon == pytest.approx(1.2 + 0.4 * (before - 3))
+                rows = {service.fresh("wau", day(0), "key") for _ in range(2)}
+                note(folder, rows=sorted(rows))
+        if found := violations(folder, closed, charges=3 + fresh):
+            broken[folder.name] = found
+    assert broken == {}
+    assert committed["counted, 1 closed"] == committed["all series drawn, not committed, 1 closed"] == 3
+    assert committed["published, 1 closed"] == committed["before the answer, 1 closed"] == 6
+    assert (committed["drawn afresh, not committed, fresh"], committed["drawn afresh, fresh"]) == (3, 4)
+    assert len(committed) == 2 * len(POINTS) + len(FRESH_POINTS)
+
+
+@pytest.mark.slow
+def test_rows_that_are_shown_before_their_commit_are_caught(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "early", tmp_path)
+    assert violations(tmp_path / "early", 1, charges=3) == ["an acknowledged row changed"]
+
+
+@pytest.mark.slow
+def test_processes_that_close_the_same_days_at_once(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "race", tmp_path)
+    folder = tmp_path / "race"
+    entries = journal(folder)
+    assert len(entries) == PROCESSES * DAYS
+    assert len({tuple(entry["rows"]) for entry in entries}) == DAYS
+    assert violations(folder, DAYS, charges=3) == []
+    with open_service(settings_of(folder), clock) as service:
+        assert service.status().operations == PROCESSES * DAYS
+        assert service.preview(day(DAYS))["mau"].truth == PROCESSES
+
+
+@pytest.mark.slow
+def test_processes_that_make_one_store(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "new", tmp_path)
+    for folder in tmp_path.iterdir():
+        with open_service(settings_of(folder), clock) as service:
+            assert service.status().operations == PROCESSES
+
+
+if __name__ == "__main__":
+    # OpenDP's first call takes half a second; the children inherit it.
+    from dp.noise import GaussianNoise
+
+    GaussianNoise(5).secure(1)
+    SCENARIOS[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,341 @@
+"""The law of the live service: its counts equal the batch query's at every prefix of any stream of actions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.oracles.service_model import (
+    FIRST,
+    START,
+    History,
+    add,
+    calendar,
+    day,
+    erasure,
+    nearly_exact,
+    retract,
+    service_on,
+)
+from workbench.service import Operation, Service, Settings
+from workbench.service.store import Ingested, Store
+
+METRICS = ("dau", "wau", "mau")
+USERS = ("ann", "bob", "cem", "dan")
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """A batch; days are relative to the open day, so that streams of any length stay near it."""
+
+    operations: tuple[tuple[str, str, int, int | None], ...]
+
+
+@dataclass(frozen=True)
+class Erase:
+    user: str
+
+
+@dataclass(frozen=True)
+class Close:
+    pass
+
+
+@dataclass(frozen=True)
+class Fresh:
+    metric: str
+    back: int
+
+
+Action = Ingest | Erase | Close | Fresh
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a stream runs under: the unit, W_BOUND of each metric, the window of MAU, whether the first day is given."""
+
+    unit: str = "user"
+    bounds: tuple[int, int, int] = (2, 2, 2)
+    mau: int = 30
+    first_known: bool = True
+
+    def settings(self, folder: Path) -> Settings:
+        parts = {f"{metric}__unit": self.unit for metric in METRICS}
+        bounds = {f"{metric}__w_bound": bound for metric, bound in zip(METRICS, self.bounds, strict=True)}
+        first = {"first_day": FIRST} if self.first_known else {}
+        return nearly_exact(folder, **parts, **bounds, **first, mau__window=self.mau)
+
+
+class DisagreementError(AssertionError):
+    """The live service and the batch query give different counts."""
+
+
+class Run:
+    """A service and a history that are told the same, and compared."""
+
+    def __init__(self, service: Service, setting: Setting) -> None:
+        self.service, self.setting = service, setting
+        self.history = History(START if setting.first_known else None)
+        self.windows = {metric: one.window for metric, one in service.settings.series.items()}
+        self.closed = 0
+        self.fresh = 0
+
+    @property
+    def open_index(self) -> int:
+        return self.closed
+
+    def do(self, action: Action) -> None:
+        match action:
+            case Ingest(operations):
+                batch = [self.operation(*one) for one in operations]
+                ingested = self.service.ingest(batch)
+                late = self.history.ingest(batch)
+                # Before the first close nothing is late: no day is closed.
+                expected = Ingested(len(batch), late if self.closed else 0, ingested.seq)
+                same("what became of a batch", ingested, expected)
+            case Erase(user):
+                self.service.erase(user)
+                self.history.erase(user)
+            case Close():
+                self.service.close(day(self.open_index))
+                self.history.floor = START + self.open_index
+                self.history.close()
+                self.closed += 1
+            case Fresh(metric, back):
+                if back < self.closed:
+                    self.recount(metric, self.closed - 1 - back)
+
+    def operation(self, user: str, op: str, about: int, at: int | None) -> Operation:
+        about += self.open_index
+        later = None if at is None else self.open_index + at
+        return {"+": add, "-": retract}[op](user, about, later) if op != "erase" else erasure(user, later)
+
+    def recount(self, metric: str, index: int) -> None:
+        self.fresh += 1
+        row = json.loads(self.service.fresh(metric, day(index), f"fresh-{self.fresh}"))
+        same(f"{metric} of day {index}, fresh", round(row["estimate"]), self.recounted(metric, index))
+
+    def recounted(self, metric: str, index: int) -> int:
+        return self.history.recount(self.windows[metric], START + index)
+
+    def compare(self, counted: Callable[[int, int | None], list[int]]) -> None:
+        """Counts of closed days and of the open one against `counted(window, bound)`."""
+        preview = self.service.preview(calendar(self.last))
+        for metric, bound in zip(METRICS, self.wanted_bounds, strict=True):
+            window, closed = self.windows[metric], self.service.truth(metric)
+            truths, bounded = counted(window, None), counted(window, bound)
+            same("days", closed.days, [day(index) for index in range(self.closed)])
+            same(f"{metric}, closed", [count.truth for count in closed.counts], truths[:-1])
+            same(f"{metric}, closed and bounded", [count.bounded for count in closed.counts], bounded[:-1])
+            same(f"{metric}, open", preview[metric].truth, truths[-1])
+            same(f"{metric}, open and bounded", preview[metric].bounded, bounded[-1])
+
+    def compare_with_batch_query(self) -> None:
+        windows = list(self.windows.values())
+        every = {None: self.history.counts(windows, START, self.last, None)}
+        for window, bound in zip(windows, self.wanted_bounds, strict=True):
+            if bound is not None:
+                every.setdefault(bound, {}).update(self.history.counts([window], START, self.last, bound))
+        self.compare(lambda window, bound: every[bound][window])
+
+    def compare_with_replay(self) -> None:
+        self.compare(lambda window, bound: self.history.slow_counts(window, START, self.last, bound))
+
+    @property
+    def last(self) -> int:
+        return START + self.open_index
+
+    @property
+    def wanted_bounds(self) -> tuple[int | None, ...]:
+        return self.setting.bounds if self.setting.unit == "user" else (None, None, None)
+
+
+def same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise DisagreementError(f"{what}: {found} instead of {expected}")
+
+
+def law(
+    actions: Sequence[Action],
+    setting: Setting,
+    folder: Path,
+    wrap: Callable[[Store], Store] = lambda store: store,
+    batch_every: int = 1,
+) -> Run:
+    """Do what a stream says; compare with the replay after every action, with the batch query after every so many."""
+    with service_on(setting.settings(folder), wrap) as service:
+        run = Run(service, setting)
+        for number, action in enumerate(actions, start=1):
+            run.do(action)
+            run.compare_with_replay()
+            if number % batch_every == 0 or number == len(actions):
+                run.compare_with_batch_query()
+        return run
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+ABOUT = (0, 0, 0, -1, -2, -7, -29, 1, 2, 8)
+LATER = (None, None, None, None, 0, 1, 3, 30)
+
+operation_tuples = st.tuples(
+    st.sampled_from(USERS),
+    st.sampled_from(("+", "+", "+", "-", "-", "erase")),
+    st.sampled_from(ABOUT),
+    st.sampled_from(LATER),
+)
+actions = st.one_of(
+    st.lists(operation_tuples, min_size=1, max_size=6).map(lambda batch: Ingest(tuple(batch))),
+    st.just(Close()),
+    st.sampled_from(USERS).map(Erase),
+    st.builds(Fresh, st.sampled_from(METRICS), st.integers(0, 30)),
+    st.just(Close()),
+)
+settings_drawn = st.builds(
+    Setting,
+    unit=st.sampled_from(("user", "user", "user-day")),
+    bounds=st.tuples(*[st.integers(1, 4)] * 3),
+    mau=st.sampled_from((28, 30)),
+    first_known=st.booleans(),
+)
+
+
+def long_stream(seed: int, length: int) -> Iterator[Action]:
+    """A stream with everything in it, over many more days than the longest window."""
+    rng = np.random.default_rng(seed)
+    for _ in range(length):
+        match rng.choice(["ingest", "close", "erase", "fresh"], p=[0.5, 0.4, 0.05, 0.05]):
+            case "ingest":
+                yield Ingest(
+                    tuple(
+                        (
+                            str(rng.choice(USERS)),
+                            str(rng.choice(["+", "-", "erase"], p=[0.6, 0.35, 0.05])),
+                            int(rng.choice(ABOUT)),
+                            LATER[rng.integers(len(LATER))],
+                        )
+                        for _ in range(rng.integers(1, 5))
+                    )
+                )
+            case "close":
+                yield Close()
+            case "erase":
+                yield Erase(str(rng.choice(USERS)))
+            case _:
+                yield Fresh(str(rng.choice(METRICS)), int(rng.integers(0, 30)))
+
+
+@given(stream=st.lists(actions, min_size=1, max_size=12), setting=settings_drawn)
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+def test_live_counts_equal_the_batch_query_at_every_prefix(stream: list[Action], setting: Setting) -> None:
+    with TemporaryDirectory() as folder:
+        law(stream, setting, Path(folder))
+
+
+@pytest.mark.slow
+@given(stream=st.lists(actions, min_size=6, max_size=40), setting=settings_drawn)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+def test_live_counts_equal_the_batch_query_at_the_end_of_many_streams(stream: list[Action], setting: Setting) -> None:
+    with TemporaryDirectory() as folder:
+        law(stream, setting, Path(folder), batch_every=len(stream))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seed", "setting", "batch_every"),
+    [
+        (1, Setting(bounds=(1, 2, 3), mau=28), 1),
+        (2, Setting(bounds=(4, 3, 2)), 10),
+        (3, Setting(bounds=(2, 4, 1), first_known=False), 10),
+        (4, Setting(unit="user-day"), 10),
+    ],
+)
+def test_live_counts_equal_the_batch_query_on_a_long_stream(
+    seed: int, setting: Setting, batch_every: int, tmp_path: Path
+) -> None:
+    run = law(list(long_stream(seed, 160)), setting, tmp_path, batch_every=batch_every)
+    assert run.closed > 45, "more days than the longest window"
+    assert run.history.cancelled > 0, "an erasure took back what had not counted yet"
+    assert {"+", "-", "erase"} == {row.op for row in run.history.rows}
+
+
+@pytest.mark.slow
+def test_spent_flips_outlive_delete_and_rejoin(tmp_path: Path) -> None:
+    setting = Setting(bounds=(2, 2, 2))
+    rejoin: list[Action] = []
+    for _ in range(3):
+        rejoin += [Ingest((("ann", "+", 0, None), ("bob", "+", 0, None))), Close(), Erase("ann"), Close()]
+    run = law(rejoin, setting, tmp_path)
+    with service_on(setting.settings(tmp_path)) as service:
+        counts = service.truth("mau").counts
+    # Ann is there on the first day; her return after the erasure is counted by nobody. Bob is there all the time.
+    assert [count.truth for count in counts] == [2, 1, 2, 1, 2, 1]
+    assert [count.bounded for count in counts] == [2, 1, 1, 1, 1, 1]
+    assert run.closed == 6
+
+
+# --- The law has teeth -----------------------------------------------------------------------------------------------
+
+
+class ForgetsFlips(Store):
+    def erase(self, user: str, earliest: int | None = None) -> int:
+        self.connection.execute("DELETE FROM flips WHERE pseudonym = ?", (self._pseudonym(user),))
+        return super().erase(user, earliest)
+
+
+class IgnoresAt(Store):
+    def append_all(self, batches, earliest=None):
+        return super().append_all([[one._replace(at=None) for one in batch] for batch in batches], earliest)
+
+
+class CountsTooEarly(Store):
+    """Closes a day with what counts only from a later one."""
+
+    def close(self, day, bounds):
+        self.recount(day, 1, 2**40)
+        return super().close(day, bounds)
+
+
+class KeepsWhatWasErased(Store):
+    def erase(self, user: str, earliest: int | None = None) -> int:
+        return 0
+
+
+class TurnsBatchesAround(Store):
+    """Within one batch the first write wins."""
+
+    def append_all(self, batches, earliest=None):
+        return super().append_all([batch[::-1] for batch in batches], earliest)
+
+
+class PreviewChanges(Store):
+    """What a preview counted stays counted: a user who leaves before the close has spent a flip too many."""
+
+    def preview(self, day, bounds):
+        return self._count(day, bounds)
+
+
+TWINS: list[type[Store]] = [
+    ForgetsFlips, IgnoresAt, CountsTooEarly, KeepsWhatWasErased, TurnsBatchesAround, PreviewChanges,
+]  # fmt: skip
+TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
+@pytest.mark.slow
+def test_the_law_rejects_a_store_that_is_wrong(twin: type[Store], tmp_path: Path) -> None:
+    with pytest.raises(DisagreementError):
+        law(*TEETH, tmp_path, lambda store: twin(store.connection, store._pseudonym), batch_every=1000)
+
+
+@pytest.mark.slow
+def test_the_law_accepts_the_stream_that_the_twins_fail(tmp_path: Path) -> None:
+    assert law(*TEETH, tmp_path, batch_every=1000).closed > 10

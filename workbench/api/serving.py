@@ -1,0 +1,100 @@
+"""Running the service's HTTP face: one process, loopback by default, Streamlit's pages under /ui."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from workbench.api import create_app
+from workbench.api.guard import only_here
+from workbench.service import Service, Settings, SettingsError
+
+# Open pages hold websockets; whoever stops the service does not wait for them.
+PATIENCE_SECONDS = 3
+
+
+def serve(service: Service, *, api_key: str | None, pages: bool, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        api_key: guards everything but health; needed where others than this machine can connect.
+        pages: whether to mount the Streamlit pages under /ui.
+        announce: is told the start-up message when the port is open.
+
+    Raises:
+        SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
+    """
+    settings = service.settings
+    if not api_key and not only_here(settings.host):
+        raise SettingsError(
+            f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
+            "or listen on 127.0.0.1"
+        )
+    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings) if pages else None)
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}; "
+                "choose another --port (0 takes any free one)"
+            ) from error
+        listener.listen(2048)
+        announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
+        # Uvicorn passes the signal on when it is done; by default the process would end before the store is closed.
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop, _leave)
+        # What start-up has made stays: the garbage collector need not look at it for every few thousand events.
+        gc.collect()
+        gc.freeze()
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE_SECONDS, lifespan="on"
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def streamlit_pages(settings: Settings) -> Any:
+    """The Streamlit pages as an ASGI application; one a process. They open the same store by the same settings."""
+    import streamlit
+
+    # The first visitor would wait for them otherwise.
+    import workbench.views.live
+    import workbench.views.tradeoff  # noqa: F401
+
+    script = (Path(__file__).parents[1] / "app.py").resolve()
+    return streamlit.App(script, secrets={"dpdau": {"settings": msgspec.json.encode(settings).decode()}})
+
+
+def start_message(service: Service, address: str, *, pages: bool, guarded: bool) -> str:
+    """What a person who starts the service should know."""
+    status = service.status()
+    days = f"{status.first} to {status.last} closed, {status.open_day} is next" if status.last else "no day closed yet"
+    lines = [
+        service.promise,
+        f"Store {service.settings.store}: {status.operations:,} operations arrived, {days}.",
+        f"Listening on {address} (interface at {address}/docs" + (f", pages at {address}/ui/)" if pages else ")"),
+        "SERVICE_API_KEY guards all but /healthz."
+        if guarded
+        else "No SERVICE_API_KEY: every program on this machine may read and write.",
+    ]
+    if service.settings.show_truth:
+        lines.append("Demonstration: the pages may show true counts, which are NOT PRIVATE.")
+    return "\n".join(lines)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

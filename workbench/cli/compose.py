@@ -1,0 +1,172 @@
+"""The command `compose`: what a list of releases costs together, under every accountant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from experiments.engine.progress import progress_bar
+from workbench.cli.options import FILE, output_options
+from workbench.cli.output import chosen_format, keep_apart, write_rows
+
+if TYPE_CHECKING:
+    from dp.accounting.mechanism_events import Part
+
+
+class Kind(NamedTuple):
+    """A mechanism in a spec: its constructor in `dp.accounting.mechanism_events`, the keys that it needs or may have.
+
+    Of `either`, exactly one must be there.
+    """
+
+    constructor: str
+    needed: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+KINDS: dict[str, Kind] = {
+    "laplace": Kind("laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
+    "gaussian": Kind("gaussian", needed=("sigma",), optional=("sensitivity",)),
+    "discrete-laplace": Kind("discrete_laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
+    "discrete-gaussian": Kind("discrete_gaussian", needed=("sigma",), optional=("sensitivity",)),
+    "pure": Kind("pure", needed=("epsilon",)),
+    "approximate": Kind("approximate", needed=("epsilon", "delta")),
+    "zcdp": Kind("zcdp", needed=("rho",)),
+    "gdp": Kind("gdp", needed=("mu",)),
+}
+LARGEST_NUMBER = 1e300
+EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 and count = 365'
+
+
+@click.command()
+@click.argument("spec", type=FILE)
+@click.option("--delta", type=float, required=True, help="Of all releases together; 0 where all are pure.")
+@output_options
+def compose(spec: Path, delta: float, format_name: str | None, out: Path | None) -> None:
+    """What the releases in SPEC (TOML) cost together: the ε of each accountant at one δ.
+
+    \b
+    SPEC holds one table for each kind of release:
+      [[release]]
+      mechanism = "laplace"
+      epsilon = 0.3
+      count = 30
+      [[release]]
+      mechanism = "gaussian"
+      sigma = 5.0
+      count = 12
+
+    Mechanisms: laplace and discrete-laplace (epsilon, or scale), gaussian and discrete-gaussian (sigma), each with an
+    optional sensitivity (default 1; a whole number for discrete noise), and whatever is known to be pure (epsilon),
+    approximate (epsilon and delta), zcdp (rho) or gdp (mu). Every ε is an upper bound that holds for adaptive releases;
+    'exact' says that no smaller one holds. docs/accounting.md explains them.
+    """
+    from dp.accounting.accountants import ACCOUNTANTS, best
+    from dp.accounting.accountants import compose as composed
+    from dp.accounting.mechanism_events import releases
+
+    chosen = chosen_format(format_name, out)
+    keep_apart(spec=spec, out=out)
+    parts = load_spec(spec)
+    with progress_bar() as report:
+        answers = composed(parts, delta, report)
+    rows: list[dict[str, Any]] = [
+        {
+            "accountant": name,
+            "epsilon": answer.epsilon,
+            "applicable": answer.epsilon is not None,
+            "exact": answer.exact,
+            "reason": answer.reason,
+        }
+        for name, answer in answers.items()
+    ]
+    winner = best(answers)
+    if chosen == "json":
+        whole = {
+            "delta": delta,
+            "releases": releases(parts),
+            "accountants": rows,
+            "best": winner,
+            "epsilon": answers[winner].epsilon if winner else None,
+        }
+        _deliver(json.dumps(whole, indent=2) + "\n", out)
+        return
+    if chosen == "table":
+        rows = [
+            {
+                "accountant": row["accountant"],
+                "epsilon": "—" if row["epsilon"] is None else f"{row['epsilon']:.6g}",
+                "exact": "yes" if row["exact"] else "",
+                "note": row["reason"] or ACCOUNTANTS[row["accountant"]].summary,
+            }
+            for row in rows
+        ]
+    found = f"best: {winner}" if winner else "no accountant applies"
+    write_rows(rows, chosen, out, title=f"{releases(parts):,} releases together at δ = {delta:g}; {found}")
+
+
+def load_spec(path: Path) -> list[Part]:
+    """The releases that a file lists.
+
+    Raises:
+        ValueError: the file is missing or no TOML, or a table has a key or a value that does not belong; the message
+            names the file, the number of the table, the key, the value and what would be right.
+    """
+    import tomllib
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such spec") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if unknown := sorted(set(document) - {"release"}):
+        raise ValueError(f"{path}: unknown key {unknown[0]!r}; a spec has [[release]] tables only, {EXAMPLE}")
+    tables = document.get("release")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise ValueError(f"{path}: there is no [[release]] table; write one for each kind of release, {EXAMPLE}")
+    return [_part(f"{path}: release {number}", table) for number, table in enumerate(tables, 1)]
+
+
+def _part(where: str, table: dict[str, Any]) -> Part:
+    from dp.accounting import mechanism_events as parts
+
+    name = table.get("mechanism")
+    if not isinstance(name, str) or name not in KINDS:
+        given = "is missing" if name is None else f"is {name!r}"
+        raise ValueError(f"{where}: mechanism {given}; choose one of {', '.join(KINDS)}")
+    kind = KINDS[name]
+    allowed = {*kind.needed, *kind.either, *kind.optional}
+    for key, value in table.items():
+        if key in ("mechanism", "count"):
+            continue
+        if key not in allowed:
+            raise ValueError(
+                f"{where}: unknown key {key!r} = {value!r}; {name!r} has {', '.join(sorted(allowed))}, count"
+            )
+        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST_NUMBER:
+            raise ValueError(f"{where}: {key} is {value!r}; it must be a number")
+    if missing := [key for key in kind.needed if key not in table]:
+        raise ValueError(f"{where}: {missing[0]} is missing; {name!r} needs it")
+    if kind.either and sum(key in table for key in kind.either) != 1:
+        raise ValueError(f"{where}: {name!r} needs either {' or '.join(kind.either)}, and not both")
+    arguments = {key: value for key, value in table.items() if key != "mechanism"}
+    constructor: Callable[..., Part] = getattr(parts, kind.constructor)
+    try:
+        return constructor(**arguments)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _deliver(text: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    from experiments.engine.files import write_atomically
+
+    write_atomically(out, text.encode())

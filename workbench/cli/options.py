@@ -1,0 +1,199 @@
+"""Options that several commands share: days, logs, formats."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from experiments.engine.progress import Report
+from workbench.cli.output import FORMATS
+
+if TYPE_CHECKING:
+    from dp.log import Log
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CONFIG_FILE = "dpdau.toml"
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+# Spelt out because importing them would cost every --help a second; a test compares.
+MECHANISM_NAMES = (
+    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
+    "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
+)  # fmt: skip
+SKETCH_NAMES = (
+    "exact", "bitmap", "fixed-rate", "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2",
+)  # fmt: skip
+METRIC_WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
+
+
+class Horizon(click.ParamType[int | str]):
+    """A number of ticks, or "unlimited"."""
+
+    name = "ticks"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """A positive number, or the word."""
+        if value == "unlimited" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not value.isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is neither a positive number of ticks nor 'unlimited'", param, ctx)
+        return int(value)
+
+
+class Day(click.ParamType[date]):
+    """A calendar day, YYYY-MM-DD."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """The day that `value` spells."""
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day; write it as 2026-01-31", param, ctx)
+
+
+class Pairs(click.ParamType[dict[str, str]]):
+    """A list such as a=x,b=y."""
+
+    name = "name=value,…"
+
+    def __init__(self, *, empty: bool = False) -> None:
+        """`empty`: whether a value may be empty."""
+        self._empty = empty
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """The pairs as a dict."""
+        if isinstance(value, dict):
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(name and sign and (text or self._empty) for name, sign, text in pairs):
+            self.fail(f"{value!r} is not a list of name=value pairs separated by commas", param, ctx)
+        if len({name for name, _, _ in pairs}) < len(pairs):
+            self.fail(f"{value!r} names something twice", param, ctx)
+        return {name: text for name, _, text in pairs}
+
+
+class LogCommand(click.Command):
+    """A command that reads a log; `--on-error quarantine FILE` may be written as two words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the file's name to its keyword before the usual parsing."""
+        joined: list[str] = []
+        words = iter(args)
+        for word in words:
+            joined.append(word)
+            if (word == "quarantine" and joined[-2:-1] == ["--on-error"]) or word == "--on-error=quarantine":
+                name = next(words, "")
+                if name.startswith("-"):
+                    raise click.UsageError("--on-error quarantine needs the name of a file")
+                joined[-1] += f"={name}"
+        return super().parse_args(ctx, joined)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The log that a command reads, and how. `log` is a path, or for Spark any address that Spark reads."""
+
+    log: str
+    columns: dict[str, str] | None
+    timezone: str
+    on_error: str
+    input_format: str
+
+    @property
+    def quarantine(self) -> Path | None:
+        """The file for bad rows, None where they refuse the log."""
+        action, _, file = self.on_error.partition("=")
+        if action not in ("fail", "quarantine") or (action == "quarantine") != bool(file):
+            raise click.UsageError(f"--on-error is {self.on_error!r}; write 'fail' or 'quarantine FILE'")
+        return Path(file) if file else None
+
+    @property
+    def identity(self) -> str:
+        """Names the log's bytes and how they are read: what else, besides the request, a release depends on."""
+        from dp.log import fingerprint
+
+        if not Path(self.log).is_file():
+            raise click.UsageError(
+                f"{self.log} is not one file, so no key can be derived from it: name one with --stream"
+            )
+        reading = {"columns": self.columns, "timezone": self.timezone, "format": self.input_format}
+        return f"{fingerprint(self.log)} {json.dumps(reading, sort_keys=True)}"
+
+
+def gathered_as(command: Function, kind: type, name: str) -> Function:
+    """The command with the options that make up a `kind` handed over as one argument called `name`."""
+
+    @functools.wraps(command)
+    def gathering(**options: Any) -> Any:
+        parts = {field.name: options.pop(field.name) for field in fields(kind)}
+        return command(**options, **{name: kind(**parts)})
+
+    return gathering  # type: ignore[return-value]
+
+
+def log_options(command: Function) -> Function:
+    """What every command that reads a log accepts; the command gets a `source`."""
+    gathered = gathered_as(command, Source, "source")
+    for option in reversed(
+        [
+            click.argument("log"),
+            click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
+                         help="The file's names for user, day or timestamp, op, at, "
+                              "e.g. user=CustomerID,timestamp=InvoiceDate."),
+            click.option("--timezone", default="UTC", show_default=True,
+                         help="Zone in which a day is a day. Times with an offset are converted to it; times without "
+                              "one are wall-clock times there."),
+            click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
+                         help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
+            click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
+                         show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
+        ]
+    ):  # fmt: skip
+        gathered = option(gathered)
+    return gathered
+
+
+def output_options(command: Function) -> Function:
+    """Where rows go."""
+    for option in reversed(
+        [
+            click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
+                         help="Default: by the name of --out, else a table."),
+            click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def read_source(source: Source, report: Report) -> Log:
+    """The checked log; says how many rows were read, used and set aside."""
+    from dp.log import read_log
+
+    checked = read_log(
+        source.log,
+        columns=source.columns,
+        timezone=source.timezone,
+        quarantine=source.quarantine,
+        input_format=source.input_format,
+        progress=report,
+    )
+    aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
+    click.echo(
+        f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",
+        err=True,
+    )
+    return checked

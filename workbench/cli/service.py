@@ -1,0 +1,301 @@
+"""The commands of the live service: the same behaviour as over HTTP, on the same store, running server or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from experiments.engine.progress import progress_bar
+from workbench.cli.options import (
+    CONFIG_FILE,
+    FILE,
+    Day,
+    LogCommand,
+    Pairs,
+    Source,
+    log_options,
+    output_options,
+    read_source,
+)
+from workbench.cli.output import chosen_format, keep_apart, write_rows
+
+if TYPE_CHECKING:
+    from dp.log import Log
+    from workbench.service import Operation, Service, Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+API_KEY = "SERVICE_API_KEY"
+ROWS_AT_ONCE = 50_000
+SHOWN = ("metric", "day", "estimate", "ci_low", "ci_high", "std")
+
+
+def service_options(command: Function) -> Function:
+    """Which service is meant, and how it is set; the command gets its `settings`."""
+
+    @functools.wraps(command)
+    def gathering(
+        *, config: Path | None, store: str | None, ledger: str | None, given: Sequence[dict[str, str]], **options: Any
+    ) -> Any:
+        from workbench.service import load_settings
+
+        file = config or (Path(CONFIG_FILE) if Path(CONFIG_FILE).exists() else None)
+        pairs = [pair for one in given for pair in one.items()]
+        pairs += [(name, value) for name, value in (("store", store), ("ledger", ledger)) if value is not None]
+        return command(settings=load_settings(file, os.environ, pairs), **options)
+
+    gathered: Any = gathering
+    for option in reversed(
+        [
+            click.option("--config", type=FILE, default=None, envvar="DPDAU_CONFIG",
+                         help=f"Settings in TOML; ./{CONFIG_FILE} where it exists. Variables such as "
+                              "DPDAU_MAU_EPSILON go before the file, options before both."),
+            click.option("--store", default=None, help="The operations log, one SQLite file.  [default: dpdau.store]"),
+            click.option("--ledger", default=None, help="The budget ledger, one SQLite file.  [default: dpdau.ledger]"),
+            click.option("--set", "given", type=Pairs(empty=True), multiple=True, metavar="NAME=VALUE,…",
+                         help="Any setting, for instance mau.epsilon=1, dau.unit=user, w_bound of a series as "
+                              "wau.w_bound=4, horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
+        ]
+    ):  # fmt: skip
+        gathered = option(gathered)
+    return gathered  # type: ignore[no-any-return]
+
+
+@click.command()
+@service_options
+@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]")
+@click.option("--pages/--no-pages", default=True, show_default=True, help="Streamlit's pages under /ui.")
+def serve(settings: Settings, host: str | None, port: int | None, pages: bool) -> None:
+    """Serve the HTTP interface and the pages until Ctrl-C.
+
+    The variable SERVICE_API_KEY holds the key that guards all but /healthz; without one only this machine may connect.
+    """
+    chosen = _listening(settings, host, port)
+    with _open(chosen) as service:
+        _serve(service, pages)
+
+
+@click.command()
+@service_options
+@click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
+              help="Where its store and its ledger lie; an earlier demonstration goes on.")  # fmt: skip
+@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]")
+@click.option("--serve/--no-serve", "serving", default=True, show_default=True, help="Serve it when it is filled.")
+def demo(settings: Settings, days: int, folder: Path, host: str | None, port: int | None, serving: bool) -> None:
+    """Fill a store with generated days (15 % of the activity is taken back), close them, and serve.
+
+    In a demonstration the pages may show the truth next to what is published.
+    """
+    import msgspec
+
+    from workbench.demo import fill, of_demonstration
+
+    folder.mkdir(parents=True, exist_ok=True)
+    inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
+    chosen = _listening(msgspec.structs.replace(of_demonstration(settings), **inside, key=None), host, port)
+    with _open(chosen) as service:
+        with progress_bar() as report:
+            filled = fill(service, days, report)
+        status = service.status()
+        click.echo(f"{filled} days filled and closed, {status.operations:,} operations, in {folder}", err=True)
+        if serving:
+            _serve(service, True)
+
+
+@click.command(cls=LogCommand)
+@log_options
+@service_options
+@click.pass_context
+def load(ctx: click.Context, source: Source, settings: Settings) -> None:
+    """Load a log (CSV, JSON Lines, Parquet) into the store, in the order of arrival.
+
+    All rows are checked before the first is stored. A load that was cut off goes on where it stopped, and a file that
+    is loaded already is not loaded again. Operations count from their arrival ('at'), or from the open day where that
+    is later. Days are those of the service's time zone.
+    """
+    if ctx.get_parameter_source("timezone") == ParameterSource.DEFAULT:
+        source = dataclasses.replace(source, timezone=settings.timezone)
+    elif source.timezone != settings.timezone:
+        raise click.UsageError(
+            f"--timezone is {source.timezone}, but in this service a day is a day in {settings.timezone}"
+        )
+    keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
+    with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
+        file = source.identity
+        report("checking", None)
+        service.check_rows(row for chunk in _chunks(log, 0) for row in chunk)
+        done = before = service.resume(file)
+        late = 0
+        total = log.rows_used
+        for chunk in _chunks(log, before):
+            ingested = service.load(file, done, chunk)
+            done += ingested.accepted
+            late += ingested.late
+            report("storing", done / total)
+    resumed = f", {before:,} were stored before" if before else ""
+    click.echo(f"{done - before:,} of {total:,} operations stored{resumed}; {late:,} are about closed days", err=True)
+
+
+@click.command()
+@service_options
+@click.option("--day", type=Day(), default=None, help="Close this day; it must be the open one, or the first of all.")
+@click.option("--through", type=Day(), default=None, help="Close every day from the open one to this one.")
+@output_options
+def close(
+    settings: Settings, day: date | None, through: date | None, format_name: str | None, out: Path | None
+) -> None:
+    """Count a day for good and publish DAU, WAU and MAU. A closed day is never revised.
+
+    The first close charges the budget for the whole horizon. Exit code 3: the budget is exhausted, nothing happened.
+    """
+    if (day is None) == (through is None):
+        raise click.UsageError("give either --day or --through")
+    chosen = chosen_format(format_name, out)
+    keep_apart(store=settings.store_path, ledger=settings.ledger_path, out=out)
+    with progress_bar() as report, _open(settings) as service:
+        rows: list[str] = []
+        if day is not None:
+            rows = service.close(day)
+        else:
+            assert through is not None
+            start = service.status().open_day
+            closed = service.close_through(through, lambda which, share: report(f"closing {which}", share))
+            for index in range(closed):
+                assert start is not None
+                rows += [service.release(metric, start + timedelta(days=index)) for metric in settings.series]
+            if not closed:
+                click.echo(f"{through} is closed already; nothing to do", err=True)
+                return
+    write_rows([json.loads(row) for row in rows], chosen, out, title=_title(rows), hidden=_hidden(rows))
+
+
+@click.command()
+@click.argument("user")
+@service_options
+def erase(user: str, settings: Settings) -> None:
+    """Remove every row of USER. What stays is how often the presence changed, under a keyed pseudonym."""
+    with _existing(settings) as service:
+        removed = service.erase(user)
+    click.echo(f"{removed:,} rows removed")
+
+
+@click.command("settings")
+@service_options
+def show_settings(settings: Settings) -> None:
+    """Show every setting with its value, as TOML that --config reads, and what it promises."""
+    from workbench.service import promise_of_all, settings_text
+
+    click.echo(settings_text(settings), nl=False)
+    click.echo(promise_of_all(settings), err=True)
+
+
+def _metric(metric: str) -> click.Command:
+    @click.command(name=metric, help=f"The published {metric.upper()} of a closed day, the same bytes every time.")
+    @service_options
+    @click.option("--day", type=Day(), default=None, help="The day; the last closed one by default.")
+    @click.option(
+        "--fresh", is_flag=True, help="A new release of that day from the log as it stands now, charged on its own."
+    )
+    @click.option("--request-id", default=None, help="With --fresh: repeated, it returns the same and charges nothing.")
+    @output_options
+    def show(
+        settings: Settings,
+        day: date | None,
+        fresh: bool,
+        request_id: str | None,
+        format_name: str | None,
+        out: Path | None,
+    ) -> None:
+        import uuid
+
+        from workbench.service import Refused
+
+        if request_id and not fresh:
+            raise click.UsageError("--request-id goes with --fresh only: published days need none")
+        chosen = chosen_format(format_name, out)
+        keep_apart(store=settings.store_path, ledger=settings.ledger_path, out=out)
+        with _existing(settings) as service:
+            wanted = day or service.status().last
+            if wanted is None:
+                raise Refused("open-day", "no day is closed yet: 'dpdau close --day DAY' closes one")
+            row = (
+                service.fresh(metric, wanted, request_id or uuid.uuid4().hex)
+                if fresh
+                else service.release(metric, wanted)
+            )
+        if chosen == "json" and out is None:
+            click.echo(row)
+        else:
+            write_rows([json.loads(row)], chosen, out, title=_title([row]), hidden=_hidden([row]))
+
+    return show
+
+
+def _chunks(log: Log, skip: int) -> Iterator[list[Operation]]:
+    """The operations of a log in the order of arrival, without the first `skip`."""
+    from workbench.service import Operation
+
+    with log.connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT u."user", o.day, o.op, o.at FROM operations AS o JOIN users AS u USING (user_id) '
+            "ORDER BY o.at, o.seq OFFSET ?",
+            [skip],
+        )
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield [Operation(*row) for row in rows]
+
+
+@contextmanager
+def _open(settings: Settings) -> Iterator[Service]:
+    from workbench.service import open_service
+
+    with open_service(settings, lambda: datetime.now(UTC)) as service:
+        yield service
+
+
+@contextmanager
+def _existing(settings: Settings) -> Iterator[Service]:
+    if not settings.store_path.exists():
+        raise click.ClickException(f"there is no store at {settings.store}; name it with --store, or load a log first")
+    with _open(settings) as service:
+        yield service
+
+
+def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
+    import msgspec
+
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    return msgspec.structs.replace(settings, **changes)
+
+
+def _serve(service: Service, pages: bool) -> None:
+    from workbench.api.serving import serve as serve_until_stopped
+
+    # Secrets come from files that end in a line break.
+    key = os.environ.get(API_KEY, "").strip() or None
+    serve_until_stopped(service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True))
+
+
+def _title(rows: Sequence[str]) -> str:
+    one = json.loads(rows[-1])
+    return f"{100 * one['ci_level']:g}% intervals for the noise; budget left: ε {one['budget_remaining']:g}"
+
+
+def _hidden(rows: Sequence[str]) -> list[str]:
+    return [name for name in json.loads(rows[0]) if name not in SHOWN]
+
+
+COMMANDS = (serve, demo, load, close, *(_metric(metric) for metric in ("dau", "wau", "mau")), erase, show_settings)

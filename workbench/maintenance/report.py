@@ -1,0 +1,221 @@
+"""All blocks of the documentation that a command writes: those of the experiments and those of the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.documentation.blocks import BLOCKS as EXPERIMENTS
+from experiments.documentation.blocks import filled
+from workbench.service import Settings, promise_of_all
+from workbench.service.settings import SERIES, SeriesSettings
+
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / "results" / "bench_serve.json"
+BENCH_MECHANISMS = ROOT / "results" / "bench_mechanisms.json"
+BENCH_SKETCHES = ROOT / "results" / "bench_sketches.json"
+DOCUMENTS = (
+    "README.md",
+    "docs/audit.md",
+    "docs/figures.md",
+    "docs/mechanisms.md",
+    "docs/service.md",
+    "docs/sketches.md",
+)
+
+
+def live_promise() -> str:
+    """The promise of the service as it comes."""
+    return f"> {promise_of_all(Settings())}"
+
+
+def settings_table() -> str:
+    """Every setting with its default; the series side by side."""
+    defaults = Settings()
+    rows = ["| setting | default |", "|---|---|"]
+    rows += [
+        f"| `{name}` | {_shown(getattr(defaults, name))} |" for name in Settings.__struct_fields__ if name not in SERIES
+    ]
+    rows += ["", "| of a series, such as `mau.epsilon` | " + " | ".join(SERIES) + " |", "|---|---|---|---|"]
+    for name in SeriesSettings.__struct_fields__:
+        cells = " | ".join(_shown(getattr(defaults.series[metric], name)) for metric in SERIES)
+        rows.append(f"| `{name}` | {cells} |")
+    return "\n".join(rows)
+
+
+def bench_serve() -> str:
+    """What `dpdau bench serve --out results/bench_serve.json` measured."""
+    rows = json.loads(BENCH.read_text(encoding="utf-8"))
+    lines = [
+        "| events a request | connections | durable events/s | requests/s | p50 | p99 | share of sqlite |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {row['events_per_request']:,} | {row['connections']} | **{row['events_per_second']:,}** | "
+        f"{row['requests_per_second']:,} | {row['p50_ms']:.1f} ms | {row['p99_ms']:.1f} ms | "
+        f"{row['share_of_sqlite']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def bench_headline() -> str:
+    """The figure that matters most, in one sentence."""
+    (row,) = (row for row in json.loads(BENCH.read_text(encoding="utf-8")) if row["events_per_request"] == 100)
+    return (
+        f"On two cores, with the client on the same machine, the service makes **{row['events_per_second']:,} events a "
+        f"second** durable at 100 events a request (`dpdau bench serve`)."
+    )
+
+
+def bench_mechanisms() -> str:
+    """The three tables of `dpdau bench mechanisms --out results/bench_mechanisms.json`, each with what it says."""
+    return "\n\n".join(
+        [
+            "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 (`uv sync --extra bench`); "
+            'the error is sensitivity² × mean variance. "Over": it was given up after that time.',
+            _optimise(),
+            "Simulating 365 ticks: processor time of one thread.",
+            _simulate(),
+            "One secure release at the last tick, from the stored state to the next one, unit user, W_BOUND 2; in "
+            'brackets, choosing the strategy. Processor time. "—": choosing it takes too long.',
+            _step(),
+        ]
+    )
+
+
+def _optimise() -> str:
+    lines = [
+        "| prefix sum | T | seconds | jax-privacy 2.0 | ratio | error | its error |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in _bench_mechanisms("optimise"):
+        over = "over " if row["jax_finished"] is False else ""
+        lines.append(
+            f"| {row['problem']} | {row['horizon']:,} | **{row['seconds']:.2f}** | "
+            f"{over}{_measured(row['jax_seconds'], 1)} | {over}{_measured(row['ratio'], 0)} | {row['error']:.4f} | "
+            f"{_measured(row['jax_error'], 4)} |"
+        )
+    return "\n".join(lines)
+
+
+def _simulate() -> str:
+    lines = [
+        "| mechanism | million ticks/s | noise | decoding | draws a tick |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| `{row['mechanism']}` | **{row['million_ticks_per_second']:.1f}** | {row['noise_ns']:.1f} ns | "
+        f"{row['decode_ns']:.1f} ns | {row['draws_per_tick']:.2f} |"
+        for row in _bench_mechanisms("simulate")
+    ]
+    return "\n".join(lines)
+
+
+def _step() -> str:
+    rows = _bench_mechanisms("step")
+    horizons = sorted({row["horizon"] for row in rows})
+    lines = ["| mechanism | " + " | ".join(f"T = {horizon:,}" for horizon in horizons) + " |"]
+    lines.append("|---|" + "---:|" * len(horizons))
+    for name in dict.fromkeys(row["mechanism"] for row in rows):
+        cells = " | ".join(
+            "—" if row["step_ms"] is None else f"**{row['step_ms']:.2f} ms** ({row['design_seconds']:.1f} s)"
+            for row in rows
+            if row["mechanism"] == name
+        )
+        lines.append(f"| `{name}` | {cells} |")
+    return "\n".join(lines)
+
+
+def bench_sketches() -> str:
+    """The three tables of `dpdau bench sketches --out results/bench_sketches.json`, each with what it says."""
+    tables = json.loads(BENCH_SKETCHES.read_text(encoding="utf-8"))
+    users, trials = max(row["users"] for row in tables["error"]), tables["error"][0]["trials"]
+    return "\n\n".join(
+        [
+            f"Processor time of one thread, {users:,} users: hashed keys added all at once, and two sketches merged "
+            "that have half of their users in common.",
+            _sketch_speed(tables["speed"]),
+            f'Relative error of one count, root mean square over {trials} fresh salts. "—": without a guarantee there '
+            "is no ε; and what is private by its hash has no version without.",
+            _sketch_error(tables["error"]),
+            "The same users through another library, on one thread, turn about in the same run.",
+            _sketch_beside(tables["beside"]),
+        ]
+    )
+
+
+def _sketch_speed(rows: list[dict[str, Any]]) -> str:
+    lines = ["| sketch | parameters | million users/s | bytes | merge |", "|---|---|---:|---:|---:|"]
+    lines += [
+        f"| {row['sketch'] if row['bytes'] is None else '`' + row['sketch'] + '`'} | {row['parameters'] or '—'} | "
+        f"**{row['million_users_per_second']:,.1f}** | {_measured(row['bytes'], 0)} | "
+        + ("—" if row["merge_ms"] is None else f"{row['merge_ms']:,.2f} ms")
+        + " |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _sketch_error(rows: list[dict[str, Any]]) -> str:
+    columns = [name for name in rows[0] if name not in ("sketch", "users", "trials")]
+    titles = ["ε = " + name.removeprefix("epsilon_") if name.startswith("epsilon") else "no ε" for name in columns]
+    lines = ["| sketch | users | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(columns)]
+    for row in rows:
+        cells = ("—" if row[name] is None else f"{row[name]:.2g} %" for name in columns)
+        lines.append(f"| `{row['sketch']}` | {row['users']:,} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _sketch_beside(rows: list[dict[str, Any]]) -> str:
+    lines = ["| sketch | beside | million users/s | its | our time over its | error | its |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    for row in rows:
+        errors = (_measured(row[name], 2) + ("" if row[name] is None else " %") for name in ("error", "its_error"))
+        lines.append(
+            f"| `{row['sketch']}` | {row['beside']} | {row['million_users_per_second']:.1f} | "
+            f"{row['its_million_users_per_second']:.1f} | **{row['overhead']:.2f}** | " + " | ".join(errors) + " |"
+        )
+    return "\n".join(lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    **EXPERIMENTS,
+    "live-promise": live_promise,
+    "settings": settings_table,
+    "bench-serve": bench_serve,
+    "bench-headline": bench_headline,
+    "bench-mechanisms": bench_mechanisms,
+    "bench-sketches": bench_sketches,
+}
+
+
+def _bench_mechanisms(table: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(BENCH_MECHANISMS.read_text(encoding="utf-8"))[table]
+    return rows
+
+
+def _measured(value: float | None, digits: int) -> str:
+    return "—" if value is None else f"{value:,.{digits}f}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def write(root: Path = ROOT) -> None:
+    """Fill every block of every document."""
+    for document in DOCUMENTS:
+        path = root / document
+        path.write_text(filled(path.read_text(encoding="utf-8"), BLOCKS), encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    write()

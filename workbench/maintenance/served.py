@@ -1,0 +1,38 @@
+"""A `dpdau` process that listens, for as long as a block runs: for pictures, measurements and tests."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def served(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run `dpdau` with these arguments in a folder until the block ends; gives the address it listens on.
+
+    Args:
+        environment: its variables; those of this process where it is not given.
+
+    Raises:
+        RuntimeError: it ended without listening; the message holds what it said.
+    """
+    command = [sys.executable, "-m", "workbench.cli.main", *arguments]
+    # A file and no pipe, which would be full some day.
+    log = folder / "served.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment) as server,
+    ):
+        try:
+            while (found := re.search(r"Listening on (http://\S+)", log.read_text())) is None:
+                if server.poll() is not None:
+                    raise RuntimeError(f"{' '.join(command)} does not listen: {log.read_text()}")
+                time.sleep(0.1)
+            yield found[1]
+        finally:
+            server.terminate()

@@ -2,7 +2,8 @@
 
 This file is also the script of those processes: `python -m tests.dp.ledger.test_crash SCENARIO FOLDER` imports
 everything once and forks its children, so that a kill costs milliseconds. A child wraps the objects that it hands
-to `publish` (the ledger's connection, the plan's noise); nothing in `dp` is patched. The tests look at what is left on disk.
+to `publish` (the ledger's connection, the plan's noise); nothing in `dp` is patched. The tests look at what is left on
+disk.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from workbench.api.guard import KeyGuard, LocalGuard
 from workbench.api.intake import Intake
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.problems import MEDIA_TYPE, explain
-from workbench.budgets import budget_row, charge_row
+from workbench.api.rows import budget_row, charge_row
 from workbench.service import Operation, Refused, Service, bad_events
 
 LARGEST_BODY = 32 * 2**20

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from workbench.api import create_app
+from workbench.api.app import create_app
 from workbench.api.guard import only_here
 from workbench.service import Service, Settings, SettingsError
 

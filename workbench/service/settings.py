@@ -17,7 +17,8 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import validate_epsilon, validate_guarantee
 from dp.mechanisms import MECHANISMS
 from dp.noise import validate_level
-from dp.release import Request
+from dp.presence.daily import day_number
+from dp.release import Request, freezes
 from dp.units import protected_class
 
 PREFIX = "DPDAU_"
@@ -100,6 +101,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def series(self) -> dict[str, SeriesSettings]:
         """Metric → its settings."""
         return {"dau": self.dau, "wau": self.wau, "mau": self.mau}
+
+    @property
+    def earliest(self) -> int | None:
+        """The first tick as a number of days since 1970-01-01, where it is set."""
+        return None if self.first_day is None else day_number(self.first_day)
+
+    @property
+    def bounds(self) -> dict[int, int | None]:
+        """Window → after how many flips its users are frozen; None where nobody is."""
+        return {one.window: one.w_bound if freezes(one.unit, one.mechanism) else None for one in self.series.values()}
 
     @property
     def store_path(self) -> Path:

@@ -20,7 +20,7 @@ CACHE = Path(".cache/experiments")
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenService:
     """An open service and what closes it."""
 
     service: Service
@@ -28,11 +28,11 @@ class Opened:
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda opened: opened.closing.close())
-def opened_service(settings: bytes) -> Opened:
+def open_once(settings: bytes) -> OpenService:
     """The process's one service for these settings (JSON)."""
     closing = ExitStack()
     chosen = msgspec.json.decode(settings, type=Settings)
-    return Opened(closing.enter_context(open_service(chosen, lambda: datetime.now(UTC))), closing)
+    return OpenService(closing.enter_context(open_service(chosen, lambda: datetime.now(UTC))), closing)
 
 
 def settings_json() -> bytes:
@@ -55,7 +55,7 @@ def _live() -> None:
     from workbench.views.live.page import page
 
     try:
-        service = opened_service(settings_json()).service
+        service = open_once(settings_json()).service
     except (SettingsError, StoreError, LedgerError, Refused) as error:
         st.error(f"The service cannot be opened: {error}", icon=":material/error:")
         return

@@ -431,7 +431,7 @@ def test_the_inbox_forgets_what_a_newer_line_does_not_name() -> None:
     other = msgspec.structs.replace(QUESTION, epsilon=2.0)
     lines.put(msgspec.json.encode([QUESTION, other]))
     assert inbox.next() == QUESTION
-    inbox.answered(QUESTION)
+    inbox.drop(QUESTION)
     assert inbox.next() == other
     assert not inbox.wants(QUESTION)
     lines.put(None)

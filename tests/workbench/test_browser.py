@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from workbench.maintenance.screenshots import browser_path, chromium, take
-from workbench.maintenance.served import served
+from workbench.maintenance.server import run_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +27,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A demonstration of three days whose budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
     command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
-    with served(command, folder) as found:
+    with run_server(command, folder) as found:
         yield found
 
 
@@ -163,7 +163,7 @@ def test_with_a_key_the_page_works_after_the_login_only(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SERVICE_API_KEY", "a key of this test")
-    with served(["serve", "--port", "0"], tmp_path) as guarded, browser.new_context() as context:
+    with run_server(["serve", "--port", "0"], tmp_path) as guarded, browser.new_context() as context:
         page = context.new_page()
         page.goto(f"{guarded}/ui/")
         expect(page.get_by_role("heading", name="dpdau")).to_be_visible()

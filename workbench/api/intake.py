@@ -30,7 +30,7 @@ class Intake:
         while self._waiting:
             together, self._waiting = self._waiting, []
             try:
-                ingested = await asyncio.wrap_future(self._service.ingesting([part for part, _ in together]))
+                ingested = await asyncio.wrap_future(self._service.submit([part for part, _ in together]))
             except Exception as error:
                 for _, stored in together:
                     if not stored.done():

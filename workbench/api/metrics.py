@@ -44,24 +44,24 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
         if status >= 500:
             self._failures.labels(route).inc()
 
-    def stored(self, operations: Sequence[Operation], ingested: Ingested) -> None:
+    def count_events(self, operations: Sequence[Operation], ingested: Ingested) -> None:
         """Count events that are durable."""
         for op, number in Tally(operation.op for operation in operations).items():
             self._events.labels(_NAMES[op]).inc(number)
         self._late.inc(ingested.late)
 
-    def erased(self) -> None:
+    def count_erasure(self) -> None:
         """Count one user erased."""
         self._events.labels(_NAMES[ERASE]).inc()
 
-    def released(self, metric: str, kind: str) -> None:
+    def count_release(self, metric: str, kind: str) -> None:
         """Count one release that was drawn; `kind` is "published" or "fresh"."""
         self._releases.labels(metric, kind).inc()
 
@@ -99,7 +99,7 @@ class Measure:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._metrics.answered(scope["method"], _route(scope), status, time.perf_counter() - started)
+            self._metrics.count_request(scope["method"], _route(scope), status, time.perf_counter() - started)
 
 
 def _route(scope: Scope) -> str:

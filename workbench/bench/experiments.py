@@ -6,16 +6,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from experiments.engine.executors import computed
+from experiments.engine.progress import Report
 
 Row = dict[str, Any]
-Report = Callable[[str, float | None], None]
 
 TRIALS, HORIZON = 2000, 365
 CONFIG = f"""

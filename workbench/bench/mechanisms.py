@@ -35,9 +35,10 @@ from dp.mechanisms import (
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.noise import Integers, Noise
 from dp.units import protected_class
+from experiments.engine.progress import Report
+from workbench.bench.timing import processor_seconds
 
 Row = dict[str, Any]
-Report = Callable[[str, float | None], None]
 
 GUARANTEE = Guarantee(1.0, 1e-6)
 HORIZONS = (365, 4096, 100_000)
@@ -46,7 +47,6 @@ LONGEST_DESIGN = 5.0
 """Seconds; a mechanism whose strategy takes longer to choose is not tried on a longer horizon."""
 
 STEPS = 25
-REPEATS = 3
 PROBLEMS: dict[str, tuple[int, Callable[[int], Strategy]]] = {
     "buffered-toeplitz": (4096, lambda ticks: buffered_toeplitz.strategy(protected_class("user", 1, 1, ticks))),
     "toeplitz": (4096, lambda ticks: optimal.best_toeplitz(ticks)),
@@ -124,9 +124,9 @@ def simulate(name: str, trials: int) -> Row:
     shape = (trials, mechanism.strategy.draws(0, SIMULATED_TICKS))
     noise = mechanism.noise.seeded(generator, shape)
     ticks = trials * SIMULATED_TICKS
-    whole = _processor_seconds(lambda: mechanism.simulate(counts, trials, generator))
-    drawing = _processor_seconds(lambda: mechanism.noise.seeded(generator, shape))
-    decoding = _processor_seconds(lambda: mechanism.strategy.decode(noise))
+    whole = processor_seconds(lambda: mechanism.simulate(counts, trials, generator))
+    drawing = processor_seconds(lambda: mechanism.noise.seeded(generator, shape))
+    decoding = processor_seconds(lambda: mechanism.strategy.decode(noise))
     return {
         "mechanism": name,
         "million_ticks_per_second": round(ticks / whole / 1e6, 1),
@@ -197,16 +197,6 @@ def last_state(mechanism: Mechanism, horizon: int) -> tuple[State, Integers]:
 
 def _secure(noise: Noise, size: int) -> Any:
     return noise.secure(size)
-
-
-def _processor_seconds(work: Callable[[], object]) -> float:
-    """The least processor time of some repeats."""
-    times = []
-    for _ in range(REPEATS):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return min(times)
 
 
 def _reference(problem: str, horizon: int, python: str, limit: float) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from workbench.maintenance.served import served
+from experiments.engine.progress import Report
+from workbench.maintenance.server import run_server
 
 DAY = "2026-01-01"
 BODIES = 64  # different request bodies, sent in turn
@@ -34,9 +35,7 @@ class Load:
 LOADS = (Load(1, 64), Load(100, 32), Load(1000, 8))
 
 
-def bench_serve(
-    seconds: float, users: int, report: Callable[[str, float | None], None], loads: Sequence[Load] = LOADS
-) -> list[dict[str, Any]]:
+def bench_serve(seconds: float, users: int, report: Report, loads: Sequence[Load] = LOADS) -> list[dict[str, Any]]:
     """One row for each kind of traffic: durable events/s, requests/s, latency in ms, and how it compares.
 
     Every answered event is counted in the store afterwards; a row says `lost` if one is missing. `share_of_sqlite` is
@@ -111,7 +110,7 @@ def _server(store: Path) -> Iterator[int]:
     arguments = ["serve", "--no-pages", "--port", "0", "--store", str(store)]
     arguments += ["--ledger", str(store.with_suffix(".ledger"))]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
-    with served(arguments, store.parent, environment) as address:
+    with run_server(arguments, store.parent, environment) as address:
         yield int(address.rsplit(":", 1)[1])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +15,12 @@ from threadpoolctl import threadpool_limits
 from dp.sketches import SKETCHES, Keys, family_of
 from dp.sketches.keys import keys_of
 from dp.sketches.table import described, some_keys
+from experiments.engine.progress import Report
 from experiments.kinds.sketches.designs import designed
 from experiments.kinds.sketches.trials import published
+from workbench.bench.timing import alternate_seconds, processor_seconds
 
 Row = dict[str, Any]
-Report = Callable[[str, float | None], None]
 
 SIZES: dict[str, float | None] = {
     "exact": None, "bitmap": None, "fixed-rate": 0.05, "kmv": 4096, "theta": 12, "hll": 12, "cpc": 11, "fm": 4096,
@@ -30,7 +30,6 @@ SIZES: dict[str, float | None] = {
 DELTA = 1e-6
 EPSILONS = (0.5, 1.0, math.inf)
 USERS = (100_000, 1_000_000)
-REPEATS = 3
 SALT = bytes(range(16))
 
 DIRECT: dict[str, Callable[[], Any]] = {
@@ -75,7 +74,7 @@ def bench_sketches(trials: int, report: Report, users: Sequence[int] = USERS) ->
 def hashing(users: int) -> Row:
     """Ids of 16 bytes hashed a second, as the first line of the table of speeds."""
     ids = pa.array([f"user-{number:011d}" for number in range(users)])
-    seconds = _processor_seconds(lambda: keys_of(ids, SALT))
+    seconds = processor_seconds(lambda: keys_of(ids, SALT))
     return {
         "sketch": "(16-byte ids to keys)",
         "parameters": "",
@@ -90,14 +89,14 @@ def speed(name: str, users: int) -> Row:
     design = designed(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
     empty = design.empty()
-    seconds = _processor_seconds(lambda: empty.add(keys))
+    seconds = processor_seconds(lambda: empty.add(keys))
     first, second = empty.add(keys[: 2 * users // 3]), empty.add(keys[users // 3 :])
     return {
         "sketch": name,
         "parameters": described(design),
         "million_users_per_second": round(users / seconds / 1e6, 2),
         "bytes": len(empty.add(keys).to_bytes()),
-        "merge_ms": round(1000 * _processor_seconds(lambda: first.merge(second)), 3),
+        "merge_ms": round(1000 * processor_seconds(lambda: first.merge(second)), 3),
     }
 
 
@@ -116,7 +115,7 @@ def error(name: str, users: int, trials: int) -> Row:
 
 
 def beside(name: str, users: int) -> Row:
-    """One of DIRECT: our bulk update against a loop over the library's own, over the same keys, turn about."""
+    """One of DIRECT: our bulk update against a loop over the library's own, over the same keys, alternately."""
     design = designed(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
 
@@ -128,7 +127,7 @@ def beside(name: str, users: int) -> Row:
         for key in fed.tolist():
             update(key)
 
-    ours, theirs = _both(lambda: design.empty().add(keys), direct)
+    ours, theirs = alternate_seconds(lambda: design.empty().add(keys), direct)
     return _compared(name, "datasketches", users, ours, theirs) | {"error": None, "its_error": None}
 
 
@@ -145,7 +144,7 @@ def beside_duckdb(users: int, trials: int) -> Row:
             return float(found)
 
         keys = some_keys(family_of("hll"), users, SALT)
-        ours, theirs = _both(lambda: design.empty().add(keys), lambda: counted(keys))
+        ours, theirs = alternate_seconds(lambda: design.empty().add(keys), lambda: counted(keys))
         errors = [counted(some_keys(family_of("hll"), users, generator.bytes(16))) / users - 1 for _ in range(trials)]
     return _compared("hll", "DuckDB approx_count_distinct", users, ours, theirs) | {
         "error": _error("hll", users, math.inf, trials),
@@ -186,20 +185,3 @@ def _compared(name: str, other: str, users: int, ours: float, theirs: float) -> 
         "its_million_users_per_second": round(users / theirs / 1e6, 2),
         "overhead": round(ours / theirs, 3),
     }
-
-
-def _both(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """The least processor time of each over some repeats, turn about, so that a busy machine hits both alike."""
-    times = [(_seconds(ours), _seconds(theirs)) for _ in range(REPEATS)]
-    return min(mine for mine, _ in times), min(other for _, other in times)
-
-
-def _processor_seconds(work: Callable[[], object]) -> float:
-    return min(_seconds(work) for _ in range(REPEATS))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    # The clock's own step, for work that is over sooner.
-    return max(time.process_time() - started, 1e-7)

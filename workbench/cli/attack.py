@@ -11,7 +11,7 @@ import click
 
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
-from workbench.cli.output import Row
+from workbench.cli.output import Row, keep_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +43,10 @@ def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: P
     repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise, service: all output but the
     table says who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
     """
+    output.validate()
     if figure is not None and figure.suffix not in FIGURE_SUFFIXES:
         raise click.UsageError(f"--figure {figure} does not say its format; name it {', '.join(FIGURE_SUFFIXES)}")
-    output.validate(figure=figure)
+    keep_apart(out=output.out, figure=figure)
 
     import numpy as np
 

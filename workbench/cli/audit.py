@@ -57,7 +57,13 @@ class Trials(click.ParamType[int]):
     help="Sketches, beside or instead of mechanisms; may be repeated. The class of users plays no part in them.",
 )
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Promised for the whole series.")
-@click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
+@click.option(
+    "--delta",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    help="Promised for the whole series; pure mechanisms ignore it.",
+)
 @click.option(
     "--trials",
     type=Trials(),

@@ -67,13 +67,13 @@ def compose(spec: Path, delta: float, output: Output) -> None:
     'exact' says that no smaller one holds. docs/accounting.md explains them.
     """
     from dp.accounting.accountants import best
-    from dp.accounting.accountants import compose as composed
+    from dp.accounting.accountants import compose as compose_releases
     from dp.accounting.mechanism_events import releases
 
     output.validate(spec=spec)
     parts = load_spec(spec)
     with progress_bar() as report:
-        answers = composed(parts, delta, report)
+        answers = compose_releases(parts, delta, report)
     rows: list[Row] = [
         {
             "accountant": name,

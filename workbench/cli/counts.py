@@ -60,7 +60,7 @@ query_options = gathered_as(
     click.option("--from", "first", type=Day(),
                  help="First tick. A public parameter: give it. Without it the log's first day is taken, which is "
                       "data."),
-    click.option("--to", "last", type=Day(), help="Last tick, likewise."),
+    click.option("--to", "last", type=Day(), help="Last tick. A public parameter, too: give it."),
     click.option("--engine", default="duckdb", show_default=True, metavar="duckdb | spark://… | local[N]",
                  help="Where the counting query runs. Spark needs the extra 'spark', --from, --to and a log written by "
                       "'dpdau validate --out'."),

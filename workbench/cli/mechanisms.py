@@ -90,7 +90,9 @@ mechanism_option = click.option(
 @class_options
 @mechanism_option
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Of the whole series.")
-@click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
+@click.option(
+    "--delta", type=float, default=1e-6, show_default=True, help="Of the whole series; pure mechanisms ignore it."
+)
 @click.option(
     "--bound/--no-bound", default=True, help="Whether to search for the lower bound, which can take half a minute."
 )
@@ -104,7 +106,7 @@ def mechanisms(
     sensitivity        users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise
     sigma              standard deviation of one noise draw, in users
     rms_std, max_std   standard deviation of a release over the horizon, in users
-    factor             max_std × μ: multiply by 1/μ of any (ε, δ); rms_factor likewise; Gaussian noise only
+    factor             max_std × μ: multiply by 1/μ of any (ε, δ); rms_factor the same for rms_std; Gaussian noise only
     lower_bound_ratio  rms_factor over what no Gaussian noise can beat for this class
     memory             most numbers that a stream keeps of its counts between ticks
     proof              section of docs/guarantees.md
@@ -131,7 +133,7 @@ def mechanisms(
 @click.command()
 @click.option("--target-std", type=float, required=True, help="Standard deviation of a release, in users.")
 @click.option("--statistic", type=click.Choice(["max", "rms"]), default="max", show_default=True,
-              help="Whether every release or their root mean square shall meet it.")  # fmt: skip
+              help="Whether every release or their root mean square has to meet it.")  # fmt: skip
 @class_options
 @mechanism_option
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Of the whole series.")

@@ -106,7 +106,7 @@ protection_options = gathered_as(
                       "noise."),
     click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon."),
     click.option("--delta", type=float, default=1e-6, show_default=True,
-                 help="Likewise; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
+                 help="Of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
     click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default="damped-square-root", show_default=True,
                  help="How noise is drawn; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",

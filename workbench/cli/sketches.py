@@ -141,7 +141,7 @@ def sketches(output: Output) -> None:
     \b
     removes     users who leave: yes; no; toggles (adding and removing are one operation); set difference (at a loss)
     merges      what two sketches merged are a sketch of
-    bytes       at n = 100,000, with the parameters that stand beside it; relative error percent likewise
+    bytes       at n = 100,000, with the parameters that stand beside it, as is the relative error in percent
     privacy     none; sensitivity (noise on its counts is enough); intrinsic (private by itself, on a condition)
     release     whether 'dpdau release --sketch' takes it
     proof       section of docs/guarantees.md

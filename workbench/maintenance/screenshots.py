@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.maintenance.served import served
+from workbench.maintenance.server import run_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -82,7 +82,7 @@ def main() -> None:
     pictures = Path(sys.argv[1]).resolve()
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(["demo", "--folder", folder, "--port", "0"], Path(folder)) as address,
+        run_server(["demo", "--folder", folder, "--port", "0"], Path(folder)) as address,
         chromium() as browser,
     ):
         for file in take(browser, address, pictures):

@@ -85,9 +85,9 @@ class Service:
         """
         if found := self.faults(operations):
             raise bad_events(found)
-        return self.ingesting([operations]).result()[0]
+        return self.submit([operations]).result()[0]
 
-    def ingesting(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
+    def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
         """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
         earliest = self.settings.earliest
         return self._writer.submit(lambda store: store.append_all(batches, earliest))
@@ -310,7 +310,7 @@ class Service:
         """What was charged to the budget or for this service, oldest first."""
         return self.account.charges()
 
-    def checking(self) -> Future[None]:
+    def probe(self) -> Future[None]:
         """Write to the store without changing it; the future fails with a sqlite3.Error where that is not possible."""
         return self._writer.submit(lambda store: store.note_published(0))
 

@@ -35,7 +35,7 @@ class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     Attributes:
         window: trailing days.
         epsilon: of this series over the whole horizon.
-        delta: likewise.
+        delta: of this series over the whole horizon.
         unit: who is protected, "user-day" or "user".
         w_bound: W_BOUND, the most flips of what is protected; without effect on sparse-vector.
         mechanism: a name in `dp.mechanisms.MECHANISMS`, but not adaptive-flippancy.
@@ -69,12 +69,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         ci_level: level of the pointwise intervals.
         budget: the ledger's budget that is charged.
         fresh_budget: the budget that fresh releases are charged to; `budget` where it is not set.
-        budget_epsilon: cap of `budget` if the service has to create it; likewise `budget_delta`.
+        budget_epsilon: cap on ε of `budget` if the service has to create it.
+        budget_delta: cap on δ of `budget` if the service has to create it.
         future_days: whether days after today may be reported and closed, for replays and demonstrations.
         show_truth: whether the pages may show true counts, which are NOT PRIVATE; for demonstrations.
         host: address to listen on.
-        port: likewise.
-        dau: the three series; likewise `wau` and `mau`.
+        port: port to listen on, 0 for any free one.
+        dau: the series of daily active users.
+        wau: the series of weekly active users.
+        mau: the series of monthly active users.
     """
 
     store: str = "dpdau.store"

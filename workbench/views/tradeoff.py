@@ -146,7 +146,7 @@ def _numbers(row: dict[str, Any]) -> None:
 def _bias_note(row: dict[str, Any]) -> str:
     if row["bias_rms"] == 0:
         return "nobody is frozen on any day"
-    return f"{abs(row['bias_mean']):,.1f} frozen users are missed in the mean"
+    return f"{abs(row['bias_mean']):,.1f} frozen users are missed on average"
 
 
 def sentence(row: dict[str, Any], compared: int) -> str:

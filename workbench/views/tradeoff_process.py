@@ -69,7 +69,7 @@ class State(msgspec.Struct, frozen=True):
         stage: what is being done, in words.
         fraction: share done.
         by_epsilon: rows of the experiment's table at the question's W_BOUND; empty until the answer is there.
-        by_w_bound: likewise at the question's ε.
+        by_w_bound: the rows at the question's ε; empty until the answer is there.
         error: why there will be no answer.
     """
 
@@ -179,7 +179,7 @@ class Inbox:
         with self._changed:
             return question in self._wanted and not self._ended
 
-    def answered(self, question: Question) -> None:
+    def drop(self, question: Question) -> None:
         """Put a question aside until a line names it again."""
         with self._changed:
             self._wanted = [wanted for wanted in self._wanted if wanted != question]
@@ -233,7 +233,7 @@ def serve(cache: Path, lines: Iterable[bytes], tell: Callable[[State], None]) ->
     while (question := inbox.next()) is not None:
         with contextlib.suppress(Superseded):
             tell(answer(question, cache, tell, lambda asked=question: inbox.wants(asked)))  # type: ignore[misc]
-        inbox.answered(question)
+        inbox.drop(question)
 
 
 def _bury(child: subprocess.Popen[bytes]) -> None:

@@ -186,7 +186,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
         return failed
 
     with monkeypatch.context() as broken:
-        broken.setattr(service, "ingesting", failing)
+        broken.setattr(service, "submit", failing)
         problem_of(client.post("/events", json=users(2)), 500, "failure")
     assert client.post("/events", json=users(2)).json()["seq"] == 2
 

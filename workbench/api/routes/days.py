@@ -54,7 +54,7 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         rows = service.close(_parse_day(day))
         if before is None or _parse_day(day) > before:
             for metric in service.settings.series:
-                metrics.released(metric, "published")
+                metrics.count_release(metric, "published")
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
@@ -67,7 +67,7 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         drawn_before = service.find_fresh(metric, chosen, name)
         row = drawn_before or service.fresh(metric, chosen, name)
         if drawn_before is None:
-            metrics.released(metric, "fresh")
+            metrics.count_release(metric, "fresh")
         return Response(row, media_type=JSON, headers={"Idempotency-Key": name, "Cache-Control": "no-store"})
 
     for metric in service.settings.series:

@@ -30,7 +30,7 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         if faults := service.faults(operations):
             raise bad_events(faults)
         ingested = await intake.store(operations)
-        metrics.stored(operations, ingested)
+        metrics.count_events(operations, ingested)
         return json_response(ingested)
 
     async def post_event(request: Request) -> Response:
@@ -85,7 +85,7 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def delete_user(user: str) -> Response:
         """Every row of the user goes. What stays is how often the user's presence changed, under a keyed pseudonym."""
         removed = service.erase(user)
-        metrics.erased()
+        metrics.count_erasure()
         return json_response({"rows_removed": removed})
 
 

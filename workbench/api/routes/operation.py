@@ -48,7 +48,7 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
              response_class=Response)  # fmt: skip
     async def healthz() -> Response:
         """Tries a write that changes nothing; tells nothing of the data."""
-        await asyncio.wrap_future(service.checking())
+        await asyncio.wrap_future(service.probe())
         return json_response({"status": "ok"})
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)

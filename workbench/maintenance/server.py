@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @contextmanager
-def served(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def run_server(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run `dpdau` with these arguments in a folder until the block ends; gives the address it listens on.
 
     Args:

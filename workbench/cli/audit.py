@@ -97,7 +97,8 @@ def audit(
                    table)
     ratio          measured over claimed, of μ where it is claimed, else of ε
     worst          norm of the worst pattern found over the sensitivity that the noise was made for
-    flagged        the promise is disproved; in all that one command attacks, a kept one in at most 1 % of commands
+    flagged        the promise is disproved; a promise that is kept is flagged in at most 1 % of commands, however many
+                   subjects one command attacks
     seconds        of all attacks on the subject
 
     The worst pattern of the class is searched for, releases with and without it are simulated, and the likelihood ratio

@@ -102,8 +102,8 @@ protection_options = gathered_as(
                  help="W_BOUND, the most flips of presence of what is protected. With --unit user a user is frozen "
                       "after so many (use an even number). Without effect on sparse-vector, which needs no bound, and "
                       "on adaptive-flippancy (--unit user), which finds its own: its rows say the day's W_BOUND and, "
-                      "as bias_bound, how many users may be missing because they are frozen; the interval speaks of "
-                      "noise."),
+                      "as bias_bound, how many users may be missing because they are frozen; the interval covers "
+                      "noise only."),
     click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon."),
     click.option("--delta", type=float, default=1e-6, show_default=True,
                  help="Of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),

@@ -26,7 +26,7 @@ salt_option = click.option(
 def salt() -> None:
     """The secret salts that turn user ids into the keys of sketches. They are never shown, only their fingerprints.
 
-    Who knows a salt can find users who collide, and tell who is in a sample. Keep the file from everybody, and from
+    Whoever knows a salt can find users who collide, and tell who is in a sample. Keep the file from everybody, and from
     backups that others read. docs/sketches.md says what a rotation does to counts and to the guarantee.
     """
 
@@ -34,7 +34,7 @@ def salt() -> None:
 @salt.command()
 @salt_option
 def create(salt_file: Path) -> None:
-    """Make the file with one random salt, in force since ever; a file that is there is left alone."""
+    """Make the file with one random salt, in force from the beginning; an existing file is left alone."""
     import secrets
 
     from dp.sketches.salts import create_salts
@@ -54,8 +54,9 @@ def rotate(salt_file: Path, first: date) -> None:
     Choose a tick that is not published yet. If keys are stored and not computed from a log anew, choose one at least a
     window ahead: the days before it that its window holds have to be recorded under both salts.
 
-    A stream with --unit user bears one rotation within its horizon, one of --mechanism adaptive-flippancy or with
-    --on-time none; they are refused afterwards, and nothing takes a rotation back. Give them salt files of their own.
+    A stream with --unit user survives one rotation within its horizon; a stream with --mechanism adaptive-flippancy or
+    with --on-time survives none. After more than that it is refused, and no rotation can be undone: give such streams
+    salt files of their own.
     """
     import secrets
 

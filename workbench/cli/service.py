@@ -109,7 +109,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
 @service_options
 @click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
-              help="Where its store and its ledger lie; an earlier demonstration goes on.")  # fmt: skip
+              help="Folder of its store and its ledger; an earlier demonstration is continued.")  # fmt: skip
 @address_options
 @click.option("--serve/--no-serve", "serving", default=True, show_default=True, help="Serve it when it is filled.")
 def demo(settings: Settings, days: int, folder: Path, address: Address, serving: bool) -> None:

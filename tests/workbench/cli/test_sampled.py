@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from dp.sketches import SKETCHES
 from tests.conftest import Run
-from workbench.cli.main import main
+from tests.workbench.cli.common import PERIOD, generated_log, rows_of
 from workbench.cli.options import SKETCH_NAMES
 
-PERIOD = ("--from", "2024-01-01", "--to", "2024-02-29")
 SALT = "000102030405060708090a0b0c0d0e0f"
 OTHER = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
 
@@ -28,19 +25,7 @@ def _no_salt_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "log.csv"
-    rates = ["--delete-rate", "0.15", "--erase-rate", "0.02", "--late-rate", "0.05"]
-    made = CliRunner().invoke(
-        main, ["generate", "--users", "3000", "--days", "60", *rates, "--seed", "7", "--out", str(path)]
-    )
-    assert made.exit_code == 0, made.stderr
-    return path
-
-
-def rows_of(result: Result) -> list[dict[str, Any]]:
-    rows = json.loads(result.stdout)
-    assert isinstance(rows, list)
-    return rows
+    return generated_log(tmp_path_factory.mktemp("log"), 3000)
 
 
 def sampled(log: Path, *more: object) -> tuple[object, ...]:

@@ -1,0 +1,46 @@
+"""What the tests of the HTTP interface share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from workbench.service import Settings, load_settings
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+PROBLEM_FIELDS = {"type", "title", "status", "detail"}
+
+
+def settings_in(folder: Path, *given: tuple[str, str]) -> Settings:
+    files = [("store", str(folder / "s")), ("ledger", str(folder / "l"))]
+    return load_settings(None, {}, [*files, *given])
+
+
+def local(app: FastAPI, **options: Any) -> TestClient:
+    """A client that calls the service as programs on its machine do."""
+    return TestClient(app, base_url="http://127.0.0.1:8000", **options)
+
+
+def users(number: int, day: str = "2026-01-01", op: str = "+") -> list[dict[str, str]]:
+    return [{"user": f"u{index}", "day": day, "op": op} for index in range(number)]
+
+
+def close(client: TestClient, *days: str) -> None:
+    for day in days:
+        client.post(f"/days/{day}/close").raise_for_status()
+
+
+def problem_of(response: Any, status: int, kind: str) -> dict[str, Any]:
+    """The problem document, checked against RFC 9457."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    content = response.json()
+    assert set(content) >= PROBLEM_FIELDS
+    assert content["type"] == f"urn:dpdau:problem:{kind}"
+    assert content["status"] == status
+    assert len(content["detail"]) > 20
+    return content  # type: ignore[no-any-return]

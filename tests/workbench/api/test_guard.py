@@ -1,0 +1,156 @@
+"""Who may call: with a key, and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tests.workbench.api.common import problem_of, users
+from workbench.api.app import create_app
+from workbench.api.guard import COOKIE, KeyGuard
+from workbench.service import Service
+
+KEY = "a key with ünicode, 32 characters"
+
+
+@pytest.fixture
+def guarded(service: Service) -> Iterator[TestClient]:
+    with TestClient(create_app(service, api_key=KEY), follow_redirects=False) as made:
+        yield made
+
+
+def test_the_key_guards_all_but_health(guarded: TestClient) -> None:
+    assert guarded.get("/healthz").status_code == 200
+    open_paths = {path for path in guarded.app.openapi()["paths"]} - {"/healthz"}  # type: ignore[attr-defined]
+    for path in [*open_paths, "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css", "/ui/", "/nowhere"]:
+        for method in ("get", "post", "delete"):
+            problem_of(guarded.request(method, path.replace("{day}", "2026-01-01")), 401, "key-missing")
+    assert guarded.get("/budget").headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+def test_the_key_opens(guarded: TestClient, header: str) -> None:
+    prefix = b"Bearer " if header == "Authorization" else b""
+    sent = KEY.encode()
+    assert guarded.get("/budget", headers=[(header.encode(), prefix + sent)]).status_code == 200
+    for wrong in (b"", b"wrong", sent[:-1], sent + b"x", b"\xff"):
+        problem_of(guarded.get("/budget", headers=[(header.encode(), prefix + wrong)]), 401, "key-missing")
+
+
+def test_a_browser_logs_in_once(guarded: TestClient) -> None:
+    sent_away = guarded.get("/docs?a=b", headers={"Accept": "text/html"})
+    assert (sent_away.status_code, sent_away.headers["location"]) == (303, "/login?next=%2Fdocs%3Fa%3Db")
+    form = guarded.get(sent_away.headers["location"])
+    assert form.status_code == 200
+    assert 'type="password"' in form.text
+    wrong = guarded.post("/login", data={"key": "wrong"})
+    assert (wrong.status_code, "set-cookie" in wrong.headers) == (401, False)
+    right = guarded.post(sent_away.headers["location"], data={"key": KEY})
+    assert (right.status_code, right.headers["location"]) == (303, "/docs?a=b")
+    cookie = right.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert KEY not in cookie
+    assert guarded.get("/docs").status_code == 200
+    guarded.cookies.clear()
+    guarded.cookies.set(COOKIE, "0" * 64)
+    assert guarded.get("/docs").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "//["]
+)
+def test_logging_in_leads_nowhere_else(guarded: TestClient, target: str) -> None:
+    response = guarded.post("/login", params={"next": target}, data={"key": KEY})
+    assert response.headers["location"] == "/ui/"
+
+
+def test_no_other_site_may_frame_a_page(client: TestClient, guarded: TestClient) -> None:
+    assert client.get("/docs").headers["content-security-policy"] == "frame-ancestors 'self'"
+    answer = guarded.get("/docs", headers=[(b"X-API-Key", KEY.encode())])
+    assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+
+
+def test_a_cookie_is_not_for_pages_of_another_port(guarded: TestClient) -> None:
+    guarded.post("/login", data={"key": KEY})
+    other = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}
+    assert guarded.get("/budget").status_code == 200
+    assert guarded.get("/budget", headers=other).status_code == 401
+    assert guarded.post("/days/2026-01-01/close", headers=other).status_code == 401
+    keyed = [(name.encode(), value.encode()) for name, value in other.items()]
+    assert guarded.get("/budget", headers=[*keyed, (b"X-API-Key", KEY.encode())]).status_code == 200
+
+
+def test_a_login_form_does_not_swallow_everything(guarded: TestClient) -> None:
+    assert guarded.post("/login", content=b"key=" + b"x" * 10_000).status_code == 413
+
+
+async def _echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("open")
+    await websocket.close()
+
+
+def test_the_key_guards_websockets() -> None:
+    client = TestClient(KeyGuard(Starlette(routes=[WebSocketRoute("/ui/_stcore/stream", _echo)]), KEY))
+    with (
+        pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
+        client.websocket_connect("/ui/_stcore/stream") as socket,
+    ):
+        socket.receive_text()
+    token = client.post("/login", data={"key": KEY}, follow_redirects=False).headers["set-cookie"].split(";")[0]
+    for headers in ({b"X-API-Key": KEY.encode()}, {b"Cookie": token.encode()}):
+        with client.websocket_connect("/ui/_stcore/stream", headers=headers) as socket:
+            assert socket.receive_text() == "open"
+
+
+FOREIGN = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://127.0.0.1:9"},
+    {"Origin": "null"},
+    {"Host": "evil.example"},
+    {"Host": "evil.example", "Origin": "http://evil.example"},
+    {"Host": "["},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_without_a_key_no_other_site_may_call(client: TestClient, service: Service, headers: dict[str, str]) -> None:
+    problem_of(client.post("/events", json=users(1), headers=headers), 403, "other-site")
+    problem_of(client.post("/days/2026-01-01/close", headers=headers), 403, "other-site")
+    problem_of(client.get("/mau?fresh=true", headers=headers), 403, "other-site")
+    assert service.status().operations == 0
+    assert service.charges() == []
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ui/_stcore/stream", headers=headers) as socket:
+        socket.receive_text()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Host": "localhost:8000"},
+        {"Host": "[::1]:8000"},
+        {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
+    ],
+)
+def test_without_a_key_this_machine_may_call(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.post("/events", json=users(1), headers=headers).status_code == 200
+
+
+def test_a_link_from_elsewhere_may_lead_to_a_page(client: TestClient) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/docs", headers=headers).status_code == 200
+    assert client.get("/mau", headers=headers).status_code == 403
+    assert client.post("/docs", headers=headers).status_code == 403
+    assert client.get("/docs", headers={**headers, "Sec-Fetch-Dest": "iframe"}).status_code == 403
+    assert client.get("/docs", headers={**headers, "Host": "evil.example"}).status_code == 403

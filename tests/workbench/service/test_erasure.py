@@ -1,0 +1,122 @@
+"""Erasures: what goes, and what stays."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from dp.presence.tombstones import pseudonyms
+from tests.oracles.service_model import FIRST, add, day, erasure, retract, settings_in
+from tests.workbench.service.common import bytes_of, opened
+from workbench.service import (
+    Refused,
+    Settings,
+)
+
+
+def rows_naming(settings: Settings, user: str) -> dict[str, int]:
+    name = pseudonyms(settings.key_path.read_bytes())(user)
+    connection = sqlite3.connect(settings.store_path)
+    found = {
+        table: connection.execute(f"SELECT COUNT(*) FROM {table} WHERE pseudonym = ?", (name,)).fetchone()[0]
+        for table in ("operations", "cells", "flips")
+    }
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("way", ["at once", "as an operation", "when it comes due"])
+def test_an_erasure_leaves_the_spent_flips_and_no_byte_of_the_id(way: str, tmp_path: Path) -> None:
+    settings, user = settings_in(tmp_path), "user-" + secrets.token_hex(40)
+    with opened(settings) as service:
+        service.ingest([add("bob", 0), *[add(user, index) for index in range(-3, 3)], retract(user, 1)])
+        service.close(day(0))
+        service.fresh("dau", day(0), "x")
+        if way == "at once":
+            assert service.erase(user) == 7
+        else:
+            service.ingest([erasure(user, at=2 if way == "when it comes due" else None)])
+        service.close(day(1))
+        service.close(day(2))
+        assert user.encode() not in bytes_of(settings), "while the service runs"
+        assert rows_naming(settings, user) == {"operations": 0, "cells": 0, "flips": 3}
+        assert [count.truth for count in service.truth("mau").counts][-1] == 1
+        assert rows_naming(settings, "bob") == {"operations": 1, "cells": 1, "flips": 3}
+    assert user.encode() not in bytes_of(settings)
+
+
+@pytest.mark.parametrize("way", ["at once", "as an operation"])
+def test_an_erasure_leaves_no_row_and_an_empty_write_ahead_log(way: str, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = settings.store_path.with_name(settings.store_path.name + "-wal")
+    with opened(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1)])
+        assert log.stat().st_size > 0
+        if way == "at once":
+            service.erase("ann")
+        else:
+            service.ingest([add("bob", 1), erasure("ann")])
+        # Before the next close already: nothing but the flips, and whose presence that close has to end.
+        assert log.stat().st_size == 0
+        name = pseudonyms(settings.key_path.read_bytes())("ann")
+        with sqlite3.connect(settings.store_path) as connection:
+            left = connection.execute("SELECT day FROM latest WHERE pseudonym = ?", (name,)).fetchall()
+        connection.close()
+        assert left == [(None,)]
+        assert rows_naming(settings, "ann") == {"operations": 0, "cells": 0, "flips": 3}
+
+
+def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = settings.store_path.with_name(settings.store_path.name + "-wal")
+    with opened(settings) as service:
+        service.ingest([add("ann", 0)])
+        reader = sqlite3.connect(settings.store_path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM operations").fetchone()
+        assert service.erase("ann") == 1
+        assert log.stat().st_size > 0
+        reader.execute("COMMIT")
+        reader.close()
+        service.ingest([add("bob", 0)])
+        assert log.stat().st_size == 0
+
+
+def test_an_id_is_in_no_byte_before_an_erasure_either(tmp_path: Path) -> None:
+    settings, user = settings_in(tmp_path), "user-" + secrets.token_hex(40)
+    with opened(settings) as service:
+        service.ingest([add(user, 0)])
+        service.preview(day(0))
+        assert user.encode() not in bytes_of(settings)
+        with pytest.raises(Refused):
+            service.ingest([add(user, 0), add("", 0)])
+        assert user not in repr(service.recent())
+
+
+def test_an_erasure_to_come_outlives_one_at_once(tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path, first_day=FIRST)) as service:
+        service.ingest([add("ann", 0), erasure("ann", at=2)])
+        service.erase("ann")
+        service.ingest([add("ann", 1)])
+        service.close_through(day(2))
+        assert [count.truth for count in service.truth("mau").counts] == [0, 1, 0]
+
+
+def test_erasing_a_stranger_changes_no_count(tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path)) as service:
+        service.ingest([add("ann", 0)])
+        assert service.erase("bob") == 0
+        assert service.preview(day(0))["mau"].truth == 1
+
+
+def test_a_batch_is_carried_out_in_its_order(tmp_path: Path) -> None:
+    with opened(settings_in(tmp_path)) as service:
+        service.ingest([add("ann", 0), erasure("ann"), add("bob", 0), erasure("bob"), add("bob", 0)])
+        assert service.preview(day(0))["dau"].truth == 1
+        service.ingest([erasure("bob"), erasure("bob"), add("cem", 0), add("ann", 0), erasure("cem"), erasure("ann")])
+        assert service.preview(day(0))["dau"].truth == 0

@@ -1,0 +1,107 @@
+"""Settings: defaults, where they come from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dp.accounting.composition import Guarantee
+from tests.oracles.service_model import FIRST
+from workbench.service import (
+    SettingsError,
+    load_settings,
+    settings_text,
+)
+
+
+def test_the_defaults() -> None:
+    settings = load_settings(None, {})
+    assert {metric: (one.window, one.epsilon) for metric, one in settings.series.items()} == {
+        "dau": (1, 0.3),
+        "wau": (7, 0.4),
+        "mau": (30, 0.5),
+    }
+    assert {(one.delta, one.w_bound, one.unit) for one in settings.series.values()} == {(1e-6, 2, "user-day")}
+    assert [one.mechanism for one in settings.series.values()] == ["gaussian", *["damped-square-root"] * 2]
+    assert (settings.horizon, settings.timezone) == (365, "UTC")
+    assert not settings.future_days
+    assert not settings.show_truth
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 1\n[mau]\nepsilon = 0.1\nw_bound = 4\ndelta = 1e-7\n")
+    settings = load_settings(file, {"DPDAU_MAU_EPSILON": "0.2", "DPDAU_MAU_W_BOUND": "6"}, [("mau.epsilon", "0.3")])
+    assert (settings.port, settings.mau.epsilon, settings.mau.w_bound, settings.mau.delta) == (1, 0.3, 6, 1e-7)
+    assert settings.mau.mechanism == "damped-square-root", "what is not named keeps its default"
+    assert settings.wau == load_settings(None, {}).wau
+
+
+def test_settings_written_as_text_are_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    settings = load_settings(
+        None,
+        {},
+        [("horizon", "unlimited"), ("budget", 'a "b" \\ ü'), ("first_day", "2026-01-01"), ("mau.fresh_epsilon", "0.1")],
+    )
+    file.write_text(settings_text(settings), encoding="utf-8")
+    assert load_settings(file, {}) == settings
+
+
+@pytest.mark.parametrize("text", ["colour = 1", "[mau]\ncolour = 1", "[colour]", "[port]\nx = 1", "mau = 5"])
+def test_an_unknown_name_in_a_file_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(text + "\n")
+    with pytest.raises(SettingsError, match=r"colour|port|mau"):
+        load_settings(file, {})
+
+
+def test_an_unknown_name_on_the_command_line_is_refused_and_a_foreign_variable_is_not() -> None:
+    with pytest.raises(SettingsError, match=r"--set: 'mau\.colour' is no setting"):
+        load_settings(None, {}, [("mau.colour", "red")])
+    assert load_settings(None, {"DPDAU_COLOUR": "red"}) == load_settings(None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        *[("mau.epsilon", value, "mau.*epsilon") for value in ("-1", "0", "nan", "inf", "many", "")],
+        *[("wau.delta", value, "wau.*delta") for value in ("1", "0", "-1", "nan")],
+        *[("dau.w_bound", value, "dau.*w_bound") for value in ("0", "-2", "1.5")],
+        *[("mau.window", value, "mau") for value in ("29", "0", "month")],
+        ("dau.window", "7", "dau 7"),
+        *[("mau.fresh_epsilon", value, "mau.*epsilon") for value in ("-1", "0", "nan")],
+        *[("ci_level", value, "level") for value in ("0", "1", "95")],
+        *[("budget_epsilon", value, "budget_epsilon") for value in ("0", "-3", "nan", "inf")],
+        *[("budget_delta", value, "budget_delta") for value in ("1", "-1", "nan")],
+        *[("timezone", value, "timezone") for value in ("Middle/Earth", "", "../UTC", "/etc/passwd")],
+        *[("horizon", value, "horizon") for value in ("0", "-1", "36601", "never")],
+        *[("port", value, "port") for value in ("-1", "65536", "http")],
+        *[(name, "", name) for name in ("store", "ledger", "budget", "host")],
+        ("first_day", "2026-02-30", "first_day"),
+        ("future_days", "maybe", "future_days"),
+        ("mau.unit", "household", "mau.*household"),
+        ("mau.mechanism", "magic", "mau.mechanism.*magic"),
+        ("mau.mechanism", "adaptive-flippancy", "mau.mechanism is adaptive-flippancy, which needs every day counted"),
+    ],
+)
+def test_an_impossible_value_is_refused_by_name(name: str, value: str, named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load_settings(None, {}, [(name, value)])
+
+
+def test_pure_mechanisms_need_no_delta_but_none_may_be_impossible() -> None:
+    for mechanism in ("laplace", "sparse-vector"):
+        settings = load_settings(None, {}, [("mau.mechanism", mechanism), ("mau.delta", "0")])
+        assert settings.request("mau", FIRST).guarantee == Guarantee(0.5, 0.0)
+        with pytest.raises(SettingsError, match=r"mau.delta is -5"):
+            load_settings(None, {}, [("mau.mechanism", mechanism), ("mau.delta", "-5")])
+
+
+def test_values_that_do_not_fit_each_other_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"mau.*horizon"):
+        load_settings(None, {}, [("mau.unit", "user"), ("horizon", "unlimited")])
+    for one, other in (("store", "ledger"), ("key", "store"), ("key", "ledger")):
+        with pytest.raises(SettingsError, match="a file of its own"):
+            load_settings(None, {}, [(one, "same.db"), (other, "./same.db")])

@@ -29,7 +29,19 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaln
 
-from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
+from dp.mechanisms.protocol import (
+    GRID,
+    MOST_USERS,
+    Cost,
+    Floats,
+    Integers,
+    NoiseName,
+    Released,
+    SeriesBudget,
+    Source,
+    State,
+    Trials,
+)
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass
 
@@ -38,6 +50,13 @@ DRAWS = 4
 
 FALSE_ALARMS = 0.1
 """Bound on the chance that a count which does not move is released again within a hull, for the band by `design`."""
+
+
+SURE_SCALES = 60
+"""Noise scales by which a number passes a threshold: a test has the other answer with a probability of about e⁻⁶⁰."""
+
+CROWD = 1000
+"""Users of the neighbouring series who are not the protected one."""
 
 
 class Held(NamedTuple):
@@ -106,6 +125,24 @@ class SparseVector:
         """ε of the whole series with δ = 0."""
         return _halves(self.releases, self.hull, self.horizon) * self.grid / self.noise.scale
 
+    @property
+    def data_dependent(self) -> bool:
+        """True: whether a value is released again is decided by the counts."""
+        return True
+
+    @property
+    def bounds(self) -> None:
+        """None: one count a tick."""
+
+    @property
+    def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
+        """Nothing: its noise is Laplace noise."""
+        return ()
+
+    @property
+    def spent(self) -> None:
+        """None: it spends what it was given."""
+
     def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`.
 
@@ -118,7 +155,7 @@ class SparseVector:
         held, released = self._released(_unpacked(state, self), state.tick, counts, iter(draws), level)
         packed = np.concatenate([held.value, held.ceiling, held.floor]) if len(counts) else state.secret
         recent = held.recent[:, 0].astype(np.float64) if len(counts) else state.public
-        return State(state.tick + len(counts), packed, recent), Released(*(values[:, 0] for values in released))
+        return State(state.tick + len(counts), packed, recent), Released.of(values[:, 0] for values in released.arrays)
 
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
@@ -128,7 +165,31 @@ class SparseVector:
         """What seeded trials would publish, with intervals; every array has the shape (trials, ticks)."""
         draws = (self.noise.seeded(generator, (DRAWS, trials)).astype(np.int64) for _ in counts)
         _, released = self._released(_nothing_held(self, trials), 0, counts, draws, level)
-        return Released(*(values.T for values in released))
+        return Released.of(values.T for values in released.arrays)
+
+    def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
+        """Seeded trials; see `protocol.Mechanism`."""
+        released = self.rehearse(counts, trials, generator, level)
+        deviations = np.full(len(counts), np.nan)
+        return Trials(released.estimates - counts, counts, released.high - released.estimates, deviations)
+
+    def neighbours(self) -> tuple[Integers, Integers]:
+        """Counts that jump out of the band at each of the first ticks, without and with one user all the time.
+
+        Everybody else's count leaves the band by so much that both series are surely released again at these ticks:
+        every value that can be released is released, with fresh noise, and shows the change. What the tests are
+        allowed to tell stays unused.
+        """
+        counts = CROWD + self.surely_beyond(self.threshold) * (np.arange(self.releases) % 2)
+        return counts, counts + 1
+
+    def surely_beyond(self, threshold: int) -> int:
+        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
+        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
+
+    def memory(self, ticks: int) -> int:
+        """The value, the two edges of its band, and the ticks of the last releases."""
+        return 3 + self.releases
 
     def describe(self) -> dict[str, Any]:
         """What names the strategy and the noise."""
@@ -197,6 +258,37 @@ class SparseVector:
         tails = np.where(ticks == 0, 2.0, 3.0)
         ratio = math.exp(-1 / self.noise.scale)
         return np.asarray(np.ceil(self.noise.scale * np.log(np.maximum(tails / ((1 + ratio) * miss * shares), 1.0))))
+
+
+@dataclass(frozen=True)
+class SparseVectorDesign:
+    """Sparse vector for a class: everything but the guarantee."""
+
+    protected: ProtectedClass
+
+    @property
+    def name(self) -> str:
+        """`sparse-vector`."""
+        return "sparse-vector"
+
+    @property
+    def noise(self) -> NoiseName:
+        """Laplace: ε and δ of several series add up."""
+        return "laplace"
+
+    @property
+    def data_dependent(self) -> bool:
+        """True."""
+        return True
+
+    def calibrated(self, budget: SeriesBudget) -> SparseVector:
+        """The mechanism of `design` for that ε and δ."""
+        return design(self.protected, budget.epsilon, budget.delta)
+
+    def cost(self, budget: SeriesBudget, ticks: int) -> Cost:
+        """Deviation of a draw, what is remembered, and the draws of a tick."""
+        mechanism = self.calibrated(budget)
+        return Cost(math.sqrt(mechanism.noise.variance) / GRID, mechanism.memory(ticks), float(DRAWS))
 
 
 def design(

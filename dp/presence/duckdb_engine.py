@@ -7,9 +7,8 @@ from datetime import date
 from typing import Any
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
+from dp.counts import Counts
 from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
 from dp.presence.tombstones import Tombstones, spent_flips
 
@@ -43,7 +42,7 @@ class DuckDBEngine:
 
     def bounded_counts(
         self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
-    ) -> dict[int, NDArray[np.int64]]:
+    ) -> dict[int, Counts]:
         """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
 
         With tombstones likewise.

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dp.counts import Counts
 from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class SparkEngine:
 
     def bounded_counts(
         self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
-    ) -> dict[int, NDArray[np.int64]]:
+    ) -> dict[int, Counts]:
         """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
 
         Raises:

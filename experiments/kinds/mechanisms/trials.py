@@ -13,7 +13,7 @@ from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.mechanism_events import Part, gaussian, laplace
 from dp.intervals.sample import interval
-from dp.mechanisms import GRID, Design, LinearMechanism, design, linear_design
+from dp.mechanisms import GRID, LinearDesign, LinearMechanism, design, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.units import ProtectedClass
@@ -193,7 +193,7 @@ def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.
     return np.cumsum(moves, axis=1)
 
 
-def by_accountant(chosen: Design, accountant: str, guarantee: Guarantee) -> LinearMechanism:
+def by_accountant(chosen: LinearDesign, accountant: str, guarantee: Guarantee) -> LinearMechanism:
     """The mechanism with the least noise, to a millionth, of which an accountant says that it keeps a guarantee.
 
     Laplace noise, and independent Gaussian noise, is accounted a measurement at a time: one protected change alters
@@ -222,7 +222,7 @@ def by_accountant(chosen: Design, accountant: str, guarantee: Guarantee) -> Line
     return chosen.with_scale(alone.noise.scale * high)
 
 
-def _part(chosen: Design, scale: float) -> Part:
+def _part(chosen: LinearDesign, scale: float) -> Part:
     """What an accountant is told of a noise scale, in grid units."""
     if chosen.noise == "laplace":
         return laplace(epsilon=GRID / scale, count=chosen.touched)

@@ -184,13 +184,17 @@ class AdaptiveFlippancy:
         estimates, path = self.rehearse(counts, trials, generator)
         ticks = np.arange(len(counts))
         counted = counts[:, ::2].T[path, ticks]
-        widths = np.stack([one.half_width(level, len(counts)) for one in self.levels])
         since = np.empty_like(path)
         for place in range(len(self.levels)):
             here = path == place
             start = np.argmax(here, axis=1)[:, np.newaxis]
             since[here] = (ticks - start)[here]
-        return Trials(estimates - counted, counted, widths[path, since], np.full(len(counts), np.nan))
+
+        def reach(asked: float) -> Floats:
+            widths = np.stack([one.half_width(asked, len(counts)) for one in self.levels])
+            return np.asarray(widths[path, since])
+
+        return Trials(estimates - counted, counted, np.full(len(counts), np.nan), level, reach)
 
     def neighbours(self) -> None:
         """None: the worst pattern is searched for along the strategies of its levels."""

@@ -171,7 +171,9 @@ class LinearMechanism:
         """Seeded trials; see `protocol.Mechanism`."""
         errors = self.simulate(np.zeros_like(counts), trials, generator)
         ticks = len(counts)
-        return Trials(errors, counts, self.half_width(level, ticks), self.standard_deviation(ticks))
+        return Trials(
+            errors, counts, self.standard_deviation(ticks), level, lambda asked: self.half_width(asked, ticks)
+        )
 
     def neighbours(self) -> None:
         """None: the worst pattern is searched for along the strategy."""

@@ -86,14 +86,22 @@ class Trials:
     Attributes:
         errors: estimates less the counts that the noise was added to, shape (trials, ticks).
         counted: those counts, shape (ticks,), or (trials, ticks) where a mechanism chooses among several.
-        half_widths: of the pointwise intervals, of a shape that broadcasts to (trials, ticks); inf where there is none.
         deviations: standard deviations of the errors, shape (ticks,), NaN where they depend on the data.
+        level: of the pointwise intervals.
+        reach: from a level to half widths of the intervals, of a shape that broadcasts to (trials, ticks); inf where
+            there is no interval.
     """
 
     errors: Floats
     counted: Integers
-    half_widths: Floats
     deviations: Floats
+    level: float
+    reach: Callable[[float], Floats]
+
+    @property
+    def half_widths(self) -> Floats:
+        """Those of the trials' own level."""
+        return self.reach(self.level)
 
     @property
     def estimates(self) -> Floats:
@@ -103,8 +111,9 @@ class Trials:
     @property
     def covered(self) -> float:
         """Share of the intervals that hold the count they are for, among those that have ends."""
-        held = np.abs(self.errors) <= self.half_widths
-        return float(held[np.broadcast_to(np.isfinite(self.half_widths), held.shape)].mean())
+        half_widths = self.half_widths
+        held = np.abs(self.errors) <= half_widths
+        return float(held[np.broadcast_to(np.isfinite(half_widths), held.shape)].mean())
 
 
 class Mechanism(Protocol):

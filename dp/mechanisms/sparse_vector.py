@@ -75,6 +75,24 @@ class Held(NamedTuple):
     recent: Integers
 
 
+class Path(NamedTuple):
+    """What consecutive ticks published, and what their intervals depend on; shape (ticks, trials) each.
+
+    Attributes:
+        ticks: shape (ticks, 1).
+        values: whole numbers in grid units.
+        segment_starts: tick of the release before this tick.
+        last_releases: tick of the release that is held after this tick.
+        tested: whether the value could be released again.
+    """
+
+    ticks: Integers
+    values: Integers
+    segment_starts: Integers
+    last_releases: Integers
+    tested: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class SparseVector:
     """A calibrated sparse-vector mechanism.
@@ -163,15 +181,21 @@ class SparseVector:
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Released:
         """What seeded trials would publish, with intervals; every array has the shape (trials, ticks)."""
-        draws = (self.noise.seeded(generator, (DRAWS, trials)).astype(np.int64) for _ in counts)
+        draws = self._seeded(counts, trials, generator)
         _, released = self._released(_nothing_held(self, trials), 0, counts, draws, level)
         return Released.of(values.T for values in released.arrays)
 
     def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
         """Seeded trials; see `protocol.Mechanism`."""
-        released = self.rehearse(counts, trials, generator, level)
+        _, path = self._path(_nothing_held(self, trials), 0, counts, self._seeded(counts, trials, generator))
         deviations = np.full(len(counts), np.nan)
-        return Trials(released.estimates - counts, counts, released.high - released.estimates, deviations)
+        return Trials(
+            (path.values / self.grid).T - counts,
+            counts,
+            deviations,
+            level,
+            lambda asked: self._half_width(path, asked).T,
+        )
 
     def neighbours(self) -> tuple[Integers, Integers]:
         """Counts that jump out of the band at each of the first ticks, without and with one user all the time.
@@ -198,10 +222,20 @@ class SparseVector:
         }  # fmt: skip
         return {"strategy": strategy, "pure": self.noise.pure, "scale": self.noise.scale}
 
+    def _seeded(self, counts: Integers, trials: int, generator: np.random.Generator) -> Iterator[Integers]:
+        return (self.noise.seeded(generator, (DRAWS, trials)).astype(np.int64) for _ in counts)
+
     def _released(
         self, held: Held, start: int, counts: Integers, draws: Iterator[Integers], level: float
     ) -> tuple[Held, Released]:
         """The ticks from `start` on, the arrays of shape (ticks, trials)."""
+        held, path = self._path(held, start, counts, draws)
+        estimates, half_width = path.values / self.grid, self._half_width(path, level)
+        deviation = math.sqrt(self.noise.variance) / self.grid
+        deviations = np.where(np.broadcast_to(path.ticks, estimates.shape) == 0, deviation, np.nan)
+        return held, Released(estimates, estimates - half_width, estimates + half_width, deviations)
+
+    def _path(self, held: Held, start: int, counts: Integers, draws: Iterator[Integers]) -> tuple[Held, Path]:
         _validate(self, start, counts)
         trials = held.value.shape[0]
         values, segment_starts, last_releases = np.empty((3, len(counts), trials), dtype=np.int64)
@@ -213,12 +247,13 @@ class SparseVector:
             held = self._step(held, tick, count, next(draws), tested[i])
             values[i], last_releases[i] = held.value, held.recent[-1]
         ticks = np.arange(start, start + len(counts))[:, np.newaxis]
-        width = self._reach(ticks - segment_starts, ticks, level) + np.where(last_releases == ticks, 0, self.threshold)
-        half_width = np.where(tested, width, np.inf) / self.grid
-        estimates = values / self.grid
-        deviation = math.sqrt(self.noise.variance) / self.grid
-        deviations = np.where(np.broadcast_to(ticks, values.shape) == 0, deviation, np.nan)
-        return held, Released(estimates, estimates - half_width, estimates + half_width, deviations)
+        return held, Path(ticks, values, segment_starts, last_releases, tested)
+
+    def _half_width(self, path: Path, level: float) -> Floats:
+        """Half widths of the pointwise intervals, in users; shape (ticks, trials)."""
+        fresh = path.last_releases == path.ticks
+        width = self._reach(path.ticks - path.segment_starts, path.ticks, level) + np.where(fresh, 0, self.threshold)
+        return np.where(path.tested, width, np.inf) / self.grid
 
     def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: NDArray[np.bool_]) -> Held:
         """One tick for all trials; `draws` has the shape (DRAWS, trials)."""

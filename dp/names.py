@@ -10,6 +10,8 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 
 UNITS = ("user-day", "user")
 
+DEFAULT_MECHANISM = "damped-square-root"
+
 LINEAR_MECHANISMS = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
     "square-root", "damped-square-root", "buffered-toeplitz", "optimal",

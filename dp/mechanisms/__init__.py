@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from dp.extensions import known_names, registered
 from dp.mechanisms import (
     adaptive_flippancy,
     binary_tree,
@@ -133,14 +134,15 @@ def design(name: str, protected: ProtectedClass) -> Design:
 
 
 def family_of(name: str) -> Family:
-    """What a mechanism is made of.
+    """What a mechanism is made of: one of `MECHANISMS`, or of another package (`dp.extensions`).
 
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in MECHANISMS:
-        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(MECHANISMS)}")
-    return MECHANISMS[name]
+    family = registered("mechanisms", name, MECHANISMS, Family)
+    if family is None:
+        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(known_names('mechanisms', MECHANISMS))}")
+    return family
 
 
 def linear_design(name: str, protected: ProtectedClass) -> LinearDesign:

@@ -199,6 +199,10 @@ class AdaptiveFlippancy:
     def neighbours(self) -> None:
         """None: the worst pattern is searched for along the strategies of its levels."""
 
+    def standard_deviation(self, horizon: int) -> Floats:
+        """NaN: it depends on the data."""
+        return np.full(horizon, np.nan)
+
     def memory(self, ticks: int) -> int:
         """What a level remembers, and for each test its threshold and the users who were frozen last."""
         return max(level.memory(ticks) for level in self.levels) + 2 * len(self.thresholds)

@@ -175,6 +175,9 @@ class Mechanism(Protocol):
         None where a search along its strategy finds one (`dp.auditing`).
         """
 
+    def standard_deviation(self, horizon: int) -> Floats:
+        """Standard deviations of the releases, shape (horizon,), in users; NaN where they depend on the data."""
+
     def memory(self, ticks: int) -> int:
         """Most numbers that a stream of so many ticks keeps of the counts between two of them."""
 

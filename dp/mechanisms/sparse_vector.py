@@ -211,6 +211,10 @@ class SparseVector:
         """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
         return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
 
+    def standard_deviation(self, horizon: int) -> Floats:
+        """NaN: it depends on the data."""
+        return np.full(horizon, np.nan)
+
     def memory(self, ticks: int) -> int:
         """The value, the two edges of its band, and the ticks of the last releases."""
         return 3 + self.releases

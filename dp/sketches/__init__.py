@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dp.extensions import known_names, registered
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
@@ -234,9 +235,10 @@ def family_of(name: str) -> Family:
     Raises:
         ValueError: there is none.
     """
-    if name not in SKETCHES:
-        raise ValueError(f"sketch is {name!r}; choose one of {', '.join(SKETCHES)}")
-    return SKETCHES[name]
+    family = registered("sketches", name, SKETCHES, Family)
+    if family is None:
+        raise ValueError(f"sketch is {name!r}; choose one of {', '.join(known_names('sketches', SKETCHES))}")
+    return family
 
 
 __all__ = ["SKETCHES", "Contract", "Design", "Family", "Keys", "Sketch", "UnsupportedError", "family_of"]

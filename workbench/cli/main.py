@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 EXIT_BUDGET_EXHAUSTED = 3
-DEFAULT_CAP = (10.0, 1e-5)
 LARGE_DELTA = 1e-2
 DEFAULT_W_BOUND = 2
 METRIC_NAMES = tuple(METRIC_WINDOWS)
@@ -703,17 +702,12 @@ def _ticks(first: date, last: date) -> list[date]:
 @contextmanager
 def _open_budget(path: Path) -> Iterator[Ledger]:
     """The ledger; a new one gets the default budget, and says so."""
-    from dp.accounting.composition import Guarantee
-    from dp.ledger import LedgerError, open_ledger
+    from dp.ledger import open_ledger, provide_budget
 
     with open_ledger(path) as ledger:
-        if not ledger.budgets():
-            try:
-                made = ledger.create_budget("default", Guarantee(*DEFAULT_CAP), datetime.now(UTC).date(), None)
-            except LedgerError:  # another process was first
-                made = ledger.budget("default")
+        if made := provide_budget(ledger, datetime.now(UTC).date()):
             click.echo(
-                f"new ledger {path}: budget 'default', epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, "
+                f"new ledger {path}: budget {made.name!r}, epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, "
                 f"{made.period}",
                 err=True,
             )

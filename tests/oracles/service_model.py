@@ -16,7 +16,8 @@ from tests.dp.presence.test_presence import log_of
 from tests.oracles import presence as presence_oracle
 from tests.oracles.presence import Operation as Row
 from workbench.service import ADD, ERASE, RETRACT, Operation, Service, Settings, load_settings
-from workbench.service.store import Store, open_store
+from workbench.service.opening import open_store
+from workbench.service.store import Store
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 FIRST = date(2026, 1, 1)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.engine.progress import Report
-from workbench.cli.options import SKETCH_NAMES, gathered_as, output_options
-from workbench.cli.output import Row, chosen_format, keep_apart, write_rows
+from workbench.cli.options import SKETCH_NAMES, Output, gathered_as, output_options
 from workbench.cli.salt import salt_option
 
 if TYPE_CHECKING:
@@ -23,11 +21,9 @@ if TYPE_CHECKING:
     from dp.release import Plan
     from dp.sketches.salts import Salts
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 
 @dataclass(frozen=True)
-class Counting:
+class SketchChoice:
     """What counts the users of a release."""
 
     sketch: str
@@ -83,26 +79,20 @@ class Counting:
         return count_log(log, plan, last, salts=None if self.rate is None else self.salts, progress=report)
 
 
-def sketch_options(command: Function) -> Function:
-    """What counts the users; the command gets a `counting`."""
-    gathered = gathered_as(command, Counting, "counting")
-    for option in reversed(
-        [
-            click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
-                         help="What counts the users. fixed-rate counts a sample of them, and the interval covers its "
-                              "error too; 'dpdau sketches' says what the others promise, and why they are refused."),
-            click.option("--rate", type=float, default=None, metavar="SHARE",
-                         help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
-            salt_option,
-        ]
-    ):  # fmt: skip
-        gathered = option(gathered)
-    return gathered
+sketch_options = gathered_as(
+    SketchChoice, "sketch",
+    click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
+                 help="What counts the users. fixed-rate counts a sample of them, and the interval covers its error "
+                      "too; 'dpdau sketches' says what the others promise, and why they are refused."),
+    click.option("--rate", type=float, default=None, metavar="SHARE",
+                 help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
+    salt_option,
+)  # fmt: skip
 
 
 @click.command()
 @output_options
-def sketches(format_name: str | None, out: Path | None) -> None:
+def sketches(output: Output) -> None:
     """Every sketch side by side: what it can do, how large its error is, and what privacy holds.
 
     \b
@@ -117,8 +107,6 @@ def sketches(format_name: str | None, out: Path | None) -> None:
     """
     from dp.sketches.table import table
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
-    rows: list[Row] = table()
+    output.validate()
     hidden = ("contract", "refusal", "source", "summary", "keys", "error")
-    write_rows(rows, chosen, out, title="Sketches (docs/sketches.md says which one when)", hidden=hidden)
+    output.write(table(), title="Sketches (docs/sketches.md says which one when)", hidden=hidden)

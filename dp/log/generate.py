@@ -64,8 +64,7 @@ def generate(
     arrived = day + np.where(rng.random(len(day)) < late_rate, rng.geometric(1 / MEAN_LATENESS, len(day)), 0)
     retracted = np.flatnonzero(rng.random(len(day)) < delete_rate)
     withdrawn = arrived[retracted] + rng.geometric(1 / MEAN_RETRACTION_DELAY, len(retracted))
-    eraser = np.flatnonzero(members.erases)
-    erased = members.erased
+    eraser, erased = np.flatnonzero(members.erases), members.erased
 
     user = np.concatenate([who, who[retracted], eraser])
     about = np.concatenate([day, day[retracted], erased[eraser]])

@@ -21,20 +21,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, cut_error
+from dp.sketches.protocol import Floats
 from dp.sketches.registers import (
+    RegisterDesign,
     Registers,
-    RegisterSketch,
+    Words,
     information,
     kept_share,
     likeliest,
     phantoms_needed,
     raised,
     ranks_of,
-    registers_from,
     validate_epsilon,
     validate_salt,
 )
@@ -48,7 +47,7 @@ RESOLUTION = 2.0**-48
 
 
 @dataclass(frozen=True)
-class FlajoletMartin:
+class FlajoletMartin(RegisterDesign):
     """Each register ε′-DP for every number of users.
 
     Attributes:
@@ -86,42 +85,31 @@ class FlajoletMartin:
         """The probability with which a user's number is above the floor of a register."""
         return kept_share(self.epsilon_register)
 
-    def empty(self) -> RegisterSketch:
-        """The sketch of the phantoms."""
-        return RegisterSketch(self, self._start)
-
-    def from_bytes(self, data: bytes) -> RegisterSketch:
-        """What `to_bytes` gave."""
-        return RegisterSketch(self, registers_from(data, self.registers, len(self._rates)))
-
-    def with_users(self, registers: Registers, keys: Keys) -> Registers:
-        """The registers after these users."""
-        return self._with_points(registers, keys.view(np.uint64), self._user_key)
-
     def read(self, registers: Registers) -> float:
         """Maximum likelihood for the number of users, phantoms taken off; it may be below zero."""
-        return likeliest(registers, self._rates) - self.phantoms
-
-    def standard_error(self, count: float) -> float:
-        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
-        return cut_error(self.deviation(count), count)
+        return likeliest(registers, self.rates) - self.phantoms
 
     def deviation(self, count: float) -> float:
         """Standard deviation of `read`: 1/√(m·I(N)), N = n + phantoms, I the Fisher information of a register about N.
 
         For large n it is 1.004·n/√m (1.037 for γ = 1), and for n = 0 about 1.26/(ε′√m).
         """
-        known = self.registers * information(count + self.phantoms, self._rates)
+        known = self.registers * information(count + self.phantoms, self.rates)
         return 1 / math.sqrt(known) if known else math.inf
 
-    def _with_points(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
+    def key(self, group: str) -> bytes:
+        """See `RegisterDesign`."""
+        return derived_key(self.salt, f"fm {group}")
+
+    def with_words(self, registers: Registers, words: Words, key: bytes) -> Registers:
+        """See `RegisterDesign`."""
         first, size = 0, SMALLEST_CHUNK
-        while first < len(users):
-            registers = self._with_chunk(registers, users[first : first + size], key)
+        while first < len(words):
+            registers = self._with_chunk(registers, words[first : first + size], key)
             first, size = first + size, min(2 * size, LARGEST_CHUNK)
         return registers
 
-    def _with_chunk(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
+    def _with_chunk(self, registers: Registers, users: Words, key: bytes) -> Registers:
         """All points of these users that can raise a register: the first few of everybody, then the next few, …"""
         times, done = np.zeros(len(users)), 0
         while len(users):
@@ -142,17 +130,7 @@ class FlajoletMartin:
         return registers
 
     @cached_property
-    def _user_key(self) -> bytes:
-        return derived_key(self.salt, "fm users")
-
-    @cached_property
-    def _start(self) -> Registers:
-        numbers = np.arange(self.phantoms, dtype=np.uint64)
-        empty = np.zeros(self.registers, dtype=np.uint8)
-        return self._with_points(empty, numbers, derived_key(self.salt, "fm phantoms"))
-
-    @cached_property
-    def _rates(self) -> Floats:
+    def rates(self) -> Floats:
         """a_r = −ln(1 − π(1 + γ)^(−r)): a user's number is above r with probability 1 − e^(−a_r)."""
         ranks = np.arange(255)
         shares = self.kept * (1 + self.growth) ** -ranks.astype(np.float64)
@@ -161,4 +139,4 @@ class FlajoletMartin:
     @cached_property
     def _horizons(self) -> Floats:
         """Until when a point raises a register that holds r: a_r, and never if it is full."""
-        return np.append(self._rates, 0.0)
+        return np.append(self.rates, 0.0)

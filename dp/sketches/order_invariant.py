@@ -20,29 +20,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, cut_error
+from dp.sketches.protocol import Floats
 from dp.sketches.registers import (
+    RegisterDesign,
     Registers,
-    RegisterSketch,
+    Words,
     information,
     kept_share,
     likeliest,
     phantoms_needed,
     raised,
     ranks_of,
-    registers_from,
     validate_epsilon,
     validate_salt,
 )
 
-Words = NDArray[np.uint64]
-
 
 @dataclass(frozen=True)
-class OrderInvariant:
+class OrderInvariant(RegisterDesign):
     """ε-DP for every number of users.
 
     Attributes:
@@ -81,28 +78,20 @@ class OrderInvariant:
         """The probability with which a user is kept."""
         return kept_share(self.epsilon)
 
-    def empty(self) -> RegisterSketch:
-        """The sketch of the phantoms."""
-        return RegisterSketch(self, self._start)
+    def key(self, group: str) -> bytes:
+        """See `RegisterDesign`."""
+        return derived_key(self.salt, f"order-invariant {group}")
 
-    def from_bytes(self, data: bytes) -> RegisterSketch:
-        """What `to_bytes` gave."""
-        return RegisterSketch(self, registers_from(data, self.registers, len(self._thresholds)))
-
-    def with_users(self, registers: Registers, keys: Keys) -> Registers:
-        """The registers after these users."""
-        return self.with_hashes(registers, siphash(keys.view(np.uint64)[:, None], self._user_key))
+    def with_words(self, registers: Registers, words: Words, key: bytes) -> Registers:
+        """See `RegisterDesign`."""
+        return self.with_hashes(registers, siphash(words[:, None], key))
 
     def read(self, registers: Registers) -> float:
         """Maximum likelihood for the number of users, phantoms taken off; it may be below zero.
 
         The number of kept users in a register is taken as Poisson, λ on average: then P(value ≤ r) = e^(−λ/2^r).
         """
-        return likeliest(registers, self._rates) * self.registers / self.kept - self.phantoms
-
-    def standard_error(self, count: float) -> float:
-        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
-        return cut_error(self.deviation(count), count)
+        return likeliest(registers, self.rates) * self.registers / self.kept - self.phantoms
 
     def deviation(self, count: float) -> float:
         """Standard deviation of `read`: √(m/(π²·I(λ)) − N), N = n + phantoms, π = 1 − e^(−ε), λ = N·π/m.
@@ -112,7 +101,7 @@ class OrderInvariant:
         1.037·n/√m, and for n = 0 it is √(m(1.595 − π))/π.
         """
         users = count + self.phantoms
-        known = self.kept**2 * information(users * self.kept / self.registers, self._rates)
+        known = self.kept**2 * information(users * self.kept / self.registers, self.rates)
         return math.sqrt(self.registers / known - users) if known else math.inf
 
     def with_hashes(self, registers: Registers, hashes: Words) -> Registers:
@@ -123,21 +112,12 @@ class OrderInvariant:
         return raised(registers, places, ranks_of(values[kept], self._thresholds))
 
     @cached_property
-    def _user_key(self) -> bytes:
-        return derived_key(self.salt, "order-invariant users")
-
-    @cached_property
-    def _start(self) -> Registers:
-        numbers = np.arange(self.phantoms, dtype=np.uint64)[:, None]
-        hashes = siphash(numbers, derived_key(self.salt, "order-invariant phantoms"))
-        return self.with_hashes(np.zeros(self.registers, dtype=np.uint8), hashes)
-
-    @cached_property
     def _thresholds(self) -> Words:
         """⌊π·2^b/2^j⌋ for b = 64 − lg_m bits, as long as that is not zero, ascending."""
         highest = int(self.kept * 2.0 ** (64 - self.lg_m))
         return np.array([highest >> j for j in reversed(range(highest.bit_length()))], dtype=np.uint64)
 
     @cached_property
-    def _rates(self) -> Floats:
+    def rates(self) -> Floats:
+        """a_r = 2^(−r)."""
         return 2.0 ** -np.arange(len(self._thresholds), dtype=np.float64)

@@ -8,17 +8,21 @@ powers of ½: Ertl 2017, "New cardinality estimation algorithms for HyperLogLog 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.keys import validate_key
-from dp.sketches.protocol import Floats, Keys, UnsupportedError, around
+from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
 
 Registers = NDArray[np.uint8]
 """One value a register, 0 for an empty one; shape (m,)."""
+
+Words = NDArray[np.uint64]
 
 ROUNDING = 2.0**-30
 """Relative: more than floats and the grid of the hashes err by."""
@@ -135,17 +139,67 @@ def information(count: float, rates: Floats) -> float:
     return float(probabilities @ scores**2)
 
 
-class RegisterDesign(Protocol):
-    """What a sketch of registers asks of its design."""
+class RegisterDesign(ABC):
+    """The design of a sketch of registers that is private by its secret hash, with phantom users from the start.
+
+    A subclass says who falls where and how a count is read.
+    """
+
+    @property
+    @abstractmethod
+    def registers(self) -> int:
+        """How many registers there are."""
+
+    @property
+    @abstractmethod
+    def phantoms(self) -> int:
+        """How many phantom users there are."""
+
+    @property
+    @abstractmethod
+    def rates(self) -> Floats:
+        """a_0 > a_1 > … of the law of a register; shape (highest rank,)."""
+
+    @abstractmethod
+    def key(self, group: str) -> bytes:
+        """The key, derived from the salt, under which "users" or "phantoms" are hashed."""
+
+    @abstractmethod
+    def with_words(self, registers: Registers, words: Words, key: bytes) -> Registers:
+        """The registers after users with these 64-bit words, hashed under the key."""
+
+    @abstractmethod
+    def read(self, registers: Registers) -> float:
+        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero."""
+
+    @abstractmethod
+    def deviation(self, count: float) -> float:
+        """Standard deviation of `read`, in users."""
+
+    def empty(self) -> RegisterSketch:
+        """The sketch of the phantoms."""
+        return RegisterSketch(self, self._start)
+
+    def from_bytes(self, data: bytes) -> RegisterSketch:
+        """What `to_bytes` gave."""
+        return RegisterSketch(self, registers_from(data, self.registers, len(self.rates)))
 
     def with_users(self, registers: Registers, keys: Keys) -> Registers:
         """The registers after these users."""
+        return self.with_words(registers, keys.view(np.uint64), self._user_key)
 
-    def read(self, registers: Registers) -> float:
-        """The likeliest number of users, phantoms taken off; it may be below zero."""
+    def standard_error(self, count: float) -> float:
+        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
+        return cut_error(self.deviation(count), count)
 
-    def deviation(self, count: float) -> float:
-        """Standard deviation of `read`, in users."""
+    @cached_property
+    def _user_key(self) -> bytes:
+        return self.key("users")
+
+    @cached_property
+    def _start(self) -> Registers:
+        nobody = np.zeros(self.registers, dtype=np.uint8)
+        return self.with_words(nobody, np.arange(self.phantoms, dtype=np.uint64), self.key("phantoms"))
 
 
 @dataclass(frozen=True, eq=False)

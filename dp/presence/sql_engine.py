@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dp.counts import Counts
 from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
 
 Progress = Callable[[str, float | None], None]
@@ -59,7 +57,7 @@ class SqlEngine(ABC):
 
     def bounded_counts(
         self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
-    ) -> dict[int, NDArray[np.int64]]:
+    ) -> dict[int, Counts]:
         """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
 
         With tombstones, the counts are those of the full log, as in `daily_flips`.

@@ -135,7 +135,7 @@ class History:
             return {window: [0] * (last - first + 1) for window in windows}
         log = log_of(self.rows, self.connection)
         flips = DuckDBEngine(log.connection).daily_flips(windows, calendar(first), calendar(last), w_bound)
-        return {window: [int(count) for count in flips[window].counts] for window in windows}
+        return {window: [int(count) for count in flips[window].counts.values] for window in windows}
 
     def slow_counts(self, window: int, first: int, last: int, w_bound: int | None) -> list[int]:
         """The same of one window, by replaying the log tick by tick."""

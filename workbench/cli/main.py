@@ -46,10 +46,11 @@ from workbench.cli.sketches import Counting, sketch_options, sketches
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dp.counts import Counts, Freeze
     from dp.ledger import Ledger
+    from dp.log import Log
     from dp.mechanisms.joint import Exceptions
     from dp.presence import Engine
-    from dp.release.release import Freeze
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -255,17 +256,18 @@ def exact(
     keep_apart(log=source.log, quarantine=source.quarantine, out=out)
     wanted = query.chosen
     with progress_bar() as report, _counting(source, query, report) as counted:
+        report("counting users", None)
         truth = counted.count(wanted, None)
         bounded = counted.count(wanted, w_bound) if w_bound else None
     rows = [
         {
             "metric": metric,
             "day": day.isoformat(),
-            "count": int(truth[metric][tick]),
+            "count": int(truth[metric].values[tick]),
             **(
                 {
-                    "bounded_count": int(bounded[metric][tick]),
-                    "truncation_bias": int(bounded[metric][tick] - truth[metric][tick]),
+                    "bounded_count": int(bounded[metric].values[tick]),
+                    "truncation_bias": int(bounded[metric].values[tick] - truth[metric].values[tick]),
                 }
                 if bounded
                 else {}
@@ -393,7 +395,7 @@ def release(
     wanted = query.chosen
     shares = _shares(split, wanted)
     data = source.identity if stream is None and not simulate else ""
-    if consistent and MECHANISMS[mechanism].strategy is None:
+    if consistent and MECHANISMS[mechanism].data_dependent:
         raise click.UsageError(
             f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
         )
@@ -402,7 +404,7 @@ def release(
     if delta > LARGE_DELTA and MECHANISMS[mechanism].delta != "none":
         click.echo(f"warning: delta is {delta:g}: with that probability there may be no privacy at all", err=True)
     counting.validate(query.engine)
-    with progress_bar() as report, _counting(source, query, report, counting) as counted:
+    with progress_bar() as report, _counting(source, query, report) as counted:
         covered = None if horizon == "unlimited" else int(horizon or len(counted.ticks))
         request = Request(
             windows=wanted,
@@ -420,7 +422,8 @@ def release(
         )
         report("calibrating the noise", None)
         plan = plan_release(request)
-        counts = counted.count(wanted, plan.freeze)
+        report("counting users", None)
+        counts = counting.counts(counted.log, plan, counted.ticks[-1], report) or counted.count(wanted, plan.freeze)
         report("drawing the noise", None)
         if simulate:
             assert seed is not None
@@ -630,26 +633,31 @@ def _shares(split: dict[str, str] | None, wanted: dict[str, int]) -> dict[str, f
         raise click.UsageError(f"--split needs a number for every metric: {error}") from error
 
 
-Count = Callable[[dict[str, int], "Freeze"], dict[str, Any]]
-
-
 @dataclass(frozen=True)
 class Counted:
     """A log that can be counted.
 
     Attributes:
-        count: (windows, after how many flips users are left out, see `dp.release.Plan.freeze`) → counts per metric.
+        engine: counts all users.
+        log: None where the engine alone reads it.
         ticks: the days that the counts cover.
         arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
     """
 
-    count: Count
+    engine: Engine
+    log: Log | None
     ticks: list[date]
     arrived: Callable[[date], str] | None
 
+    def count(self, windows: dict[str, int], freeze: Freeze) -> dict[str, Counts]:
+        """Counts of all users by metric, with users left out as `dp.counts.Freeze` says."""
+        from dp.release.counting import engine_counts
+
+        return engine_counts(self.engine, windows, self.ticks[0], self.ticks[-1], freeze)
+
 
 @contextmanager
-def _counting(source: Source, query: Query, report: Report, counting: Counting | None = None) -> Iterator[Counted]:
+def _counting(source: Source, query: Query, report: Report) -> Iterator[Counted]:
     from dp.log import arrived_fingerprint
     from dp.presence import DuckDBEngine, spark_engine
 
@@ -663,14 +671,9 @@ def _counting(source: Source, query: Query, report: Report, counting: Counting |
                     err=True,
                 )
             first, last = first or checked.first_day, last or checked.last_day
-            ask = functools.partial(_counter, first=first, last=last, report=report)
-            yield Counted(
-                counting.counter(checked, ask, first, last, report)
-                if counting
-                else ask(DuckDBEngine(checked.connection, progress=report)),
-                _ticks(first, last),
-                functools.partial(arrived_fingerprint, checked),
-            )
+            engine = DuckDBEngine(checked.connection, progress=report)
+            arrived = functools.partial(arrived_fingerprint, checked)
+            yield Counted(engine, checked, _ticks(first, last), arrived)
         return
     if not query.engine.startswith(("spark://", "local")):
         raise click.UsageError(f"--engine is {query.engine!r}; write duckdb, spark://host:port or local[N]")
@@ -686,22 +689,9 @@ def _counting(source: Source, query: Query, report: Report, counting: Counting |
     report("starting Spark", None)
     spark = spark_engine(query.engine, source.log)
     try:
-        yield Counted(_counter(spark, first, last, report), _ticks(first, last), None)
+        yield Counted(spark, None, _ticks(first, last), None)
     finally:
         spark.session.stop()
-
-
-def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
-    def count(wanted: dict[str, int], freeze: Freeze) -> dict[str, Any]:
-        report("counting users", None)
-        windows = sorted(set(wanted.values()))
-        if isinstance(freeze, tuple):
-            bounded = engine.bounded_counts(windows, first, last, freeze)
-            return {metric: bounded[window] for metric, window in wanted.items()}
-        flips = engine.daily_flips(windows, first, last, freeze)
-        return {metric: flips[window].counts for metric, window in wanted.items()}
-
-    return count
 
 
 def _ticks(first: date, last: date) -> list[date]:

@@ -19,9 +19,9 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee, basic
+from dp.counts import Counts
 from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
 from dp.log import is_utf8
 from dp.presence.daily import EPOCH, day_number
@@ -333,7 +333,8 @@ class Service:
         with self._ledger() as ledger:
             with ledger.transaction():
                 self._check_ledger(ledger)
-                counts = {metric: np.array([count], dtype=np.int64)}
+                # Over one tick a user flips at most once, so that no bound freezes anybody.
+                counts = {metric: Counts(np.array([count], dtype=np.int64), window, day, plan.freeze)}
                 (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), self._data)
             charges = len(self._own_charges(ledger))
         self._write(lambda store: store.note_charged(charges))
@@ -572,7 +573,7 @@ class Service:
         with self._ledger() as ledger:
             with ledger.transaction():
                 self._check_ledger(ledger)
-                counts = {metric: self._counts(one.window) for metric, one in self.settings.series.items()}
+                counts = {metric: self._counts(one.window, first) for metric, one in self.settings.series.items()}
                 rows = {
                     metric: publish(
                         ledger, self._stream(metric), self.settings.budget, plan, {metric: counts[metric]},
@@ -595,10 +596,12 @@ class Service:
     def _remember(self, metric: str, first: date, rows: Sequence[str]) -> None:
         self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(rows))
 
-    def _counts(self, window: int) -> NDArray[np.int64]:
+    def _counts(self, window: int, first: date) -> Counts:
         with self._reading() as connection:
             counts = Store(connection).closed_counts(window)
-        return np.array([count.bounded for count in counts], dtype=np.int64)
+        # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
+        bounded = np.array([count.bounded for count in counts], dtype=np.int64)
+        return Counts(bounded, window, first, self._bounds[window])
 
 
 @contextmanager

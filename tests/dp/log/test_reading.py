@@ -511,7 +511,7 @@ def test_one_user_s_rows_do_not_reorder_another_s(tmp_path: Path) -> None:
         path.write_text("user,timestamp,op,at\n" + mine + theirs)
         with read_log(path) as log:
             day = date(2024, 5, 1)
-            counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts[0]))
+            counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts.values[0]))
     assert counts == [0, 1]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from pyroaring import BitMap, FrozenBitMap
 
-from dp.sketches.protocol import Keys, around
+from dp.sketches.protocol import Contract, Keys, SketchFamily, around
 
 NUMBERS = 2**32
 
@@ -81,3 +81,15 @@ def numbered(keys: Keys) -> FrozenBitMap:
     if len(outside):
         raise ValueError(f"keys has {outside[0]}; a bitmap takes users' numbers from 0 to {NUMBERS - 1}, not hashes")
     return FrozenBitMap(keys.astype(np.uint32))
+
+
+FAMILY = SketchFamily(
+    make=Bitmap,
+    keys="number",
+    removes="yes",
+    merges="union",
+    contract=Contract("sensitivity", "one user moves the count by at most 1", "1"),
+    error="0",
+    summary="the set of all users' numbers, as a Roaring bitmap",
+    source="Lemire et al. 2018",
+)

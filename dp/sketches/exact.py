@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Keys, around
+from dp.sketches.protocol import Contract, Keys, SketchFamily, around
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,15 @@ def keys_from(data: bytes) -> Keys:
     if np.any(keys[1:] <= keys[:-1]):
         raise ValueError("data is no list of keys: they must be ascending, each once")
     return keys
+
+
+FAMILY = SketchFamily(
+    make=Exact,
+    keys="hash",
+    removes="yes",
+    merges="union",
+    contract=Contract("sensitivity", "one user moves the count by at most 1", "1"),
+    error="0",
+    summary="the set of all keys",
+    source="—",
+)

@@ -15,7 +15,7 @@ import numpy as np
 
 from dp.intervals.sample import validate_rate
 from dp.sketches.exact import distinct, keys_from, without
-from dp.sketches.protocol import Keys, validate_deviations
+from dp.sketches.protocol import Contract, Keys, SketchFamily, validate_deviations
 
 SPAN = 2**64
 
@@ -99,3 +99,16 @@ class FixedRateSketch:
     def to_bytes(self) -> bytes:
         """Little-endian 64-bit integers."""
         return self.keys.astype("<i8").tobytes()
+
+
+FAMILY = SketchFamily(
+    make=FixedRate,
+    keys="hash",
+    removes="yes",
+    merges="union",
+    contract=Contract("sensitivity", "one user moves the estimate by at most 1/rate, whatever the salt", "16.1"),
+    error="√(n(1 − p)/p) for the rate p",
+    summary="keeps a fixed share of all users, chosen by their keys",
+    source="Gibbons 2001, section 3",
+    example={"rate": 0.05},
+)

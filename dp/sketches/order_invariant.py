@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats
+from dp.sketches.protocol import Contract, Floats, SketchFamily
 from dp.sketches.registers import (
     RegisterDesign,
     Registers,
@@ -121,3 +121,24 @@ class OrderInvariant(RegisterDesign):
     def rates(self) -> Floats:
         """a_r = 2^(−r)."""
         return 2.0 ** -np.arange(len(self._thresholds), dtype=np.float64)
+
+
+FAMILY = SketchFamily(
+    make=OrderInvariant,
+    keys="hash",
+    removes="no",
+    merges="union",
+    contract=Contract(
+        "intrinsic",
+        "ε for sets of every size, while the salt is secret; one published sketch a salt",
+        "16.3",
+    ),
+    error="1.037 n/√m for large n, √(m(1.6 − π))/π of nobody, before it is cut off at zero; π = 1 − e^(−ε)",
+    summary="HyperLogLog of a share π of all users, with phantom users",
+    source="Dickens, Thaler, Ting 2022",
+    refusal=(
+        "one user who raises a register moves the estimate by more than any bound that holds for every log; "
+        "no noise is needed: the sketch is private by its secret hash, in one published sketch a salt"
+    ),
+    example={"epsilon": 1.0, "salt": bytes(16)},
+)

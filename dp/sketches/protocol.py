@@ -9,7 +9,8 @@ collide.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
 import numpy as np
@@ -90,6 +91,38 @@ class Contract:
     kind: Literal["none", "sensitivity", "intrinsic"]
     words: str
     proof: str
+
+
+@dataclass(frozen=True)
+class SketchFamily:
+    """A kind of sketch and what it can do; each file of a sketch has one, named `FAMILY`.
+
+    Attributes:
+        make: the design from its parameters, by name; each has a default unless it is the user's to choose (a rate, ε).
+        keys: "hash": keyed hashes of user ids; "number": whole numbers from 0 up that stand for users.
+        removes: what becomes of users who leave. "yes"; "no"; "set difference": only a whole sketch of those who leave
+            can be subtracted, at a loss; "toggles": adding and removing are the same operation, so that neither may
+            happen twice.
+        merges: what the merger of two sketches is a sketch of.
+        contract: what privacy holds.
+        error: the formula of the standard error, in words; `Design.standard_error` computes it.
+        summary: what it does, in half a sentence.
+        source: paper and section.
+        refusal: why a release cannot put a mechanism's noise on its counts; empty where it can (the proof is
+            `contract.proof`).
+        example: parameters that have no default, as `dp.sketches.table` chooses them; a salt in it is no secret.
+    """
+
+    make: Callable[..., Design]
+    keys: Literal["hash", "number"]
+    removes: Literal["yes", "no", "set difference", "toggles"]
+    merges: Literal["union", "symmetric difference"]
+    contract: Contract
+    error: str
+    summary: str
+    source: str
+    refusal: str = ""
+    example: Mapping[str, object] = field(default_factory=dict)
 
 
 def validate_deviations(deviations: int) -> int:

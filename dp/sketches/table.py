@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from dp.sketches import SKETCHES, Design, Family, Keys
+from dp.sketches import SKETCHES, Design, Keys, SketchFamily
 from dp.sketches.keys import siphash
 
 USERS = 100_000
 ANY_SALT = bytes(range(16))
 
 
-def table(families: Mapping[str, Family] = SKETCHES) -> list[dict[str, Any]]:
-    """One row a sketch, with the parameters of `Family.example` and the default ones.
+def table(families: Mapping[str, SketchFamily] = SKETCHES) -> list[dict[str, Any]]:
+    """One row a sketch, with the parameters of `SketchFamily.example` and the default ones.
 
     `bytes` is the measured length of `to_bytes` for 100,000 users, and `relative_error_percent` the standard error of
     their count by formula, without any noise that a release would add: of the published sketch where that is private by
@@ -31,7 +31,7 @@ def described(design: Design) -> str:
     return ", ".join(f"{one.name} {_shown(getattr(design, one.name))}" for one in shown)
 
 
-def some_keys(family: Family, users: int, salt: bytes) -> Keys:
+def some_keys(family: SketchFamily, users: int, salt: bytes) -> Keys:
     """Keys of so many users for a sketch of the family, shape (users,).
 
     Hashes of the users' numbers under the salt; where the numbers themselves are the keys, a random half of twice as
@@ -43,7 +43,7 @@ def some_keys(family: Family, users: int, salt: bytes) -> Keys:
     return siphash(np.arange(users, dtype=np.uint64)[:, None], salt).view(np.int64)
 
 
-def _row(name: str, family: Family) -> dict[str, Any]:
+def _row(name: str, family: SketchFamily) -> dict[str, Any]:
     design = family.make(**family.example)
     # What is private by coins of its own is published with more error than it is held with.
     error = getattr(design, "flipped_error", design.standard_error)

@@ -20,7 +20,7 @@ from dp.sketches.flipped import (
     packed,
     unpacked,
 )
-from dp.sketches.protocol import Floats, Keys, around
+from dp.sketches.protocol import Floats, Keys
 
 Cells = NDArray[np.int64]
 
@@ -143,8 +143,7 @@ class BitSketch:
 
     def bounds(self, deviations: int) -> tuple[float, float]:
         """The estimate ± so many standard deviations at the estimate."""
-        estimate = self.estimate()
-        return around(estimate, self.design.response(0.0).deviation(estimate), deviations)
+        return self.design.response(0.0).bounds(self.bits, deviations)
 
     def to_bytes(self) -> bytes:
         """The bits, eight a byte."""
@@ -201,8 +200,7 @@ class FlippedSketch:
 
     def bounds(self, deviations: int) -> tuple[float, float]:
         """The estimate ± so many standard deviations at the estimate, of hashing and flips together."""
-        estimate = self.estimate()
-        return around(estimate, self.design.response(self.flip).deviation(estimate), deviations)
+        return self.design.response(self.flip).bounds(self.bits, deviations)
 
     def to_bytes(self) -> bytes:
         """The flip probability and the bits."""

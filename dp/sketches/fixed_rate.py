@@ -15,9 +15,7 @@ import numpy as np
 
 from dp.intervals.sample import validate_rate
 from dp.sketches.exact import distinct, keys_from, without
-from dp.sketches.protocol import Contract, Keys, SketchFamily, validate_deviations
-
-SPAN = 2**64
+from dp.sketches.protocol import KEY_SPAN, Contract, Keys, SketchFamily, validate_deviations
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class FixedRate:
 
     def chosen(self, keys: Keys) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which of the keys are in the sample, shape (n,)."""
-        return keys.view(np.uint64) <= np.uint64(int(self.rate * SPAN) - 1)
+        return keys.view(np.uint64) <= np.uint64(int(self.rate * KEY_SPAN) - 1)
 
     def empty(self) -> FixedRateSketch:
         """A sketch of nobody."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Floats, Keys, cut_error
+from dp.sketches.protocol import Floats, Keys, around, cut_error
 
 Bits = NDArray[np.bool_]
 
@@ -140,6 +140,11 @@ class Response:
         seen = (one > 0) & (zero > 0)
         information = self.buckets * float((slope[seen] ** 2 / (one[seen] * zero[seen])).sum())
         return math.sqrt(max(1 / information - count, 0.0)) if information else math.inf
+
+    def bounds(self, bits: Bits, deviations: int) -> tuple[float, float]:
+        """The estimate ± so many standard deviations at the estimate."""
+        estimate = self.estimate(bits)
+        return around(estimate, self.deviation(estimate), deviations)
 
     def standard_error(self, count: float) -> float:
         """Root mean square error of the estimate, in users: that of a normal variable that is cut off at zero."""

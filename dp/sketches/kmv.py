@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.exact import distinct
-from dp.sketches.protocol import Contract, Keys, SketchFamily, UnsupportedError, validate_deviations
+from dp.sketches.protocol import KEY_SPAN, Contract, Keys, SketchFamily, UnsupportedError, validate_deviations
 
-SPAN = 2**64
 CHUNK = 2**16
 
 
@@ -96,7 +95,7 @@ class KmvSketch:
         """(k − 1)/u for the k-th smallest key u as a share of the range; the number of keys if there are fewer."""
         if len(self.smallest) < self.design.k:
             return float(len(self.smallest))
-        return (self.design.k - 1) * SPAN / (int(self.smallest[-1]) + 1)
+        return (self.design.k - 1) * KEY_SPAN / (int(self.smallest[-1]) + 1)
 
     def bounds(self, deviations: int) -> tuple[float, float]:
         """The counts n with |estimate − n| at most so many standard errors at n."""

@@ -21,12 +21,11 @@ from functools import cached_property
 
 import numpy as np
 
-from dp.sketches.keys import derived_key, siphash
+from dp.sketches.keys import Words, derived_key, siphash
 from dp.sketches.protocol import Contract, Floats, SketchFamily
 from dp.sketches.registers import (
     RegisterDesign,
     Registers,
-    Words,
     information,
     kept_share,
     likeliest,

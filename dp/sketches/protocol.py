@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 Keys = NDArray[np.int64]
 """64-bit keys, one a user, as signed integers; shape (n,). Each sketch feeds its library what that keeps apart."""
 
+KEY_SPAN = 2**64
+"""Keys as unsigned whole numbers lie below this."""
+
 Floats = NDArray[np.float64]
 
 

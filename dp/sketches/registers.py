@@ -16,13 +16,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.keys import validate_key
+from dp.sketches.keys import Words, validate_key
 from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
 
 Registers = NDArray[np.uint8]
 """One value a register, 0 for an empty one; shape (m,)."""
-
-Words = NDArray[np.uint64]
 
 ROUNDING = 2.0**-30
 """Relative: more than floats and the grid of the hashes err by."""

@@ -15,16 +15,13 @@ from functools import partial, reduce
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.log import Log
 from dp.presence.daily import EPOCH, Horizon, day_number, integer_columns
-from dp.presence.user_flips import UserFlips, user_flips
+from dp.presence.user_flips import Integers, UserFlips, user_flips
 from dp.sketches.keys import keys_of
 from dp.sketches.protocol import Design, Keys, Sketch
 from dp.sketches.salts import Salt, Salts
-
-Integers = NDArray[np.int64]
 
 
 class RetractedError(ValueError):

@@ -10,19 +10,15 @@ side. The library hashes every key once more with a public seed, which takes not
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from datasketches import hll_sketch, hll_union, tgt_hll_type
-from numpy.typing import NDArray
 
-from dp.sketches.kmv import CHUNK, cannot_remove
-from dp.sketches.protocol import Contract, Floats, Keys, SketchFamily, validate_deviations
+from dp.sketches.apache import HALVES, historic_error, update_all, validate_lg_k
+from dp.sketches.protocol import Contract, Floats, Keys, SketchFamily, cannot_remove, validate_deviations
 
 COUPON_ADDRESSES = 2**26
-RANKS = np.arange(64)
-HALVES = 2.0**-RANKS
 
 
 @dataclass(frozen=True)
@@ -130,24 +126,6 @@ class HllSketch:
         return bytes(self.registers.serialize_compact())
 
 
-def update_all(update: Callable[[int], None], keys: Keys | NDArray[np.uint64]) -> None:
-    """Feed the keys one by one, for the library takes no arrays.
-
-    They must be signed for HLL and Theta and unsigned for CPC: what is outside that range is rounded to floats, which
-    makes one user of neighbours.
-    """
-    for start in range(0, len(keys), CHUNK):
-        # A list takes five times the room of the array.
-        for key in keys[start : start + CHUNK].tolist():
-            update(key)
-
-
-def validate_lg_k(lg_k: int) -> None:
-    """Raises ValueError unless the logarithm is one that the library takes and the formulas hold for."""
-    if not 7 <= lg_k <= 21:
-        raise ValueError(f"lg_k is {lg_k}; it must lie between 7 and 21, for instance 12")
-
-
 def chance_of_a_higher_register(load: Floats) -> Floats:
     """Mean chance that the next user raises a register, q = Σ_{j≥0} 2^−(j+1) e^(−λ/2^j) for λ users a register.
 
@@ -155,22 +133,6 @@ def chance_of_a_higher_register(load: Floats) -> Floats:
     """
     chance: Floats = np.exp(-np.multiply.outer(load, HALVES)) @ (HALVES / 2)
     return chance
-
-
-def historic_error(chance: Callable[[Floats], Floats], buckets: int, count: float, exact: float = 1.0) -> float:
-    """Standard error of an estimate along the way: each change adds 1/q to it, so that its variance is ∫(1/q − 1) dn.
-
-    Args:
-        chance: mean of the chance q that the next user changes the sketch, from the users a bucket.
-        buckets: number of buckets.
-        count: number of users.
-        exact: up to how many users the count was exact; the first always is.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(64)
-    half = max(count - exact, 0.0) / 2
-    # The sum over the users from the first that may err to the last is the integral between the halves around them.
-    users = exact - 0.5 + half * (1 + nodes)
-    return math.sqrt(half * float(weights @ (1 / chance(users / buckets) - 1)))
 
 
 def register_error(registers: int, count: float) -> float:

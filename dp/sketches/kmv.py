@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.sketches.exact import distinct
-from dp.sketches.protocol import KEY_SPAN, Contract, Keys, SketchFamily, UnsupportedError, validate_deviations
+from dp.sketches.protocol import KEY_SPAN, Contract, Keys, SketchFamily, cannot_remove, validate_deviations
 
 CHUNK = 2**16
 
@@ -111,14 +111,6 @@ class KmvSketch:
     def to_bytes(self) -> bytes:
         """Little-endian 64-bit integers: k, without which few keys are not told from all keys, then the keys."""
         return np.concatenate([np.array([self.design.k], dtype=np.uint64), self.smallest]).astype("<u8").tobytes()
-
-
-def cannot_remove(what: str) -> UnsupportedError:
-    """The refusal of a sketch that forgets whom it has seen."""
-    return UnsupportedError(
-        f"{what} forgets whom it has seen, so that nobody can be removed from it; "
-        "exact, bitmap, fixed-rate and gf2 can remove, and theta can subtract a sketch"
-    )
 
 
 FAMILY = SketchFamily(

@@ -128,6 +128,14 @@ class SketchFamily:
     example: Mapping[str, object] = field(default_factory=dict)
 
 
+def cannot_remove(what: str) -> UnsupportedError:
+    """The refusal of a sketch that forgets whom it has seen."""
+    return UnsupportedError(
+        f"{what} forgets whom it has seen, so that nobody can be removed from it; "
+        "exact, bitmap, fixed-rate and gf2 can remove, and theta can subtract a sketch"
+    )
+
+
 def validate_deviations(deviations: int) -> int:
     """The number of standard deviations, if it is 1, 2 or 3; raises ValueError otherwise."""
     if deviations not in (1, 2, 3):

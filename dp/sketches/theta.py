@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from datasketches import compact_theta_sketch, theta_a_not_b, theta_union, update_theta_sketch
 
-from dp.sketches.hll import update_all, validate_lg_k
+from dp.sketches.apache import update_all, validate_lg_k
 from dp.sketches.protocol import Contract, Keys, SketchFamily, validate_deviations
 
 

@@ -44,7 +44,7 @@ class Ledger:
 
     @property
     def name(self) -> str:
-        """A random name, given when the ledger was made: two ledgers are told apart by it."""
+        """A random name, given when the ledger was made, that tells two ledgers apart."""
         return str(self._connection.execute("SELECT name FROM identity").fetchone()[0])
 
     def create_budget(self, name: str, cap: Guarantee, starts: date, ends: date | None) -> Budget:
@@ -116,7 +116,7 @@ class Ledger:
     def charge(
         self, stream: str, budget: str, guarantee: Guarantee, specification: Mapping[str, Any], now: datetime
     ) -> Charge:
-        """Check and charge in one atomic step; a stream that is charged already is returned and costs nothing.
+        """Check and charge in one atomic step; for a stream that was charged before, return that charge at no cost.
 
         Raises:
             BudgetExhausted: the charge does not fit.
@@ -168,7 +168,7 @@ class Ledger:
         """Store releases of consecutive ticks and the stream's state after them.
 
         Raises:
-            LedgerError: it is not called inside `transaction`, which alone makes the two one step.
+            LedgerError: there is no open `transaction`, which makes the two one step.
         """
         if not self._connection.in_transaction:
             raise LedgerError("releases and state are stored inside one transaction; open it first")
@@ -183,7 +183,7 @@ class Ledger:
         )
 
     def state(self, stream: str, series: str) -> str | None:
-        """The state stored last for a series, or None before its first release."""
+        """The state stored last for a series, or None before the first release."""
         row = self._connection.execute(
             "SELECT content FROM states WHERE stream = ? AND series = ?", (stream, series)
         ).fetchone()
@@ -197,7 +197,7 @@ class Ledger:
         return [content for (content,) in rows]
 
     def count_releases(self, stream: str, series: str) -> int:
-        """How many releases of a series there are."""
+        """The number of releases of a series."""
         (count,) = self._connection.execute(
             "SELECT count(*) FROM releases WHERE stream = ? AND series = ?", (stream, series)
         ).fetchone()
@@ -205,7 +205,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One write transaction: all of it is durable when the block ends, or none of it happened.
+        """One write transaction: when the block ends, all of it is durable, or nothing has changed.
 
         Inside another transaction of this ledger it is part of that one.
         """

@@ -1,4 +1,4 @@
-"""What every SQLite file of the project needs: made for its owner only, its schema applied inside a transaction."""
+"""What every SQLite file of the project needs: a private file, write-ahead mode, a schema in one transaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def switch_to_wal(
     Args:
         connection: outside any transaction.
         clock: seconds since some moment.
-        sleep: waits for so many seconds.
+        sleep: waits for a number of seconds.
 
     Raises:
         sqlite3.OperationalError: another connection kept the file all the time, or the file cannot be written.
@@ -61,7 +61,7 @@ def switch_to_wal(
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one, because `executescript` would commit before it begins."""
+    """The statements of a script one by one, because `executescript` would commit first."""
     statement = ""
     for line in script.splitlines():
         statement += line + "\n"

@@ -112,5 +112,5 @@ def whole_units(amount: float, units: int) -> int:
 
 
 def guarantee_of(epsilon: int, delta: int) -> Guarantee:
-    """The guarantee of so many units."""
+    """The guarantee that these units mean."""
     return Guarantee(float(Decimal(epsilon) / EPSILON_UNITS), float(Decimal(delta) / DELTA_UNITS))

@@ -47,11 +47,11 @@ class SparkEngine(SqlEngine):
 def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEngine:
     """The engine for the canonical log at `path` (Parquet, as `write_canonical` makes it; a folder of parts is fine).
 
-    A master such as `spark://host:7077` or `local[2]` opens a session (or reuses the one that runs); the caller
-    stops it: `engine.session.stop()`.
+    A master such as `spark://host:7077` or `local[2]` opens a session, or reuses the running one; the caller stops it
+    with `engine.session.stop()`.
 
     Raises:
-        ValueError: a file without the columns of a canonical log, `seq` above all: rows have no order on Spark.
+        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark.
     """
     session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
     columns = session.read.parquet(path).columns
@@ -69,7 +69,7 @@ def _session(master: str) -> "SparkSession":
 
     builder = SparkSession.builder.appName("dpdau").master(master).config("spark.ui.showConsoleProgress", "false")
     if master.startswith("local"):
-        # A session on this machine alone: it listens on loopback only; many shuffle partitions would only cost time.
+        # A session on this machine listens on loopback only; more shuffle partitions would only take time.
         builder = (
             builder.config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")

@@ -28,22 +28,22 @@ def update_all(update: Callable[[int], None], keys: Keys | NDArray[np.uint64]) -
 
 
 def validate_lg_k(lg_k: int) -> None:
-    """Raises ValueError unless the logarithm is one that the library takes and the formulas hold for."""
+    """Raise ValueError unless the library takes this logarithm and the error formulas hold for it."""
     if not 7 <= lg_k <= 21:
         raise ValueError(f"lg_k is {lg_k}; it must lie between 7 and 21, for instance 12")
 
 
 def historic_error(chance: Callable[[Floats], Floats], buckets: int, count: float, exact: float = 1.0) -> float:
-    """Standard error of an estimate along the way: each change adds 1/q to it, so that its variance is ∫(1/q − 1) dn.
+    """Standard error of an estimate along the way: each change adds 1/q to it, so its variance is ∫(1/q − 1) dn.
 
     Args:
-        chance: mean of the chance q that the next user changes the sketch, from the users a bucket.
+        chance: from users per bucket to the mean chance q that the next user changes the sketch.
         buckets: number of buckets.
         count: number of users.
-        exact: up to how many users the count was exact; the first always is.
+        exact: the number of users up to which the count was exact; the first always is.
     """
     nodes, weights = np.polynomial.legendre.leggauss(64)
     half = max(count - exact, 0.0) / 2
-    # The sum over the users from the first that may err to the last is the integral between the halves around them.
+    # The sum over users from the first that may err to the last is the integral between the half-integers around them.
     users = exact - 0.5 + half * (1 + nodes)
     return math.sqrt(half * float(weights @ (1 / chance(users / buckets) - 1)))

@@ -3,13 +3,13 @@
 Smith, Song, Thakurta 2020, "The Flajolet-Martin Sketch Itself Preserves Differential Privacy: Private Counting with
 Minimal Space" (NeurIPS): every user draws a geometric number for each of m registers, a register keeps the largest,
 none below a floor, and phantom users are there from the start. Each register is then ε′-DP (docs/guarantees.md, section
-16.4), and all of them are what m independent ε′-DP releases compose to (`dp.accounting.registers`). As with every
-sketch that is private by its hash, the salt must be secret and *one* sketch published under it.
+16.4), and all of them together are m independent ε′-DP releases, composed (`dp.accounting.registers`). As with every
+sketch that is private by its hash, the salt must be secret, and only *one* sketch may be published under it.
 
 A user's numbers are not drawn one by one. Points of a Poisson process of m a unit of time, each in a register chosen
 uniformly with replacement, are m independent processes of rate 1; the first point E of each is exponential, and
-u = 1 − e^(−E) uniform, all independent. The register takes the rank of E, which falls with E, so that later points of
-the same register do nothing, and a user is done with at the time from which no register can be raised. This is the idea
+u = 1 − e^(−E) uniform, all independent. The register takes the rank of E, which falls with E, so later points of the
+same register have no effect, and a user is finished once no register can be raised any more. This is the idea
 of SetSketch (Ertl 2021, "SetSketch: Filling the Gap between MinHash and HyperLogLog"), without its bookkeeping of
 registers already drawn. A user costs about one hash once the registers are high, not m.
 """
@@ -38,11 +38,11 @@ from dp.sketches.registers import (
 )
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 2**8, 2**15
-"""Users worked off abreast: few at first, when registers are low and everybody raises some."""
+"""Users processed at once: few at first, when registers are low and every user raises some."""
 MOST_POINTS = 64
-"""Of one user worked off abreast, where there are many."""
+"""Points of one user processed at once, where there are many users."""
 RESOLUTION = 2.0**-48
-"""Of the uniform numbers; no rank is given below sixteen times this."""
+"""Of the uniform numbers; no rank corresponds to a share below sixteen times this."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class FlajoletMartin(RegisterDesign):
     """Each register ε′-DP for every number of users.
 
     Attributes:
-        epsilon_register: ε′ of one register (`dp.accounting.registers.register_epsilon` finds it for the whole's).
+        epsilon_register: ε′ of one register (`dp.accounting.registers.register_epsilon` finds it from ε of the whole).
         salt: 16 secret bytes, for one published sketch.
         registers: how many, a power of two from 1 to 2^16.
-        growth: γ; a rank more stands for 1 + γ times as many users. A byte has room for fine ranks: they cost nothing.
+        growth: γ; one rank more stands for 1 + γ times as many users. A byte has room for fine ranks, so they are free.
     """
 
     epsilon_register: float
@@ -65,7 +65,7 @@ class FlajoletMartin(RegisterDesign):
         """Validate once.
 
         Raises:
-            ValueError: no such ε′, number of registers or growth, or the salt has another length.
+            ValueError: ε′, the number of registers or the growth is out of range, or the salt does not have 16 bytes.
         """
         validate_epsilon("epsilon_register", self.epsilon_register, 1)
         if not 1 <= self.registers <= 2**16 or self.registers & (self.registers - 1):
@@ -76,7 +76,7 @@ class FlajoletMartin(RegisterDesign):
 
     @property
     def phantoms(self) -> int:
-        """How many users are in the sketch before anybody is: ⌈1/(e^ε′ − 1)⌉."""
+        """Number of phantom users: ⌈1/(e^ε′ − 1)⌉."""
         return phantoms_needed(1, self.epsilon_register)
 
     @property
@@ -85,7 +85,7 @@ class FlajoletMartin(RegisterDesign):
         return kept_share(self.epsilon_register)
 
     def read(self, registers: Registers) -> float:
-        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero."""
+        """Maximum likelihood estimate of the number of users without the phantoms; it may be negative."""
         return likeliest(registers, self.rates) - self.phantoms
 
     def deviation(self, count: float) -> float:
@@ -109,7 +109,7 @@ class FlajoletMartin(RegisterDesign):
         return registers
 
     def _with_chunk(self, registers: Registers, users: Words, key: bytes) -> Registers:
-        """All points of these users that can raise a register: the first few of everybody, then the next few, …"""
+        """All points of these users that can raise a register: the first few of every user, then the next few, …"""
         times, done = np.zeros(len(users)), 0
         while len(users):
             horizon = float(self._horizons[registers.min()])
@@ -137,7 +137,7 @@ class FlajoletMartin(RegisterDesign):
 
     @cached_property
     def _horizons(self) -> Floats:
-        """Until when a point raises a register that holds r: a_r, and never if it is full."""
+        """The time until which a point raises a register that holds r: a_r, and 0 if it is full."""
         return np.append(self.rates, 0.0)
 
 

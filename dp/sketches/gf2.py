@@ -1,7 +1,7 @@
 """A bit matrix linear over GF(2), published with flipped bits (Pagh, Stausholm 2021, ICDT).
 
-A user toggles one bit, so that leaving is toggling again and the exclusive or of two sketches is one of the users who
-are in just one of them. Whoever feeds it must know who is in: a user added twice is out. Its error is at most 1.3 n/√m
+A user toggles one bit, so leaving is toggling again, and the exclusive or of two sketches is a sketch of the users who
+are in just one of them. The caller must know who is in: a user added twice is out. Its error is at most 1.3 n/√m
 before the flips, twice that of `sfm`.
 """
 
@@ -20,12 +20,12 @@ def gf2(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:
 
 
 def merged_flip(first: float, second: float) -> float:
-    """The probability that just one of two bits is flipped; 1 − 2q is the product of the two."""
+    """The probability q that just one of two bits is flipped: 1 − 2q is the product of the two values 1 − 2qᵢ."""
     return first * (1 - second) + second * (1 - first)
 
 
 def _toggle(bits: Bits, cells: Cells) -> Bits:
-    """A cell that is given twice is as it was."""
+    """A cell given twice stays as it was."""
     odd: Bits = np.bincount(cells, minlength=len(bits)) % 2 == 1
     return bits ^ odd
 

@@ -1,16 +1,15 @@
 """A HyperLogLog that is differentially private by its secret hash alone.
 
 Dickens, Thaler, Ting 2022, "Order-Invariant Cardinality Estimators Are Differentially Private" (NeurIPS): keep every
-user with probability 1 − e^(−ε), and start with phantom users, so many that a real one is lost among those who could
-have changed the sketch. The proof is in docs/guarantees.md, section 16.3. It needs a salt that is secret and under
-which *one* sketch is published: two sketches of one salt, of a set with a user and without, differ only if the user was
-there.
+user with probability 1 − e^(−ε), and start with enough phantom users to hide a real one among those who could have
+changed the sketch. The proof is in docs/guarantees.md, section 16.3. It needs a secret salt under which only *one*
+sketch is published: two sketches under one salt, of a set with a user and without, differ only if the user was there.
 
 The base is HyperLogLog with stochastic averaging (Flajolet, Fusy, Gandouet, Meunier 2007) and one byte a register, so
 at most one user per register could have changed the sketch. A user's 64 bits are hashed anew under the design's salt,
 whatever salt made the keys; their low bits choose the register, and the others, u, uniform in [0, 1), keep the user if
-u < 1 − e^(−ε) and then give the rank, the number of j ≥ 0 with u < (1 − e^(−ε))/2^j. So the down-sampling costs no
-bits.
+u < 1 − e^(−ε) and then give the rank, the number of j ≥ 0 with u < (1 − e^(−ε))/2^j. So the down-sampling needs
+no further bits.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class OrderInvariant(RegisterDesign):
         """Validate once.
 
         Raises:
-            ValueError: no such ε or number of registers, or the salt has another length.
+            ValueError: ε or the number of registers is out of range, or the salt does not have 16 bytes.
         """
         if not 0 <= self.lg_m <= 20:
             raise ValueError(f"lg_m is {self.lg_m}; it must lie between 0 and 20, for instance 12")
@@ -69,7 +68,7 @@ class OrderInvariant(RegisterDesign):
 
     @property
     def phantoms(self) -> int:
-        """How many users are in the sketch before anybody is."""
+        """Number of phantom users."""
         return phantoms_needed(self.registers, self.epsilon)
 
     @property
@@ -86,7 +85,7 @@ class OrderInvariant(RegisterDesign):
         return self.with_hashes(registers, siphash(words[:, None], key))
 
     def read(self, registers: Registers) -> float:
-        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero.
+        """Maximum likelihood estimate of the number of users without the phantoms; it may be negative.
 
         The number of kept users in a register is taken as Poisson, λ on average: then P(value ≤ r) = e^(−λ/2^r).
         """
@@ -104,7 +103,7 @@ class OrderInvariant(RegisterDesign):
         return math.sqrt(self.registers / known - users) if known else math.inf
 
     def with_hashes(self, registers: Registers, hashes: Words) -> Registers:
-        """The registers after users with these hashes, which a salt makes of their keys; shape (registers,)."""
+        """The registers after users with these hashes (keys hashed under the salt); shape (registers,)."""
         values = hashes >> np.uint64(self.lg_m)
         kept = values < self._thresholds[-1]
         places = (hashes[kept] & np.uint64(self.registers - 1)).astype(np.intp)

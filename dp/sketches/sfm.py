@@ -1,7 +1,7 @@
-"""Sketch-Flip-Merge: a bit matrix of everybody seen, published with flipped bits (Hehir, Ting, Cormode 2023, ICML).
+"""Sketch-Flip-Merge: a bit matrix of all users, published with flipped bits (Hehir, Ting, Cormode 2023, ICML).
 
-A user sets one bit (PCSA; Flajolet, Martin 1985). What is published is private whoever knows the hash, and two
-published sketches can be merged into one of the union. Its error is at most 0.65 n/√m before the flips.
+A user sets one bit (PCSA; Flajolet, Martin 1985). A published sketch is private even against those who know the
+hash, and two published sketches can be merged into one of the union. Its error is at most 0.65 n/√m before the flips.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def sfm(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:
 
 
 def merged_flip(first: float, second: float) -> float:
-    """The flip probability of a merger: that with 1 − e^(−ε) = (1 − e^(−ε₁))(1 − e^(−ε₂))."""
+    """The flip probability of a merger: the one with 1 − e^(−ε) = (1 − e^(−ε₁))(1 − e^(−ε₂))."""
     return (first + second - 3 * first * second) / (1 - 2 * first * second)
 
 

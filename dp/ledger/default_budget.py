@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from dp.accounting.composition import Guarantee
-from dp.ledger.ledger import Budget, Ledger, LedgerError
+from dp.ledger.ledger import Ledger
+from dp.ledger.values import Budget, LedgerError
 
 DEFAULT_BUDGET = "default"
 DEFAULT_CAP = Guarantee(10.0, 1e-5)

@@ -1,4 +1,4 @@
-"""The log of a sample: what the sketch fixed-rate keeps of a log, so that every question can be asked of it."""
+"""The log of a sample: what the sketch fixed-rate keeps of a log, for any question about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dp.sketches.salts import Salts
 
 
 def sampled(log: Log, design: FixedRate, salt: bytes) -> Log:
-    """The operations of those users whom the salt chooses, all of them, in a log of its own.
+    """All operations of the users whom the salt chooses, in a log of its own.
 
     The period is that of the whole log; `log` stays open.
 
@@ -34,7 +34,7 @@ def sampled(log: Log, design: FixedRate, salt: bytes) -> Log:
 
 
 def sample_in_force(rate: float, salts: Salts, first: date, ticks: int | None) -> Sample:
-    """Whom a series counts from the tick `first` on, for so many ticks; None: as far as is known."""
+    """The sample that a series counts from the tick `first` on, over `ticks` ticks; None: as far as salts are known."""
     known = (date.max - first).days
     last = first + timedelta(days=known if ticks is None else min(ticks - 1, known))
     rotations = tuple(((tick - first).days, salts.in_force(tick).fingerprint) for tick in salts.changes(first, last))
@@ -44,10 +44,10 @@ def sample_in_force(rate: float, salts: Salts, first: date, ticks: int | None) -
 def counts_of_sample(
     log: Log, design: FixedRate, salts: Salts, first: date, last: date, count: Callable[[Log], Mapping[str, Counts]]
 ) -> dict[str, Counts]:
-    """The counts of the sample at the ticks `first` .. `last`, at each of them of the sample that is in force then.
+    """The counts of the sample in force at each of the ticks `first` .. `last`.
 
-    A window that began under another salt is read whole under the present one, so nobody is counted twice and nobody
-    is missing.
+    A window that began under an earlier salt is read whole under the present one, so nobody is counted twice or
+    missed.
 
     Args:
         count: from a log to its counts by name, from the tick `first` on.

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from dp.accounting.accountants import ACCOUNTANTS
     from dp.auditing import audit
     from dp.counts import Counts
-    from dp.face import ReleasePlan, calibrate, compare, compose, plan
+    from dp.face.plan import ReleasePlan, plan
+    from dp.face.tables import calibrate, compare, compose
     from dp.ledger import BudgetExhausted, LedgerError, open_ledger
     from dp.log import Log, LogError, read_log
     from dp.mechanisms import MECHANISMS
@@ -37,13 +38,13 @@ _HOMES = {
     "LedgerError": "dp.ledger",
     "Log": "dp.log",
     "LogError": "dp.log",
-    "ReleasePlan": "dp.face",
+    "ReleasePlan": "dp.face.plan",
     "audit": "dp.auditing",
-    "calibrate": "dp.face",
-    "compare": "dp.face",
-    "compose": "dp.face",
+    "calibrate": "dp.face.tables",
+    "compare": "dp.face.tables",
+    "compose": "dp.face.tables",
     "open_ledger": "dp.ledger",
-    "plan": "dp.face",
+    "plan": "dp.face.plan",
     "read_log": "dp.log",
 }
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from dp.extensions import known_names, registered
 from dp.mechanisms import (
-    adaptive_flippancy,
+    adaptive_flippancy_design,
     binary_tree,
     buffered_toeplitz,
     damped_square_root,
@@ -118,7 +118,7 @@ MECHANISMS: dict[str, Family] = {
     "adaptive-flippancy": Family(
         "gaussian", "needed", "W_BOUND unknown: raised when a private test finds users frozen; unit user",
         "13", "Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith 2023",
-        design=adaptive_flippancy.AdaptiveFlippancyDesign, own_bounds=adaptive_flippancy.rising_bounds,
+        design=adaptive_flippancy_design.AdaptiveFlippancyDesign, own_bounds=adaptive_flippancy_design.rising_bounds,
     ),
 }  # fmt: skip
 

@@ -14,44 +14,30 @@ noise costs max(ε₁, ε₂) and not ε₁ + ε₂ (docs/guarantees.md, "Adapti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, log_ndtr, ndtri
 
-from dp.mechanisms.damped_square_root import strategy as damped_square_root
 from dp.mechanisms.linear import LinearMechanism
-from dp.mechanisms.linear import design as linear_design
 from dp.mechanisms.protocol import (
     EMPTY_STATE,
     GRID,
     MOST_USERS,
     Floats,
     Integers,
-    NoiseName,
     Released,
-    SeriesBudget,
     Source,
     State,
     Trials,
 )
+from dp.mechanisms.pure_gdp import gdp_of_pure
 from dp.mechanisms.sparse_vector import SURE_SCALES, one_sided
 from dp.noise import LaplaceNoise, validate_level
-from dp.units import ProtectedClass, protected_class
-
-LEVELS_BY = "damped-square-root"
-"""The linear mechanism that runs at each level."""
 
 NOBODY = np.empty(0, dtype=np.intp)
-
-TEST_SHARE = 0.5
-"""Part of μ² that the tests get from `design`: they are as dear as the releases, for both errors add up."""
-
-FALSE_ALARMS = 0.1
-"""Bound on the chance that a level without a frozen user is left within the horizon, for the thresholds by `design`."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +63,14 @@ class AdaptiveFlippancy:
     horizon: int
     grid: int = GRID
 
+    name: ClassVar[str] = "adaptive-flippancy"
+    data_dependent: ClassVar[bool] = True
+    spent: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         if self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}; it is a number of ticks, at least 1")
-        _validate_bounds(self.bounds, self.horizon)
+        validate_bounds(self.bounds, self.horizon)
         if len(self.levels) != len(self.bounds):
             raise ValueError(f"{len(self.levels)} levels were given for {len(self.bounds)} bounds; one each is needed")
         if len(self.thresholds) != len(self.bounds) - 1:
@@ -95,28 +85,14 @@ class AdaptiveFlippancy:
             raise ValueError(f"grid is {self.grid} cells a user; it must lie between 1 and 2^24")
 
     @property
-    def name(self) -> str:
-        """`adaptive-flippancy`."""
-        return "adaptive-flippancy"
-
-    @property
     def test_epsilon(self) -> float:
         """ε of one test; there is one for every level but the last."""
         return self.grid / self.noise.scale
 
     @property
-    def data_dependent(self) -> bool:
-        """True: the level is chosen by the counts."""
-        return True
-
-    @property
     def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
         """Those of all levels: one after the other may release."""
         return tuple(draws for level in self.levels for draws in level.gaussian_draws)
-
-    @property
-    def spent(self) -> None:
-        """None: it spends what it was given."""
 
     def total_mu(self, level_mu: Sequence[float]) -> float:
         """μ of the whole series, from the μ of every level's mechanism: √(Σ μⱼ² + tests · μ(ε)²)."""
@@ -343,121 +319,8 @@ class AdaptiveFlippancy:
         )
 
 
-@dataclass(frozen=True)
-class AdaptiveFlippancyDesign:
-    """Adaptive flippancy for a class: everything but the guarantee.
-
-    Raises:
-        ValueError: the class is not that of the unit user with a horizon.
-    """
-
-    protected: ProtectedClass
-
-    def __post_init__(self) -> None:
-        if self.protected.horizon is None or self.protected.hull != self.protected.horizon:
-            raise ValueError("adaptive-flippancy serves the unit user with a horizon; for user-day choose a W_BOUND")
-
-    @property
-    def name(self) -> str:
-        """`adaptive-flippancy`."""
-        return "adaptive-flippancy"
-
-    @property
-    def noise(self) -> NoiseName:
-        """Gaussian: μ² of several series, and of its tests, add up."""
-        return "gaussian"
-
-    @property
-    def data_dependent(self) -> bool:
-        """True."""
-        return True
-
-    def calibrated(self, budget: SeriesBudget) -> AdaptiveFlippancy:
-        """The mechanism of `design` for that μ, with a damped square root at each of its levels."""
-        return design(self.protected.hull, budget.mu, _level)
-
-    def cost(self, budget: SeriesBudget, ticks: int) -> None:
-        """None: what is drawn depends on the levels that are met."""
-
-
-def _level(protected: ProtectedClass, mu: float) -> LinearMechanism:
-    chosen = linear_design(LEVELS_BY, "gaussian", damped_square_root, protected)
-    return chosen.with_scale(GRID * chosen.sensitivity / mu)
-
-
-def design(
-    horizon: int,
-    mu: float,
-    linear: Callable[[ProtectedClass, float], LinearMechanism],
-    *,
-    bounds: Sequence[int] | None = None,
-    test_share: float = TEST_SHARE,
-) -> AdaptiveFlippancy:
-    """A mechanism that is `mu`-GDP over the whole series; its parameters depend on no data.
-
-    Args:
-        horizon: number of ticks.
-        mu: of the whole series, in terms of Gaussian differential privacy (`dp.accounting.gaussian.mu_for`).
-        linear: gives the linear mechanism for a class that is μ-GDP for the μ that is passed.
-        bounds: W_BOUND of every level; by default `rising_bounds(horizon)`.
-        test_share: the part of μ² that the tests get.
-
-    Returns:
-        Levels with equal parts of what is left of μ², tests with equal parts of theirs. A threshold is the largest
-        standard deviation of the next level, but never so low that a level without a frozen user is left within the
-        horizon with a probability above 0.1.
-
-    Raises:
-        ValueError: an argument is out of range, or the noise it takes cannot be drawn.
-    """
-    if not 0 < mu < math.inf:
-        raise ValueError(f"mu is {mu}; it must be positive")
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share is {test_share}; it must lie strictly between 0 and 1")
-    chosen = rising_bounds(horizon) if bounds is None else tuple(bounds)
-    _validate_bounds(chosen, horizon)
-    tests = len(chosen) - 1
-    level_mu = mu * math.sqrt((1 - test_share if tests else 1.0) / len(chosen))
-    levels = tuple(linear(protected_class("user", 1, bound, horizon), level_mu) for bound in chosen)
-    test_mu = mu * math.sqrt(test_share / max(tests, 1))
-    noise = LaplaceNoise(math.ceil(GRID / pure_of_gdp(test_mu)))
-    quiet = noise.scale * math.log(max(horizon / (2 * FALSE_ALARMS), 1.0))
-    thresholds = tuple(math.ceil(max(GRID * _largest_deviation(level, horizon), quiet)) for level in levels[1:])
-    return AdaptiveFlippancy(chosen, levels, noise, thresholds, horizon)
-
-
-def rising_bounds(horizon: int, factor: int = 4) -> tuple[int, ...]:
-    """2, 2·factor, 2·factor², … up to the first that is at least `horizon`: a user flips at most once a tick.
-
-    Raises:
-        ValueError: horizon or factor is out of range.
-    """
-    if horizon < 1 or factor < 2:
-        raise ValueError(f"horizon is {horizon} and factor {factor}; at least 1 tick and a factor of 2 are needed")
-    bounds = [2]
-    while bounds[-1] < horizon:
-        bounds.append(bounds[-1] * factor)
-    return tuple(bounds)
-
-
-def gdp_of_pure(epsilon: float) -> float:
-    """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
-    return -2 * float(ndtri(expit(-epsilon)))
-
-
-def pure_of_gdp(mu: float) -> float:
-    """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
-    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
-
-
-def _largest_deviation(mechanism: LinearMechanism, horizon: int) -> float:
-    """Of a linear mechanism over the horizon, in users; it depends on no data."""
-    nothing = np.zeros(horizon, dtype=np.int64)
-    _, released = mechanism.run(EMPTY_STATE, nothing, lambda noise, size: np.zeros(size, dtype=np.int64), 0.5)
-    return float(released.deviations.max())
-
-
-def _validate_bounds(bounds: tuple[int, ...], horizon: int) -> None:
+def validate_bounds(bounds: tuple[int, ...], horizon: int) -> None:
+    """Raise ValueError if these cannot be the bounds of the levels."""
     if not bounds or any(bound < 2 or bound % 2 for bound in bounds):
         raise ValueError(f"bounds are {list(bounds)}; each is an even number of flips, at least 2")
     if any(later <= earlier for earlier, later in pairwise(bounds)):

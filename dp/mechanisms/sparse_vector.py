@@ -22,12 +22,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import gammaln
 
 from dp.mechanisms.protocol import (
     GRID,
@@ -42,6 +40,7 @@ from dp.mechanisms.protocol import (
     State,
     Trials,
 )
+from dp.mechanisms.segments import segment_epsilon
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass
 
@@ -116,6 +115,12 @@ class SparseVector:
     noise: LaplaceNoise
     grid: int = GRID
 
+    name: ClassVar[str] = "sparse-vector"
+    data_dependent: ClassVar[bool] = True
+    bounds: ClassVar[None] = None
+    gaussian_draws: ClassVar[tuple[tuple[int, int], ...]] = ()
+    spent: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         if self.hull < 1:
             raise ValueError(f"hull is {self.hull}; it is a number of ticks, at least 1")
@@ -129,11 +134,6 @@ class SparseVector:
             raise ValueError(f"grid is {self.grid} cells a user; it must lie between 1 and 2^24")
 
     @property
-    def name(self) -> str:
-        """`sparse-vector`."""
-        return "sparse-vector"
-
-    @property
     def segment_epsilon(self) -> float:
         """ε of one segment; `releases` of them compose (`composed_delta`)."""
         return 2 * self.grid / self.noise.scale
@@ -142,24 +142,6 @@ class SparseVector:
     def epsilon(self) -> float:
         """ε of the whole series with δ = 0."""
         return _halves(self.releases, self.hull, self.horizon) * self.grid / self.noise.scale
-
-    @property
-    def data_dependent(self) -> bool:
-        """True: whether a value is released again is decided by the counts."""
-        return True
-
-    @property
-    def bounds(self) -> None:
-        """None: one count a tick."""
-
-    @property
-    def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
-        """Nothing: its noise is Laplace noise."""
-        return ()
-
-    @property
-    def spent(self) -> None:
-        """None: it spends what it was given."""
 
     def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`.
@@ -305,20 +287,9 @@ class SparseVectorDesign:
 
     protected: ProtectedClass
 
-    @property
-    def name(self) -> str:
-        """`sparse-vector`."""
-        return "sparse-vector"
-
-    @property
-    def noise(self) -> NoiseName:
-        """Laplace: ε and δ of several series add up."""
-        return "laplace"
-
-    @property
-    def data_dependent(self) -> bool:
-        """True."""
-        return True
+    name: ClassVar[str] = SparseVector.name
+    noise: ClassVar[NoiseName] = "laplace"
+    data_dependent: ClassVar[bool] = True
 
     def calibrated(self, budget: SeriesBudget) -> SparseVector:
         """The mechanism of `design` for that ε and δ."""
@@ -367,44 +338,6 @@ def calibrated(protected: ProtectedClass, releases: int, epsilon: float, delta: 
     # At rest, each of the hull's ticks passes one of two edges with probability at most e^(−threshold/scale).
     threshold = math.ceil(scale * math.log(protected.hull / FALSE_ALARMS))
     return SparseVector(protected.hull, protected.horizon, releases, threshold, LaplaceNoise(scale))
-
-
-def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
-    """The largest ε of one segment with which `segments` of them are (epsilon, delta)-DP.
-
-    With delta = 0 that is epsilon/segments; otherwise by optimal composition (`composed_delta`).
-
-    Raises:
-        ValueError: segments, epsilon or delta is out of range.
-    """
-    if segments < 1:
-        raise ValueError(f"segments is {segments}; at least 1 is needed")
-    if not 0 < epsilon < math.inf:
-        raise ValueError(f"epsilon is {epsilon}; it must be positive, for instance 1")
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta is {delta}; it must be at least 0 and less than 1")
-    smallest = epsilon / segments
-    if delta == 0:
-        return smallest
-    largest = epsilon + 2 * math.log(2 / delta)
-    if composed_delta(segments, largest, epsilon) <= delta:
-        return largest
-    root = float(brentq(lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14))
-    return max(smallest, root * (1 - 1e-9))
-
-
-def composed_delta(segments: int, each: float, epsilon: float) -> float:
-    """The δ at `epsilon` of `segments` adaptively composed mechanisms, each `each`-DP; no smaller one is true of all.
-
-    Kairouz, Oh, Viswanath, "The composition theorem for differential privacy", 2015, theorem 3.3: that of as many
-    randomised responses.
-    """
-    index = np.arange(segments + 1)
-    loss = (segments - 2 * index) * each
-    index, loss = index[loss > epsilon], loss[loss > epsilon]
-    choose = gammaln(segments + 1) - gammaln(index + 1) - gammaln(segments - index + 1)
-    log_probability = choose + (segments - index) * each - segments * np.logaddexp(0.0, each)
-    return float(np.sum(-np.exp(log_probability) * np.expm1(epsilon - loss)))
 
 
 def one_sided(draws: Integers) -> Integers:

@@ -20,7 +20,8 @@ from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.counts import Counts as DailyCounts
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
-from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, rising_bounds
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.adaptive_flippancy_design import rising_bounds
 from dp.presence import DuckDBEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dp.log import Log, read_log
 from dp.log.generate import generate, write_log
-from dp.mechanisms.adaptive_flippancy import rising_bounds
+from dp.mechanisms.adaptive_flippancy_design import rising_bounds
 from dp.presence import DuckDBEngine, user_flips
 from experiments.engine.grid import START, Point
 from experiments.engine.population import LogFile, Population

@@ -21,15 +21,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, ks_2samp, norm
 
 from dp.accounting.gaussian import epsilon_for, mu_for
-from dp.mechanisms.adaptive_flippancy import (
-    AdaptiveFlippancy,
-    design,
-    gdp_of_pure,
-    pure_of_gdp,
-    rising_bounds,
-)
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.adaptive_flippancy_design import design, rising_bounds
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, State
+from dp.mechanisms.pure_gdp import gdp_of_pure, pure_of_gdp
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.units import ProtectedClass

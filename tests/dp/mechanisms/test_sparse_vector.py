@@ -21,15 +21,8 @@ from scipy.stats import chi2
 
 from dp.accounting.advanced import homogeneous_epsilon
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, State
-from dp.mechanisms.sparse_vector import (
-    DRAWS,
-    SparseVector,
-    calibrated,
-    composed_delta,
-    design,
-    one_sided,
-    segment_epsilon,
-)
+from dp.mechanisms.segments import composed_delta, segment_epsilon
+from dp.mechanisms.sparse_vector import DRAWS, SparseVector, calibrated, design, one_sided
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass, protected_class
 from tests.oracles.nonlinear import (

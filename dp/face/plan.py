@@ -1,27 +1,23 @@
-"""The public face: plans, comparisons and compositions in a call each, with pandas frames as results.
-
-`import dp` shows what stands here. Defaults are those of the command line.
-"""
+"""A release in three calls: plan, simulate, publish. Results are pandas frames, defaults those of the command line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from dp.accounting.comparison import Statistic, epsilon_for_deviation
-from dp.accounting.comparison import compare as compare_one
 from dp.accounting.composition import Guarantee
 from dp.counts import Counts
+from dp.face.arguments import Day, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Log, read_log
-from dp.mechanisms import MECHANISMS, Mechanism
+from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
-from dp.names import DEFAULT_MECHANISM, METRICS
+from dp.names import DEFAULT_MECHANISM
 from dp.release import (
     Plan,
     Request,
@@ -33,18 +29,14 @@ from dp.release import (
     publish,
     simulate_rows,
 )
-from dp.units import ProtectedClass, protected_class
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dp.sketches.salts import Salts
 
-Day = date | str
 Source = Log | Path | str | Mapping[str, Counts]
 """What can be counted: a log, the path of one, or counts that were counted for the plan."""
-
-YEAR = 365
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,8 +243,8 @@ its later retraction, as long as that changes the user's presence at most 2 time
         >>> round(plan.std["mau"], 1)
         15.3
     """
-    windows = _windows(metrics)
-    start, end = _day("first", first), _day("last", last)
+    windows = windows_of(metrics)
+    start, end = day_of("first", first), day_of("last", last)
     if end < start:
         raise ValueError(f"last is {end}, before first, which is {start}")
     if (sketch == "fixed-rate") != (rate is not None):
@@ -277,129 +269,6 @@ its later retraction, as long as that changes the user's presence at most 2 time
     return ReleasePlan(plan_release(request), end, salts)
 
 
-def compare(
-    metric: str = "mau",
-    *,
-    epsilon: float = 1.0,
-    delta: float = 1e-6,
-    unit: str = "user-day",
-    w_bound: int = 2,
-    horizon: int | None = YEAR,
-    window: int | None = None,
-    mechanisms: Sequence[str] = tuple(MECHANISMS),
-    bound: bool = False,
-) -> pd.DataFrame:
-    """Mechanisms side by side, each calibrated alone: a row each, as `dpdau mechanisms` prints.
-
-    Args:
-        horizon: ticks that the guarantee covers, None for no end.
-        window: trailing days in place of the metric's.
-        bound: whether to search for the lower bound, which takes some seconds.
-
-    Raises:
-        ValueError: an argument is out of range or unknown.
-
-    Examples:
-        >>> import dp
-        >>> table = dp.compare("dau", mechanisms=["laplace", "gaussian"])
-        >>> table["max_std"].round(2).tolist()
-        [1.41, 4.22]
-    """
-    from dp.mechanisms.lower_bound import lower_bound
-
-    protected = _protected(metric, window, unit, w_bound, horizon)
-    least = lower_bound(protected) if bound and delta > 0 else None
-    return _table(asdict(compare_one(name, protected, Guarantee(epsilon, delta), least)) for name in mechanisms)
-
-
-def calibrate(
-    metric: str = "mau",
-    *,
-    target_std: float,
-    statistic: Statistic = "max",
-    delta: float = 1e-6,
-    unit: str = "user-day",
-    w_bound: int = 2,
-    horizon: int | None = YEAR,
-    window: int | None = None,
-    mechanisms: Sequence[str] = tuple(MECHANISMS),
-) -> pd.DataFrame:
-    """Accuracy first: the smallest ε with which each mechanism's noise is small enough, as `dpdau calibrate` prints.
-
-    Args:
-        target_std: standard deviation of a release, in users.
-        statistic: "max" if every release shall meet it, "rms" if their root mean square shall.
-
-    Raises:
-        ValueError: an argument is out of range or unknown.
-
-    Examples:
-        >>> import dp
-        >>> dp.calibrate("dau", target_std=20, mechanisms=["gaussian"])["epsilon"].round(3).tolist()
-        [0.189]
-    """
-    protected = _protected(metric, window, unit, w_bound, horizon)
-    return _table(
-        {
-            **asdict(epsilon_for_deviation(name, protected, target_std, delta, statistic)),
-            "target_std": target_std,
-            "statistic": statistic,
-        }
-        for name in mechanisms
-    )
-
-
-def compose(releases: Sequence[Mapping[str, Any]], *, delta: float) -> pd.DataFrame:
-    """What releases cost together: the ε of every accountant at one δ, a row each.
-
-    Args:
-        releases: one table for each kind of release, as in the file of `dpdau compose`: `mechanism`, its parameters and
-            `count`.
-        delta: of all together; 0 where all are pure.
-
-    Raises:
-        ValueError: a key or a value does not belong; the message names it.
-
-    Examples:
-        >>> import dp
-        >>> year = [{"mechanism": "gaussian", "sigma": 20.0, "count": 365}]
-        >>> table = dp.compose(year, delta=1e-6).set_index("accountant")
-        >>> float(table.loc["gdp", "epsilon"].round(3))
-        4.639
-    """
-    from dp.accounting.accountants import compose as answers_of
-    from dp.accounting.spec import event_of
-
-    events = [event_of(f"release {number}", table) for number, table in enumerate(releases, 1)]
-    return _table(
-        {"accountant": name, "epsilon": answer.epsilon, "exact": answer.exact, "reason": answer.reason}
-        for name, answer in answers_of(events, delta).items()
-    )
-
-
-def _windows(metrics: str | Sequence[str] | Mapping[str, int]) -> dict[str, int]:
-    if isinstance(metrics, Mapping):
-        return dict(metrics)
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    if unknown := [name for name in names if name not in METRICS]:
-        raise ValueError(
-            f"metrics has {unknown[0]!r}; choose from {', '.join(METRICS)}, or give any name with its window in days, "
-            'as in {"14-day": 14}'
-        )
-    return {name: METRICS[name] for name in names}
-
-
-def _day(name: str, value: Day) -> date:
-    if isinstance(value, datetime):
-        return value.date()
-    if isinstance(value, date):
-        return value
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {value!r}; it is a date, or its text, such as 2024-01-31") from None
-
-
 def _sample(rate: float | None, salts: Salts | None, first: date, ticks: int | None) -> Any:
     if rate is None or salts is None:
         return None
@@ -408,21 +277,7 @@ def _sample(rate: float | None, salts: Salts | None, first: date, ticks: int | N
     return sample_in_force(rate, salts, first, ticks)
 
 
-def _protected(metric: str, window: int | None, unit: str, w_bound: int, horizon: int | None) -> ProtectedClass:
-    (days,) = _windows(metric).values()
-    return protected_class(unit, window or days, w_bound, horizon)
-
-
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of a release with days as dates."""
-    frame = _table(rows)
+    frame = table_of(rows)
     return frame.assign(day=frame["day"].astype("datetime64[s]"))
-
-
-def _table(rows: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(list(rows))
-
-
-__all__ = ["ReleasePlan", "calibrate", "compare", "compose", "plan"]

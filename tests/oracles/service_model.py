@@ -12,8 +12,8 @@ import duckdb
 
 from dp.presence import DuckDBEngine
 from dp.presence.daily import EPOCH, day_number
-from tests.dp.presence.test_presence import log_of
 from tests.oracles import presence as presence_oracle
+from tests.oracles.logs import log_of
 from tests.oracles.presence import Operation as Row
 from workbench.service import ADD, ERASE, RETRACT, Operation, Service, Settings, load_settings
 from workbench.service.opening import open_store

@@ -1,7 +1,7 @@
-"""The portable text against the replay of presence_oracle, and the laws of compaction."""
+"""The portable text against the replay of `tests.oracles.presence`, and the laws of compaction."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import duckdb
 import numpy as np
@@ -9,44 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dp.log import Log
 from dp.presence import DailyFlips, DuckDBEngine, Horizon, Tombstones, compact
 from tests.oracles import presence as oracle
-from tests.oracles.presence import DAYS, Operation, operations
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
+from tests.oracles.presence import Operation, operations
 
 WINDOWS = (1, 2, 7, 28, 30)
 BOUNDS = (None, 1, 2, 3, 4)
-ORIGIN = date(1970, 1, 1)
 KEY = b"sixteen bytes or more"
-CODES = {"+": 1, "-": -1, "erase": 0}
-
-HORIZON_END = 36
-
-
-def day(number: int) -> date:
-    return ORIGIN + timedelta(days=number)
-
-
-def log_of(operations: Sequence[Operation], connection: duckdb.DuckDBPyConnection) -> Log:
-    """A log in memory, as read_log would make it from a file with these rows."""
-    users = sorted({operation.user for operation in operations})
-    connection.execute(
-        "CREATE OR REPLACE TABLE operations AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::INTEGER[]) AS day, "
-        "unnest(?::INTEGER[]) AS at, unnest(?::BIGINT[]) AS seq, unnest(?::TINYINT[]) AS op",
-        [
-            [users.index(operation.user) for operation in operations],
-            [operation.day for operation in operations],
-            [operation.at for operation in operations],
-            list(range(len(operations))),
-            [CODES[operation.op] for operation in operations],
-        ],
-    )
-    connection.execute(
-        'CREATE OR REPLACE TABLE users AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::VARCHAR[]) AS "user"',
-        [list(range(len(users))), users],
-    )
-    rows = len(operations)
-    return Log(connection, rows, rows, 0, day(0), day(HORIZON_END), len(users))
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +50,6 @@ def test_equals_the_replay_at_a_drawn_prefix(
     prefix = [rows[seq] for seq in sorted(by_arrival)]
     with duckdb.connect() as connection:
         agree(connection, prefix, first, first + length, w_bound)
-
-
-def stream(seed: int, rows: int) -> list[Operation]:
-    rng = np.random.default_rng(seed)
-    result = []
-    for _ in range(rows):
-        about, op = (
-            int(rng.choice(DAYS)),
-            str(rng.choice(["+", "+", "+", "-", "-", "erase"], p=[0.2] * 3 + [0.15] * 2 + [0.1])),
-        )
-        at = about + int(rng.choice([0, 0, 1, 7]))
-        result.append(Operation(str(rng.choice(list("abcd"))), None if op == "erase" else about, op, at))
-    return result
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 1, marks=pytest.mark.slow), (3, 3)])

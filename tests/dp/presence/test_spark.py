@@ -10,7 +10,7 @@ import pytest
 
 from dp.log import write_canonical
 from dp.presence import DuckDBEngine, spark_engine
-from tests.dp.presence.test_presence import HORIZON_END, day, log_of, stream
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
 
 pytestmark = pytest.mark.spark
 

@@ -25,7 +25,7 @@ from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.sampling import sampled
-from tests.dp.presence.test_presence import day, log_of
+from tests.oracles.logs import day, log_of
 from tests.oracles.presence import Operation
 from tests.oracles.stated import publish, simulate_rows
 

@@ -22,8 +22,8 @@ from dp.sketches.protocol import UnsupportedError
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.sampling import counts_of_sample, sampled
 from dp.sketches.windows import DailySketches, RetractedError, following, rolling
-from tests.dp.presence.test_presence import HORIZON_END, day, log_of, stream
 from tests.oracles import presence as oracle
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
 
 OLD, NEW = Salt(bytes(range(16))), Salt(bytes(range(16, 32)))

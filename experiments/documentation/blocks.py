@@ -19,8 +19,8 @@ from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.engine.population import START
 from experiments.kinds.loading import read
-from experiments.kinds.mechanisms.row import START
 
 ROOT = Path(__file__).parents[2]
 HORIZON = 365

@@ -22,8 +22,8 @@ from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
 from experiments.engine.files import write_atomically
+from experiments.engine.pictures import save
 from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
-from experiments.kinds.figures import save
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "mechanisms.json"

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+START = date(2024, 1, 1)
+"""First day of every synthetic log."""
+
 RATES = ("delete_rate", "erase_rate", "late_rate", "rejoin_rate")
 
 
@@ -33,7 +36,7 @@ class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A log in a file.
 
     Attributes:
-        file: its path, from the folder in which the command is run.
+        file: its path, relative to the folder in which the command is run.
         first: the first tick.
         days: number of ticks.
         columns: the file's names for user, day or timestamp, op and at, where they differ from these.

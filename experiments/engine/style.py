@@ -67,6 +67,8 @@ SKETCH_MARKERS: dict[str, str] = {
 """The kind of privacy: o noise, s and D none (samples of hashes, registers), ^ a secret hash, v flipped bits."""
 TRUTH = "#000000"
 RELEASED = "#0072B2"
+BROKEN = "#B0413E"
+"""What is broken on purpose."""
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.text import Text
 
 from experiments.engine.grid import point_seed
-from experiments.kinds.figures import FIGURES, draw, save
+from experiments.engine.pictures import save
+from experiments.kinds.figures import FIGURES, draw
 from experiments.kinds.loading import load
 from experiments.notebook import rounded
 from tests.places import ROOT

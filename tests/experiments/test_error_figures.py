@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from dp.log import read_log
 from dp.log.generate import generate, write_log
 from dp.presence import DuckDBEngine
-from experiments.engine.grid import START
-from experiments.engine.population import Population
+from experiments.engine.population import START, Population
 from experiments.kinds.figures import draw
-from experiments.kinds.loading import Config, load
+from experiments.kinds.loading import load
+from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, UNITS, USERS, W_BOUND_LOGS
 from experiments.real_log import FIRST, LOGS
 from tests.places import ROOT
@@ -25,9 +25,9 @@ SMALLEST = 7.0
 """In points: text that can be read at column width."""
 
 
-def config_of(name: str) -> Config:
+def config_of(name: str) -> MechanismConfig:
     config = load(ROOT / f"experiments/configs/{name}.toml")
-    assert isinstance(config, Config)
+    assert isinstance(config, MechanismConfig)
     return config
 
 
@@ -35,7 +35,7 @@ def table_of(name: str) -> pd.DataFrame:
     return pd.read_parquet(ROOT / f"results/{name}.parquet")
 
 
-def populations(config: Config) -> list[Population]:
+def populations(config: MechanismConfig) -> list[Population]:
     return [*config.populations.values(), *([config.population] if config.population else [])]
 
 

@@ -12,9 +12,9 @@ from dp.auditing.attacks import ATTACKS
 from dp.auditing.twins import TWINS
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from experiments.kinds.audit.figure import worst_reading
+from experiments.kinds.attacks.figure import worst_reading
 from experiments.kinds.loading import load
-from experiments.kinds.mechanisms.budget_figures import MEASURES, costs, unbeaten, worst_at
+from experiments.kinds.mechanisms.analysis import MEASURES, costs, unbeaten, worst_at
 from experiments.kinds.mechanisms.error_figures import DELETION_LOGS
 from tests.places import ROOT
 

@@ -15,11 +15,14 @@ import pytest
 
 from dp.accounting.composition import Guarantee
 from experiments.engine import runner
-from experiments.engine.grid import Point, metric_of
-from experiments.kinds.loading import Config, ConfigError, load, read
-from experiments.kinds.mechanisms.row import Task, asked_metric, evaluate
+from experiments.engine.config import ConfigError
+from experiments.kinds.loading import load, read
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.mechanisms.measures import error_measure
+from experiments.kinds.mechanisms.points import MechanismPoint, metric_of
+from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.kinds.mechanisms.tasks import mechanism_tasks
-from tests.experiments.test_experiments import ROOT, SMALL
+from tests.experiments.test_experiments import ROOT, SMALL, run
 
 BARE = """
 name = "bare"
@@ -45,19 +48,19 @@ delete_rate = 0.2
 """
 
 
-def config_of(folder: Path, text: str) -> Config:
+def config_of(folder: Path, text: str) -> MechanismConfig:
     path = folder / "config.toml"
     path.write_text(text)
     config = load(path)
-    assert isinstance(config, Config)
+    assert isinstance(config, MechanismConfig)
     return config
 
 
-def tasks_of(config: Config, folder: Path) -> list[Task]:
+def tasks_of(config: MechanismConfig, folder: Path) -> list[Task]:
     return mechanism_tasks(config, list(config.points()), folder)
 
 
-def identities(config: Config) -> list[str]:
+def identities(config: MechanismConfig) -> list[str]:
     return [point.identity for point in config.points()]
 
 
@@ -120,7 +123,7 @@ def test_a_shorter_horizon_is_counted_as_if_the_log_ended_there(tmp_path: Path) 
     from dp.log import read_log
     from dp.log.generate import generate, write_log
     from dp.presence import DuckDBEngine
-    from experiments.engine.grid import START
+    from experiments.engine.population import START
 
     config = config_of(tmp_path, BARE + REST + "horizon = 12\n" + PEOPLE + "late_rate = 0.3\nerase_rate = 0.3\n")
     assert config.population is not None
@@ -162,7 +165,7 @@ def test_logs_in_files_stand_beside_the_population(tmp_path: Path) -> None:
     assert set(before.values()).isdisjoint(runner.plan(config, tmp_path).shards.values())
     file.unlink()
     with pytest.raises(ConfigError, match=r"logs.shop.file is .*log.csv, and there is no such file"):
-        runner.run(tmp_path / "config.toml", tmp_path / "out", tmp_path / "cache")
+        run(tmp_path / "config.toml", tmp_path / "out", tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_a_profile_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None
     assert read(path) == plain
     assert read(path).fingerprint == plain.fingerprint
     full = read(path, "full")
-    assert isinstance(full, Config)
+    assert isinstance(full, MechanismConfig)
     assert full.population is not None
     assert (full.trials, full.population.users, full.population.days) == (2000, 90, 30)
     with pytest.raises(ConfigError, match="profile is 'fulll'; choose one of quick, full"):
@@ -209,9 +212,9 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     path = tmp_path / "example.toml"
     path.write_text(example.replace("trials = 100", "trials = 5"))
     only = [("mechanism", "binary-tree"), ("epsilon", "1")]
-    part = runner.run(path, tmp_path / "out", tmp_path / "cache", jobs=1, only=only)
+    part = run(path, tmp_path / "out", tmp_path / "cache", jobs=1, only=only)
     assert (part.computed, part.files[0].name) == (2, "flips_example_only.parquet")
-    whole = runner.run(path, tmp_path / "out", tmp_path / "cache", jobs=1)
+    whole = run(path, tmp_path / "out", tmp_path / "cache", jobs=1)
     assert (whole.computed, whole.reused) == (10, 2)
     assert all(file.exists() for file in (*part.files, *whole.files))
     assert {"rmsre_100", "within_10"} <= set(pd.read_parquet(whole.files[0]).columns)
@@ -219,7 +222,7 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     assert len(identities(config_of(tmp_path, BARE + rest + PEOPLE + grids))) == 6
     path.write_text(BARE + REST + 'log = "shop"\n' + shop)
     config = read(path)
-    assert isinstance(config, Config)
+    assert isinstance(config, MechanismConfig)
     assert config.horizon_at(next(config.points())) == 365
 
 
@@ -227,11 +230,11 @@ def test_only_some_points(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     points = list(load(path).points())
-    assert len(runner.selected(points, [("epsilon", "1"), ("unit", "user")])) == 4
-    assert len(runner.selected(points, [("w_bound", "2"), ("w_bound", "4")])) == 16
-    assert runner.selected(points, []) == points
+    assert len(runner.select(points, [("epsilon", "1"), ("unit", "user")])) == 4
+    assert len(runner.select(points, [("w_bound", "2"), ("w_bound", "4")])) == 16
+    assert runner.select(points, []) == points
     with pytest.raises(ValueError, match=r"no point has epsilon=3; there are epsilon=0.5, epsilon=1.0, mechanism="):
-        runner.selected(points, [("epsilon", "3")])
+        runner.select(points, [("epsilon", "3")])
 
 
 def test_measures_on_demand_against_a_slow_oracle(tmp_path: Path) -> None:
@@ -241,14 +244,14 @@ def test_measures_on_demand_against_a_slow_oracle(tmp_path: Path) -> None:
     relative = [
         (error[trial, day] / max(truth[day], 100)) ** 2 for trial in range(5) for day in range(40)
     ]  # fmt: skip
-    assert asked_metric("rmsre-100", error, truth) == pytest.approx(math.sqrt(sum(relative) / 200))
+    assert error_measure("rmsre-100", error, truth) == pytest.approx(math.sqrt(sum(relative) / 200))
     near = [abs(error[trial, day]) <= 0.125 * truth[day] for trial in range(5) for day in range(40)]
-    assert asked_metric("within-12.5", error, truth) == pytest.approx(sum(near) / 200)
+    assert error_measure("within-12.5", error, truth) == pytest.approx(sum(near) / 200)
     assert 0.1 < sum(near) / 200 < 0.9
     with pytest.raises(ValueError, match="metric is 'median-3'"):
-        asked_metric("median-3", error, truth)
+        error_measure("median-3", error, truth)
 
-    point = Point("wau", "user-day", 2, "laplace", 1.0)
+    point = MechanismPoint("wau", "user-day", 2, "laplace", 1.0)
     plain = evaluate(Task(point, 1e-6, 20, 1, (100,) * 20, (100,) * 20))
     asked = evaluate(Task(point, 1e-6, 20, 1, (100,) * 20, (100,) * 20, ("rmsre-10", "within-50")))
     more = {f"{name}{band}" for name in ("rmsre_10", "within_50") for band in ("", "_p05", "_p95")}
@@ -260,7 +263,7 @@ def test_measures_on_demand_against_a_slow_oracle(tmp_path: Path) -> None:
 
 
 def test_what_a_point_may_spend_is_told_apart_from_what_it_spends() -> None:
-    point = Point("wau", "user-day", 2, "laplace", 1.0, (("delta", 1e-7),))
+    point = MechanismPoint("wau", "user-day", 2, "laplace", 1.0, (("delta", 1e-7),))
     row = evaluate(Task(point, 1e-7, 20, 1, (100,) * 20, (100,) * 20))
     assert (row["delta"], row["delta_allowed"]) == (0.0, 1e-7)
     assert "delta_allowed" not in evaluate(Task(replace(point, extra=()), 1e-7, 20, 1, (100,) * 20, (100,) * 20))
@@ -355,7 +358,7 @@ def test_a_sample_of_users_has_the_errors_of_a_real_sample(tmp_path: Path) -> No
     from dp.presence import DuckDBEngine
     from dp.sketches.fixed_rate import FixedRate
     from dp.sketches.sampling import sampled
-    from experiments.engine.grid import START
+    from experiments.engine.population import START
     from experiments.kinds.mechanisms.trials import samples
 
     text = BARE + REST.replace("w_bound = 2", "w_bound = 4") + PEOPLE.replace("60", "400") + "[grid]\nrate = [0.25]\n"

@@ -20,13 +20,15 @@ from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import Released
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.release.release import _Drawn, _for_all_users
+from experiments.engine.config import ConfigError
+from experiments.engine.labels import spread
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
-from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS, spread
+from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
 from experiments.kinds.accountants.trials import AccountantTask, evaluate_accountant
 from experiments.kinds.coverage import trials as coverage_tasks
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
-from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, counted, evaluate_coverage
-from experiments.kinds.loading import ConfigError, load
+from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, evaluate_coverage, window_counts
+from experiments.kinds.loading import load
 from experiments.kinds.published.config import PublishedConfig, PublishedPoint
 from experiments.kinds.published.trials import PublishedTask, evaluate_published, norms
 from tests.places import ROOT
@@ -92,13 +94,13 @@ def test_bands_are_those_of_clopper_and_pearson(hits: int, trials: int) -> None:
 def test_the_last_days_are_counted_each_with_its_window() -> None:
     arrivals = np.random.default_rng(1).integers(0, 9, (3, 12))
     slowly = [[int(row[end - 4 : end].sum()) for end in range(4, 13)] for row in arrivals]
-    assert counted(arrivals, 4).tolist() == slowly
+    assert window_counts(arrivals, 4).tolist() == slowly
 
 
 @pytest.mark.parametrize("mechanism", ["square-root", "binary-tree-laplace", "sparse-vector"])
 def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> None:
     config, rate = coverage(), 0.1
-    made = coverage_tasks.calibrated(config, CoveragePoint(mechanism, 1.0, rate))
+    made = coverage_tasks.calibrate_point(config, CoveragePoint(mechanism, 1.0, rate))
     counts = np.random.default_rng(2).integers(60, 90, (1, config.horizon))
     low, high = coverage_tasks.ends_of(made, counts, rate, np.random.default_rng(3))(0.95)
     again = np.random.default_rng(3)

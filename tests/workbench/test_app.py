@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.mechanisms import MECHANISMS
 from dp.presence.daily import day_number
-from experiments.kinds.loading import MECHANISM_NAMES
+from experiments.kinds.mechanisms.config import MECHANISM_NAMES
 from tests.places import ROOT
 from workbench import demo
 from workbench.service import ADD, Operation, Refused, Service, Settings, open_service

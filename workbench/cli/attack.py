@@ -77,7 +77,7 @@ def attack(
         rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
     write_rows(rows, chosen, out, title="Attacks: what was measured, and the most that the claim allows")
     if figure is not None:
-        from experiments.kinds.figures import save
+        from experiments.engine.pictures import save
 
         save(_drawn(outcomes), figure)
     wrong = [f"{one.name} against {one.target}" for one in outcomes if one.held != (one.target == OURS)]
@@ -102,8 +102,8 @@ def _drawn(outcomes: Sequence[Outcome]) -> Figure:
     import pandas as pd
 
     from experiments.engine.style import SETTINGS
+    from experiments.kinds.attacks.figure import attacks
     from experiments.kinds.attacks.trials import row_of
-    from experiments.kinds.audit.figure import attacks
 
     with mpl.rc_context(SETTINGS):
         return attacks(pd.DataFrame([row_of(outcome) for outcome in outcomes]))

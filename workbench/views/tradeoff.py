@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from dp.release import METRICS
-from experiments.kinds.loading import MECHANISM_NAMES, OWN_BOUND
+from experiments.kinds.mechanisms.config import MECHANISM_NAMES, OWN_BOUND
 from workbench.views import charts
 from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dp.auditing.attacks import OURS, Outcome, Setting, run_attack
 from experiments.engine.grid import point_seed
-from experiments.kinds.audit.config import AttackConfig, AttackPoint
+from experiments.kinds.attacks.config import AttackConfig, AttackPoint
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 """What the attacks' clock says, which some of them move."""

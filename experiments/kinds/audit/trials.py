@@ -1,4 +1,4 @@
-"""What an audit, or an attack, measures at one point: one row."""
+"""The row of an audit at one point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of intervals: a pure function from a log's counts and a seed to one row."""
+"""How often intervals hold: a pure function from a log's counts and a seed to one row."""
 
 from __future__ import annotations
 
@@ -50,11 +50,12 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
     """One row: how often intervals hold the true count, and a band all of them at once.
 
     `pointwise` is over all trials and ticks that have an interval; `no_interval` is the share of those that have none,
-    because an end is infinite. The ticks of a trial go together, so `one_day` looks at one of them, drawn anew in each
-    trial: its hits are independent, and `one_day_low` and `one_day_high` are their Clopper–Pearson band.
+    because an end is infinite. The ticks of a trial are correlated, so `one_day` looks at one of them, drawn anew in
+    each trial: its hits are independent, and `one_day_low` and `one_day_high` are their Clopper–Pearson band.
     `pointwise_whole` is for the same intervals with their ends drawn inwards to whole numbers. `band` is the share of
-    trials in which the Bonferroni band holds all T counts, with a band of its own; `band_whole` likewise. An end that
-    is infinite does not stand in its way. `width` is the mean of the pointwise intervals, in users.
+    trials in which the Bonferroni band holds all T counts, an infinite end counting as one that holds; `band_low` and
+    `band_high` are its Clopper–Pearson band, and `band_whole` is for ends drawn inwards. `width` is the average width
+    of the pointwise intervals, in users.
 
     Raises:
         ValueError: the mechanism cannot serve the point.
@@ -62,12 +63,12 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
     config, point = task.config, task.point
     generator = np.random.default_rng(point_seed(config.seed, point))
     arrivals = arrivals_of(config)
-    truth = counted(arrivals, config.window)
-    mechanism = calibrated(config, point)
+    truth = window_counts(arrivals, config.window)
+    mechanism = calibrate_point(config, point)
     at_once = isinstance(mechanism, LinearMechanism) or point.rate == 1
     trials = config.trials if at_once else min(config.trials, MOST_SAMPLED)
     kept = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
-    ends = ends_of(mechanism, counted(kept, config.window), point.rate, generator)
+    ends = ends_of(mechanism, window_counts(kept, config.window), point.rate, generator)
     low, high = ends(config.level)
     covered = holds(low, high, truth)
     whole = holds(*whole_ends(low, high), truth)
@@ -112,13 +113,13 @@ def arrivals_of(config: CoverageConfig) -> Integers:
     return generator.poisson(config.arrivals, config.horizon + config.window - 1).astype(np.int64)
 
 
-def counted(arrivals: Integers, window: int) -> Integers:
+def window_counts(arrivals: Integers, window: int) -> Integers:
     """Users who were active in the trailing window; the last axis loses window − 1 days."""
     sums: Integers = np.lib.stride_tricks.sliding_window_view(arrivals, window, axis=-1).sum(axis=-1)
     return sums
 
 
-def calibrated(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
+def calibrate_point(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
     """The mechanism of a point."""
     protected = protected_class(config.unit, config.window, config.w_bound, config.horizon)
     return calibrate([design(point.mechanism, protected)], Guarantee(point.epsilon, config.delta), [1.0])[0]

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
+from experiments.engine.labels import spread
 from experiments.engine.style import COLOURS, MARKERS, TRUTH
-from experiments.kinds.accountants.figure import spread
 
 SMALL = 7.5
 """Size of labels and remarks."""

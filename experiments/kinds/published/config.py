@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.validation import refuse_unknown
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_empty, refuse_unknown
+from experiments.engine.kind import Kind
 
 FACTORISATIONS = ("binary-tree", "honaker-tree", "square-root", "toeplitz", "dense")
 """Computed from strategies in `dp.mechanisms`, "toeplitz" and "dense" being the best of their kind."""
@@ -60,29 +62,19 @@ class PublishedGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     horizon: list[int]
 
 
-class PublishedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PublishedConfig(ExperimentConfig, frozen=True, kw_only=True):
     """Factorisation norms of the prefix sum (`kind = "published"`), ours beside what was published.
 
+    See `ExperimentConfig` for what all configs have.
+
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
         references: the numbers to set beside ours, at points of the grid.
-        tolerance: largest relative difference between two runs on different machines.
     """
 
-    name: str
-    question: str
-    figure: str
-    finding: str
+    kind: ClassVar[Kind] = Kind("published", "experiments.kinds.published", "published_tasks", "evaluate_published")
+
     references: list[Reference]
     grid: PublishedGrid
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[PublishedPoint]:
         """All points of the grid, in its order."""
@@ -93,9 +85,7 @@ class PublishedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         refuse_unknown("grid.subject", self.grid.subject, (*FACTORISATIONS, *BOUNDS))
-        for name, values in msgspec.to_builtins(self.grid).items():
-            if not values:
-                raise ValueError(f"grid.{name} needs at least one value")
+        refuse_empty(msgspec.to_builtins(self.grid))
         if min(self.grid.horizon) < 1:
             raise ValueError(f"grid.horizon has {min(self.grid.horizon)}; it is a number of ticks, at least 1")
         points = set(self.points())

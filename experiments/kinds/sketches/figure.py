@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -126,3 +127,9 @@ def _bytes(value: float, position: int) -> str:
             return f"{value:g} {unit}"
         value /= 1000
     return f"{value:g} MB"
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "sketch_memory": sketch_memory,
+    "sketch_turnstile": sketch_turnstile,
+}

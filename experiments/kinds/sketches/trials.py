@@ -1,4 +1,4 @@
-"""What is measured of one sketch in one size: a pure function from a log and a seed to one row."""
+"""The row of one sketch in one size: a pure function of a log and a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.log import Log, read_log
-from dp.log.generate import generate, write_log
 from dp.noise import LaplaceNoise
 from dp.presence import DuckDBEngine, UserFlips, user_flips
 from dp.sketches import Design, Sketch, family_of
@@ -27,9 +26,11 @@ from dp.sketches.hll import Hll
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.table import some_keys
 from dp.sketches.windows import follow, rolling
-from experiments.engine.grid import START, SketchPoint, point_seed
-from experiments.kinds.sketches.config import SketchConfig
-from experiments.kinds.sketches.designs import designed
+from experiments.engine.grid import point_seed
+from experiments.engine.population import START
+from experiments.engine.synthetic_log import write_synthetic_log
+from experiments.kinds.sketches.config import SketchConfig, SketchPoint
+from experiments.kinds.sketches.designs import sketch_design
 
 Floats = NDArray[np.float64]
 
@@ -52,14 +53,14 @@ class SketchTask:
     Attributes:
         log: of the population, or None where all its users came on one day.
         truth: users present at each of the published ticks.
-        seen: users that a union of daily sketches is of, which never sees anybody leave; likewise.
+        union: users in the union of daily sketches at each of these ticks; nobody ever leaves it.
     """
 
     point: SketchPoint
     config: SketchConfig
     log: Path | None
     truth: tuple[int, ...]
-    seen: tuple[int, ...]
+    union: tuple[int, ...]
 
     @property
     def follows(self) -> bool:
@@ -74,15 +75,14 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
         users = (population.users,)
         return [SketchTask(point, config, None, users, users) for point in wanted]
     path = folder / "population.parquet"
-    log = generate(population.users, population.days, seed=population.seed, start=START, **population.rates)
-    write_log(log, path)
+    write_synthetic_log(population, path)
     first, last = _ticks(config)
     with read_log(path) as log:
         flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]
         unions = rolling(log, Exact(), _always(ANY_SALT), config.window, first, last, ignore_removals=True)
-        seen = tuple(int(union.estimate()) for union in unions)
+        union = tuple(int(sketch.estimate()) for sketch in unions)
     truth = tuple(int(count) for count in flips.counts)
-    return [SketchTask(point, config, path, truth, seen) for point in wanted]
+    return [SketchTask(point, config, path, truth, union) for point in wanted]
 
 
 def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
@@ -100,16 +100,16 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     point, config = task.point, task.config
     generator = np.random.default_rng(point_seed(config.seed, point))
     truth = np.array(task.truth, dtype=np.float64)
-    counted = truth if task.follows else np.array(task.seen, dtype=np.float64)
+    counted = truth if task.follows else np.array(task.union, dtype=np.float64)
     estimates = np.empty((config.trials, len(truth)))
     sizes = np.empty_like(estimates)
     with _opened(task.log) as log:
         flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
         for trial in range(config.trials):
             salt = generator.bytes(16)
-            design = designed(point.sketch, point.size, config.epsilon, config.delta, salt)
+            design = sketch_design(point.sketch, point.size, config.epsilon, config.delta, salt)
             for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
-                estimates[trial, tick] = published(sketch, design, point.sketch, config.epsilon, generator)
+                estimates[trial, tick] = noisy_estimate(sketch, design, point.sketch, config.epsilon, generator)
                 sizes[trial, tick] = len(sketch.to_bytes())
     errors = estimates / truth - 1
     deviation = np.array([_deviation(task, design, count) for count in counted])
@@ -159,7 +159,7 @@ def sketches(
         yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
 
 
-def published(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
+def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
     """One published count, with seeded coins and noise.
 
     A sketch that is private by itself gives its estimate; on the others there is discrete Laplace noise for one user

@@ -211,6 +211,20 @@ def test_bounds_speak_of_the_norm_that_they_bound() -> None:
 # What is committed in results/.
 
 
+def test_committed_accounts_of_a_year_are_the_known_ones() -> None:
+    year = table_of("accountants_year").query("count == 365")
+    exact = year[year["exact"]].set_index("release")["epsilon"]
+    assert exact.to_dict() == pytest.approx({"gaussian": 4.63883, "discrete-laplace": 10.31386}, rel=1e-5)
+    wide = year.pivot(index="release", columns="accountant", values="epsilon")
+    assert wide.loc["gaussian", "zcdp"] == pytest.approx(4.958356, rel=1e-6)
+
+
+def test_committed_norms_exceed_the_logarithm_by_what_is_known() -> None:
+    year = table_of("published_norms").query("horizon == 365").set_index("subject")
+    assert year.loc["dense", "rms"] - math.log(365) / math.pi == pytest.approx(0.756, abs=5e-4)
+    assert year.loc["square-root", "largest"] - math.log(365) / math.pi == pytest.approx(1.07, abs=5e-3)
+
+
 @pytest.mark.slow
 def test_committed_rows_are_reproduced() -> None:
     config = coverage()

@@ -21,6 +21,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
+from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
 from experiments.engine.pictures import save
 from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
@@ -85,15 +86,15 @@ class Row:
         return self.rms_factor / self.lower_bound
 
 
-def computed(name: str, setting: Setting) -> Row:
-    """The row of a mechanism, computed anew."""
+def compute_row(name: str, setting: Setting) -> Row:
+    """Compute the row of a mechanism."""
     chosen = linear_design(name, setting.protected)
     energy = chosen.strategy.decoder_energy(setting.horizon)
     typical, largest = (chosen.sensitivity * math.sqrt(value) for value in (energy.mean(), energy.max()))
     return Row(setting, name, typical, largest, lower_bound(setting.protected))
 
 
-def stored(path: Path = RESULTS) -> list[Row]:
+def stored_rows(path: Path = RESULTS) -> list[Row]:
     """The rows that `compute` kept."""
     return [
         Row(Setting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
@@ -106,26 +107,22 @@ def compute(path: Path = RESULTS) -> None:
     rows = []
     for number, setting in enumerate(settings, start=1):
         print(f"{number}/{len(settings)} {setting}", file=sys.stderr, flush=True)
-        rows += [json.dumps(asdict(computed(name, setting))) for name in NAMES]
+        rows += [json.dumps(asdict(compute_row(name, setting))) for name in NAMES]
     write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
 
 
 def table(path: Path = RESULTS) -> str:
     """Factors and, in brackets, how many times the lower bound, for every class and horizon of the documentation."""
-    known = {(row.setting, row.mechanism): row for row in stored(path)}
-    lines = [
-        "| class, W_BOUND, T | lower bound | " + " | ".join(f"`{name}`" for name in NAMES) + " |",
-        "|---|---:|" + "---:|" * len(NAMES),
-    ]
+    known = {(row.setting, row.mechanism): row for row in stored_rows(path)}
+    lines = []
     for setting in BY_HORIZON:
         if setting.horizon in TABLE_HORIZONS:
             rows = [known[setting, name] for name in NAMES]
             best = min(row.rms_factor for row in rows)
-            cells = " | ".join(_cell(row, best) for row in rows)
-            lines.append(
-                f"| {setting.title}, {setting.w_bound}, {setting.horizon} | {rows[0].lower_bound:.3f} | {cells} |"
-            )
-    return "\n".join(lines)
+            title = f"{setting.title}, {setting.w_bound}, {setting.horizon}"
+            lines.append([title, f"{rows[0].lower_bound:.3f}", *(_cell(row, best) for row in rows)])
+    titles = ["class, W_BOUND, T", "lower bound", *(f"`{name}`" for name in NAMES)]
+    return markdown_table(titles, "lr" + "r" * len(NAMES), lines)
 
 
 def horizon_figure(rows: Sequence[Row]) -> Figure:
@@ -144,7 +141,7 @@ def w_bound_figure(rows: Sequence[Row]) -> Figure:
 
 def draw(path: Path = RESULTS, images: Path = IMAGES) -> list[Path]:
     """Draw both figures from the stored rows; returns the paths of the pictures."""
-    rows = stored(path)
+    rows = stored_rows(path)
     pictures = {"mechanisms-horizon.png": horizon_figure(rows), "mechanisms-w-bound.png": w_bound_figure(rows)}
     for name, figure in pictures.items():
         save(figure, images / name)

@@ -67,20 +67,8 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
     mechanism = calibrate_point(config, point)
     at_once = isinstance(mechanism, LinearMechanism) or point.rate == 1
     trials = config.trials if at_once else min(config.trials, MOST_SAMPLED)
-    kept = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
-    ends = ends_of(mechanism, window_counts(kept, config.window), point.rate, generator)
-    low, high = ends(config.level)
-    covered = holds(low, high, truth)
-    whole = holds(*whole_ends(low, high), truth)
-    band_low, band_high = ends(1 - (1 - config.level) / config.horizon)
-    band = holds(band_low, band_high, truth).all(axis=1)
-    band_whole = holds(*whole_ends(band_low, band_high), truth).all(axis=1)
-    finite = np.isfinite(low) & np.isfinite(high)
-    days = np.arange(trials), generator.integers(config.horizon, size=trials)
-    one_day = covered[days][finite[days]]
-    looked = len(one_day)
-    one_day_low, one_day_high = clopper_pearson(int(one_day.sum()), looked, BAND_LEVEL) if looked else (0.0, 1.0)
-    all_low, all_high = clopper_pearson(int(band.sum()), trials, BAND_LEVEL)
+    sampled_arrivals = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
+    ends = ends_of(mechanism, window_counts(sampled_arrivals, config.window), point.rate, generator)
     return {
         "mechanism": point.mechanism,
         "epsilon": point.epsilon,
@@ -93,18 +81,41 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
         "level": config.level,
         "trials": trials,
         "users": truth.mean(),
+        **_interval_columns(*ends(config.level), truth, generator),
+        **_band_columns(*ends(1 - (1 - config.level) / config.horizon), truth),
+    }
+
+
+def _interval_columns(low: Floats, high: Floats, truth: Integers, generator: np.random.Generator) -> dict[str, Any]:
+    covered, finite = holds(low, high, truth), np.isfinite(low) & np.isfinite(high)
+    trials, horizon = low.shape
+    days = np.arange(trials), generator.integers(horizon, size=trials)
+    one_day = covered[days][finite[days]]
+    one_day_low, one_day_high = _clopper_pearson_band(one_day) if one_day.size else (0.0, 1.0)
+    return {
         "width": _mean((high - low)[finite]),
         "no_interval": 1 - finite.mean(),
         "pointwise": _mean(covered[finite]),
-        "pointwise_whole": _mean(whole[finite]),
+        "pointwise_whole": _mean(holds(*whole_ends(low, high), truth)[finite]),
         "one_day": _mean(one_day),
         "one_day_low": one_day_low,
         "one_day_high": one_day_high,
-        "band": band.mean(),
-        "band_low": all_low,
-        "band_high": all_high,
-        "band_whole": band_whole.mean(),
     }
+
+
+def _band_columns(low: Floats, high: Floats, truth: Integers) -> dict[str, Any]:
+    band = holds(low, high, truth).all(axis=1)
+    band_low, band_high = _clopper_pearson_band(band)
+    return {
+        "band": band.mean(),
+        "band_low": band_low,
+        "band_high": band_high,
+        "band_whole": holds(*whole_ends(low, high), truth).all(axis=1).mean(),
+    }
+
+
+def _clopper_pearson_band(hits: NDArray[np.bool_]) -> tuple[float, float]:
+    return clopper_pearson(int(hits.sum()), len(hits), BAND_LEVEL)
 
 
 def arrivals_of(config: CoverageConfig) -> Integers:

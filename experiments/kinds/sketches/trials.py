@@ -43,7 +43,7 @@ PRIVACY = {
     "intrinsic": "private by itself",
     "none": "baseline: not private",
 }
-"""What the kind of a contract makes of a published count."""
+"""By the kind of a sketch's contract, how private a published count is."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,13 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
 
 
 def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
-    """One row: bytes and relative error of a sketch, each published count having the ε of the config by itself.
+    """One row: bytes and relative error of a sketch. Each published count has the ε of the config by itself.
 
-    `rmse` is over all trials and ticks, relative to the true counts; `bias` is their mean relative error and
-    `bias_deviation` the standard error of that mean over trials, whose ticks go together. `formula` is what `rmse`
-    should be: √(variance of the sketch + of the noise + square of what a sketch without removals misses), the last of
-    which is `missed`, relative. `bytes` is the size of the sketch as it is held, on average. `released` are the counts
-    of the first trial, `truth` the true ones, tick by tick.
+    `rmse` is over all trials and ticks, relative to the true counts. `bias` is their mean relative error, and
+    `bias_deviation` the standard error of that mean over trials (the ticks of a trial are correlated). `formula` is
+    what `rmse` should be: √(variance of the sketch + variance of the noise + square of what a sketch without removals
+    misses); the last of these is `missed`, relative. `bytes` is the average size of the sketch in memory. `released`
+    are the counts of the first trial, `truth` the true ones, tick by tick.
 
     Raises:
         ValueError: the parameters are none of the sketch's.
@@ -101,16 +101,7 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     generator = np.random.default_rng(point_seed(config.seed, point))
     truth = np.array(task.truth, dtype=np.float64)
     counted = truth if task.follows else np.array(task.union, dtype=np.float64)
-    estimates = np.empty((config.trials, len(truth)))
-    sizes = np.empty_like(estimates)
-    with _opened(task.log) as log:
-        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
-        for trial in range(config.trials):
-            salt = generator.bytes(16)
-            design = sketch_design(point.sketch, point.size, config.epsilon, config.delta, salt)
-            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
-                estimates[trial, tick] = noisy_estimate(sketch, design, point.sketch, config.epsilon, generator)
-                sizes[trial, tick] = len(sketch.to_bytes())
+    estimates, sizes, design = _publish(task, generator)
     errors = estimates / truth - 1
     deviation = np.array([_deviation(task, design, count) for count in counted])
     missed = (counted - truth) / truth
@@ -139,6 +130,22 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     }
 
 
+def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, Floats, Design]:
+    """The published counts and the bytes of their sketches, both of shape (trials, ticks), and the last design."""
+    point, config = task.point, task.config
+    estimates = np.empty((config.trials, len(task.truth)))
+    sizes = np.empty_like(estimates)
+    with _open_log(task.log) as log:
+        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
+        for trial in range(config.trials):
+            salt = generator.bytes(16)
+            design = sketch_design(point.sketch, point.size, config.epsilon, config.delta, salt)
+            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
+                estimates[trial, tick] = noisy_estimate(sketch, design, point.sketch, config.epsilon, generator)
+                sizes[trial, tick] = len(sketch.to_bytes())
+    return estimates, sizes, design
+
+
 def sketches(
     task: SketchTask, log: Log | None, flips: UserFlips | None, design: Design, salt: bytes
 ) -> Iterator[Sketch]:
@@ -162,8 +169,8 @@ def sketches(
 def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
     """One published count, with seeded coins and noise.
 
-    A sketch that is private by itself gives its estimate; on the others there is discrete Laplace noise for one user
-    more or less: right where that moves the estimate by a known amount, and a baseline that is not private elsewhere.
+    A sketch that is private by itself gives its estimate. The others get discrete Laplace noise for one user more or
+    less: right where that user moves the estimate by a known amount, and a baseline that is not private elsewhere.
     """
     if isinstance(sketch, BitSketch):
         return sketch.private(seeded_flips(generator)).estimate()
@@ -200,5 +207,5 @@ def _always(salt: bytes) -> Salts:
     return Salts(((date.min, Salt(salt)),))
 
 
-def _opened(path: Path | None) -> AbstractContextManager[Log | None]:
+def _open_log(path: Path | None) -> AbstractContextManager[Log | None]:
     return nullcontext() if path is None else read_log(path)

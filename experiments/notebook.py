@@ -19,10 +19,8 @@ import pandas as pd
 import vl_convert
 from matplotlib.figure import Figure
 
+from experiments.engine.places import RESULTS as RESULTS
 from experiments.engine.style import SETTINGS
-
-RESULTS = Path(__file__).parent.parent / "results"
-"""The committed tables."""
 
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
 """Mostly by Okabe and Ito: told apart with the common kinds of colour blindness."""
@@ -96,7 +94,7 @@ def picture(drawing: Drawing, description: str) -> Picture:
         svg = _altair(drawing)
     else:
         raise TypeError(f"drawing is a {type(drawing).__name__}; it must be a Matplotlib figure or an Altair chart")
-    return Picture(rounded(svg), description)
+    return Picture(round_coordinates(svg), description)
 
 
 def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel: str | None = None) -> alt.Chart:
@@ -138,7 +136,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
     return beside
 
 
-def rounded(svg: str) -> str:
+def round_coordinates(svg: str) -> str:
     """The document with every coordinate rounded to `DECIMALS`; the factors of scales and matrices stay."""
     return _FACTOR_OR_NUMBER.sub(lambda found: found[1] or _short(float(found[2])), svg)
 

@@ -20,8 +20,8 @@ from dp.log import read_log
 from dp.presence import DuckDBEngine
 from dp.release import METRICS, Request, plan_release, publish
 from experiments.engine.pictures import save
-from experiments.engine.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, write_table
-from experiments.release_figure import release_figure
+from experiments.engine.tables import write_table
+from experiments.releases import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, release_figure
 
 FIRST, LAST = date(2010, 12, 10), date(2011, 12, 9)
 GUARANTEE = Guarantee(1.0, 1e-6)

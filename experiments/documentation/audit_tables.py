@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 
@@ -13,10 +12,10 @@ from dp.auditing.attacks import noise
 from dp.auditing.closeness import dp_resolution, resolution
 from dp.auditing.twins import TWINS
 from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS
 
-ROOT = Path(__file__).parents[2]
-AUDIT = ROOT / "results" / "audit.parquet"
-LIVE = ROOT / "results" / "audit_live.json"
+AUDIT = RESULTS / "audit.parquet"
+LIVE = RESULTS / "audit_live.json"
 
 
 def mechanisms() -> str:

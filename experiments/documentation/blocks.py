@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,10 @@ from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
 from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.population import START
 from experiments.kinds.loading import read
 
-ROOT = Path(__file__).parents[2]
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CLASSES: tuple[tuple[str, str, int], ...] = (
@@ -92,24 +91,24 @@ def promise_sentence() -> str:
     return f"> {promise(request)}"
 
 
-FIGURES = (
+GALLERY = (
     "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
     "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
     "audit", "attacks",
 )  # fmt: skip
-"""In the order in which they are read; a test compares with the configs."""
+"""The figures in the order in which they are read; a test compares with the configs."""
 
 
 def gallery() -> str:
     """Every figure under its question, with the finding of its table, its config and the table."""
     parts = []
-    for name in FIGURES:
+    for name in GALLERY:
         (path,) = (ROOT / "experiments").glob(f"*/{name}.toml")
         config, written = read(path), path.relative_to(ROOT).as_posix()
         parts += [
             f"## {config.question}",
             f"![{name}](../results/{name}.svg)",
-            config.kind.findings()[config.figure](pd.read_parquet(ROOT / f"results/{name}.parquet")),
+            config.kind.findings()[config.figure](pd.read_parquet(RESULTS / f"{name}.parquet")),
             f"[{name}.toml](../{written}) · `results/{name}.parquet` · `dpdau experiment run {written}`",
         ]
     return "\n\n".join(parts)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 
 from dp.accounting.calibrate import calibrate_on_time
@@ -18,8 +17,9 @@ from dp.mechanisms.joint import Exceptions
 from dp.release import METRICS
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
+from experiments.engine.places import RESULTS
 
-RESULTS = Path(__file__).parents[2] / "results" / "joint.json"
+STORE = RESULTS / "joint.json"
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CASES = (Exceptions(0, 0), Exceptions(2, 0), Exceptions(2, 1))
@@ -40,13 +40,13 @@ def noise_of(exceptions: Exceptions, horizon: int = HORIZON) -> dict[str, object
     return {"removals": exceptions.removals, "late": exceptions.late, "joint": joint, "summed": summed}
 
 
-def compute(path: Path = RESULTS) -> None:
+def compute(path: Path = STORE) -> None:
     """Compute all cases and replace the file."""
     rows = [json.dumps(noise_of(case)) for case in CASES]
     write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
 
 
-def table(path: Path = RESULTS) -> str:
+def table(path: Path = STORE) -> str:
     """The stored numbers as a table."""
     rows = []
     for row in json.loads(path.read_text(encoding="utf-8")):
@@ -60,4 +60,4 @@ def table(path: Path = RESULTS) -> str:
 
 if __name__ == "__main__":
     compute()
-    print(RESULTS, file=sys.stdout)
+    print(STORE)

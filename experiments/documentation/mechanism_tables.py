@@ -24,10 +24,10 @@ from dp.units import ProtectedClass, protected_class
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
 from experiments.engine.pictures import save
+from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "results" / "mechanisms.json"
+STORE = RESULTS / "mechanisms.json"
 IMAGES = ROOT / "docs" / "images"
 
 NAMES = tuple(name for name, family in MECHANISMS.items() if family.strategy and family.noise == "gaussian")
@@ -94,14 +94,14 @@ def compute_row(name: str, setting: Setting) -> Row:
     return Row(setting, name, typical, largest, lower_bound(setting.protected))
 
 
-def stored_rows(path: Path = RESULTS) -> list[Row]:
+def stored_rows(path: Path = STORE) -> list[Row]:
     """The rows that `compute` kept."""
     return [
         Row(Setting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
     ]  # fmt: skip
 
 
-def compute(path: Path = RESULTS) -> None:
+def compute(path: Path = STORE) -> None:
     """Compute all rows, some minutes, and replace the file."""
     settings = sorted({*BY_HORIZON, *BY_W_BOUND})
     rows = []
@@ -111,7 +111,7 @@ def compute(path: Path = RESULTS) -> None:
     write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
 
 
-def table(path: Path = RESULTS) -> str:
+def table(path: Path = STORE) -> str:
     """Factors and, in brackets, how many times the lower bound, for every class and horizon of the documentation."""
     known = {(row.setting, row.mechanism): row for row in stored_rows(path)}
     lines = []
@@ -139,7 +139,7 @@ def w_bound_figure(rows: Sequence[Row]) -> Figure:
     return _figure(panels, titles, "w_bound", "W_BOUND [flips]", "MAU, error against W_BOUND", columns=2)
 
 
-def draw(path: Path = RESULTS, images: Path = IMAGES) -> list[Path]:
+def draw(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
     """Draw both figures from the stored rows; returns the paths of the pictures."""
     rows = stored_rows(path)
     pictures = {"mechanisms-horizon.png": horizon_figure(rows), "mechanisms-w-bound.png": w_bound_figure(rows)}
@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if arguments == ["compute"]:
         compute()
-        print(RESULTS)
+        print(STORE)
     print(*draw(), sep="\n")
     return 0
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from dp.sketches.table import USERS, table
 from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS
 
-RESULTS = Path(__file__).parents[2] / "results"
 BUDGETS = (330, 1_300, 5_200, 21_000)
 """Bytes; what is shown of a sketch is the largest size that keeps to them."""
 

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import pyarrow.parquet as parquet
 import pytest
 
 from dp.mechanisms import MECHANISMS
 from dp.release import METRICS
 from experiments.engine import executors, runner
-from experiments.engine.code_fingerprint import ROOT, closure, code_fingerprint
-from experiments.engine.tables import marks_of, write_table
+from experiments.engine.code_fingerprint import closure, code_fingerprint
+from experiments.engine.tables import MARK, write_table
 from experiments.kinds.loading import load
 from experiments.kinds.mechanisms import points
 from experiments.kinds.mechanisms.config import MECHANISM_NAMES, NOT_LINEAR
 from tests.experiments.test_experiments import CONFIG, SMALL, run
+from tests.places import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
 
@@ -38,6 +40,14 @@ def config_path(tmp_path: Path) -> Path:
 
 def names(module: str) -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in closure(module)}
+
+
+def marks_of(path: Path) -> dict[str, str]:
+    """What the metadata of a table says of its origin."""
+    metadata = parquet.read_schema(path).metadata or {}
+    return {
+        name.removeprefix(MARK).decode(): value.decode() for name, value in metadata.items() if name.startswith(MARK)
+    }
 
 
 def command(config: Path, folder: Path, *more: str) -> list[str]:

@@ -13,10 +13,11 @@ from dp.log import read_log
 from dp.log.generate import generate, write_log
 from dp.presence import DuckDBEngine
 from experiments.engine.population import START, Population
+from experiments.engine.style import UNIT_TITLES
 from experiments.kinds.figures import draw
 from experiments.kinds.loading import load
 from experiments.kinds.mechanisms.config import MechanismConfig
-from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, UNITS, USERS, W_BOUND_LOGS
+from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, USERS, W_BOUND_LOGS
 from experiments.real_log import FIRST, LOGS
 from tests.places import ROOT
 
@@ -74,7 +75,7 @@ def test_titles_say_what_the_configs_say() -> None:
         assert DELETION_LOGS[log].startswith("80 % are erased")
         assert deletion.populations[log].rates["erase_rate"] == 0.8
         assert deletion.populations[log].rates["rejoin_rate"] == rejoin
-    assert set(UNITS) == set(config_of("horizon_error").grid.unit)
+    assert set(UNIT_TITLES) == set(config_of("horizon_error").grid.unit)
     assert len(SHADES) >= max(len(w_bound.grid.epsilon), len(deletion.grid.w_bound))
 
 

@@ -29,7 +29,7 @@ from experiments.kinds.loading import load, read
 from experiments.kinds.mechanisms.config import MECHANISM_NAMES, NOT_LINEAR, MechanismConfig
 from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.real_log import LOGS, draw_year
-from experiments.release_figure import release_figure
+from experiments.releases import release_figure
 from tests.places import ROOT
 
 CONFIG = ROOT / "experiments/configs/epsilon_vs_error.toml"

@@ -491,8 +491,7 @@ def budget_create(
 def plot(released: Path, truth: Path | None, title: str | None, note: str | None, outs: Sequence[Path]) -> None:
     """Draw a release with its intervals, from the file that 'dpdau release --out' wrote."""
     from experiments.engine.pictures import save
-    from experiments.engine.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows
-    from experiments.release_figure import release_figure
+    from experiments.releases import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, release_figure
 
     figure = release_figure(
         read_rows(released, RELEASE_COLUMNS),

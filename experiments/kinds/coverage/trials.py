@@ -104,7 +104,7 @@ def _interval_columns(low: Floats, high: Floats, truth: Integers, generator: np.
 
 
 def _band_columns(low: Floats, high: Floats, truth: Integers) -> dict[str, Any]:
-    band = holds(low, high, truth).all(axis=1)
+    band = np.asarray(holds(low, high, truth).all(axis=1))
     band_low, band_high = _clopper_pearson_band(band)
     return {
         "band": band.mean(),

@@ -1,8 +1,10 @@
-"""The figure of a release: published counts with their intervals, made from rows only."""
+"""The rows of a release in a file, and their figure."""
 
 from __future__ import annotations
 
+import json
 import textwrap
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +13,33 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from experiments.engine.style import RELEASED, SETTINGS, TRUTH
+
+RELEASE_COLUMNS = frozenset(
+    {"metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
+    | {"mechanism", "unit", "w_bound"}
+)
+TRUTH_COLUMNS = frozenset({"metric", "day", "count"})
+
+
+def read_rows(path: Path, needed: frozenset[str]) -> pd.DataFrame:
+    """The rows of a release or of exact counts, from the CSV, JSON or Parquet file that a command wrote.
+
+    Raises:
+        ValueError: the file's name ends otherwise, or columns that are needed are missing.
+    """
+    match path.suffix:
+        case ".csv":
+            table = pd.read_csv(path)
+        case ".json":
+            table = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+        case ".parquet":
+            table = pd.read_parquet(path)
+        case _:
+            raise ValueError(f"{path}: rows are read from .csv, .json or .parquet files")
+    if missing := needed - set(table.columns):
+        kind = "exact" if needed == TRUTH_COLUMNS else "release"
+        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of 'dpdau {kind}'")
+    return table.assign(day=pd.to_datetime(table["day"]))
 
 
 def release_figure(

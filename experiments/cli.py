@@ -43,7 +43,7 @@ jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=None, h
 
 
 class Group(click.Group):
-    """Refusals end in one line and exit code 1, an interrupt in exit code 130; neither in a traceback."""
+    """Refusals end in one line and exit code 1, an interrupt in exit code 130, neither with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -84,7 +84,7 @@ def experiment() -> None:
     metavar="KEY=VALUE",
     help="Only points with this value; may be repeated. The files are then called NAME_only.",
 )
-@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped: what happens in any case.")
+@click.option("--resume", is_flag=True, help="Resume a run that was stopped; this happens in any case.")
 @profile_option
 @results_option
 @cache_option
@@ -92,10 +92,10 @@ def experiment_run(
     chosen: Sequence[Path], configs: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool,
     profile: str, results: Path, cache: Path,
 ) -> None:  # fmt: skip
-    """Run configs (TOML; all, if none is named): each a tidy Parquet table, its provenance, and a figure, SVG and PNG.
+    """Run configs (TOML; all if none is named): each makes a tidy Parquet table, provenance, and a figure (SVG, PNG).
 
-    Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
-    nothing. Where all are run, a config whose log is not on this machine is named and left out.
+    Finished points are kept: a run that was stopped resumes where it was, and a second run computes nothing. When all
+    configs are run, one whose log is not on this machine is reported and left out.
     """
     from experiments.engine.runner import run
     from experiments.kinds.loading import read
@@ -124,7 +124,7 @@ def experiment_run(
 @cache_option
 @profile_option
 def experiment_list(configs: Path, cache: Path, profile: str) -> None:
-    """Name the configs: points, how many of them are finished, and the question."""
+    """List the configs with their points, how many of these are finished, and the question."""
     from experiments.kinds.loading import read
 
     lines = []
@@ -208,10 +208,10 @@ def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance:
 def experiment_check(
     ctx: click.Context, chosen: Sequence[Path], configs: Path, jobs: int | None, results: Path, cache: Path
 ) -> None:
-    """Run configs (all, if none is named) and compare what comes out with the tables in the results.
+    """Run configs (all if none is named) and compare their tables with those in the results.
 
     Exit code 1 if a table is missing or differs by more than the tolerance that its config states. A config whose log
-    is not on this machine is named and left out.
+    is not on this machine is reported and left out.
     """
     from experiments.engine.compare import compare_files
     from experiments.engine.config import check

@@ -1,7 +1,7 @@
 """What the notebooks share: pictures that are the same on every run, a chart of curves.
 
-A stored output can be compared only if it comes out again to the letter. Altair's own output carries random ids, and
-Matplotlib's a date and more digits than two processors agree in; `picture` makes plain SVG text of both.
+A stored output can be compared only if it is reproduced exactly. Altair's own output carries random ids, and
+Matplotlib's a date and more digits than two processors agree in; `picture` turns both into plain SVG text.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from experiments.engine.places import RESULTS as RESULTS
 from experiments.engine.style import SETTINGS
 
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
-"""Mostly by Okabe and Ito: told apart with the common kinds of colour blindness."""
+"""Mostly by Okabe and Ito; distinguishable under the common kinds of colour blindness."""
 
 FEW, MANY = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
 """Leading digits of the ticks of a logarithmic axis; the second where it spans less than `NARROW`."""
 NARROW = 20.0
 MOST_TICKS = 12
-"""Fewer values than this are their own ticks on the horizontal axis."""
+"""Up to this many values on the horizontal axis, every value has a tick."""
 NUMBER = ",.6~g"
-"""How an axis writes a number: in plain digits, not as 1e+3."""
+"""Format of numbers on axes: plain digits, not 1e+3."""
 
 FONT = "DejaVu Sans"
 DECIMALS = 2
-"""Of a coordinate: finer than any eye or screen, coarser than what two processors may disagree in."""
+"""Decimals of a coordinate: finer than any screen, coarser than differences between two processors."""
 
 # Altair types its charts by dozens of classes that share no base with `to_dict`.
 Drawing = Figure | Any
@@ -51,7 +51,7 @@ CONFIG: dict[str, Any] = {
 }
 """Vega-Lite's settings in the look of `experiments.engine.style`."""
 
-# A scale or a matrix is a factor, which two decimals would spoil.
+# Scales and matrices are factors, which two decimals would distort.
 _FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")
 _CLIP = re.compile(r"(?<=[\"#])clip\d+(?=[\")])")
 _COUNTED_CLIP = re.compile(r"(?<=[\"#])clip-\d+(?=[\")])")

@@ -65,7 +65,7 @@ def sketches() -> str:
 
 
 def closeness() -> str:
-    """What one vote of the attack on the noise tells apart, quick and full."""
+    """What one vote of the attack on the noise can distinguish, quick and full."""
     quick, full = (_comparisons(half, runs) for half, runs in zip(noise.HALVES, noise.RUNS, strict=True))
     limits = "must accept up to, reject from"
     return markdown_table(

@@ -1,6 +1,6 @@
-"""Numbers in the documentation that experiments and mechanisms give: `make docs` fills the marked blocks.
+"""Blocks of the documentation that hold numbers of experiments and mechanisms; `make docs` fills them.
 
-A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when what stands there is not what this
+A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when its text is not what this
 module would write.
 """
 

@@ -35,7 +35,7 @@ NAMES = tuple(name for name, family in MECHANISMS.items() if family.strategy and
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """Arguments of `protected_class`; `window` in days says nothing for the unit user."""
+    """Arguments of `protected_class`; `window` in days does not matter for the unit user."""
 
     unit: str
     window: int
@@ -71,7 +71,7 @@ class Row:
     Attributes:
         rms_factor: root mean square over the horizon of the standard deviation of a release times μ, in users.
         max_factor: the largest over the horizon.
-        lower_bound: what no mechanism's `rms_factor` falls below.
+        lower_bound: of `rms_factor`, over all mechanisms.
     """
 
     setting: Setting
@@ -82,7 +82,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the lower bound."""
+        """The factor over the lower bound."""
         return self.rms_factor / self.lower_bound
 
 
@@ -95,7 +95,7 @@ def compute_row(name: str, setting: Setting) -> Row:
 
 
 def stored_rows(path: Path = STORE) -> list[Row]:
-    """The rows that `compute` kept."""
+    """The rows that `compute` stored."""
     return [
         Row(Setting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from experiments.documentation.markdown import markdown_table
 from experiments.engine.places import RESULTS
 
 BUDGETS = (330, 1_300, 5_200, 21_000)
-"""Bytes; what is shown of a sketch is the largest size that keeps to them."""
+"""Budgets in bytes; for each, the table shows the largest size of a sketch that fits."""
 
 
 def capabilities() -> str:

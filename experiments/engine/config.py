@@ -1,4 +1,4 @@
-"""What the configs of all kinds share. What a run from the cache does not need is imported when it is needed."""
+"""What the configs of all kinds share. Imports nothing heavy, because every run from the cache imports it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     name: str
     question: str
     figure: str
-    # Unset and not a value by default, so that the fingerprint of a config without it does not speak of it.
+    # Unset by default, so that the fingerprint of a config without it does not contain it.
     finding: str | msgspec.UnsetType = msgspec.UNSET
     tolerance: float | msgspec.UnsetType = msgspec.UNSET
 
@@ -59,7 +59,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     @property
     def accepted_difference(self) -> float:
-        """The tolerance, stated or not."""
+        """The tolerance that holds: the stated one, or the default."""
         return TOLERANCE if isinstance(self.tolerance, msgspec.UnsetType) else float(self.tolerance)
 
     def points(self) -> Iterator[Point]:

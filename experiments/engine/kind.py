@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.engine.tasks import point_tasks
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -25,16 +27,16 @@ class Kind:
     Attributes:
         name: what configs call it.
         package: its dotted name. `figure` holds FIGURES and `finding` holds FINDINGS, both by the name of the figure.
-        tasks: name of a `MakeTasks` function.
         evaluate: name of a function from a task to its row. It may be called in another process, while the folder of
             scratch files exists.
+        tasks: name of a `MakeTasks` function; None where rows depend on the config and the point alone.
         rows: the module that holds both functions. Rows depend on it and on everything it imports.
     """
 
     name: str
     package: str
-    tasks: str
     evaluate: str
+    tasks: str | None = None
     rows: str = "trials"
 
     @property
@@ -50,7 +52,8 @@ class Kind:
     def functions(self) -> tuple[MakeTasks, Evaluate]:
         """`tasks` and `evaluate`."""
         module = importlib.import_module(self.rows_module)
-        return getattr(module, self.tasks), getattr(module, self.evaluate)
+        make_tasks = point_tasks if self.tasks is None else getattr(module, self.tasks)
+        return make_tasks, getattr(module, self.evaluate)
 
     def figures(self) -> Mapping[str, Callable[[pd.DataFrame], Figure]]:
         """The figures by name; each is drawn from a table alone."""

@@ -22,7 +22,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete_rate: float = 0.0
     erase_rate: float = 0.0
     late_rate: float = 0.0
-    # Unset and not a number by default, so that the digests of configs without it stay what they were.
+    # Unset by default, so that the fingerprints of configs without it do not change.
     rejoin_rate: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
@@ -49,5 +49,5 @@ class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return Path(self.file)

@@ -1,11 +1,11 @@
-"""One look for every figure: colour-blind safe, readable at column width, the same bytes for the same data."""
+"""The look of every figure: colour-blind safe, readable at column width, the same bytes for the same data."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# No palette of thirteen is kept apart by the common kinds of colour blindness. So markers say the kind of mechanism,
-# and colours (six of them by Okabe and Ito, all readable on white and on black) tell apart those with one marker.
+# No palette of thirteen can be distinguished under the common kinds of colour blindness. So markers show the kind of
+# mechanism, and colours (six by Okabe and Ito, all readable on white and on black) distinguish those with one marker.
 COLOURS: dict[str, str] = {
     "laplace": "#999999",
     "gaussian": "#E69F00",
@@ -68,7 +68,7 @@ SKETCH_MARKERS: dict[str, str] = {
 TRUTH = "#000000"
 RELEASED = "#0072B2"
 BROKEN = "#B0413E"
-"""What is broken on purpose."""
+"""For what is broken on purpose."""
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 

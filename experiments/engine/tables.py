@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 from experiments.engine.files import write_atomically
 
 SIGNIFICANT_DIGITS = 9
-"""Kept in tables: more than any reader needs, fewer than two processors may disagree in."""
+"""Digits kept in tables: more than any reader needs, fewer than those in which two processors may disagree."""
 
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "duckdb", "opendp", "matplotlib", "msgspec")
 
@@ -33,9 +33,9 @@ def write_table(
     """Write rows as Parquet; floats are rounded to nine significant digits. Returns whether the file changed.
 
     Args:
-        marks: kept in the file's metadata under names that begin with "dpdau."; a file with the same values is left as
-            it is, with the marks that it has.
-        anew: write it even so.
+        marks: kept in the file's metadata under names that begin with "dpdau."; a file with the same values keeps the
+            marks that it has.
+        anew: write the file even if its values are the same.
     """
     frame = pd.DataFrame(list(rows))
     for name in frame.columns[frame.dtypes == np.float64]:

@@ -22,12 +22,13 @@ from dp.mechanisms.sparse_vector import SparseVector
 from dp.release.release import _Drawn, _for_all_users
 from experiments.engine.config import ConfigError
 from experiments.engine.labels import spread
+from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
 from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
-from experiments.kinds.accountants.trials import AccountantTask, evaluate_accountant
+from experiments.kinds.accountants.trials import evaluate_accountant
 from experiments.kinds.coverage import trials as coverage_tasks
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
-from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, evaluate_coverage, window_counts
+from experiments.kinds.coverage.trials import BAND_LEVEL, evaluate_coverage, window_counts
 from experiments.kinds.loading import load
 from experiments.kinds.published.config import PublishedConfig, PublishedPoint
 from experiments.kinds.published.trials import PublishedTask, evaluate_published, norms
@@ -120,7 +121,7 @@ def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> 
 def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the width holds the count 67 % of the time: of 300 independent days, never as many as 95 % allow."""
     config = coverage(trials=300)
-    task = CoverageTask(CoveragePoint("square-root", 1.0, 1.0), config)
+    task = PointTask(config, CoveragePoint("square-root", 1.0, 1.0))
     right = evaluate_coverage(task)
     assert right["one_day_low"] < 0.95 < right["one_day_high"]
     assert right["band_high"] > 0.95
@@ -133,7 +134,7 @@ def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     config = coverage(trials=300)
-    task = CoverageTask(CoveragePoint("optimal", 4.0, 0.1), config)
+    task = PointTask(config, CoveragePoint("optimal", 4.0, 0.1))
     right = evaluate_coverage(task)
     assert right["one_day_high"] > 0.95
     monkeypatch.setattr(
@@ -143,7 +144,7 @@ def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.
 
 
 def test_a_row_is_the_same_twice() -> None:
-    task = CoverageTask(CoveragePoint("sparse-vector", 4.0, 0.1), coverage(trials=5))
+    task = PointTask(coverage(trials=5), CoveragePoint("sparse-vector", 4.0, 0.1))
     row = evaluate_coverage(task)
     assert row == evaluate_coverage(task)
     assert json.loads(json.dumps(row, default=float, allow_nan=False))["trials"] == 5
@@ -160,7 +161,7 @@ def test_rows_say_what_the_accountants_say(release: str) -> None:
         parts.gaussian(sigma=20.0, count=30) if release == "gaussian" else parts.discrete_laplace(epsilon=0.1, count=30)
     )
     for name, answer in compose([part], 1e-6).items():
-        row = evaluate_accountant(AccountantTask(AccountantPoint(release, name, 30), config))
+        row = evaluate_accountant(PointTask(config, AccountantPoint(release, name, 30)))
         assert (row["epsilon"], row["exact"]) == (answer.epsilon, answer.exact)
 
 
@@ -230,6 +231,6 @@ def test_committed_rows_are_reproduced() -> None:
     config = coverage()
     table = table_of("interval_coverage").set_index(["mechanism", "epsilon", "rate"])
     for key in (("square-root", 1.0, 0.1), ("laplace", 4.0, 1.0), ("sparse-vector", 0.5, 1.0)):
-        row = evaluate_coverage(CoverageTask(CoveragePoint(*key), config))
+        row = evaluate_coverage(PointTask(config, CoveragePoint(*key)))
         for column in ("width", "pointwise", "one_day", "band", "no_interval"):
             assert row[column] == pytest.approx(table.loc[key, column], rel=1e-6, abs=1e-9), (key, column)

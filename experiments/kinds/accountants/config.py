@@ -53,9 +53,7 @@ class AccountantConfig(ExperimentConfig, frozen=True, kw_only=True):
             deviation over ℓ₂ sensitivity), for "discrete-laplace" its ε at sensitivity 1.
     """
 
-    kind: ClassVar[Kind] = Kind(
-        "accountants", "experiments.kinds.accountants", "accountant_tasks", "evaluate_accountant"
-    )
+    kind: ClassVar[Kind] = Kind("accountants", "experiments.kinds.accountants", "evaluate_accountant")
 
     delta: float
     releases: dict[str, float]

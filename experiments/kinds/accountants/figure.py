@@ -20,14 +20,14 @@ ACCOUNTANT_COLOURS = {
     "gdp": "#1B9E77",
     "pld": "#D55E00",
 }
-"""By Okabe and Ito, but for two that are darker and readable on white."""
+"""By Okabe and Ito, except two that are darker to be readable on white."""
 
 TITLES = {
     "gaussian": "Gaussian noise, σ = {:g} × sensitivity",
     "discrete-laplace": "Discrete Laplace noise, ε = {:g} a release",
 }
 LABEL_ROOM = 0.052
-"""Of the height of a panel: the least distance of two labels."""
+"""Least distance of two labels, as a share of the height of a panel."""
 
 
 def accountants_year(table: pd.DataFrame) -> Figure:

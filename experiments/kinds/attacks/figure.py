@@ -15,15 +15,15 @@ from matplotlib.ticker import NullLocator
 from experiments.engine.style import BROKEN, RELEASED, TRUTH
 
 NOTHING, BEYOND = 0.02, 30.0
-"""Where a reading stands that has none of what is allowed, or more than this many times."""
+"""Places of readings that are zero, and of those that are more than this many times what is allowed."""
 WIDTH = 46
-"""Characters of a target's name."""
+"""Longest name of a target, in characters."""
 ROW, GAP = 0.27, 0.34
-"""Inches of a target, and between two attacks."""
+"""Height of a target and distance between two attacks, in inches."""
 
 
 def worst_reading(row: pd.Series) -> float:
-    """The largest of what was measured over what is allowed; 0 over 0 is 0."""
+    """The largest ratio of a reading to what is allowed; 0 over 0 is 0."""
     worst = 0.0
     for measured, limit in zip(row["measured"], row["limit"], strict=True):
         if limit is None or math.isnan(limit):
@@ -38,8 +38,7 @@ def attacks(table: pd.DataFrame) -> Figure:
     heights = [ROW * (len(table[table["attack"] == name]) + 0.6) for name in names]
     tall = sum(heights) + GAP * (len(names) - 1) + 1.2
     figure = Figure(figsize=(7.6, tall))
-    # The solver of the other figures' layout is not the same to the last bit from run to run; with so many panels one
-    # would see it in the bytes.
+    # No layout solver: its last bits differ from run to run, and with so many panels this shows in the file.
     gap = GAP * len(names) / sum(heights)
     figure.subplots_adjust(left=0.37, right=0.96, bottom=0.55 / tall, top=1 - 0.65 / tall, hspace=gap)
     panels = figure.subplots(len(names), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]

@@ -38,7 +38,7 @@ class AuditPoint:
 
 
 class AuditGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Mechanisms, units and ε to combine; sketches and ε; and twins besides."""
+    """Mechanisms, units and ε to combine; sketches and ε to combine; and twins."""
 
     mechanism: list[str]
     unit: list[str]
@@ -57,11 +57,11 @@ class AuditConfig(ExperimentConfig, frozen=True, kw_only=True):
         horizon: ticks T.
         delta: of the mechanisms that need one.
         trials: releases at each point, half of them with the change.
-        attempts: audits of each twin, and of the right way, at every number of trials until the twin is caught.
+        attempts: audits of each twin, and of its correct original, at every number of trials until the twin is caught.
         seed: with a point's identity it gives the point's own seed.
     """
 
-    kind: ClassVar[Kind] = Kind("audit", "experiments.kinds.audit", "audit_tasks", "evaluate_audit")
+    kind: ClassVar[Kind] = Kind("audit", "experiments.kinds.audit", "evaluate_audit")
 
     window: int
     w_bound: int

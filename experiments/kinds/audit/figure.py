@@ -17,17 +17,17 @@ GROUPS = {
     "Laplace noise": (COLOURS["laplace"], "v", 6.5, "mechanisms with Laplace noise"),
     "sketches": (COLOURS["honaker-tree"], "s", 5.0, "sketches"),
 }
-"""Colour, marker, its size in points and name of what is shown alike; a mechanism that stands alone has its own.
+"""Colour, marker, size in points and label of each group; mechanisms outside the groups have their own.
 
-What lies on the diagonal at the same places is large and small, so that both are seen.
+Groups whose points coincide on the diagonal have different sizes, so that both are visible.
 """
 TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 def audit(table: pd.DataFrame) -> Figure:
-    """Measured against claimed ε: who keeps the promise is on the diagonal or below it, who breaks it is above."""
+    """Measured against claimed ε: kept promises lie on the diagonal or below it, broken ones above."""
     figure = Figure(figsize=(7.6, 4.8))
-    # No solver: its last bits differ from run to run.
+    # No layout solver: its last bits differ from run to run.
     figure.subplots_adjust(left=0.075, right=0.985, bottom=0.235, top=0.91, wspace=0.62)
     diagonal, named = figure.subplots(1, 2)
     twins = table[table["kind"] == "twin"].dropna(subset=["measured"])

@@ -53,12 +53,12 @@ class CoverageConfig(ExperimentConfig, frozen=True, kw_only=True):
         arrivals: average number of users who are active on a day.
         delta: of the mechanisms that need one.
         level: of the pointwise intervals, and of the band that holds all T counts at once: each of its intervals has
-            the level 1 − (1 − level)/T, after Bonferroni.
+            the level 1 − (1 − level)/T, by Bonferroni.
         trials: fresh samples and noise at each point.
         seed: with a point's identity it gives the point's own seed; by itself, that of the log.
     """
 
-    kind: ClassVar[Kind] = Kind("coverage", "experiments.kinds.coverage", "coverage_tasks", "evaluate_coverage")
+    kind: ClassVar[Kind] = Kind("coverage", "experiments.kinds.coverage", "evaluate_coverage")
 
     unit: str
     w_bound: int
@@ -84,7 +84,7 @@ class CoverageConfig(ExperimentConfig, frozen=True, kw_only=True):
         from dp.units import protected_class
 
         refuse_empty(msgspec.to_builtins(self.grid))
-        # Its intervals are for the count at a level of its own choice.
+        # Its intervals are for a count with a W_BOUND that it chooses itself.
         refuse_unknown("grid.mechanism", self.grid.mechanism, (name for name in MECHANISM_NAMES if name != OWN_BOUND))
         for epsilon in self.grid.epsilon:
             validate_guarantee(epsilon, self.delta)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from experiments.engine.style import COLOURS, TRUTH
 
 SPREAD = 0.72
-"""Of the lines of one mechanism, in units of the distance between two mechanisms."""
+"""Height of the lines of one mechanism, in units of the distance between two mechanisms."""
 
 
 def interval_coverage(table: pd.DataFrame) -> Figure:

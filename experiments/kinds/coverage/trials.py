@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
+from experiments.engine.tasks import PointTask
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
 
 Floats = NDArray[np.float64]
@@ -27,26 +26,13 @@ Ends = Callable[[float], tuple[Floats, Floats]]
 """From a level to lower and upper ends, each of shape (trials, T)."""
 
 MOST_SAMPLED = 200
-"""Trials of a mechanism that depends on the data, where each trial has a sample and so a series of its own."""
+"""Most trials of a mechanism that depends on the data on samples, where every trial has its own series."""
 
 BAND_LEVEL = 0.95
-"""Of the Clopper–Pearson bands of the table."""
+"""Confidence level of the Clopper–Pearson bands of the table."""
 
 
-@dataclass(frozen=True)
-class CoverageTask:
-    """A point with all that its row depends on."""
-
-    point: CoveragePoint
-    config: CoverageConfig
-
-
-def coverage_tasks(config: CoverageConfig, wanted: Sequence[CoveragePoint], folder: Path) -> list[CoverageTask]:
-    """A task for each point; the folder is left empty."""
-    return [CoverageTask(point, config) for point in wanted]
-
-
-def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
+def evaluate_coverage(task: PointTask[CoverageConfig, CoveragePoint]) -> dict[str, Any]:
     """One row: how often intervals hold the true count, and a band all of them at once.
 
     `pointwise` is over all trials and ticks that have an interval; `no_interval` is the share of those that have none,
@@ -144,7 +130,7 @@ def ends_of(mechanism: Mechanism, counts: Integers, rate: float, generator: np.r
         rate: share of the users that are in a sample.
 
     Raises:
-        ValueError: the mechanism tells no intervals of many trials at once.
+        ValueError: the mechanism has no intervals for many trials at once.
     """
     if isinstance(mechanism, LinearMechanism):
         return _linear_ends(mechanism, counts, rate, generator)
@@ -189,7 +175,7 @@ def _sparse_vector_ends(mechanism: SparseVector, counts: Integers, rate: float, 
 
 
 def whole_ends(low: Floats, high: Floats) -> tuple[Integers, Integers]:
-    """The whole numbers inside, ends that are infinite being as far off as whole numbers go."""
+    """The outermost whole numbers inside the intervals; infinite ends become the largest representable ones."""
     return whole_interval(np.maximum(low, -LARGEST), np.minimum(high, LARGEST))
 
 

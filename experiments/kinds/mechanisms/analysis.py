@@ -11,9 +11,9 @@ MEASURES = {
     "p95_error": "1 day in 20 exceeds [users]",
     "rmsre_100": "relative RMSE [%]",
 }
-"""Columns and what they are."""
+"""Columns of measures of error, and their titles."""
 ALIKE = 1.001
-"""Errors that differ by less are the same."""
+"""Errors whose ratio is less than this are the same."""
 
 
 def unbeaten(part: pd.DataFrame) -> list[str]:
@@ -32,7 +32,7 @@ def unbeaten(part: pd.DataFrame) -> list[str]:
 
 
 def worst_at(part: pd.DataFrame) -> dict[str, float]:
-    """The share of each metric with which the largest relative error is least, from its formula ∝ 1/√share.
+    """The shares of the metrics that minimise the largest relative error, from its formula ∝ 1/√share.
 
     Args:
         part: rows of one unit.
@@ -47,10 +47,10 @@ def costs(part: pd.DataFrame) -> dict[str, float]:
     Raises:
         ValueError: an error is not proportional to 1/√share, so that this number does not exist.
     """
-    found = {}
+    errors = {}
     for metric, rows in part.groupby("metric", sort=False):
         each = rows["analytic_rmse"] * rows["relative_rmse"] / rows["rmse"] * np.sqrt(rows["share"])
         if each.max() > 1.001 * each.min():
             raise ValueError(f"the error of {metric} is not proportional to 1/√share")
-        found[str(metric)] = float(each.mean())
-    return found
+        errors[str(metric)] = float(each.mean())
+    return errors

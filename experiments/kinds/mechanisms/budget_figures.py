@@ -16,7 +16,7 @@ from experiments.kinds.mechanisms.analysis import costs, unbeaten, worst_at
 from experiments.kinds.mechanisms.error_curves import BAND, SMALL, trial_handles
 
 METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
-"""On which side of the end of its curve a name stands; those of WAU and MAU end near each other."""
+"""The side of its curve's end on which a name stands; the curves of WAU and MAU end near each other."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
 
 
@@ -137,7 +137,7 @@ def _shares(panel: Axes, part: pd.DataFrame) -> None:
     panel.plot([100 * lowest, 100 * best[-1][1]], [level, level], color=TRUTH, linestyle="--", linewidth=1.0)
     for place, (metric, chosen) in enumerate(best):
         panel.plot([100 * chosen], [level], color=METRIC_COLOURS[metric], marker="o", markersize=8, fillstyle="none")
-        # The two smallest may be near each other, the largest near the name of its curve.
+        # The two smallest may be close to each other, and the largest to the name of its curve.
         offset, side = ((4, 6), "left") if place == 1 else ((-5, -12), "right")
         panel.annotate(
             f"{100 * chosen:.2g} %", (100 * chosen, level), offset, textcoords="offset points",

@@ -23,13 +23,13 @@ MECHANISM_NAMES = (
 """All mechanisms."""
 
 OWN_BOUND = "adaptive-flippancy"
-"""It finds its W_BOUND itself, for the unit user: its points leave w_bound unused, and there are none of user-day."""
+"""It finds its W_BOUND itself, for the unit user only. Its points do not use w_bound."""
 LINEAR_ONLY = ("accountant", "rate")
-"""What the mechanisms in NOT_LINEAR cannot be tried with."""
+"""Keys that the mechanisms in NOT_LINEAR do not support."""
 NOT_LINEAR = ("sparse-vector", OWN_BOUND)
 
 SKETCHES = ("exact", "bitmap", "fixed-rate")
-"""What may count the users of a release; the other sketches have no proof together with a mechanism."""
+"""The sketches that may count the users of a release; for the others there is no proof together with a mechanism."""
 SAMPLE = "fixed-rate"
 
 SYNTHETIC = "synthetic"
@@ -39,7 +39,7 @@ MAIN = ("metric", "unit", "w_bound", "mechanism", "epsilon")
 """What every point has."""
 OF_POPULATION = ("users", *RATES)
 EXTRA = ("log", *OF_POPULATION, "horizon", "delta", "share", "accountant", "sketch", "rate", "trials", "seed")
-"""What points have where the grid combines it; it changes slowest."""
+"""What points have if the grid combines it; these values change slowest."""
 NEEDED = (*MAIN[1:], "delta", "trials", "seed")
 
 EXTRA_METRIC = re.compile(r"(rmsre|within)-([0-9]+(?:\.[0-9]+)?)")
@@ -102,7 +102,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
     """
 
     kind: ClassVar[Kind] = Kind(
-        "mechanisms", "experiments.kinds.mechanisms", "mechanism_tasks", "evaluate", rows="tasks"
+        "mechanisms", "experiments.kinds.mechanisms", "evaluate", "mechanism_tasks", rows="tasks"
     )
 
     population: Population | None = None
@@ -168,7 +168,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
                     yield point
 
     def setting(self, point: MechanismPoint, name: str) -> Value | None:
-        """What holds at a point: the grid's value where it has one, else that at the top."""
+        """The value of a key at a point: that of the grid if it has one, else that at the top."""
         return dict(point.extra).get(name, getattr(self, name, None))
 
     def source(self, point: MechanismPoint) -> Population | LogFile:
@@ -188,7 +188,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         return msgspec.structs.replace(population, **changes)
 
     def rate_at(self, point: MechanismPoint) -> float:
-        """Share of the users who are counted at a point: 1 but for a sample."""
+        """Share of the users who are counted at a point: 1 unless it is a sample."""
         sketch, rate = self.setting(point, "sketch"), self.setting(point, "rate")
         return 1.0 if rate is None or sketch not in (None, SAMPLE) else float(rate)
 
@@ -275,7 +275,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
 
     @property
     def _parts(self) -> list[MechanismConfig]:
-        """The same with one grid each."""
+        """Copies of this config with one grid each."""
         given = [msgspec.to_builtins(grid) for grid in (MechanismGrid(), *self.also)]
         grids = [msgspec.structs.replace(self.grid, **changes) for changes in given]
         return [msgspec.structs.replace(self, grid=grid, also=[]) for grid in grids]
@@ -286,7 +286,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         return [metric_of(window) for window in windows] or self._values("metric")
 
     def _given(self, name: str) -> Sequence[Any]:
-        """The values of a key that need not be there."""
+        """The values of an optional key."""
         return [] if getattr(self, name) is None and not getattr(self.grid, name) else self._values(name)
 
     def _values(self, name: str) -> Sequence[Any]:
@@ -296,7 +296,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
 
 
 def _sampled_only(pairs: Iterable[tuple[str, Value]]) -> tuple[tuple[str, Value], ...]:
-    """The pairs without the rate of a sketch that has none."""
+    """The pairs without the rate, unless the sketch has one."""
     kept = tuple(pairs)
     sketch = dict(kept).get("sketch", SAMPLE)
     return kept if sketch == SAMPLE else tuple(pair for pair in kept if pair[0] != "rate")

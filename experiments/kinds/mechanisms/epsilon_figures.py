@@ -98,7 +98,7 @@ def epsilon_measures(table: pd.DataFrame) -> Figure:
             if unit == units[0]:
                 panel.set_title(title, loc="left", fontsize=8.5)
             if name in ("mae", "p95_error"):
-                # The axis of the first panel is theirs, too.
+                # They share the axis of the first panel.
                 panel.tick_params(labelleft=False)
         panels[0].set_ylabel(UNIT_TITLES[unit])
     for panel in rows[-1]:

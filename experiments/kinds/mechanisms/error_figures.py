@@ -12,9 +12,9 @@ from experiments.engine.style import COLOURS, MARKERS, TRUTH, UNIT_TITLES
 from experiments.kinds.mechanisms.error_curves import bias_curve, error_curve, heading, label_ends, logarithmic, remark
 
 SHADES = ("#D55E00", "#0072B2", "#1B9E77", "#8073B8")
-"""For values that a figure compares, in ascending order; by Okabe and Ito, but for two that are darker."""
+"""Colours of the values that a figure compares, in ascending order; by Okabe and Ito, except two that are darker."""
 
-# What a population is stands in the config and not in the table; a test compares.
+# Populations are described in the config and not in the table; a test compares.
 USERS = {"w_bound_error": 10_000, "horizon_error": 4_000, "deletion_error": 4_000}
 W_BOUND_LOGS = {
     "invoices": ("An online shop", "every invoice counts"),

@@ -19,9 +19,9 @@ BOUNDS = (
     "lower-bound", "mathias-1993", "matousek-nikolov-talwar-2020",
     "henzinger-kalinin-upadhyay-2025-above", "henzinger-kalinin-upadhyay-2025-below",
 )  # fmt: skip
-"""What nothing beats, computed; and formulas that papers state."""
+"""The computed lower bound, and formulas from papers."""
 LONGEST_DENSE = 512
-"""Horizons up to which the dense optimum, and the lower bound that comes with it, take seconds."""
+"""Longest horizon at which the dense optimum and its lower bound take seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         subject: one of FACTORISATIONS.
         horizon: T.
-        mean_square: mean over the ticks.
-        largest_square: of all ticks; none where it is not known.
+        mean_square: the mean over the ticks.
+        largest_square: the largest over the ticks; None if unknown.
         source: the paper that the factorisation is from.
     """
 
@@ -56,7 +56,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PublishedGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Values to combine; every combination is one point, but for what takes too long: see LONGEST_DENSE."""
+    """Values to combine; every combination is one point, except those that take too long, see LONGEST_DENSE."""
 
     subject: list[str]
     horizon: list[int]
@@ -71,7 +71,7 @@ class PublishedConfig(ExperimentConfig, frozen=True, kw_only=True):
         references: the numbers to set beside ours, at points of the grid.
     """
 
-    kind: ClassVar[Kind] = Kind("published", "experiments.kinds.published", "published_tasks", "evaluate_published")
+    kind: ClassVar[Kind] = Kind("published", "experiments.kinds.published", "evaluate_published", "published_tasks")
 
     references: list[Reference]
     grid: PublishedGrid

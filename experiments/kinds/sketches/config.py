@@ -47,7 +47,7 @@ class SketchConfig(ExperimentConfig, frozen=True, kw_only=True):
         grid: for each sketch the parameter that its memory depends on, and its values; empty where there is none.
     """
 
-    kind: ClassVar[Kind] = Kind("sketches", "experiments.kinds.sketches", "sketch_tasks", "evaluate_sketch")
+    kind: ClassVar[Kind] = Kind("sketches", "experiments.kinds.sketches", "evaluate_sketch", "sketch_tasks")
 
     epsilon: float
     delta: float

@@ -1,4 +1,4 @@
-"""The sketches as experiments make them: one parameter for the memory, the others as a release would have them."""
+"""The sketches of experiments: one parameter sets the memory, the others are as in a release."""
 
 from __future__ import annotations
 

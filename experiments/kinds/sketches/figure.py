@@ -93,7 +93,7 @@ def _errors(panel: Axes, table: pd.DataFrame) -> None:
 
 
 def _legend(figure: Figure, table: pd.DataFrame) -> None:
-    """Sketches under the kind of privacy that they have."""
+    """A legend that groups sketches by the kind of their privacy."""
     handles: list[Line2D] = []
     for privacy, title in LEGENDS.items():
         names = table.loc[table["privacy"] == privacy, "sketch"].unique()
@@ -108,7 +108,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
 
 
 def _stroke(name: str, privacy: str) -> dict[str, Any]:
-    """What is not private is hollow and dashed."""
+    """The stroke of a sketch; hollow and dashed if it is not private."""
     colour = SKETCH_COLOURS[name]
     hollow = privacy == BASELINE
     return {

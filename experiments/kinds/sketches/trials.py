@@ -100,11 +100,11 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     point, config = task.point, task.config
     generator = np.random.default_rng(point_seed(config.seed, point))
     truth = np.array(task.truth, dtype=np.float64)
-    counted = truth if task.follows else np.array(task.union, dtype=np.float64)
+    users = truth if task.follows else np.array(task.union, dtype=np.float64)
     estimates, sizes, design = _publish(task, generator)
     errors = estimates / truth - 1
-    deviation = np.array([_deviation(task, design, count) for count in counted])
-    missed = (counted - truth) / truth
+    deviation = np.array([_deviation(task, design, count) for count in users])
+    missed = (users - truth) / truth
     return {
         "sketch": point.sketch,
         "parameter": point.parameter,
@@ -181,12 +181,12 @@ def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, ge
 
 
 def noise_scale(design: Design, epsilon: float) -> float:
-    """Of Laplace noise, in users: by how much one user moves the estimate over ε, or as if it were 1."""
+    """Scale of the Laplace noise, in users: how far one user moves the estimate (1 if unknown) over ε."""
     return 1 / (design.rate * epsilon) if isinstance(design, FixedRate) else 1 / epsilon
 
 
 def _deviation(task: SketchTask, design: Design, count: float) -> float:
-    """Standard error of a published count, of sketch and noise together, around what the sketch is of."""
+    """Standard error of a published count, from sketch and noise together, around the count that the sketch holds."""
     if isinstance(design, BitMatrix):
         return design.flipped_error(count)
     if isinstance(design, Hll | Cpc):

@@ -11,7 +11,7 @@ from typing import Any
 
 from experiments.engine import digests
 from experiments.engine.code_fingerprint import code_fingerprint
-from experiments.engine.config import ConfigError, ExperimentConfig
+from experiments.engine.config import ExperimentConfig
 from experiments.engine.files import write_atomically
 
 PICTURES = (".svg", ".png")
@@ -27,7 +27,7 @@ def write_artifacts(
         started: reading of `time.monotonic` from which the seconds of the provenance count.
 
     Raises:
-        ConfigError: the kind of the config has no such figure.
+        ValueError: the kind of the config has no such figure.
     """
     source = table.with_suffix(".json")
     before = _read_provenance(source)
@@ -48,7 +48,7 @@ def _draw(config: ExperimentConfig, table: Path, pictures: Sequence[Path]) -> No
 
     figures = config.kind.figures()
     if config.figure not in figures:
-        raise ConfigError(f"figure is {config.figure!r}; choose one of {', '.join(figures)}")
+        raise ValueError(f"figure is {config.figure!r}; choose one of {', '.join(figures)}")
     figure = draw(figures[config.figure], table)
     for picture in pictures:
         save(figure, picture)

@@ -67,7 +67,7 @@ class AccountantConfig(ExperimentConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.accountants import ACCOUNTANTS
-        from experiments.kinds.accountants.trials import part_of
+        from experiments.kinds.accountants.events import part_of
 
         if not 0 < self.delta < 1:
             raise ValueError(f"delta is {self.delta}; it must lie strictly between 0 and 1, for instance 1e-6")

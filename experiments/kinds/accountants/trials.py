@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dp.accounting.accountants import ACCOUNTANTS
-from dp.accounting.mechanism_events import Part, discrete_laplace, gaussian, merge
+from dp.accounting.mechanism_events import merge
 from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
+from experiments.kinds.accountants.events import part_of
 
 
 def evaluate_accountant(task: PointTask[AccountantConfig, AccountantPoint]) -> dict[str, Any]:
@@ -28,17 +29,3 @@ def evaluate_accountant(task: PointTask[AccountantConfig, AccountantPoint]) -> d
         "epsilon": answer.epsilon,
         "exact": answer.exact,
     }
-
-
-def part_of(release: str, parameter: float, count: int) -> Part:
-    """The releases as accountants know them.
-
-    Raises:
-        ValueError: there is no such release, or a number is out of range.
-    """
-    match release:
-        case "gaussian":
-            return gaussian(sigma=parameter, count=count)
-        case "discrete-laplace":
-            return discrete_laplace(epsilon=parameter, count=count)
-    raise ValueError(f"release is {release!r}; choose gaussian or discrete-laplace")

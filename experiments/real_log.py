@@ -68,12 +68,11 @@ def release_year(log: RealLog, data: Path, name: str, results: Path) -> list[Pat
         rows = [json.loads(row) for row in publish(ledger, name, "default", plan_release(request), counts, now)]
     released, truth = results / f"{name}_release.parquet", results / f"{name}_truth.parquet"
     write_table(rows, released)
-    days = flips[1].days
     write_table(
         [
-            {"metric": metric, "day": day.isoformat(), "count": int(count)}
+            {"metric": metric, "day": day.isoformat(), "count": count}
             for metric, series in counts.items()
-            for day, count in zip(days, series, strict=True)
+            for day, count in zip(series.days, series.values.tolist(), strict=True)
         ],
         truth,
     )

@@ -52,14 +52,14 @@ def settings_json() -> bytes:
 def _live() -> None:
     from dp.ledger import LedgerError
     from workbench.service import Refused, SettingsError, StoreError
-    from workbench.views import live
+    from workbench.views.live.page import page
 
     try:
         service = opened_service(settings_json()).service
     except (SettingsError, StoreError, LedgerError, Refused) as error:
         st.error(f"The service cannot be opened: {error}", icon=":material/error:")
         return
-    live.page(service)
+    page(service)
 
 
 def _tradeoff() -> None:

@@ -39,6 +39,15 @@ def is_demonstration(service: Service) -> bool:
     return service.status().operations == 0 or service.resume(f"demo {FIRST_DAY}") > 0
 
 
+def feed(service: Service, day: date) -> None:
+    """Let the operations of one day of the demonstration arrive, if they have not yet, and close the day."""
+    file = f"demo {day}"
+    # By name, so that two who feed a day at once feed it only once.
+    if not service.resume(file):
+        service.load(file, 0, operations_of(day))
+    service.close(day)
+
+
 def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
     """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
 
@@ -59,9 +68,7 @@ def fill(service: Service, days: int, report: Callable[[str, float], None]) -> i
     filled = max(0, (last - start).days + 1)
     for index in range(filled):
         day = start + timedelta(days=index)
-        if not service.resume(f"demo {day}"):
-            service.load(f"demo {day}", 0, operations_of(day))
-        service.close(day)
+        feed(service, day)
         report(f"closing {day}", (index + 1) / filled)
     return filled
 

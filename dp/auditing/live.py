@@ -18,7 +18,7 @@ from dp.auditing.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit
 from dp.auditing.mechanisms import cases
 from dp.ledger import BudgetExhausted, Ledger
 from dp.mechanisms.protocol import Floats, Integers
-from dp.release import Plan, Request, charged, plan_release, publish
+from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
 from dp.units import protected_class
 
 WIDTH = FLOATS_AT_ONCE // 16
@@ -73,8 +73,9 @@ def published(plan: Plan, metric: str, counts: Integers, ledger: Ledger, budget:
     """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
 
     def draw(trials: int, generator: np.random.Generator) -> Floats:
+        stated = stated_counts(plan, {metric: counts})
         names = [generator.bytes(16).hex() for _ in range(trials)]
-        releases = [publish(ledger, name, budget, plan, {metric: counts}, now) for name in names]
+        releases = [publish(ledger, name, budget, plan, stated, now) for name in names]
         return np.array([[json.loads(row)["estimate"] for row in rows] for rows in releases])
 
     return draw

@@ -22,10 +22,28 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, log_ndtr, ndtri
 
-from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Floats, Integers, Mechanism, Released, Source, State
-from dp.mechanisms.sparse_vector import one_sided
+from dp.mechanisms.damped_square_root import strategy as damped_square_root
+from dp.mechanisms.linear import LinearMechanism
+from dp.mechanisms.linear import design as linear_design
+from dp.mechanisms.protocol import (
+    EMPTY_STATE,
+    GRID,
+    MOST_USERS,
+    Floats,
+    Integers,
+    NoiseName,
+    Released,
+    SeriesBudget,
+    Source,
+    State,
+    Trials,
+)
+from dp.mechanisms.sparse_vector import SURE_SCALES, one_sided
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass, protected_class
+
+LEVELS_BY = "damped-square-root"
+"""The linear mechanism that runs at each level."""
 
 NOBODY = np.empty(0, dtype=np.intp)
 
@@ -53,7 +71,7 @@ class AdaptiveFlippancy:
     """
 
     bounds: tuple[int, ...]
-    levels: tuple[Mechanism, ...]
+    levels: tuple[LinearMechanism, ...]
     noise: LaplaceNoise
     thresholds: tuple[int, ...]
     horizon: int
@@ -86,14 +104,39 @@ class AdaptiveFlippancy:
         """ε of one test; there is one for every level but the last."""
         return self.grid / self.noise.scale
 
+    @property
+    def data_dependent(self) -> bool:
+        """True: the level is chosen by the counts."""
+        return True
+
+    @property
+    def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
+        """Those of all levels: one after the other may release."""
+        return tuple(draws for level in self.levels for draws in level.gaussian_draws)
+
+    @property
+    def spent(self) -> None:
+        """None: it spends what it was given."""
+
     def total_mu(self, level_mu: Sequence[float]) -> float:
         """μ of the whole series, from the μ of every level's mechanism: √(Σ μⱼ² + tests · μ(ε)²)."""
         tests = (len(self.levels) - 1) * gdp_of_pure(self.test_epsilon) ** 2
         return math.sqrt(math.fsum(mu**2 for mu in level_mu) + tests)
 
     def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
-        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments."""
-        return self.trace(state, counts, source, level)[:2]
+        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments.
+
+        Rows say the bound of the tick's level (`w_bound`), which is public, and how many users may be missing because
+        they are frozen there (`bias_bound`).
+        """
+        state, released, path = self.trace(state, counts, source, level)
+        bias = self.bias_bound(level)
+        levels = path.tolist()
+        columns = {
+            "w_bound": [self.bounds[here] for here in levels],
+            "bias_bound": [float(bias[here]) for here in levels],
+        }
+        return state, released._replace(columns=columns)
 
     def trace(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released, Integers]:
         """`run`, and the level of every tick, which is public; shape (ticks,).
@@ -112,7 +155,7 @@ class AdaptiveFlippancy:
         edges, last_frozen, current, inner = self._unpacked(state)
         present, frozen = self._columns(state.tick, counts, last_frozen)
         if not len(counts):
-            return state, Released(*np.empty((4, 0))), np.empty(0, dtype=np.int64)
+            return state, Released.nothing(), np.empty(0, dtype=np.int64)
         tests = len(self.thresholds)
         started = state.tick > 0
         rows = len(counts) + (not started)
@@ -127,7 +170,7 @@ class AdaptiveFlippancy:
                 current, inner = here, EMPTY_STATE
             inner, part = self.levels[here].run(inner, present[piece, here], source, level)
             parts.append(part)
-        released = Released(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        released = Released.of(map(np.concatenate, zip(*(part.arrays for part in parts), strict=True)))
         secret = np.concatenate([edges, frozen[-1], inner.secret])
         public = np.concatenate([[float(current), float(inner.tick)], inner.public])
         return State(state.tick + len(counts), secret, public), released, path
@@ -135,6 +178,38 @@ class AdaptiveFlippancy:
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
         return self.rehearse(counts, trials, generator)[0]
+
+    def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
+        """Seeded trials; see `protocol.Mechanism`. Each interval is that of its level, for that level's count."""
+        estimates, path = self.rehearse(counts, trials, generator)
+        ticks = np.arange(len(counts))
+        counted = counts[:, ::2].T[path, ticks]
+        since = np.empty_like(path)
+        for place in range(len(self.levels)):
+            here = path == place
+            start = np.argmax(here, axis=1)[:, np.newaxis]
+            since[here] = (ticks - start)[here]
+
+        def reach(asked: float) -> Floats:
+            widths = np.stack([one.half_width(asked, len(counts)) for one in self.levels])
+            return np.asarray(widths[path, since])
+
+        return Trials(estimates - counted, counted, np.full(len(counts), np.nan), level, reach)
+
+    def neighbours(self) -> None:
+        """None: the worst pattern is searched for along the strategies of its levels."""
+
+    def standard_deviation(self, horizon: int) -> Floats:
+        """NaN: it depends on the data."""
+        return np.full(horizon, np.nan)
+
+    def memory(self, ticks: int) -> int:
+        """What a level remembers, and for each test its threshold and the users who were frozen last."""
+        return max(level.memory(ticks) for level in self.levels) + 2 * len(self.thresholds)
+
+    def surely_beyond(self, threshold: int) -> int:
+        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
+        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator) -> tuple[Floats, Integers]:
         """Estimates and levels of seeded trials, both of shape (trials, ticks)."""
@@ -268,10 +343,52 @@ class AdaptiveFlippancy:
         )
 
 
+@dataclass(frozen=True)
+class AdaptiveFlippancyDesign:
+    """Adaptive flippancy for a class: everything but the guarantee.
+
+    Raises:
+        ValueError: the class is not that of the unit user with a horizon.
+    """
+
+    protected: ProtectedClass
+
+    def __post_init__(self) -> None:
+        if self.protected.horizon is None or self.protected.hull != self.protected.horizon:
+            raise ValueError("adaptive-flippancy serves the unit user with a horizon; for user-day choose a W_BOUND")
+
+    @property
+    def name(self) -> str:
+        """`adaptive-flippancy`."""
+        return "adaptive-flippancy"
+
+    @property
+    def noise(self) -> NoiseName:
+        """Gaussian: μ² of several series, and of its tests, add up."""
+        return "gaussian"
+
+    @property
+    def data_dependent(self) -> bool:
+        """True."""
+        return True
+
+    def calibrated(self, budget: SeriesBudget) -> AdaptiveFlippancy:
+        """The mechanism of `design` for that μ, with a damped square root at each of its levels."""
+        return design(self.protected.hull, budget.mu, _level)
+
+    def cost(self, budget: SeriesBudget, ticks: int) -> None:
+        """None: what is drawn depends on the levels that are met."""
+
+
+def _level(protected: ProtectedClass, mu: float) -> LinearMechanism:
+    chosen = linear_design(LEVELS_BY, "gaussian", damped_square_root, protected)
+    return chosen.with_scale(GRID * chosen.sensitivity / mu)
+
+
 def design(
     horizon: int,
     mu: float,
-    linear: Callable[[ProtectedClass, float], Mechanism],
+    linear: Callable[[ProtectedClass, float], LinearMechanism],
     *,
     bounds: Sequence[int] | None = None,
     test_share: float = TEST_SHARE,
@@ -333,7 +450,7 @@ def pure_of_gdp(mu: float) -> float:
     return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
 
 
-def _largest_deviation(mechanism: Mechanism, horizon: int) -> float:
+def _largest_deviation(mechanism: LinearMechanism, horizon: int) -> float:
     """Of a linear mechanism over the horizon, in users; it depends on no data."""
     nothing = np.zeros(horizon, dtype=np.int64)
     _, released = mechanism.run(EMPTY_STATE, nothing, lambda noise, size: np.zeros(size, dtype=np.int64), 0.5)

@@ -44,9 +44,9 @@ def headline() -> str:
     return (
         f"At ε = {' and '.join(f'{epsilon:g}' for epsilon in sorted(set(rows['epsilon'])))}, "
         f"{rows['trials'].max():,.0f} releases prove {ratios.min():.2f} to {ratios.max():.2f} of the μ that mechanisms "
-        f"with Gaussian noise promise, and nothing more of any. {len(broken)} broken twins, mistakes made "
-        f"elsewhere, are caught in 99 of 100 attempts with {broken['caught_at'].min():,.0f} to "
-        f"{broken['caught_at'].max():,.0f} releases."
+        f"with Gaussian noise promise, and exceed no mechanism's promise. {len(broken)} broken twins, which "
+        f"repeat mistakes made elsewhere, are caught in 99 of 100 attempts with "
+        f"{broken['caught_at'].min():,.0f} to {broken['caught_at'].max():,.0f} releases."
     )
 
 

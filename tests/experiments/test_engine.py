@@ -248,6 +248,7 @@ def test_committed_table_comes_out_byte_by_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("alone", [True, False], ids=["the runner alone", "its whole group"])
 def test_an_interrupt_ends_a_run_without_a_traceback(alone: bool, config_path: Path, tmp_path: Path) -> None:
     config_path.write_text(SMALL.replace("trials = 20", "trials = 20000"))

@@ -110,7 +110,9 @@ def test_no_day_has_a_positive_bias(tmp_path: Path) -> None:
     last = START + timedelta(days=population.days - 1)
     with read_log(tmp_path / "log.parquet") as read:
         engine = DuckDBEngine(read.connection)
-        truth, *bounded = (engine.daily_flips([30], START, last, w)[30].counts for w in (None, *config.grid.w_bound))
+        truth, *bounded = (
+            engine.daily_flips([30], START, last, w)[30].counts.values for w in (None, *config.grid.w_bound)
+        )
     for counts in bounded:
         assert (counts <= truth).all()
         assert (counts >= 0).all()

@@ -18,8 +18,7 @@ from dp.accounting.accountants import compose
 from dp.intervals.binomial import clopper_pearson
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import Released
-from dp.mechanisms.sparse_vector import SparseVector
-from dp.release.release import _Drawn, _for_all_users
+from dp.release.sample import for_all_users, noise_level
 from experiments.engine.config import ConfigError
 from experiments.engine.labels import spread
 from experiments.engine.tasks import PointTask
@@ -105,17 +104,14 @@ def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> 
     counts = np.random.default_rng(2).integers(60, 90, (1, config.horizon))
     low, high = coverage_tasks.ends_of(made, counts, rate, np.random.default_rng(3))(0.95)
     again = np.random.default_rng(3)
-    if isinstance(made, LinearMechanism):
-        estimates = made.simulate(counts[0], 1, again)[0]
-        half = made.half_width(0.95, config.horizon)
-        released = Released(estimates, estimates - half, estimates + half, made.standard_deviation(config.horizon))
-    else:
-        assert isinstance(made, SparseVector)
-        rehearsed = made.rehearse(counts[0], 1, np.random.default_rng(again.integers(2**63)), 0.975)
-        released = Released(*(values[0] for values in rehearsed))
-    expected = _for_all_users(_Drawn(released, [{}] * config.horizon), rate, 0.95, mechanism != "sparse-vector")
-    assert np.allclose(low[0], expected.released.low)
-    assert np.allclose(high[0], expected.released.high)
+    if made.data_dependent:
+        again = np.random.default_rng(again.integers(2**63))
+    run = made.trials(counts[0], 1, again, noise_level(0.95, made.data_dependent))
+    half = np.broadcast_to(run.half_widths, run.errors.shape)[0]
+    released = Released(run.estimates[0], run.estimates[0] - half, run.estimates[0] + half, run.deviations)
+    expected = for_all_users(released, rate, 0.95, made.data_dependent)
+    assert np.allclose(low[0], expected.low)
+    assert np.allclose(high[0], expected.high)
 
 
 def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_no_mechanism_beats_the_lower_bound_and_all_share_it() -> None:
 
 
 def test_the_designs_numbers_stand_in_the_file() -> None:
-    # DESIGN section 4, at T = 365: independent noise, √ over a user-day, and the lower bound without an end.
+    # docs/mechanisms.md, at T = 365: independent noise, √ over a user-day, and the lower bound without an end.
     mau = Setting("user-day", 30, 2, 365)
     assert ROWS[mau, "gaussian"].rms_factor == pytest.approx(30**0.5)
     assert ROWS[mau, "square-root"].max_factor == pytest.approx(3.171, abs=1e-3)

@@ -99,7 +99,7 @@ def test_a_sample_of_users_has_the_errors_of_a_real_sample(tmp_path: Path) -> No
         for number in range(40):
             with sampled(log, FixedRate(0.25), number.to_bytes(16)) as part:
                 engine = DuckDBEngine(part.connection)
-                real.append(engine.daily_flips([7], START, START + timedelta(days=29), 4)[7].counts)
+                real.append(engine.daily_flips([7], START, START + timedelta(days=29), 4)[7].counts.values)
     kept = np.array(real)
     assert kept.mean(axis=0) == pytest.approx(drawn.mean(axis=0), rel=0.15, abs=1.5)
     assert kept.std(axis=0)[5:] == pytest.approx(drawn.std(axis=0)[5:], rel=0.4)

@@ -25,7 +25,11 @@ from experiments.kinds.mechanisms.config import MECHANISM_NAMES
 from tests.places import ROOT
 from workbench import demo
 from workbench.service import ADD, Operation, Refused, Service, Settings, open_service
-from workbench.views import charts, live, tradeoff
+from workbench.views import charts, tradeoff
+from workbench.views.error_chart import error_chart
+from workbench.views.live.ledger import is_fresh, ledger_csv, ledger_rows
+from workbench.views.live.published import interval_words
+from workbench.views.live.watch import look, play
 from workbench.views.tradeoff_process import (
     EPSILONS,
     W_BOUNDS,
@@ -145,9 +149,9 @@ def test_a_day_that_is_closed_and_not_yet_published_is_seen_when_it_is(
         with pytest.raises(Refused):
             service.close(FIRST)
     assert not tidy(page.run()).metric
-    before = live.look(service)
+    before = look(service)
     service.finish()
-    assert live.look(service) != before
+    assert look(service) != before
     assert len(tidy(page.run()).metric) == 3
 
 
@@ -216,7 +220,7 @@ def test_fresh_releases_are_charged_until_the_budget_is_exhausted(settings: Sett
     assert page.success[0].value.startswith("Fresh MAU of Thu 1 January 2026: ")
     assert "It cost ε 0.5." in page.success[0].value
     assert len(service.charges()) == 4
-    assert live.is_fresh(service.charges()[-1])
+    assert is_fresh(service.charges()[-1])
     page.selectbox(key="fresh-metric").set_value("mau")
     press(page, "Fresh release")
     said = page.error[0].value
@@ -238,14 +242,14 @@ def test_the_ledger_says_what_for(settings: Settings, service: Service) -> None:
     feed(service, FIRST)
     service.close(FIRST)
     service.fresh("wau", FIRST, "once")
-    rows = live.ledger_rows(service.charges())
+    rows = ledger_rows(service.charges())
     assert [row["for"] for row in rows] == [
         "fresh release of WAU, 2026-01-01",
         "MAU series, 365 days from 2026-01-01",
         "WAU series, 365 days from 2026-01-01",
         "DAU series, 365 days from 2026-01-01",
     ]
-    read = list(csv.DictReader(live.ledger_csv(rows).splitlines()))
+    read = list(csv.DictReader(ledger_csv(rows).splitlines()))
     assert [float(row["epsilon"]) for row in read] == [0.4, 0.5, 0.4, 0.3]
     page = tidy(app(settings))
     assert list(page.dataframe[1].value["for"]) == [row["for"] for row in rows]
@@ -273,7 +277,7 @@ def test_auto_play_feeds_and_closes_days_until_the_end(
 def test_auto_play_stops_when_the_budget_is_exhausted(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "operations_of", lambda day: [Operation("ada", day_number(day))])
     with open_service(msgspec.structs.replace(settings, budget_epsilon=1.0), lambda: datetime.now(UTC)) as poor:
-        reason = live.play(poor, FIRST)
+        reason = play(poor, FIRST)
         assert reason is not None
         assert "exhausted" in reason
         assert poor.status().last is None
@@ -285,8 +289,8 @@ def test_two_viewers_who_play_feed_a_day_once(settings: Settings, monkeypatch: p
         open_service(settings, lambda: datetime.now(UTC)) as one,
         open_service(one.settings, lambda: datetime.now(UTC)) as other,
     ):
-        assert live.play(one, FIRST) is None
-        assert live.play(other, FIRST) is None
+        assert play(one, FIRST) is None
+        assert play(other, FIRST) is None
         assert one.status().operations == 1
 
 
@@ -484,8 +488,8 @@ def test_a_day_without_an_interval_says_so() -> None:
     table = charts.series_table(rows, None)
     assert table["interval"].tolist() == ["992 to 1,023", "no interval"]
     assert table["low"].isna().tolist() == table["high"].isna().tolist() == [False, True]
-    assert live.interval_words(rows[0]) == "± 15 · 95% interval 992 to 1,023"
-    assert live.interval_words(rows[1]).startswith("No interval today")
+    assert interval_words(rows[0]) == "± 15 · 95% interval 992 to 1,023"
+    assert interval_words(rows[1]).startswith("No interval today")
 
 
 def test_the_page_shows_days_without_an_interval(settings: Settings) -> None:
@@ -504,7 +508,7 @@ def test_the_page_shows_days_without_an_interval(settings: Settings) -> None:
     shown = texts(page)
     assert len(page.metric) == 3
     for row in last.values():
-        assert live.interval_words(row) in shown
+        assert interval_words(row) in shown
     page.selectbox(key="fresh-metric").set_value("mau")
     assert "Fresh MAU of" in press(page, "Fresh release").success[0].value
 
@@ -515,7 +519,7 @@ def test_every_mechanism_has_a_line_of_its_own_and_the_bias_is_drawn_once() -> N
         {**base, "mechanism": name, "epsilon": epsilon, "bias_rms": 0.0 if name == "sparse-vector" else 3.0}
         for name in ("sparse-vector", "gaussian", "optimal") for epsilon in (1.0, 2.0)
     ]  # fmt: skip
-    drawn = charts.error_chart(rows, "epsilon", 1.0, "ε").to_dict()
+    drawn = error_chart(rows, "epsilon", 1.0, "ε").to_dict()
     found = set(strings(drawn))
     assert {"circle", "triangle-up", "diamond"} <= found
     datasets = [[row for row in data if row.get("part") == "truncation bias"] for data in drawn["datasets"].values()]
@@ -539,9 +543,7 @@ def test_the_page_offers_what_can_be_computed(tmp_path: Path) -> None:
 def test_every_axis_has_a_unit() -> None:
     row = {"mechanism": "gaussian", "epsilon": 1.0, "w_bound": 2, "rmse": 5.0, "rmse_p05": 4.0, "rmse_p95": 6.0,
            "noise_rmse": 5.0, "bias_rms": 0.0}  # fmt: skip
-    chart = charts.error_chart(
-        [row, {**row, "epsilon": 2.0}], "epsilon", 1.0, "ε of the whole series", logarithmic=True
-    )
+    chart = error_chart([row, {**row, "epsilon": 2.0}], "epsilon", 1.0, "ε of the whole series", logarithmic=True)
     assert isinstance(chart, alt.LayerChart)
     found = set(strings(chart.to_dict()))
     assert {"RMSE of a released day [users]", "ε of the whole series"} <= found

@@ -15,6 +15,7 @@ import pytest
 
 from dp.auditing.attacks import OURS, Reading, Setting, attack_of
 from workbench.attacks import service as attack_service
+from workbench.attacks.asking import FixedClock, ask, changes_between, days_of, settings_of, together
 from workbench.attacks.service import TARGETS
 from workbench.service import open_service
 
@@ -85,18 +86,18 @@ def test_the_threat_is_two_sentences() -> None:
 def test_a_service_that_refuses_everything_does_not_withstand(tmp_path: Path) -> None:
     """What nobody was told cannot differ; so it is read how much that is."""
     given = setting(tmp_path)
-    settings = attack_service._settings(given, {"budget_epsilon": 0.1})
-    days = attack_service._days(given)
-    told = attack_service._asked(open_service, settings, attack_service.Stopped(NOW), days, "key")
+    settings = settings_of(given, {"budget_epsilon": 0.1})
+    days = days_of(given)
+    told = ask(open_service, settings, FixedClock(NOW), days, "key")
     assert told == {}
 
 
 def test_what_was_told_until_it_was_refused_counts(tmp_path: Path) -> None:
     given = setting(tmp_path)
     # Room for the series, two fresh releases, and no third.
-    settings = attack_service._settings(given, {"budget_epsilon": 1.2 + 2 * 0.3})
-    days = attack_service._days(given)
-    told = attack_service._asked(open_service, settings, attack_service.Stopped(NOW), days, "key")
+    settings = settings_of(given, {"budget_epsilon": 1.2 + 2 * 0.3})
+    days = days_of(given)
+    told = ask(open_service, settings, FixedClock(NOW), days, "key")
     assert [what[1] for what in told if len(what) == 3] == [str(day) for day in days[:2]]
     assert ("mau", str(days[2])) in told
     assert ("dau", str(days[3])) not in told
@@ -106,7 +107,7 @@ def test_what_was_told_until_it_was_refused_counts(tmp_path: Path) -> None:
 
 def test_rows_are_told_apart() -> None:
     first, second = {("dau", "1"): {"a"}, ("wau", "1"): {"b"}}, {("dau", "1"): {"a"}, ("wau", "1"): {"c"}}
-    assert attack_service._changed(first, first) == 0
-    assert attack_service._changed(first, second) == 1
-    assert attack_service._changed(first, {}) == 0
-    assert attack_service._together([first, second]) == {("dau", "1"): {"a"}, ("wau", "1"): {"b", "c"}}
+    assert changes_between(first, first) == 0
+    assert changes_between(first, second) == 1
+    assert changes_between(first, {}) == 0
+    assert together([first, second]) == {("dau", "1"): {"a"}, ("wau", "1"): {"b", "c"}}

@@ -16,6 +16,12 @@ from workbench.service import Refused, StoreError
 
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:dpdau:problem:"
+EXAMPLE = {
+    "type": "urn:dpdau:problem:open-day",
+    "title": "This day is not closed yet",
+    "status": 409,
+    "detail": "2026-01-02 is not closed yet: 2026-01-02 is the next to be closed",
+}
 
 # Kind of refusal → status and title.
 REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
@@ -39,61 +45,78 @@ def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Res
     return Response(msgspec.json.encode(content), int(status), headers, MEDIA_TYPE)
 
 
+def documented_problems() -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` of all routes that may refuse."""
+    content = {MEDIA_TYPE: {"example": EXAMPLE}}
+    return {
+        401: {"description": "The API key is missing or wrong", "content": content},
+        403: {"description": "The budget is exhausted: nothing was charged or released", "content": content},
+        404: {"description": "Unknown day or metric", "content": content},
+        409: {"description": "An open day, a day out of order, or a horizon that is over", "content": content},
+        422: {"description": "Body or parameter that cannot be right; nothing was stored", "content": content},
+    }
+
+
 def explain(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(BudgetExhausted, _exhausted)
+    app.add_exception_handler(LedgerError, _conflict)
+    app.add_exception_handler(StoreError, _conflict)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
 
-    def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        status, title = REFUSALS[error.kind]
-        more = {"events": [{"index": i, "reason": why} for i, why in error.faults]} if error.faults else {}
-        return problem(error.kind, status, title, str(error), **more)
 
-    def exhausted(request: Request, error: Exception) -> Response:
-        assert isinstance(error, BudgetExhausted)
-        budget, wanted = error.budget, error.requested
-        return problem(
-            "budget-exhausted",
-            HTTPStatus.FORBIDDEN,
-            "The budget is exhausted",
-            f"{error}. Nothing was released. Published days stay readable without fresh=true; more fresh releases need "
-            "another budget (dpdau budget create NAME, and the setting fresh_budget), and add to what was spent.",
-            budget=budget.name,
-            requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
-            spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},
-            remaining={"epsilon": budget.remaining.epsilon, "delta": budget.remaining.delta},
-        )
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    status, title = REFUSALS[error.kind]
+    more = {"events": [{"index": i, "reason": why} for i, why in error.faults]} if error.faults else {}
+    return problem(error.kind, status, title, str(error), **more)
 
-    def conflict(request: Request, error: Exception) -> Response:
-        return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
 
-    def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        reasons = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        status, title = REFUSALS["bad-request"]
-        return problem("bad-request", status, title, reasons)
+def _exhausted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BudgetExhausted)
+    budget, wanted = error.budget, error.requested
+    return problem(
+        "budget-exhausted",
+        HTTPStatus.FORBIDDEN,
+        "The budget is exhausted",
+        f"{error}. Nothing was released. Published days stay readable without fresh=true; more fresh releases need "
+        "another budget (dpdau budget create NAME, and the setting fresh_budget), and add to what was spent.",
+        budget=budget.name,
+        requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
+        spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},
+        remaining={"epsilon": budget.remaining.epsilon, "delta": budget.remaining.delta},
+    )
 
-    def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        title = HTTPStatus(error.status_code).phrase
-        detail = (
-            f"{request.method} {request.url.path} is not served here; the service's interface is described at /docs"
-            if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-            else str(error.detail)
-        )
-        return problem("http", error.status_code, title, detail)
 
-    def failed(request: Request, error: Exception) -> Response:
-        return problem(
-            "failure",
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "The service failed",
-            "The cause is in the service's log. What was acknowledged before is safe.",
-        )
+def _conflict(request: Request, error: Exception) -> Response:
+    return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
 
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(BudgetExhausted, exhausted)
-    app.add_exception_handler(LedgerError, conflict)
-    app.add_exception_handler(StoreError, conflict)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, failed)
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    reasons = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    status, title = REFUSALS["bad-request"]
+    return problem("bad-request", status, title, reasons)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    detail = (
+        f"{request.method} {request.url.path} is not served here; the service's interface is described at /docs"
+        if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+        else str(error.detail)
+    )
+    return problem("http", error.status_code, title, detail)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    return problem(
+        "failure",
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The service failed",
+        "The cause is in the service's log. What was acknowledged before is safe.",
+    )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from workbench.api import create_app
+from workbench.api.app import create_app
 from workbench.api.guard import only_here
 from workbench.service import Service, Settings, SettingsError
 
@@ -67,7 +67,7 @@ def streamlit_pages(settings: Settings) -> Any:
     import streamlit
 
     # The first visitor would wait for them otherwise.
-    import workbench.views.live
+    import workbench.views.live.page
     import workbench.views.tradeoff  # noqa: F401
 
     script = (Path(__file__).parents[1] / "app.py").resolve()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, output_options
-from workbench.cli.output import Row, chosen_format, keep_apart, write_rows
+from workbench.cli.options import FILE, Output, output_options
+from workbench.cli.output import Row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,24 +37,15 @@ FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the attacker draws.")
 @click.option("--figure", type=FILE, default=None, help="Draw what was read, as SVG, PNG or PDF, to this file.")
 @output_options
-def attack(
-    names: tuple[str, ...],
-    full: bool,
-    twins: bool,
-    seed: int,
-    figure: Path | None,
-    format_name: str | None,
-    out: Path | None,
-) -> None:
+def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: Path | None, output: Output) -> None:
     """Attack the project: all attacks, if none is named; every reading beside the most that the claim allows.
 
     repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise, service: all output but the
     table says who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
     """
-    chosen = chosen_format(format_name, out)
     if figure is not None and figure.suffix not in FIGURE_SUFFIXES:
         raise click.UsageError(f"--figure {figure} does not say its format; name it {', '.join(FIGURE_SUFFIXES)}")
-    keep_apart(out=out, figure=figure)
+    output.validate(figure=figure)
 
     import numpy as np
 
@@ -73,9 +64,9 @@ def attack(
             generator = np.random.default_rng([seed, *name.encode()])
             outcomes.append(run_attack(name, Setting(generator, Path(folder), NOW, not full), target, attacks))
     rows = [row for outcome in outcomes for row in _rows(outcome)]
-    if chosen == "table":
+    if output.format == "table":
         rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
-    write_rows(rows, chosen, out, title="Attacks: what was measured, and the most that the claim allows")
+    output.write(rows, title="Attacks: what was measured, and the most that the claim allows")
     if figure is not None:
         from experiments.engine.pictures import save
 

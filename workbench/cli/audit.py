@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiments.engine.progress import progress_bar
-from workbench.cli.mechanisms import Asked, class_options
-from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, output_options
-from workbench.cli.output import Row, chosen_format, keep_apart, write_rows
+from experiments.engine.progress import Report, progress_bar
+from workbench.cli.mechanisms import ClassChoice, class_options, mechanism_option
+from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, output_options
+from workbench.cli.output import Row
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dp.accounting.composition import Guarantee
     from dp.auditing import Audit
+
+    Audits = Callable[["Terms", str, float, Callable[[float], None]], list[Audit]]
 
 EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
@@ -46,6 +48,7 @@ class Trials(click.ParamType[int]):
 
 @click.command()
 @class_options
+@mechanism_option
 @click.option(
     "--sketch",
     "sketches",
@@ -75,17 +78,9 @@ class Trials(click.ParamType[int]):
 )
 @output_options
 def audit(
-    asked: Asked,
-    names: tuple[str, ...],
-    sketches: tuple[str, ...],
-    epsilon: float,
-    delta: float,
-    trials: int | None,
-    live: bool,
-    seed: int,
-    format_name: str | None,
-    out: Path | None,
-) -> None:
+    users: ClassChoice, names: tuple[str, ...], sketches: tuple[str, ...], epsilon: float, delta: float,
+    trials: int | None, live: bool, seed: int, output: Output,
+) -> None:  # fmt: skip
     """Attack mechanisms and sketches: a lower bound on the ε that they really have, against the ε that they promise.
 
     \b
@@ -104,41 +99,25 @@ def audit(
     of a year take 5 to 30 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
     from dp.accounting.composition import Guarantee
-    from dp.auditing.likelihood import CONFIDENCE, FLAG_LEVEL
+    from dp.auditing.likelihood import CONFIDENCE
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
+    output.validate()
     if live and sketches:
         raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
-    subjects = [(name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)]
-    subjects += [(name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)]
-    how = How(asked, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
-    rows: list[Row] = []
-    unserved: list[str] = []
+    subjects: list[tuple[str, Audits]] = [
+        *((name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)),
+        *((name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)),
+    ]
+    terms = Terms(users, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
     with progress_bar() as report:
-        for place, (name, attack) in enumerate(subjects):
-
-            def progress(done: float, before: int = place, stage: str = name) -> None:
-                report(stage, (before + done) / len(subjects))
-
-            progress(0.0)
-            started = time.perf_counter()
-            try:
-                found = attack(how, name, FLAG_LEVEL / len(subjects), progress)
-            except ValueError as error:
-                if name in {*names, *sketches}:
-                    raise
-                unserved.append(f"{name}: {error}")
-                continue
-            seconds = time.perf_counter() - started
-            rows.extend(_row(one, seconds) for one in found)
+        rows, refusals = _attack_all(subjects, terms, {*names, *sketches}, report)
     if not rows:
-        raise click.ClickException("nothing could be attacked:\n" + "\n".join(unserved))
-    what = f"ε {epsilon:g}, δ {delta:g}; {how.trials:,} {'real releases' if live else 'trials'}"
-    title = f"sketches; {what}" if sketches and not names else f"{asked.label}; {what}"
-    shown = [_for_people(row) for row in rows] if chosen == "table" else rows
-    write_rows(shown, chosen, out, title=f"{title}, {100 * CONFIDENCE:g}% lower bounds")
-    for reason in unserved:
+        raise click.ClickException("nothing could be attacked:\n" + "\n".join(refusals))
+    what = f"ε {epsilon:g}, δ {delta:g}; {terms.trials:,} {'real releases' if live else 'trials'}"
+    title = f"sketches; {what}" if sketches and not names else f"{users.label}; {what}"
+    shown = [_for_people(row) for row in rows] if output.format == "table" else rows
+    output.write(shown, title=f"{title}, {100 * CONFIDENCE:g}% lower bounds")
+    for reason in refusals:
         click.echo(reason, err=True)
     flagged = sorted({row["subject"] for row in rows if row["flagged"]})
     if flagged:
@@ -146,11 +125,38 @@ def audit(
         raise click.exceptions.Exit(EXIT_FLAGGED)
 
 
-@dataclass(frozen=True)
-class How:
-    """What the options say of every attack."""
+def _attack_all(
+    subjects: Sequence[tuple[str, Audits]], terms: Terms, named: set[str], report: Report
+) -> tuple[list[Row], list[str]]:
+    """The rows of all subjects, and why some have none; one that the user has `named` must have some."""
+    from dp.auditing.likelihood import FLAG_LEVEL
 
-    asked: Asked
+    rows: list[Row] = []
+    refusals: list[str] = []
+    for place, (name, attack) in enumerate(subjects):
+
+        def progress(done: float, before: int = place, stage: str = name) -> None:
+            report(stage, (before + done) / len(subjects))
+
+        progress(0.0)
+        started = time.perf_counter()
+        try:
+            found = attack(terms, name, FLAG_LEVEL / len(subjects), progress)
+        except ValueError as error:
+            if name in named:
+                raise
+            refusals.append(f"{name}: {error}")
+            continue
+        seconds = time.perf_counter() - started
+        rows.extend(_row(one, seconds) for one in found)
+    return rows, refusals
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for every attack of one command."""
+
+    users: ClassChoice
     promised: Guarantee
     trials: int
     seed: int
@@ -162,44 +168,44 @@ class How:
         return np.random.default_rng([self.seed, *name.encode()])
 
 
-def _simulated(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _simulated(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
     from dp.auditing import audit_mechanism
 
     workers = os.cpu_count() or 1
     return audit_mechanism(
-        name, how.asked.protected, how.promised, how.trials, how.generator(name),
+        name, terms.users.protected, terms.promised, terms.trials, terms.generator(name),
         flag_level=flag_level, workers=workers, report=report,
     )  # fmt: skip
 
 
-def _sketch(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _sketch(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
     from dp.auditing.sketches import audit_sketch
 
-    return audit_sketch(name, how.promised, how.trials, how.generator(name), flag_level=flag_level, report=report)
+    return audit_sketch(name, terms.promised, terms.trials, terms.generator(name), flag_level=flag_level, report=report)
 
 
-def _live(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _live(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
     from dp.accounting.composition import Guarantee
     from dp.auditing.live import audit_live
     from dp.ledger import open_ledger
     from dp.release import Request, charged
 
-    asked, now = how.asked, datetime.now(UTC)
-    metric = asked.metric.lower() or "count"
+    users, now = terms.users, datetime.now(UTC)
+    metric = users.name.lower() or "count"
     request = Request(
-        {metric: asked.window}, asked.unit, asked.w_bound, how.promised, name, now.date(), asked.horizon, {metric: 1.0}
+        {metric: users.days}, users.unit, users.w_bound, terms.promised, name, now.date(), users.ticks, {metric: 1.0}
     )
     request = replace(request, guarantee=charged(request))
-    enough = Guarantee(1.01 * how.trials * request.guarantee.epsilon, 1.01 * how.trials * request.guarantee.delta)
+    enough = Guarantee(1.01 * terms.trials * request.guarantee.epsilon, 1.01 * terms.trials * request.guarantee.delta)
     if enough.delta >= 1:
         raise ValueError(
-            f"{how.trials:,} releases of δ = {request.guarantee.delta:g} need a budget of 1 or more, which none has; "
+            f"{terms.trials:,} releases of δ = {request.guarantee.delta:g} need a budget of 1 or more, which none has; "
             "take fewer trials or a smaller --delta"
         )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
         return audit_live(
-            request, how.trials, how.generator(name), ledger, "audit", now, flag_level=flag_level, report=report
+            request, terms.trials, terms.generator(name), ledger, "audit", now, flag_level=flag_level, report=report
         )
 
 

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, output_options
-from workbench.cli.output import chosen_format, keep_apart, write_rows
+from workbench.cli.options import FILE, Output, output_options
+from workbench.cli.output import Row, deliver
 
 if TYPE_CHECKING:
     from dp.accounting.mechanism_events import Part
 
 
-class Kind(NamedTuple):
-    """A mechanism in a spec: its constructor in `dp.accounting.mechanism_events`, the keys that it needs or may have.
-
-    Of `either`, exactly one must be there.
-    """
-
-    constructor: str
-    needed: tuple[str, ...] = ()
-    either: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-
-KINDS: dict[str, Kind] = {
-    "laplace": Kind("laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
-    "gaussian": Kind("gaussian", needed=("sigma",), optional=("sensitivity",)),
-    "discrete-laplace": Kind("discrete_laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
-    "discrete-gaussian": Kind("discrete_gaussian", needed=("sigma",), optional=("sensitivity",)),
-    "pure": Kind("pure", needed=("epsilon",)),
-    "approximate": Kind("approximate", needed=("epsilon", "delta")),
-    "zcdp": Kind("zcdp", needed=("rho",)),
-    "gdp": Kind("gdp", needed=("mu",)),
-}
-LARGEST_NUMBER = 1e300
 EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 and count = 365'
 
 
@@ -47,7 +24,7 @@ EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 an
 @click.argument("spec", type=FILE)
 @click.option("--delta", type=float, required=True, help="Of all releases together; 0 where all are pure.")
 @output_options
-def compose(spec: Path, delta: float, format_name: str | None, out: Path | None) -> None:
+def compose(spec: Path, delta: float, output: Output) -> None:
     """What the releases in SPEC (TOML) cost together: the ε of each accountant at one δ.
 
     \b
@@ -66,16 +43,15 @@ def compose(spec: Path, delta: float, format_name: str | None, out: Path | None)
     approximate (epsilon and delta), zcdp (rho) or gdp (mu). Every ε is an upper bound that holds for adaptive releases;
     'exact' says that no smaller one holds. docs/accounting.md explains them.
     """
-    from dp.accounting.accountants import ACCOUNTANTS, best
+    from dp.accounting.accountants import best
     from dp.accounting.accountants import compose as composed
     from dp.accounting.mechanism_events import releases
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(spec=spec, out=out)
+    output.validate(spec=spec)
     parts = load_spec(spec)
     with progress_bar() as report:
         answers = composed(parts, delta, report)
-    rows: list[dict[str, Any]] = [
+    rows: list[Row] = [
         {
             "accountant": name,
             "epsilon": answer.epsilon,
@@ -86,28 +62,28 @@ def compose(spec: Path, delta: float, format_name: str | None, out: Path | None)
         for name, answer in answers.items()
     ]
     winner = best(answers)
-    if chosen == "json":
-        whole = {
-            "delta": delta,
-            "releases": releases(parts),
-            "accountants": rows,
-            "best": winner,
-            "epsilon": answers[winner].epsilon if winner else None,
-        }
-        _deliver(json.dumps(whole, indent=2) + "\n", out)
+    if output.format == "json":
+        epsilon = answers[winner].epsilon if winner else None
+        whole = {"delta": delta, "releases": releases(parts), "accountants": rows, "best": winner, "epsilon": epsilon}
+        deliver((json.dumps(whole, indent=2) + "\n").encode(), output.out)
         return
-    if chosen == "table":
-        rows = [
-            {
-                "accountant": row["accountant"],
-                "epsilon": "—" if row["epsilon"] is None else f"{row['epsilon']:.6g}",
-                "exact": "yes" if row["exact"] else "",
-                "note": row["reason"] or ACCOUNTANTS[row["accountant"]].summary,
-            }
-            for row in rows
-        ]
+    shown = _for_people(rows) if output.format == "table" else rows
     found = f"best: {winner}" if winner else "no accountant applies"
-    write_rows(rows, chosen, out, title=f"{releases(parts):,} releases together at δ = {delta:g}; {found}")
+    output.write(shown, title=f"{releases(parts):,} releases together at δ = {delta:g}; {found}")
+
+
+def _for_people(rows: Sequence[Row]) -> list[Row]:
+    from dp.accounting.accountants import ACCOUNTANTS
+
+    return [
+        {
+            "accountant": row["accountant"],
+            "epsilon": "—" if row["epsilon"] is None else f"{row['epsilon']:.6g}",
+            "exact": "yes" if row["exact"] else "",
+            "note": row["reason"] or ACCOUNTANTS[row["accountant"]].summary,
+        }
+        for row in rows
+    ]
 
 
 def load_spec(path: Path) -> list[Part]:
@@ -118,6 +94,8 @@ def load_spec(path: Path) -> list[Part]:
             names the file, the number of the table, the key, the value and what would be right.
     """
     import tomllib
+
+    from dp.accounting.spec import event_of
 
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -130,43 +108,4 @@ def load_spec(path: Path) -> list[Part]:
     tables = document.get("release")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{path}: there is no [[release]] table; write one for each kind of release, {EXAMPLE}")
-    return [_part(f"{path}: release {number}", table) for number, table in enumerate(tables, 1)]
-
-
-def _part(where: str, table: dict[str, Any]) -> Part:
-    from dp.accounting import mechanism_events as parts
-
-    name = table.get("mechanism")
-    if not isinstance(name, str) or name not in KINDS:
-        given = "is missing" if name is None else f"is {name!r}"
-        raise ValueError(f"{where}: mechanism {given}; choose one of {', '.join(KINDS)}")
-    kind = KINDS[name]
-    allowed = {*kind.needed, *kind.either, *kind.optional}
-    for key, value in table.items():
-        if key in ("mechanism", "count"):
-            continue
-        if key not in allowed:
-            raise ValueError(
-                f"{where}: unknown key {key!r} = {value!r}; {name!r} has {', '.join(sorted(allowed))}, count"
-            )
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST_NUMBER:
-            raise ValueError(f"{where}: {key} is {value!r}; it must be a number")
-    if missing := [key for key in kind.needed if key not in table]:
-        raise ValueError(f"{where}: {missing[0]} is missing; {name!r} needs it")
-    if kind.either and sum(key in table for key in kind.either) != 1:
-        raise ValueError(f"{where}: {name!r} needs either {' or '.join(kind.either)}, and not both")
-    arguments = {key: value for key, value in table.items() if key != "mechanism"}
-    constructor: Callable[..., Part] = getattr(parts, kind.constructor)
-    try:
-        return constructor(**arguments)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _deliver(text: str, out: Path | None) -> None:
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    from experiments.engine.files import write_atomically
-
-    write_atomically(out, text.encode())
+    return [event_of(f"{path}: release {number}", table) for number, table in enumerate(tables, 1)]

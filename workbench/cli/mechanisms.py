@@ -2,93 +2,93 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, Horizon, output_options
-from workbench.cli.output import Row, chosen_format, keep_apart, write_rows
+from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, Horizon, Output, gathered_as, output_options
+from workbench.cli.output import Row
 
 if TYPE_CHECKING:
     from dp.units import ProtectedClass
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 YEAR = 365
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Whom a guarantee is to protect, as the options say it.
+class ClassChoice:
+    """Whom a guarantee is to protect.
 
     Attributes:
-        metric: what the window is called, in capitals; empty where it has no name.
-        horizon: None for no end.
+        metric: a window with a name; "mau" where neither it nor `window` is given.
+        horizon: ticks, or "unlimited".
     """
 
-    metric: str
-    window: int
+    metric: str | None
+    window: int | None
     unit: str
     w_bound: int
-    horizon: int | None
+    horizon: int | str
+
+    def __post_init__(self) -> None:
+        """Refuse two windows."""
+        if self.metric is not None and self.window is not None:
+            raise click.UsageError("give --metric or --window, not both: a metric is a window with a name")
+
+    @property
+    def name(self) -> str:
+        """What the window is called, in capitals; empty where it has no name."""
+        return "" if self.window is not None else (self.metric or "mau").upper()
+
+    @property
+    def days(self) -> int:
+        """The trailing window."""
+        return METRIC_WINDOWS[self.metric or "mau"] if self.window is None else self.window
+
+    @property
+    def ticks(self) -> int | None:
+        """The horizon; None for no end."""
+        return None if isinstance(self.horizon, str) else self.horizon
 
     @cached_property
     def protected(self) -> ProtectedClass:
         """The class; ValueError if a number is out of range."""
         from dp.units import protected_class
 
-        return protected_class(self.unit, self.window, self.w_bound, self.horizon)
+        return protected_class(self.unit, self.days, self.w_bound, self.ticks)
 
     @property
     def label(self) -> str:
         """The same in words."""
-        span = "no horizon" if self.horizon is None else f"{self.horizon} ticks"
-        name = f"{self.metric}, " if self.metric else ""
-        return f"{name}window {self.window}, unit {self.unit}, W_BOUND {self.w_bound}, {span}"
+        span = "no horizon" if self.ticks is None else f"{self.ticks} ticks"
+        name = f"{self.name}, " if self.name else ""
+        return f"{name}window {self.days}, unit {self.unit}, W_BOUND {self.w_bound}, {span}"
 
 
-def class_options(command: Function) -> Function:
-    """The options that say whom the guarantee protects, which the command gets as `asked`."""
+class_options = gathered_as(
+    ClassChoice, "users",
+    click.option("--metric", type=click.Choice(list(METRIC_WINDOWS)), default=None,
+                 help="A named window: DAU 1, WAU 7, MAU 30 days. Default: mau."),
+    click.option("--window", type=click.IntRange(min=1), default=None, help="Any trailing window, in days."),
+    click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
+                 help="Who is protected."),
+    click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
+                 help="W_BOUND, the most flips of presence of what is protected."),
+    click.option("--horizon", type=Horizon(), default=YEAR, show_default=True,
+                 help="Ticks that the guarantee covers, or 'unlimited'."),
+)  # fmt: skip
 
-    @functools.wraps(command)
-    def wrapped(
-        metric: str | None, window: int | None, unit: str, w_bound: int, horizon: int | str, **others: Any
-    ) -> Any:
-        if metric is not None and window is not None:
-            raise click.UsageError("give --metric or --window, not both: a metric is a window with a name")
-        ticks = None if isinstance(horizon, str) else horizon
-        if window is not None:
-            return command(asked=Asked("", window, unit, w_bound, ticks), **others)
-        name = metric or "mau"
-        return command(asked=Asked(name.upper(), METRIC_WINDOWS[name], unit, w_bound, ticks), **others)
-
-    for option in reversed(
-        [
-            click.option("--metric", type=click.Choice(list(METRIC_WINDOWS)), default=None,
-                         help="A named window: DAU 1, WAU 7, MAU 30 days. Default: mau."),
-            click.option("--window", type=click.IntRange(min=1), default=None, help="Any trailing window, in days."),
-            click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
-                         help="Who is protected."),
-            click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
-                         help="W_BOUND, the most flips of presence of what is protected."),
-            click.option("--horizon", type=Horizon(), default=YEAR, show_default=True,
-                         help="Ticks that the guarantee covers, or 'unlimited'."),
-            click.option("--mechanism", "names", type=click.Choice(MECHANISM_NAMES), multiple=True,
-                         help="Only these; may be repeated."),
-        ]
-    ):  # fmt: skip
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+mechanism_option = click.option(
+    "--mechanism", "names", type=click.Choice(MECHANISM_NAMES), multiple=True, help="Only these; may be repeated."
+)
 
 
 @click.command()
 @class_options
+@mechanism_option
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="Of the whole series.")
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Likewise; pure mechanisms ignore it.")
 @click.option(
@@ -96,13 +96,7 @@ def class_options(command: Function) -> Function:
 )
 @output_options
 def mechanisms(
-    asked: Asked,
-    names: tuple[str, ...],
-    epsilon: float,
-    delta: float,
-    bound: bool,
-    format_name: str | None,
-    out: Path | None,
+    users: ClassChoice, names: tuple[str, ...], epsilon: float, delta: float, bound: bool, output: Output
 ) -> None:
     """Every mechanism side by side, for one class and one guarantee, each calibrated alone.
 
@@ -121,22 +115,17 @@ def mechanisms(
     from dp.accounting.composition import Guarantee
     from dp.mechanisms.lower_bound import lower_bound
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
+    output.validate()
     wanted = names or MECHANISM_NAMES
     rows: list[Row] = []
     with progress_bar() as report:
         report("lower bound", 0.0)
-        least = lower_bound(asked.protected) if bound and delta > 0 else None
+        least = lower_bound(users.protected) if bound and delta > 0 else None
         for number, name in enumerate(wanted, start=1):
             report(name, number / (len(wanted) + 1))
-            rows.append(asdict(compare(name, asked.protected, Guarantee(epsilon, delta), least)))
-    _write(
-        rows,
-        chosen,
-        out,
-        f"{asked.label}; ε {epsilon:g}, δ {delta:g}" + (f"; lower bound {least:.4f}" if least else ""),
-    )
+            rows.append(asdict(compare(name, users.protected, Guarantee(epsilon, delta), least)))
+    bounded = f"; lower bound {least:.4f}" if least else ""
+    _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")
 
 
 @click.command()
@@ -144,42 +133,36 @@ def mechanisms(
 @click.option("--statistic", type=click.Choice(["max", "rms"]), default="max", show_default=True,
               help="Whether every release or their root mean square shall meet it.")  # fmt: skip
 @class_options
+@mechanism_option
 @click.option("--delta", type=float, default=1e-6, show_default=True, help="Of the whole series.")
 @output_options
 def calibrate(
-    asked: Asked,
-    names: tuple[str, ...],
-    target_std: float,
-    statistic: str,
-    delta: float,
-    format_name: str | None,
-    out: Path | None,
+    users: ClassChoice, names: tuple[str, ...], target_std: float, statistic: str, delta: float, output: Output
 ) -> None:
     """Accuracy first: the smallest ε with which each mechanism's noise is as small as you want it."""
     from dp.accounting.comparison import epsilon_for_deviation
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
+    output.validate()
     wanted = names or MECHANISM_NAMES
     rows: list[Row] = []
     with progress_bar() as report:
         for number, name in enumerate(wanted):
             report(name, number / len(wanted))
             needed = epsilon_for_deviation(
-                name, asked.protected, target_std, delta, "rms" if statistic == "rms" else "max"
+                name, users.protected, target_std, delta, "rms" if statistic == "rms" else "max"
             )
             rows.append({**asdict(needed), "target_std": target_std, "statistic": statistic})
-    _write(rows, chosen, out, f"{asked.label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
+    _write(rows, output, f"{users.label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
 
 
-def _write(rows: list[Row], chosen: str, out: Path | None, title: str) -> None:
+def _write(rows: list[Row], output: Output, title: str) -> None:
     """A table for people has fewer columns and rounded numbers, and says below why some have none."""
-    if chosen != "table":
-        write_rows(rows, chosen, out, title=title)
+    if output.format != "table":
+        output.write(rows, title=title)
         return
     left_out = ("source", "draws_per_tick", "reason", "noise", "rms_factor", "target_std", "statistic")
     shown = [{key: _short(value) for key, value in row.items() if key not in left_out} for row in rows]
-    write_rows(shown, "table", out, title=title)
+    output.write(shown, title=title)
     for row in rows:
         if row["reason"]:
             click.echo(f"{row['mechanism']}: {row['reason']}", err=True)

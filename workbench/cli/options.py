@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dp import names
+from dp.extensions import known_names
 from experiments.engine.progress import Report
-from workbench.cli.output import FORMATS
+from workbench.cli.output import FORMATS, Row, chosen_format, keep_apart, write_rows
 
 if TYPE_CHECKING:
     from dp.log import Log
@@ -24,15 +27,9 @@ CONFIG_FILE = "dpdau.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-# Spelt out because importing them would cost every --help a second; a test compares.
-MECHANISM_NAMES = (
-    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
-    "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
-)  # fmt: skip
-SKETCH_NAMES = (
-    "exact", "bitmap", "fixed-rate", "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2",
-)  # fmt: skip
-METRIC_WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
+MECHANISM_NAMES = known_names("mechanisms", names.MECHANISMS)
+SKETCH_NAMES = known_names("sketches", names.SKETCHES)
+METRIC_WINDOWS = names.METRICS
 
 
 class Horizon(click.ParamType[int | str]):
@@ -133,50 +130,74 @@ class Source:
         return f"{fingerprint(self.log)} {json.dumps(reading, sort_keys=True)}"
 
 
-def gathered_as(command: Function, kind: type, name: str) -> Function:
-    """The command with the options that make up a `kind` handed over as one argument called `name`."""
+@dataclass(frozen=True)
+class Output:
+    """Where the rows of a command go, and as what."""
 
-    @functools.wraps(command)
-    def gathering(**options: Any) -> Any:
-        parts = {field.name: options.pop(field.name) for field in fields(kind)}
-        return command(**options, **{name: kind(**parts)})
+    format_name: str | None
+    out: Path | None
 
-    return gathering  # type: ignore[return-value]
+    def validate(self, **files: str | Path | None) -> None:
+        """Refuse a format that does not go with the file, and a file that is another one of the command's `files`.
 
+        Raises:
+            click.UsageError: it names what does not go together.
+        """
+        _ = self.format
+        keep_apart(**files, out=self.out)
 
-def log_options(command: Function) -> Function:
-    """What every command that reads a log accepts; the command gets a `source`."""
-    gathered = gathered_as(command, Source, "source")
-    for option in reversed(
-        [
-            click.argument("log"),
-            click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
-                         help="The file's names for user, day or timestamp, op, at, "
-                              "e.g. user=CustomerID,timestamp=InvoiceDate."),
-            click.option("--timezone", default="UTC", show_default=True,
-                         help="Zone in which a day is a day. Times with an offset are converted to it; times without "
-                              "one are wall-clock times there."),
-            click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
-                         help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
-            click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
-                         show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
-        ]
-    ):  # fmt: skip
-        gathered = option(gathered)
-    return gathered
+    @cached_property
+    def format(self) -> str:
+        """The format: as asked for, else by the name of the file, else a table."""
+        return chosen_format(self.format_name, self.out)
+
+    def write(self, rows: Sequence[Row], *, title: str, hidden: Sequence[str] = ()) -> None:
+        """Write rows; of a table, `title` is the heading and `hidden` are the columns that it leaves out."""
+        write_rows(rows, self.format, self.out, title=title, hidden=hidden)
 
 
-def output_options(command: Function) -> Function:
-    """Where rows go."""
-    for option in reversed(
-        [
-            click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
-                         help="Default: by the name of --out, else a table."),
-            click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
-        ]
-    ):  # fmt: skip
+def with_options(command: Function, *options: Callable[[Function], Function]) -> Function:
+    """The command with these options, in this order."""
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def gathered_as(kind: type, name: str, *options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """A decorator: these options make up a `kind`, which the command gets as one argument called `name`."""
+
+    def decorate(command: Function) -> Function:
+        @functools.wraps(command)
+        def gathering(**values: Any) -> Any:
+            parts = {field.name: values.pop(field.name) for field in fields(kind)}
+            return command(**values, **{name: kind(**parts)})
+
+        return with_options(gathering, *options)  # type: ignore[return-value]
+
+    return decorate
+
+
+log_options = gathered_as(
+    Source, "source",
+    click.argument("log"),
+    click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
+                 help="The file's names for user, day or timestamp, op, at, "
+                      "e.g. user=CustomerID,timestamp=InvoiceDate."),
+    click.option("--timezone", default="UTC", show_default=True,
+                 help="Zone in which a day is a day. Times with an offset are converted to it; times without one are "
+                      "wall-clock times there."),
+    click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
+                 help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
+    click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
+                 show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
+)  # fmt: skip
+
+output_options = gathered_as(
+    Output, "output",
+    click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
+                 help="Default: by the name of --out, else a table."),
+    click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
+)  # fmt: skip
 
 
 def read_source(source: Source, report: Report) -> Log:

@@ -73,16 +73,17 @@ def write_rows(
         hidden: columns that a table leaves out (they are named in its heading instead, being the same in each row).
     """
     if format_name == "table":
-        _deliver(_table(rows, title, hidden, out).encode(), out)
+        deliver(_table(rows, title, hidden, out).encode(), out)
     elif format_name == "csv":
-        _deliver(_csv(rows).encode(), out)
+        deliver(_csv(rows).encode(), out)
     elif format_name == "json":
-        _deliver(("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n").encode(), out)
+        deliver(("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n").encode(), out)
     else:
-        _deliver(_parquet(rows), out)
+        deliver(_parquet(rows), out)
 
 
-def _deliver(content: bytes, out: Path | None) -> None:
+def deliver(content: bytes, out: Path | None) -> None:
+    """Write bytes to a file, whole or not at all, or to standard output."""
     if out is None:
         try:
             sys.stdout.buffer.write(content)

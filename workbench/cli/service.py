@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,20 +21,22 @@ from workbench.cli.options import (
     CONFIG_FILE,
     FILE,
     Day,
+    Function,
     LogCommand,
+    Output,
     Pairs,
     Source,
+    gathered_as,
     log_options,
     output_options,
     read_source,
+    with_options,
 )
-from workbench.cli.output import chosen_format, keep_apart, write_rows
+from workbench.cli.output import keep_apart
 
 if TYPE_CHECKING:
     from dp.log import Log
     from workbench.service import Operation, Service, Settings
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 API_KEY = "SERVICE_API_KEY"
 ROWS_AT_ONCE = 50_000
@@ -54,35 +57,51 @@ def service_options(command: Function) -> Function:
         pairs += [(name, value) for name, value in (("store", store), ("ledger", ledger)) if value is not None]
         return command(settings=load_settings(file, os.environ, pairs), **options)
 
-    gathered: Any = gathering
-    for option in reversed(
-        [
-            click.option("--config", type=FILE, default=None, envvar="DPDAU_CONFIG",
-                         help=f"Settings in TOML; ./{CONFIG_FILE} where it exists. Variables such as "
-                              "DPDAU_MAU_EPSILON go before the file, options before both."),
-            click.option("--store", default=None, help="The operations log, one SQLite file.  [default: dpdau.store]"),
-            click.option("--ledger", default=None, help="The budget ledger, one SQLite file.  [default: dpdau.ledger]"),
-            click.option("--set", "given", type=Pairs(empty=True), multiple=True, metavar="NAME=VALUE,…",
-                         help="Any setting, for instance mau.epsilon=1, dau.unit=user, w_bound of a series as "
-                              "wau.w_bound=4, horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
-        ]
-    ):  # fmt: skip
-        gathered = option(gathered)
-    return gathered  # type: ignore[no-any-return]
+    return with_options(  # type: ignore[return-value]
+        gathering,
+        click.option("--config", type=FILE, default=None, envvar="DPDAU_CONFIG",
+                     help=f"Settings in TOML; ./{CONFIG_FILE} where it exists. Variables such as DPDAU_MAU_EPSILON go "
+                          "before the file, options before both."),
+        click.option("--store", default=None, help="The operations log, one SQLite file.  [default: dpdau.store]"),
+        click.option("--ledger", default=None, help="The budget ledger, one SQLite file.  [default: dpdau.ledger]"),
+        click.option("--set", "given", type=Pairs(empty=True), multiple=True, metavar="NAME=VALUE,…",
+                     help="Any setting, for instance mau.epsilon=1, dau.unit=user, w_bound of a series as "
+                          "wau.w_bound=4, horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens; what is None is as the settings say."""
+
+    host: str | None
+    port: int | None
+
+    def applied(self, settings: Settings) -> Settings:
+        """The settings with this address."""
+        import msgspec
+
+        changes = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return msgspec.structs.replace(settings, **changes)
+
+
+address_options = gathered_as(
+    Address, "address",
+    click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]"),
+    click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]"),
+)  # fmt: skip
 
 
 @click.command()
 @service_options
-@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]")
+@address_options
 @click.option("--pages/--no-pages", default=True, show_default=True, help="Streamlit's pages under /ui.")
-def serve(settings: Settings, host: str | None, port: int | None, pages: bool) -> None:
+def serve(settings: Settings, address: Address, pages: bool) -> None:
     """Serve the HTTP interface and the pages until Ctrl-C.
 
     The variable SERVICE_API_KEY holds the key that guards all but /healthz; without one only this machine may connect.
     """
-    chosen = _listening(settings, host, port)
-    with _open(chosen) as service:
+    with _open(address.applied(settings)) as service:
         _serve(service, pages)
 
 
@@ -91,10 +110,9 @@ def serve(settings: Settings, host: str | None, port: int | None, pages: bool) -
 @click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
               help="Where its store and its ledger lie; an earlier demonstration goes on.")  # fmt: skip
-@click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]")
+@address_options
 @click.option("--serve/--no-serve", "serving", default=True, show_default=True, help="Serve it when it is filled.")
-def demo(settings: Settings, days: int, folder: Path, host: str | None, port: int | None, serving: bool) -> None:
+def demo(settings: Settings, days: int, folder: Path, address: Address, serving: bool) -> None:
     """Fill a store with generated days (15 % of the activity is taken back), close them, and serve.
 
     In a demonstration the pages may show the truth next to what is published.
@@ -105,8 +123,8 @@ def demo(settings: Settings, days: int, folder: Path, host: str | None, port: in
 
     folder.mkdir(parents=True, exist_ok=True)
     inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
-    chosen = _listening(msgspec.structs.replace(of_demonstration(settings), **inside, key=None), host, port)
-    with _open(chosen) as service:
+    chosen = msgspec.structs.replace(of_demonstration(settings), **inside, key=None)
+    with _open(address.applied(chosen)) as service:
         with progress_bar() as report:
             filled = fill(service, days, report)
         status = service.status()
@@ -154,17 +172,14 @@ def load(ctx: click.Context, source: Source, settings: Settings) -> None:
 @click.option("--day", type=Day(), default=None, help="Close this day; it must be the open one, or the first of all.")
 @click.option("--through", type=Day(), default=None, help="Close every day from the open one to this one.")
 @output_options
-def close(
-    settings: Settings, day: date | None, through: date | None, format_name: str | None, out: Path | None
-) -> None:
+def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
     """Count a day for good and publish DAU, WAU and MAU. A closed day is never revised.
 
     The first close charges the budget for the whole horizon. Exit code 3: the budget is exhausted, nothing happened.
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
-    chosen = chosen_format(format_name, out)
-    keep_apart(store=settings.store_path, ledger=settings.ledger_path, out=out)
+    output.validate(store=settings.store_path, ledger=settings.ledger_path)
     with progress_bar() as report, _open(settings) as service:
         rows: list[str] = []
         if day is not None:
@@ -179,7 +194,7 @@ def close(
             if not closed:
                 click.echo(f"{through} is closed already; nothing to do", err=True)
                 return
-    write_rows([json.loads(row) for row in rows], chosen, out, title=_title(rows), hidden=_hidden(rows))
+    _write(rows, output)
 
 
 @click.command()
@@ -211,22 +226,14 @@ def _metric(metric: str) -> click.Command:
     )
     @click.option("--request-id", default=None, help="With --fresh: repeated, it returns the same and charges nothing.")
     @output_options
-    def show(
-        settings: Settings,
-        day: date | None,
-        fresh: bool,
-        request_id: str | None,
-        format_name: str | None,
-        out: Path | None,
-    ) -> None:
+    def show(settings: Settings, day: date | None, fresh: bool, request_id: str | None, output: Output) -> None:
         import uuid
 
         from workbench.service import Refused
 
         if request_id and not fresh:
             raise click.UsageError("--request-id goes with --fresh only: published days need none")
-        chosen = chosen_format(format_name, out)
-        keep_apart(store=settings.store_path, ledger=settings.ledger_path, out=out)
+        output.validate(store=settings.store_path, ledger=settings.ledger_path)
         with _existing(settings) as service:
             wanted = day or service.status().last
             if wanted is None:
@@ -236,10 +243,10 @@ def _metric(metric: str) -> click.Command:
                 if fresh
                 else service.release(metric, wanted)
             )
-        if chosen == "json" and out is None:
+        if output.format == "json" and output.out is None:
             click.echo(row)
         else:
-            write_rows([json.loads(row)], chosen, out, title=_title([row]), hidden=_hidden([row]))
+            _write([row], output)
 
     return show
 
@@ -274,13 +281,6 @@ def _existing(settings: Settings) -> Iterator[Service]:
         yield service
 
 
-def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
-    import msgspec
-
-    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    return msgspec.structs.replace(settings, **changes)
-
-
 def _serve(service: Service, pages: bool) -> None:
     from workbench.api.serving import serve as serve_until_stopped
 
@@ -289,13 +289,18 @@ def _serve(service: Service, pages: bool) -> None:
     serve_until_stopped(service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True))
 
 
-def _title(rows: Sequence[str]) -> str:
-    one = json.loads(rows[-1])
-    return f"{100 * one['ci_level']:g}% intervals for the noise; budget left: ε {one['budget_remaining']:g}"
+def _write(released: Sequence[str], output: Output) -> None:
+    rows = [json.loads(row) for row in released]
+    title = f"{100 * rows[-1]['ci_level']:g}% intervals for the noise; budget left: ε {rows[-1]['budget_remaining']:g}"
+    output.write(rows, title=title, hidden=[name for name in rows[0] if name not in SHOWN])
 
 
-def _hidden(rows: Sequence[str]) -> list[str]:
-    return [name for name in json.loads(rows[0]) if name not in SHOWN]
-
-
-COMMANDS = (serve, demo, load, close, *(_metric(metric) for metric in ("dau", "wau", "mau")), erase, show_settings)
+SERVICE_COMMANDS = (
+    serve,
+    demo,
+    load,
+    close,
+    *(_metric(metric) for metric in ("dau", "wau", "mau")),
+    erase,
+    show_settings,
+)

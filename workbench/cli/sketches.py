@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.engine.progress import Report
-from workbench.cli.options import SKETCH_NAMES, gathered_as, output_options
-from workbench.cli.output import Row, chosen_format, keep_apart, write_rows
+from workbench.cli.options import SKETCH_NAMES, Output, gathered_as, output_options
 from workbench.cli.salt import salt_option
 
 if TYPE_CHECKING:
+    from dp.counts import Counts, Sample
     from dp.log import Log
-    from dp.presence import Engine
-    from dp.release.release import Freeze, Sample
+    from dp.release import Plan
     from dp.sketches.salts import Salts
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-Count = Callable[[dict[str, int], "Freeze"], dict[str, Any]]
-Ask = Callable[["Engine"], Count]
 
 
 @dataclass(frozen=True)
-class Counting:
+class SketchChoice:
     """What counts the users of a release."""
 
     sketch: str
@@ -70,80 +64,35 @@ class Counting:
 
     def sample(self, first: date, horizon: int | None) -> Sample | None:
         """Whom a release from `first` on counts; None where it counts everybody."""
-        from dp.release import Sample
+        from dp.sketches.sampling import sample_in_force
 
-        if self.rate is None:
+        return None if self.rate is None else sample_in_force(self.rate, self.salts, first, horizon)
+
+    def counts(self, log: Log | None, plan: Plan, last: date, report: Report) -> dict[str, Counts] | None:
+        """Counts of the log as the plan's sketch gives them; None where any engine gives them."""
+        from dp.release import count_log
+
+        if log is None or self.sketch == "exact":
             return None
-        known = (date.max - first).days
-        last = first + timedelta(days=known if horizon is None else min(horizon - 1, known))
-        rotations = tuple(
-            ((tick - first).days, self.salts.in_force(tick).fingerprint) for tick in self.salts.changes(first, last)
-        )
-        return Sample(self.rate, self.salts.in_force(first).fingerprint, rotations)
-
-    def counter(self, log: Log, ask: Ask, first: date, last: date, report: Report) -> Count:
-        """Counts as the sketch gives them: of everybody, or of those in the sample.
-
-        Args:
-            ask: makes a counter of the log that it is given.
-        """
-        from dp.presence import DuckDBEngine
-
-        if self.sketch == "exact":
-            return ask(DuckDBEngine(log.connection, progress=report))
-
-        def count(wanted: dict[str, int], freeze: Freeze) -> dict[str, Any]:
-            from dp.sketches.fixed_rate import FixedRate
-            from dp.sketches.sampling import counts_of_sample
-
-            report("counting users", None)
-            if self.rate is None:
-                return _through_bitmaps(log, wanted, freeze, first, last)
-
-            def counted(part: Log) -> dict[str, Any]:
-                return ask(DuckDBEngine(part.connection, progress=report))(wanted, freeze)
-
-            return counts_of_sample(log, FixedRate(self.rate), self.salts, first, last, counted)
-
-        return count
+        if self.sketch == "bitmap" and isinstance(plan.freeze, tuple):
+            raise click.UsageError("--sketch bitmap follows one W_BOUND; adaptive-flippancy needs several: use exact")
+        return count_log(log, plan, last, salts=None if self.rate is None else self.salts, progress=report)
 
 
-def _through_bitmaps(log: Log, wanted: dict[str, int], freeze: Freeze, first: date, last: date) -> dict[str, Any]:
-    import numpy as np
-
-    from dp.sketches.bitmap import Bitmap
-    from dp.sketches.windows import following
-
-    if isinstance(freeze, tuple):
-        raise click.UsageError("--sketch bitmap follows one W_BOUND; adaptive-flippancy needs several: use exact")
-    return {
-        metric: np.array(
-            [int(one.estimate()) for one in following(log, Bitmap(), None, window, first, last, freeze)], dtype=np.int64
-        )
-        for metric, window in wanted.items()
-    }
-
-
-def sketch_options(command: Function) -> Function:
-    """What counts the users; the command gets a `counting`."""
-    gathered = gathered_as(command, Counting, "counting")
-    for option in reversed(
-        [
-            click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
-                         help="What counts the users. fixed-rate counts a sample of them, and the interval covers its "
-                              "error too; 'dpdau sketches' says what the others promise, and why they are refused."),
-            click.option("--rate", type=float, default=None, metavar="SHARE",
-                         help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
-            salt_option,
-        ]
-    ):  # fmt: skip
-        gathered = option(gathered)
-    return gathered
+sketch_options = gathered_as(
+    SketchChoice, "sketch",
+    click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
+                 help="What counts the users. fixed-rate counts a sample of them, and the interval covers its error "
+                      "too; 'dpdau sketches' says what the others promise, and why they are refused."),
+    click.option("--rate", type=float, default=None, metavar="SHARE",
+                 help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
+    salt_option,
+)  # fmt: skip
 
 
 @click.command()
 @output_options
-def sketches(format_name: str | None, out: Path | None) -> None:
+def sketches(output: Output) -> None:
     """Every sketch side by side: what it can do, how large its error is, and what privacy holds.
 
     \b
@@ -158,8 +107,6 @@ def sketches(format_name: str | None, out: Path | None) -> None:
     """
     from dp.sketches.table import table
 
-    chosen = chosen_format(format_name, out)
-    keep_apart(out=out)
-    rows: list[Row] = table()
+    output.validate()
     hidden = ("contract", "refusal", "source", "summary", "keys", "error")
-    write_rows(rows, chosen, out, title="Sketches (docs/sketches.md says which one when)", hidden=hidden)
+    output.write(table(), title="Sketches (docs/sketches.md says which one when)", hidden=hidden)

@@ -78,12 +78,12 @@ def bench_mechanisms() -> str:
     return "\n\n".join(
         [
             "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 (`uv sync --extra bench`); "
-            'the error is sensitivity² × mean variance. "Over": it was given up after that time.',
+            'the error is sensitivity² × mean variance. "Over": the other library was stopped after that time.',
             _optimise(),
             "Simulating 365 ticks: processor time of one thread.",
             _simulate(),
-            "One secure release at the last tick, from the stored state to the next one, unit user, W_BOUND 2; in "
-            'brackets, choosing the strategy. Processor time. "—": choosing it takes too long.',
+            "One secure release at the last tick, from the stored state to the next one, for the unit user and "
+            'W_BOUND 2; in brackets, the time to choose the strategy. Processor time. "—": choosing takes too long.',
             _step(),
         ]
     )
@@ -137,13 +137,13 @@ def bench_sketches() -> str:
     users, trials = max(row["users"] for row in tables["error"]), tables["error"][0]["trials"]
     return "\n\n".join(
         [
-            f"Processor time of one thread, {users:,} users: hashed keys added all at once, and two sketches merged "
-            "that have half of their users in common.",
+            f"Processor time of one thread, {users:,} users: hashed keys are added all at once, and two sketches that "
+            "share half of their users are merged.",
             _sketch_speed(tables["speed"]),
-            f'Relative error of one count, root mean square over {trials} fresh salts. "—": without a guarantee there '
-            "is no ε; and what is private by its hash has no version without.",
+            f'Relative error of one count, root mean square over {trials} fresh salts. "—": a sketch without a '
+            "guarantee has no ε, and a sketch that is private by its hash has no version without ε.",
             _sketch_error(tables["error"]),
-            "The same users through another library, on one thread, turn about in the same run.",
+            "The same users through another library, on one thread; the two alternate in the same run.",
             _sketch_beside(tables["beside"]),
         ]
     )

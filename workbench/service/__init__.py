@@ -1,17 +1,12 @@
 """The live service, framework-free: what arrives, what is closed, what is published."""
 
-from workbench.service.service import (
-    Activity,
-    Refused,
-    Service,
-    Status,
-    Truth,
-    bad_events,
-    open_service,
-    promise_of_all,
-)
+from workbench.service.days import Activity, Status, Truth
+from workbench.service.errors import Refused, StoreError, bad_events
+from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
+from workbench.service.promise import promise_of_all
+from workbench.service.service import Service, open_service
 from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
-from workbench.service.store import ADD, ERASE, RETRACT, Count, Ingested, Operation, StoreError
+from workbench.service.store import Count
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",

@@ -7,67 +7,23 @@ counts from its *arrival tick*: the day it is about, or the open day if that is 
 
 from __future__ import annotations
 
-import hmac
-import os
-import secrets
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import blake2b
-from importlib.resources import files
 from itertools import chain
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from dp.ledger.sqlite import create_private, statements, switch_to_wal
 from dp.presence.daily import EPOCH
-from dp.presence.tombstones import pseudonyms
+from workbench.service.errors import NotNext, StoreError
+from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 
-VERSION = 1
-KEY_BYTES = 32
 TIMEOUT_SECONDS = 60
 ROWS_A_STATEMENT = 1000
-CACHE_KIB = 128 * 1024
-APPLICATION_ID = 0x64706461
 NEVER = -(2**31)
 SEQ_LIMIT = 2**40
 """More operations than a store will see: at · SEQ_LIMIT + seq orders operations by tick and arrival."""
-ADD, RETRACT, ERASE = 1, -1, 0
-
-
-class StoreError(Exception):
-    """The store refuses; nothing was changed."""
-
-
-class NotNext(StoreError):  # noqa: N818 - the name says what happened
-    """A day cannot be closed because another one is next."""
-
-
-class Operation(NamedTuple):
-    """One thing that a user did or takes back.
-
-    Attributes:
-        day: since 1970-01-01; None in an erasure.
-        op: ADD, RETRACT or ERASE.
-        at: earliest tick from which it counts, where the sender knows one; arrival decides otherwise.
-    """
-
-    user: str
-    day: int | None
-    op: int = ADD
-    at: int | None = None
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What became of operations: how many were stored, how many of them were about a closed day, the last number."""
-
-    accepted: int
-    late: int
-    seq: int
 
 
 @dataclass(frozen=True)
@@ -106,7 +62,7 @@ class Progress:
 
 
 class Store:
-    """A store on an open connection; use `open_store`. Without `pseudonym` it can be read only."""
+    """A store on an open connection; use `opening.open_store`. Without `pseudonym` it can be read only."""
 
     def __init__(self, connection: sqlite3.Connection, pseudonym: Callable[[str], bytes] | None = None) -> None:
         self.connection = connection
@@ -395,103 +351,5 @@ class Store:
         return self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
 
 
-def open_store(path: Path, key_path: Path) -> Store:
-    """Open a store, making it and its key (both mode 0600) where there is none; close its `connection`.
-
-    Raises:
-        StoreError: the file is no store, or the key is not the one that it was made with.
-    """
-    if not path.resolve().parent.is_dir():
-        raise StoreError(f"the folder of the store {path} does not exist")
-    if not path.exists():
-        _new_key(key_path)
-    try:
-        create_private(path)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
-    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_SECONDS, check_same_thread=False)
-    try:
-        # FULL makes a commit durable before it returns; what is deleted is overwritten.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("BEGIN IMMEDIATE")
-        made = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        if made == [0, 0] and tables == 0:
-            key = _new_key(key_path)
-            for statement in statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
-                connection.execute(statement)
-            connection.executemany(
-                "INSERT INTO facts VALUES (?, ?)",
-                [
-                    ("name", secrets.token_hex(6)),
-                    ("arrived", 0),
-                    ("folded", 0),
-                    ("published", 0),
-                    ("charged", 0),
-                    ("ledger", None),
-                    ("key_check", _key_check(key)),
-                ],
-            )
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        elif made != [APPLICATION_ID, VERSION]:
-            raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
-        else:
-            key = _read_key(key_path)
-            stored = connection.execute("SELECT value FROM facts WHERE name = 'key_check'").fetchone()[0]
-            if not hmac.compare_digest(stored, _key_check(key)):
-                raise StoreError(f"{key_path} is not the key that {path} was made with")
-        connection.execute("COMMIT")
-        switch_to_wal(connection)
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise StoreError(f"{path} cannot be used as a store: {error}") from error
-    except BaseException:
-        connection.close()
-        raise
-    return Store(connection, pseudonyms(key))
-
-
 def _keyless(user: str) -> bytes:
     raise StoreError("this connection has no key: it reads only")
-
-
-def _new_key(path: Path) -> bytes:
-    """Make a key, or take one that the operator has put there; a key is on disk whole or not at all.
-
-    Raises:
-        StoreError: it can be neither made nor read.
-    """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(file.name, path)
-    except OSError as error:
-        raise StoreError(f"the key of the pseudonyms {path} cannot be made: {error.strerror or error}") from error
-    return _read_key(path)
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        key = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"the key of the pseudonyms {path} cannot be read: {error.strerror or error}") from error
-    if len(key) != KEY_BYTES:
-        raise StoreError(f"the key of the pseudonyms {path} has {len(key)} bytes; it needs {KEY_BYTES} random ones")
-    return key
-
-
-def _key_check(key: bytes) -> bytes:
-    return blake2b(b"dpdau store", key=key, digest_size=16).digest()
-
-
-__all__ = [
-    "ADD", "ERASE", "RETRACT", "Count", "Ingested", "NotNext", "Operation", "Progress", "Store", "StoreError",
-    "open_store",
-]  # fmt: skip

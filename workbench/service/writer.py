@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from workbench.service.store import Store, StoreError
+from workbench.service.errors import StoreError
+from workbench.service.store import Store
 
 Result = TypeVar("Result")
 MOST_JOBS = 256

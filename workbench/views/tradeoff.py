@@ -10,7 +10,7 @@ import streamlit as st
 
 from dp.release import METRICS
 from experiments.kinds.mechanisms.config import MECHANISM_NAMES, OWN_BOUND
-from workbench.views import charts
+from workbench.views.error_chart import error_chart
 from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 
 POLL_SECONDS = 0.5
@@ -111,9 +111,7 @@ def _show(state: State) -> None:
         st.subheader("Error against ε", anchor=False)
         st.caption(f"W_BOUND = {question.w_bound}; both axes logarithmic")
         st.altair_chart(
-            charts.error_chart(
-                state.by_epsilon, "epsilon", question.epsilon, "ε of the whole series", logarithmic=True
-            ),
+            error_chart(state.by_epsilon, "epsilon", question.epsilon, "ε of the whole series", logarithmic=True),
             width="stretch",
             key="by-epsilon",
             alt="RMSE of a released day against ε",
@@ -122,7 +120,7 @@ def _show(state: State) -> None:
         st.subheader("Error against W_BOUND", anchor=False)
         st.caption(f"ε = {question.epsilon:g}; vertical axis logarithmic")
         st.altair_chart(
-            charts.error_chart(state.by_w_bound, "w_bound", question.w_bound, "W_BOUND [flips]"),
+            error_chart(state.by_w_bound, "w_bound", question.w_bound, "W_BOUND [flips]"),
             width="stretch",
             key="by-w-bound",
             alt="RMSE of a released day against W_BOUND",

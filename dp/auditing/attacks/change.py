@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.auditing.likelihood import measurements
-from dp.mechanisms import Design
+from dp.mechanisms import LinearDesign
 
 Integers = NDArray[np.int64]
 
 
-def measured_over_certified(design: Design, with_user: Integers, without_user: Integers) -> float:
+def measured_over_certified(design: LinearDesign, with_user: Integers, without_user: Integers) -> float:
     """‖B⁻¹Δ‖ of two count series, as the strategy measures them, over the sensitivity that the noise is scaled to.
 
     The norm is ℓ₁ for Laplace and ℓ₂ for Gaussian noise. Above 1 the noise is too small for these neighbours.

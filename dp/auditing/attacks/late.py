@@ -16,9 +16,10 @@ from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.change import Integers, measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
-from dp.mechanisms import Design, linear_design
+from dp.mechanisms import LinearDesign, linear_design
 from dp.presence import DuckDBEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class
@@ -66,9 +67,9 @@ def revisions(setting: Setting, look: Query) -> tuple[Reading, ...]:
         for ticks in (*range(WINDOW, TICKS, WINDOW), TICKS):
             so_far = [operation for operation in operations if operation.at < ticks]
             with look(log_of(so_far, setting.new_folder())) as log:
-                counts = _counts(log)[:ticks]
-                changed += int(np.count_nonzero(counts[: len(counted[-1])] != counted[-1]))
-                counted.append(counts)
+                counts = _counts(log).until(ticks)
+                changed += int(np.count_nonzero(counts.values[: len(counted[-1])] != counted[-1]))
+                counted.append(counts.values)
                 arrived = partial(arrived_fingerprint, log)
                 try:
                     shown = publish(ledger, "stream", "team", plan, {"wau": counts}, setting.now, arrived=arrived)
@@ -98,7 +99,7 @@ def _out_of_order(setting: Setting) -> list[Operation]:
     return operations
 
 
-def _counts(log: Log) -> Integers:
+def _counts(log: Log) -> Counts:
     return DuckDBEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
@@ -170,7 +171,7 @@ def _presence(log: Log, users: int) -> Integers:
     return np.cumsum(steps, axis=1)
 
 
-def _design(name: str, runs: int) -> Design:
+def _design(name: str, runs: int) -> LinearDesign:
     return linear_design(name, protected_class("user-day", WINDOW, 2 * runs, TICKS))
 
 

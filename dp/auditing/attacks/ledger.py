@@ -27,7 +27,7 @@ from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.attacks.processes import at_once
 from dp.ledger import Ledger, LedgerError, open_ledger
-from dp.release import Request, plan_release, publish
+from dp.release import Request, plan_release, publish, stated_counts
 
 CRITERION = "what is charged never exceeds the cap, every charge counts, and nothing but a charge buys a release"
 
@@ -236,6 +236,7 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
     ticks = 8
     guarantee = Guarantee(CAP, 1e-6)
     plan = plan_release(Request({"dau": 1}, "user-day", 2, guarantee, "gaussian", FIRST, ticks, {"dau": 1.0}))
+    counts = stated_counts(plan, {"dau": np.full(ticks, 100)})
     folder = setting.new_folder()
     path, copy = folder / "ledger.db", folder / "copy.db"
     with open_ledger(path) as ledger:
@@ -244,7 +245,7 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
     drawn, spent, more = [], 0.0, 0
     for file in (path, copy):
         with open_ledger(file) as ledger:
-            drawn.append(publish(ledger, "stream", "team", plan, {"dau": np.full(ticks, 100)}, setting.now))
+            drawn.append(publish(ledger, "stream", "team", plan, counts, setting.now))
             more += _granted(LedgerPurse(ledger), "more", AMOUNT, setting.now)
             spent += ledger.budget("team").spent.epsilon
     again = sum(first != second for first, second in zip(*drawn, strict=True))

@@ -17,8 +17,9 @@ from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.change import Integers, measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.counts import Counts as DailyCounts
 from dp.log import Log, read_log, write_canonical
-from dp.mechanisms import EMPTY_STATE, Design, LinearMechanism, linear_design
+from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, rising_bounds
 from dp.presence import DuckDBEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
@@ -55,6 +56,10 @@ Count = Callable[[Log, Tombstones | None, bytes], Counts]
 
 def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
     """What the presence query counts, with every bound and window."""
+    return {asked: counts.values for asked, counts in _counted(log, tombstones, key).items()}
+
+
+def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], DailyCounts]:
     engine = DuckDBEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
@@ -62,18 +67,19 @@ def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
 
 def levels_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
     """What it counts for adaptive-flippancy: users present and users frozen, for every level."""
-    return DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+    found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+    return {window: counts.values for window, counts in found.items()}
 
 
 def sampled_by(salts: Salts) -> Count:
     """`counts_of`, of the sample that the salts choose."""
 
     def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-        def of_part(part: Log) -> dict[str, Integers]:
-            return {" ".join(map(str, asked)): series for asked, series in counts_of(part, tombstones, key).items()}
+        def of_part(part: Log) -> dict[str, DailyCounts]:
+            return {" ".join(map(str, asked)): series for asked, series in _counted(part, tombstones, key).items()}
 
         counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
-        return {(w_bound, window): counts[f"{w_bound} {window}"] for w_bound in BOUNDS for window in WINDOWS}
+        return {(w_bound, window): counts[f"{w_bound} {window}"].values for w_bound in BOUNDS for window in WINDOWS}
 
     return count
 
@@ -245,8 +251,8 @@ def _flippancy() -> AdaptiveFlippancy:
     return mechanism
 
 
-def _design(level: LinearMechanism) -> Design:
-    return Design(level.name, "gaussian", level.strategy, level.sensitivity, level.touched)
+def _design(level: LinearMechanism) -> LinearDesign:
+    return LinearDesign(level.name, "gaussian", level.strategy, level.sensitivity, level.touched)
 
 
 def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:

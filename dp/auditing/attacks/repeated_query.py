@@ -18,7 +18,7 @@ from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import EMPTY_STATE
 from dp.noise import Noise
-from dp.release import Plan, Request, plan_release, publish
+from dp.release import Plan, Request, plan_release, publish, stated_counts
 
 CRITERION = "every answer is the first one byte for byte, at one charge, and averaging removes none of its noise"
 
@@ -66,12 +66,13 @@ def _plan() -> Plan:
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """`publish` with the noise of OpenDP, on a ledger that is opened again after every hundred questions."""
     plan, path = _plan(), setting.new_folder() / "ledger.db"
+    counts = stated_counts(plan, {"dau": COUNTS})
     _open_budget(path)
 
     @contextmanager
     def server() -> Iterator[Ask]:
         with open_ledger(path) as ledger:
-            yield lambda stream: publish(ledger, stream, "team", plan, {"dau": COUNTS}, setting.now)
+            yield lambda stream: publish(ledger, stream, "team", plan, counts, setting.now)
 
     readings = attack(setting, server)
     with open_ledger(path) as ledger:

@@ -19,7 +19,7 @@ from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.attacks.power import Floats
 from dp.ledger import open_ledger
 from dp.mechanisms import GRID
-from dp.release import Request, plan_release, publish
+from dp.release import Request, plan_release, publish, stated_counts
 
 CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"
 
@@ -74,8 +74,9 @@ def published(setting: Setting, mechanism: str, guarantee: Guarantee, count: int
     request = Request({"dau": 1}, "user-day", 2, guarantee, mechanism, FIRST, ticks, {"dau": 1.0})
     with open_ledger(setting.new_folder() / "ledger.db") as ledger:
         ledger.create_budget("team", guarantee, FIRST, None)
-        counts = {"dau": np.full(ticks, count)}
-        rows = publish(ledger, "stream", "team", plan_release(request), counts, setting.now)
+        plan = plan_release(request)
+        counts = stated_counts(plan, {"dau": np.full(ticks, count)})
+        rows = publish(ledger, "stream", "team", plan, counts, setting.now)
     return np.array([json.loads(row)["estimate"] for row in rows])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.intervals.binomial import clopper_pearson
 from dp.intervals.consistency import LARGEST, whole_interval
-from dp.intervals.sample import bound_level, interval, interval_of_bounds
-from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
-from dp.mechanisms.sparse_vector import SparseVector
+from dp.intervals.sample import interval, interval_of_bounds
+from dp.mechanisms import Mechanism, Trials, design, family_of
+from dp.release.sample import noise_level
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
 from experiments.engine.tasks import PointTask
@@ -51,7 +52,7 @@ def evaluate_coverage(task: PointTask[CoverageConfig, CoveragePoint]) -> dict[st
     arrivals = arrivals_of(config)
     truth = window_counts(arrivals, config.window)
     mechanism = calibrate_point(config, point)
-    at_once = isinstance(mechanism, LinearMechanism) or point.rate == 1
+    at_once = not mechanism.data_dependent or point.rate == 1
     trials = config.trials if at_once else min(config.trials, MOST_SAMPLED)
     sampled_arrivals = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
     ends = ends_of(mechanism, window_counts(sampled_arrivals, config.window), point.rate, generator)
@@ -132,46 +133,38 @@ def ends_of(mechanism: Mechanism, counts: Integers, rate: float, generator: np.r
     Raises:
         ValueError: the mechanism has no intervals for many trials at once.
     """
-    if isinstance(mechanism, LinearMechanism):
-        return _linear_ends(mechanism, counts, rate, generator)
-    if isinstance(mechanism, SparseVector):
-        return _sparse_vector_ends(mechanism, counts, rate, generator)
-    raise ValueError(f"mechanism is {mechanism.name!r}, which this experiment cannot try; choose another")
-
-
-def _linear_ends(mechanism: LinearMechanism, counts: Integers, rate: float, generator: np.random.Generator) -> Ends:
-    trials, horizon = counts.shape
-    estimates = mechanism.simulate(np.zeros(horizon, dtype=np.int64), trials, generator) + counts
-    deviations = mechanism.standard_deviation(horizon)
+    if mechanism.bounds is not None:
+        raise ValueError(f"mechanism is {mechanism.name!r}, which this experiment cannot try; choose another")
+    run = _trials(mechanism, counts, rate, generator)
+    estimates = run.estimates
 
     def ends(level: float) -> tuple[Floats, Floats]:
-        half = mechanism.half_width(level, horizon)
+        half = run.reach(noise_level(level, mechanism.data_dependent) if rate < 1 else level)
         low, high = estimates - half, estimates + half
         if rate == 1:
             return low, high
-        return interval(estimates, low, high, deviations, rate, level)
+        if mechanism.data_dependent:
+            return interval_of_bounds(low, high, rate, level)
+        return interval(estimates, low, high, run.deviations, rate, level)
 
     return ends
 
 
-def _sparse_vector_ends(mechanism: SparseVector, counts: Integers, rate: float, generator: np.random.Generator) -> Ends:
-    seed = generator.integers(2**63)
-
-    def rehearsed(level: float) -> tuple[Floats, Floats]:
-        # The same draws whatever the level is.
-        again = np.random.default_rng(seed)
-        if rate == 1:
-            released = mechanism.rehearse(counts[0], len(counts), again, level)
-            return released.low, released.high
-        trials = [mechanism.rehearse(series, 1, again, level) for series in counts]
-        return np.concatenate([one.low for one in trials]), np.concatenate([one.high for one in trials])
-
-    def ends(level: float) -> tuple[Floats, Floats]:
-        if rate == 1:
-            return rehearsed(level)
-        return interval_of_bounds(*rehearsed(bound_level(level)), rate, level)
-
-    return ends
+def _trials(mechanism: Mechanism, counts: Integers, rate: float, generator: np.random.Generator) -> Trials:
+    """A trial for each of the series."""
+    if not mechanism.data_dependent:
+        # Its errors are the same for all counts.
+        return replace(mechanism.trials(counts[0], len(counts), generator, BAND_LEVEL), counted=counts)
+    own = np.random.default_rng(generator.integers(2**63))
+    if rate == 1:
+        return mechanism.trials(counts[0], len(counts), own, BAND_LEVEL)
+    runs = [mechanism.trials(series, 1, own, BAND_LEVEL) for series in counts]
+    return replace(
+        runs[0],
+        errors=np.concatenate([one.errors for one in runs]),
+        counted=counts,
+        reach=lambda level: np.concatenate([one.reach(level) for one in runs]),
+    )
 
 
 def whole_ends(low: Floats, high: Floats) -> tuple[Integers, Integers]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.kinds.mechanisms.closed_forms import mean_absolute, quantile_absolute
-from experiments.kinds.mechanisms.trials import Tried
+from experiments.kinds.mechanisms.trials import TrialErrors
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -40,16 +40,16 @@ def error_columns(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict
     return columns
 
 
-def formula_columns(tried: Tried, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
+def formula_columns(trial: TrialErrors, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
     """Columns `analytic_…`, NaN where there is no formula."""
-    squared = tried.deviation**2 + tried.bias**2
-    if tried.sampling_deviation is not None:
-        squared = squared + tried.sampling_deviation**2
+    squared = trial.deviation**2 + trial.bias**2
+    if trial.sampling_deviation is not None:
+        squared = squared + trial.sampling_deviation**2
     columns = {
         "analytic_rmse": np.sqrt(squared.mean()),
-        "analytic_noise_rmse": np.sqrt((tried.deviation**2).mean()),
-        "analytic_mae": mean_absolute(tried.tails, tried.bias) if tried.tails else np.nan,
-        "analytic_p95_error": quantile_absolute(tried.tails, tried.bias, HIGH) if tried.tails else np.nan,
+        "analytic_noise_rmse": np.sqrt((trial.deviation**2).mean()),
+        "analytic_mae": mean_absolute(trial.tails, trial.bias) if trial.tails else np.nan,
+        "analytic_p95_error": quantile_absolute(trial.tails, trial.bias, HIGH) if trial.tails else np.nan,
     }
     for metric in metrics:
         name, threshold = parse_measure(metric)

@@ -14,11 +14,11 @@ from experiments.engine.grid import point_seed
 from experiments.kinds.mechanisms.measures import error_columns, formula_columns
 from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.trials import (
+    Observed,
     Steps,
-    Tried,
-    try_adaptive_flippancy,
-    try_linear,
-    try_sparse_vector,
+    TrialErrors,
+    linear_trial_errors,
+    trial_errors,
 )
 
 Counts = NDArray[np.int64]
@@ -37,7 +37,7 @@ class Task:
         accountant: the one that vouches for the guarantee; None for the noise's own exact accounting.
         rate: share of the users who are counted.
         steps: the flips behind `bounded`, where only a sample of the users is counted.
-        levels: for adaptive-flippancy, its counts, shape (2·levels, T).
+        levels: counts under the bounds of a mechanism that chooses its own, shape (2·bounds, T).
     """
 
     point: MechanismPoint
@@ -71,43 +71,39 @@ def evaluate(task: Task) -> dict[str, Any]:
     point = task.point
     truth = np.array(task.truth)
     generator = np.random.default_rng(point_seed(task.seed, point))
-    tried = _tried(task, truth, generator)
+    trial = _trial_errors(task, truth, generator)
     row = {
         **point.values,
         "window": point.window,
-        "delta": tried.delta,
+        "delta": trial.delta,
         "horizon": len(truth),
         "trials": task.trials,
-        "sensitivity": tried.sensitivity,
-        "memory": tried.memory,
-        **error_columns(tried.errors, truth, task.metrics),
-        **formula_columns(tried, truth, task.metrics),
-        "noise_rmse": _root_mean_square(tried.noise),
-        "bias_rms": _root_mean_square(tried.bias),
-        "bias_mean": tried.bias.mean(),
-        "coverage": tried.coverage,
+        "sensitivity": trial.sensitivity,
+        "memory": trial.memory,
+        **error_columns(trial.errors, truth, task.metrics),
+        **formula_columns(trial, truth, task.metrics),
+        "noise_rmse": _root_mean_square(trial.noise),
+        "bias_rms": _root_mean_square(trial.bias),
+        "bias_mean": trial.bias.mean(),
+        "coverage": trial.coverage,
     }
-    if tried.sampling is not None:
-        row["sketch_rmse"] = _root_mean_square(tried.sampling)
+    if trial.sampling is not None:
+        row["sketch_rmse"] = _root_mean_square(trial.sampling)
     if "delta" in dict(point.extra):
         # What the point may spend: what its guarantee has is 0 where the noise needs no δ.
         row["delta_allowed"] = task.delta
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
 
 
-def _tried(task: Task, truth: Counts, generator: np.random.Generator) -> Tried:
+def _trial_errors(task: Task, truth: Counts, generator: np.random.Generator) -> TrialErrors:
     point = task.point
     protected = protected_class(point.unit, point.window, point.w_bound, len(truth))
     budget = (point.epsilon, task.delta, task.share)
-    if family_of(point.mechanism).strategy is not None:
-        bounded = np.array(task.bounded)
-        return try_linear(
-            point.mechanism, protected, budget, truth, bounded, task.trials, generator,
-            accountant=task.accountant, rate=task.rate, steps=task.steps,
-        )  # fmt: skip
-    if point.mechanism == "sparse-vector":
-        return try_sparse_vector(protected, budget, truth, task.trials, generator)
-    return try_adaptive_flippancy(protected, budget, truth, np.array(task.levels), task.trials, generator)
+    observed = Observed(truth, np.array(task.bounded), np.array(task.levels).T, task.steps)
+    asked = (point.mechanism, protected, budget, observed, task.trials, generator)
+    if family_of(point.mechanism).data_dependent:
+        return trial_errors(*asked)
+    return linear_trial_errors(*asked, accountant=task.accountant, rate=task.rate)
 
 
 def _root_mean_square(errors: NDArray[np.float64]) -> float:

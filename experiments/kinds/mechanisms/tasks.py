@@ -68,11 +68,11 @@ def count_series(
         last = first + timedelta(days=source.days - 1)
         flips = engine.daily_flips(list(windows.values()), first, last)
         series: dict[tuple[str, int | None], Series] = {
-            (metric, None): _whole(flips[window].counts) for metric, window in windows.items()
+            (metric, None): _whole(flips[window].counts.values) for metric, window in windows.items()
         }
         bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
         for metric, window in windows.items():
-            series |= {(metric, one): _whole(bounded[window][:, 2 * place]) for place, one in enumerate(bounds)}
+            series |= {(metric, one): _whole(bounded[window].values[:, 2 * place]) for place, one in enumerate(bounds)}
         steps: dict[tuple[str, int | None], Steps] = {}
         for metric, bound in sampled:
             moves = user_flips(log.connection, windows[metric], first, last, bound)
@@ -81,7 +81,7 @@ def count_series(
         for metric, horizon in own:
             ends = first + timedelta(days=horizon - 1)
             columns = engine.bounded_counts([windows[metric]], first, ends, rising_bounds(horizon))[windows[metric]]
-            levels[metric, horizon] = tuple(_whole(column) for column in columns.T)
+            levels[metric, horizon] = tuple(_whole(column) for column in columns.values.T)
     return SeriesCounts(series, steps, levels)
 
 

@@ -81,7 +81,7 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
         flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]
         unions = rolling(log, Exact(), _always(ANY_SALT), config.window, first, last, ignore_removals=True)
         union = tuple(int(sketch.estimate()) for sketch in unions)
-    truth = tuple(int(count) for count in flips.counts)
+    truth = tuple(flips.counts.values.tolist())
     return [SketchTask(point, config, path, truth, union) for point in wanted]
 
 

@@ -29,8 +29,9 @@ import pytest
 from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from dp.noise import Noise
-from dp.release import Plan, Request, plan_release, publish
+from dp.release import Plan, Request, plan_release
 from tests.oracles.scenarios import run_scenario
+from tests.oracles.stated import publish
 
 NOW = datetime(2026, 6, 1)
 METRICS = {"dau": 1, "mau": 30}

@@ -132,7 +132,7 @@ def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: i
         engine = DuckDBEngine(log_of(rows, connection).connection)
         found = engine.bounded_counts((1, 7), day(first), day(first + length), LEVELS)
         for window in (1, 7):
-            assert found[window].tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
+            assert found[window].values.tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,19 +145,19 @@ def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
     for index, w_bound in enumerate(LEVELS):
         alone = engine.daily_flips((1, 30), day(2), day(HORIZON_END), w_bound)
         for window in (1, 30):
-            present, frozen = found[window][:, 2 * index], found[window][:, 2 * index + 1]
-            assert present.tolist() == alone[window].counts.tolist()
+            present, frozen = found[window].values[:, 2 * index], found[window].values[:, 2 * index + 1]
+            assert present.tolist() == alone[window].counts.values.tolist()
             assert (np.diff(frozen) >= 0).all()
             if w_bound % 2 == 0:
-                missed = truth[window].counts - present
+                missed = truth[window].counts.values - present
                 assert ((missed >= 0) & (missed <= frozen)).all()
-    assert found[1][-1, 5] > 0
+    assert found[1].values[-1, 5] > 0
 
 
 def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", number, "+", number) for number in (0, 2, 4)]
     engine = DuckDBEngine(log_of(rows, connection).connection)
-    found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1]
+    found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1].values
     assert found.T.tolist() == [
         [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1],
         [1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1],
@@ -167,11 +167,11 @@ def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) ->
 
 def test_without_tombstones_a_compaction_thaws_who_was_frozen(connection: duckdb.DuckDBPyConnection) -> None:
     log = log_of([*REJOIN, Operation("a", 7, "+", 7)], connection)
-    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     small, tombstones = compact(log, day(3), [1], day(0), KEY)
     with small:
-        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1]
-        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1].values
+        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     assert full[:, 1].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # the user is back on day 5, and once more on day 7
     assert kept[4:].tolist() == full[4:].tolist()
     assert lost[5:7, 1].tolist() == [0, 0]
@@ -184,7 +184,7 @@ def counts(
     connection: duckdb.DuckDBPyConnection, rows: Sequence[Operation], window: int, last: int, w: int | None = None
 ) -> list[int]:
     engine = DuckDBEngine(log_of(rows, connection).connection)
-    return engine.daily_flips([window], day(0), day(last), w)[window].counts.tolist()
+    return engine.daily_flips([window], day(0), day(last), w)[window].counts.values.tolist()
 
 
 def test_a_window_reaches_back_w_days(connection: duckdb.DuckDBPyConnection) -> None:
@@ -248,7 +248,7 @@ def test_activity_before_the_first_tick_is_a_run_that_starts_there(connection: d
 def test_daily_flips_names_its_days() -> None:
     flips = DailyFlips(7, date(2024, 2, 28), np.array([2, 0, 1]), np.array([0, 1, 0]))
     assert flips.days == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
-    assert flips.counts.tolist() == [2, 1, 2]
+    assert flips.counts.values.tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_wrong_bounds_are_refused(connection: duckdb.DuckDBPyConnection, bounds:
 
 
 def after(flips: DailyFlips, through: int) -> list[int]:
-    return flips.counts.tolist()[through + 1 :]
+    return flips.counts.values.tolist()[through + 1 :]
 
 
 REJOIN = [
@@ -319,7 +319,7 @@ def test_compaction_changes_no_count_after_it(
     for window in windows:
         assert after(small[window], through) == after(full[window], through)
         assert after(smaller[window], through + again) == after(full[window], through + again)
-        assert fewer[window][through + 1 :].tolist() == levels[window][through + 1 :].tolist()
+        assert fewer[window].values[through + 1 :].tolist() == levels[window].values[through + 1 :].tolist()
 
 
 def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(

@@ -20,7 +20,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.oracles.service_model import FIELDS
-from workbench.api import create_app
+from workbench.api.app import create_app
 from workbench.api.guard import COOKIE, KeyGuard
 from workbench.service import Service, Settings, load_settings, open_service
 

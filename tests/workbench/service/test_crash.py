@@ -27,6 +27,7 @@ from tests.oracles.scenarios import run_scenario
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from workbench.service import Operation, Service, Settings, open_service
 from workbench.service import service as service_module
+from workbench.service.account import Account
 from workbench.service.store import Store
 
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
@@ -128,8 +129,8 @@ def dies_at_call(owner: Any, name: str, fatal: int) -> None:
 
 
 POINTS: dict[str, Callable[[], None]] = {
-    "before the charge": lambda: dies(Service, "_charge", after=False),
-    "charged, not committed": lambda: dies(Service, "_charge", after=True),
+    "before the charge": lambda: dies(Account, "charge", after=False),
+    "charged, not committed": lambda: dies(Account, "charge", after=True),
     "charged": lambda: dies(Store, "close", after=False),
     "counted, not committed": lambda: dies(Store, "close", after=True),
     "counted": lambda: dies(Service, "_finish_closes", after=False),

@@ -25,8 +25,8 @@ from tests.oracles.service_model import (
     retract,
     service_on,
 )
-from workbench.service import Operation, Service, Settings
-from workbench.service.store import Ingested, Store
+from workbench.service import Ingested, Operation, Service, Settings
+from workbench.service.store import Store
 
 METRICS = ("dau", "wau", "mau")
 USERS = ("ann", "bob", "cem", "dan")

@@ -34,7 +34,8 @@ from workbench.service import (
     open_service,
     settings_text,
 )
-from workbench.service.store import Store, open_store
+from workbench.service.opening import open_store
+from workbench.service.store import Store
 from workbench.service.writer import Writer
 
 METRICS = ("dau", "wau", "mau")
@@ -801,13 +802,13 @@ def test_one_store_publishes_to_one_ledger(tmp_path: Path) -> None:
 def test_a_store_that_another_ledger_got_first_charges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(tmp_path)
     with opened(settings) as service:
-        charge = service._charge
+        charge = service.account.charge
 
         def overtaken(ledger: Ledger, first: date) -> None:
             charge(ledger, first)
             service._write(lambda store: store.bind("the name of another ledger"))
 
-        monkeypatch.setattr(service, "_charge", overtaken)
+        monkeypatch.setattr(service.account, "charge", overtaken)
         with pytest.raises(Refused, match="publishes to another ledger"):
             service.close(day(0))
         assert service.charges() == []

@@ -1,0 +1,106 @@
+"""Routes that store events and erase users."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from workbench.api.events import EVENT_SCHEMA, EXAMPLE, EXAMPLES, NDJSON, read_event, read_events
+from workbench.api.intake import Intake
+from workbench.api.metrics import Metrics
+from workbench.api.responses import JSON, documented, json_response
+from workbench.service import Operation, Service, bad_events
+
+LARGEST_BODY = 32 * 2**20
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    """Routes that store events and erase users."""
+    zone = service.settings.zone
+    intake = Intake(service)
+
+    async def store(operations: list[Operation]) -> Response:
+        if faults := service.faults(operations):
+            raise bad_events(faults)
+        ingested = await intake.store(operations)
+        metrics.stored(operations, ingested)
+        return json_response(ingested)
+
+    async def post_event(request: Request) -> Response:
+        """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
+        return await store(read_event(await _read(request), zone, service.today()))
+
+    async def post_events(request: Request) -> Response:
+        """All or none, in this order, in one step; answers when they are on disk."""
+        content_type = request.headers.get("content-type", "")
+        return await store(read_events(await _read(request), content_type, zone, service.today()))
+
+    # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
+    # match, and the same ones behind them describe.
+    app.add_route("/event", post_event, methods=["POST"])
+    app.add_route("/events", post_events, methods=["POST"])
+    _describe(app, post_event, post_events)
+    _add_erasure(app, service, metrics)
+
+
+def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
+    app.post(
+        "/event",
+        tags=["events"],
+        summary="Store one event",
+        response_class=Response,
+        openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE)}),
+        responses=documented({"accepted": 1, "late": 0, "seq": 1}),
+    )(post_event)
+    app.post(
+        "/events",
+        tags=["events"],
+        summary="Store many events",
+        response_class=Response,
+        openapi_extra=_body(
+            {
+                JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
+                NDJSON: ({"type": "string"}, '{"user": "ann"}\n{"user": "bob"}\n'),
+            }
+        ),
+        responses=documented({"accepted": 3, "late": 0, "seq": 4}),
+    )(post_events)
+
+
+def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    @app.delete(
+        "/users/{user:path}",
+        tags=["events"],
+        summary="Erase a user",
+        response_class=Response,
+        responses=documented({"rows_removed": 12}),
+    )
+    def delete_user(user: str) -> Response:
+        """Every row of the user goes. What stays is how often the user's presence changed, under a keyed pseudonym."""
+        removed = service.erase(user)
+        metrics.erased()
+        return json_response({"rows_removed": removed})
+
+
+async def _read(request: Request) -> bytes:
+    """The body, refused before it fills the memory."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            detail = f"the body is larger than {LARGEST_BODY // 2**20} MiB; send the events in several requests"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _body(contents: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, Any]:
+    described = {kind: {"schema": schema, "example": example} for kind, (schema, example) in contents.items()}
+    return {"requestBody": {"required": True, "content": described}}

@@ -1,0 +1,57 @@
+"""Routes for whoever operates the service: budget, settings, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from workbench.api.metrics import Metrics
+from workbench.api.responses import json_response
+from workbench.api.rows import budget_row, charge_row
+from workbench.service import Service
+
+
+def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    """Routes for whoever operates the service: budget, settings, health, metrics."""
+
+    @app.get("/budget", tags=["operation"], summary="What was spent on what, and what is left",
+             response_class=Response)  # fmt: skip
+    def budget() -> Response:
+        """The budget (and that of fresh releases, where it is another one) and the charges, oldest first."""
+        budgets = [budget_row(budget) for budget in service.budgets()]
+        named = dict(zip(("budget", "fresh_budget"), budgets, strict=False))
+        return json_response({**named, "charges": [charge_row(charge) for charge in service.charges()]})
+
+    @app.get("/config", tags=["operation"], summary="What is promised to whom, and by which settings",
+             response_class=Response)  # fmt: skip
+    def config() -> Response:
+        """The promise in one plain sentence, the settings without their paths, and how far the days have come."""
+        settings = msgspec.to_builtins(service.settings)
+        status, cap = service.status(), service.budget().cap
+        # A budget keeps the cap that it was made with.
+        settings |= {"budget_epsilon": cap.epsilon, "budget_delta": cap.delta}
+        return json_response(
+            {
+                "promise": service.promise,
+                "promises": service.promises,
+                "first_day": status.first,
+                "last_closed_day": status.last,
+                "open_day": status.open_day,
+                "settings": {name: value for name, value in settings.items() if name not in ("store", "ledger", "key")},
+            }
+        )
+
+    @app.get("/healthz", tags=["operation"], summary="Whether the service can work; needs no key",
+             response_class=Response)  # fmt: skip
+    async def healthz() -> Response:
+        """Tries a write that changes nothing; tells nothing of the data."""
+        await asyncio.wrap_future(service.checking())
+        return json_response({"status": "ok"})
+
+    @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
+    def prometheus() -> Response:
+        """Requests, failures, events, releases, budget and latency. Event counts are exact: for operators only."""
+        return Response(metrics.text(service.budgets()), media_type="text/plain; version=0.0.4; charset=utf-8")

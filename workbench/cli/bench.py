@@ -1,0 +1,117 @@
+"""The group `bench`: measure speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from experiments.engine.progress import progress_bar
+from workbench.cli.options import FILE, Output, output_options
+from workbench.cli.output import keep_apart, write_rows
+
+
+@click.group()
+def bench() -> None:
+    """Measure speed; every figure in the documentation comes from one of these."""
+
+
+@bench.command("data")
+@click.option("--events", type=float, default=1e7, show_default=True, help="Operations in the largest log.")
+@click.option("--users", type=float, default=1e6, show_default=True)
+@click.option("--days", type=click.IntRange(min=1), default=365, show_default=True)
+@click.option("--w-bound", type=click.IntRange(min=1), default=24, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--format", "format_name", type=click.Choice(["table", "csv", "json"]), default="table")
+def bench_data(events: float, users: float, days: int, w_bound: int, seed: int, format_name: str) -> None:
+    """Read a log and count three windows with truncation, at three sizes, in a process of its own."""
+    from workbench.bench.data import bench_data as measure
+
+    with progress_bar() as report:
+        report("measuring", None)
+        rows = measure(int(events), int(users), days, windows=(1, 7, 30), w_bound=w_bound, seed=seed)
+    write_rows(rows, format_name, None, title="Data column: from a Parquet log to daily counts")
+
+
+@bench.command("serve")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="For each kind of load."
+)
+@click.option("--users", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@output_options
+def bench_serve(seconds: float, users: int, output: Output) -> None:
+    """Durable events a second over HTTP at 1, 100 and 1,000 events a request; the client is another process."""
+    from workbench.bench.serve import bench_serve as measure
+
+    output.validate()
+    with progress_bar() as report:
+        rows = measure(seconds, users, report)
+    output.write(rows, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
+
+
+@bench.command("mechanisms")
+@click.option("--trials", type=click.IntRange(min=1), default=2000, show_default=True, help="Series simulated at once.")
+@click.option("--reference-python", type=FILE, help="One that has jax-privacy 2.0; by default this one, if it does.")
+@click.option(
+    "--reference-seconds",
+    type=click.FloatRange(min=1),
+    default=45.0,
+    show_default=True,
+    help="After which jax-privacy is given up, for each of its three problems.",
+)
+@click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
+def bench_mechanisms(trials: int, reference_python: Path | None, reference_seconds: float, out: Path | None) -> None:
+    """Time to choose a strategy (beside jax-privacy), noisy ticks a second, and one secure step of every mechanism."""
+    from experiments.engine.files import write_atomically
+    from workbench.bench.mechanisms import TITLES
+    from workbench.bench.mechanisms import bench_mechanisms as measure
+    from workbench.bench.mechanisms import reference_python as own_python
+
+    keep_apart(out=out)
+    python = str(reference_python) if reference_python else own_python()
+    with progress_bar() as report:
+        tables = measure(python, reference_seconds, trials, report)
+    for name, rows in tables.items():
+        write_rows(rows, "table", None, title=TITLES[name])
+    if python is None:
+        click.echo("jax-privacy is not installed: `uv sync --extra bench`, or name a --reference-python", err=True)
+    if out:
+        write_atomically(out, (json.dumps(tables, indent=1) + "\n").encode())
+
+
+@bench.command("sketches")
+@click.option("--trials", type=click.IntRange(min=2), default=20, show_default=True, help="Salts for each error.")
+@click.option("--users", type=click.IntRange(min=1000), default=1_000_000, show_default=True)
+@click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
+@click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def bench_sketches(trials: int, users: int, out: Path | None, format_name: str) -> None:
+    """Users a second, bytes, merge time and error of every sketch, beside DataSketches and DuckDB."""
+    from experiments.engine.files import write_atomically
+    from workbench.bench.sketches import TITLES
+    from workbench.bench.sketches import bench_sketches as measure
+
+    keep_apart(out=out)
+    with progress_bar() as report:
+        tables = measure(trials, report, users=(max(users // 10, 1), users))
+    text = json.dumps(tables, indent=1) + "\n"
+    if format_name == "json":
+        click.echo(text, nl=False)
+    else:
+        for name, rows in tables.items():
+            write_rows(rows, "table", None, title=TITLES[name])
+    if out:
+        write_atomically(out, text.encode())
+
+
+@bench.command("experiments")
+@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The quickest counts.")
+@output_options
+def bench_experiments(repeats: int, output: Output) -> None:
+    """A grid of 28 points × 2,000 trials × 365 days from nothing and from its cache, and the overhead of a task."""
+    from workbench.bench.experiments import bench_experiments as measure
+
+    output.validate()
+    with progress_bar() as report:
+        rows = measure(repeats, report)
+    output.write(rows, title="The experiment engine: wall time")

@@ -1,0 +1,281 @@
+"""The command `release`: publish private counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from experiments.engine.progress import progress_bar
+from workbench.cli.budget import ledger_option, open_budget
+from workbench.cli.counts import Query, open_log, query_options
+from workbench.cli.options import (
+    MECHANISM_NAMES,
+    Horizon,
+    LogCommand,
+    Output,
+    Pairs,
+    Source,
+    gathered_as,
+    log_options,
+    output_options,
+)
+from workbench.cli.output import Row
+from workbench.cli.sketches import SketchChoice, sketch_options
+
+if TYPE_CHECKING:
+    from dp.counts import Counts
+    from dp.mechanisms.joint import Exceptions
+    from dp.release import Plan, Request
+
+LARGE_DELTA = 1e-2
+DEFAULT_W_BOUND = 2
+SHOWN = {
+    "metric", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound", "sketch_std", "noise_low", "noise_high",
+    "count", "count_low", "count_high",
+}  # fmt: skip
+"""The columns of a table, where a row has them."""
+
+
+@dataclass(frozen=True)
+class Protection:
+    """Whom a release protects, how much, and by which noise."""
+
+    unit: str
+    w_bound: int | None
+    epsilon: float
+    delta: float
+    mechanism: str
+    split: dict[str, str] | None
+    horizon: int | str | None
+    on_time: dict[str, str] | None
+
+    def warn(self) -> None:
+        """Say what is without effect, and what is dangerous."""
+        from dp.mechanisms import family_of
+        from dp.release import uses_w_bound
+
+        if self.w_bound is not None and not uses_w_bound(self.mechanism):
+            click.echo(f"note: --w-bound is without effect: {self.mechanism} needs no W_BOUND to be given", err=True)
+        if self.delta > LARGE_DELTA and family_of(self.mechanism).delta != "none":
+            click.echo(
+                f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
+            )
+
+    def shares(self, metrics: Iterable[str]) -> dict[str, float]:
+        """Metric → its share of the budget; equal ones where nothing is said."""
+        if self.split is None:
+            return dict.fromkeys(metrics, 1.0)
+        if set(self.split) != set(metrics):
+            raise click.UsageError(f"--split names {', '.join(self.split)}; it must name each of {', '.join(metrics)}")
+        try:
+            return {metric: float(self.split[metric]) for metric in metrics}
+        except ValueError as error:
+            raise click.UsageError(f"--split needs a number for every metric: {error}") from error
+
+    def ticks(self, counted: Sequence[date]) -> int | None:
+        """How many ticks the guarantee covers, None for no end; by default those that are counted."""
+        return None if self.horizon == "unlimited" else int(self.horizon or len(counted))
+
+    @property
+    def exceptions(self) -> Exceptions | None:
+        """What users who act on time may do beyond that; None where users are not taken to be on time."""
+        from dp.mechanisms.joint import Exceptions
+
+        if self.on_time is None:
+            return None
+        if not set(self.on_time) <= {"removals", "late"} or not all(map(str.isdigit, self.on_time.values())):
+            raise click.UsageError("--on-time is a list such as removals=2,late=1, of whole numbers")
+        return Exceptions(**{name: int(number) for name, number in self.on_time.items()})
+
+
+protection_options = gathered_as(
+    Protection, "protection",
+    click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
+                 help="Who is protected: one user's activity on one day with its later retraction, or everything a "
+                      "user ever does."),
+    click.option("--w-bound", type=click.IntRange(min=1), default=None, show_default=str(DEFAULT_W_BOUND),
+                 help="W_BOUND, the most flips of presence of what is protected. With --unit user a user is frozen "
+                      "after so many (use an even number). Without effect on sparse-vector, which needs no bound, and "
+                      "on adaptive-flippancy (--unit user), which finds its own: its rows say the day's W_BOUND and, "
+                      "as bias_bound, how many users may be missing because they are frozen; the interval speaks of "
+                      "noise."),
+    click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon."),
+    click.option("--delta", type=float, default=1e-6, show_default=True,
+                 help="Likewise; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
+    click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default="damped-square-root", show_default=True,
+                 help="How noise is drawn; docs/mechanisms.md compares them."),
+    click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
+                 help="How several series divide the budget; equally by default."),
+    click.option("--horizon", type=Horizon(), default=None,
+                 help="Ticks that the guarantee covers, or 'unlimited' where the mechanism allows it; by default from "
+                      "--from to --to. Give it when the stream is to be continued later."),
+    click.option("--on-time", type=Pairs(), default=None, metavar="removals=R,late=L",
+                 help="With --unit user: protect users who act on the day itself and take nothing back, with at most "
+                      "so many exceptions. Nobody is frozen, and several series need less noise together "
+                      "(docs/mechanisms.md)."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Payment:
+    """Which stream is charged to which budget; or the seed of a simulation, which is charged to none."""
+
+    stream: str | None
+    ledger_path: Path
+    budget: str
+    simulate: bool
+    seed: int | None
+
+    def validate(self) -> None:
+        """Refuse a simulation that cannot be repeated, and a release that could be."""
+        if self.simulate and self.seed is None:
+            raise click.UsageError("--simulate needs a --seed, so that it can be repeated")
+        if self.seed is not None and not self.simulate:
+            raise click.UsageError("--seed goes with --simulate only: the noise of a real release has no seed")
+
+    @property
+    def ledger(self) -> Path | None:
+        """The ledger that is charged."""
+        return None if self.simulate else self.ledger_path
+
+    def data(self, source: Source) -> str:
+        """What the stream's key is derived from besides the request; empty where the stream has a name or none."""
+        return source.identity if self.stream is None and not self.simulate else ""
+
+    def draw(
+        self, plan: Plan, counts: dict[str, Counts], data: str, arrived: Callable[[date], str] | None
+    ) -> list[Row]:
+        """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
+        from dp.release import default_stream, promise, publish, simulate_rows
+
+        if self.seed is not None:
+            rows = simulate_rows(plan, counts, self.seed)
+            click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
+            return rows
+        stream = self.stream or default_stream(plan.request.specification(), data)
+        with open_budget(self.ledger_path) as ledger:
+            published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), data, arrived)
+            rows = [json.loads(row) for row in published]
+        click.echo(promise(plan.request), err=True)
+        return rows
+
+
+payment_options = gathered_as(
+    Payment, "payment",
+    click.option("--stream", default=None,
+                 help="Idempotent key: a stream is charged once and its published days never change; later calls may "
+                      "add days. By default it is derived from the parameters and the log's bytes."),
+    ledger_option,
+    click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge."),
+    click.option("--simulate", is_flag=True, help="Seeded noise, no charge, every row marked secure: false."),
+    click.option("--seed", type=click.IntRange(min=0), default=None, help="Seed of --simulate."),
+)  # fmt: skip
+
+
+@click.command(cls=LogCommand)
+@log_options
+@query_options
+@protection_options
+@sketch_options
+@click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
+@click.option(
+    "--consistent",
+    is_flag=True,
+    help="Add whole counts in order (DAU ≤ WAU ≤ MAU, none negative) to the rows; costs nothing.",
+)
+@payment_options
+@output_options
+def release(
+    source: Source, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, consistent: bool,
+    payment: Payment, output: Output,
+) -> None:  # fmt: skip
+    """Publish private counts with intervals, charged once to the ledger.
+
+    The same command again returns the same bytes and charges nothing. Exit code 3: the budget is exhausted and nothing
+    was released.
+    """
+    payment.validate()
+    output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
+    shares = protection.shares(query.series)
+    data = payment.data(source)
+    if consistent:
+        _check_consistent(protection.mechanism)
+    protection.warn()
+    sketch.validate(query.engine)
+    with progress_bar() as report, open_log(source, query, report) as log:
+        from dp.release import plan_release
+
+        request = _request(query.series, shares, protection, sketch, log.ticks, ci_level)
+        report("calibrating the noise", None)
+        plan = plan_release(request)
+        report("counting users", None)
+        counts = sketch.counts(log.log, plan, log.ticks[-1], report) or log.count(query.series, plan.freeze)
+        report("drawing the noise", None)
+        rows = payment.draw(plan, counts, data, log.arrived)
+    if consistent:
+        from workbench.cli.consistent import with_counts
+
+        rows = with_counts(rows)
+    _write(rows, output, charged=not payment.simulate)
+
+
+def _check_consistent(mechanism: str) -> None:
+    from dp.mechanisms import family_of
+
+    if family_of(mechanism).data_dependent:
+        raise click.UsageError(
+            f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
+        )
+
+
+def _request(
+    series: dict[str, int], shares: dict[str, float], protection: Protection, sketch: SketchChoice,
+    ticks: Sequence[date], ci_level: float,
+) -> Request:  # fmt: skip
+    from dp.accounting.composition import Guarantee
+    from dp.release import Request
+
+    first, horizon = ticks[0], protection.ticks(ticks)
+    return Request(
+        windows=series,
+        unit=protection.unit,
+        w_bound=protection.w_bound or DEFAULT_W_BOUND,
+        guarantee=Guarantee(protection.epsilon, protection.delta),
+        mechanism=protection.mechanism,
+        first=first,
+        horizon=horizon,
+        shares=shares,
+        ci_level=ci_level,
+        on_time=protection.exceptions,
+        sketch=sketch.sketch,
+        sample=sketch.sample(first, horizon),
+    )
+
+
+def _write(rows: Sequence[Row], output: Output, *, charged: bool) -> None:
+    """Write the rows; a table has fewer columns. A release that cannot be written is not lost."""
+    # W_BOUND stands in a column where it changes from day to day; then there is a bias.
+    shown = SHOWN | {"w_bound"} if "bias_bound" in rows[0] else SHOWN
+    hidden = [name for name in rows[0] if name not in shown]
+    try:
+        output.write(rows, title=_title(rows[0]), hidden=hidden)
+    except OSError as error:
+        kept = " The release is charged and stored: repeat the command, it returns it at no charge." if charged else ""
+        raise click.ClickException(f"{output.out} cannot be written: {error.strerror or error}.{kept}") from error
+
+
+def _title(row: Row) -> str:
+    kind = f"budget left: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
+    # Where it is said day by day, or there is none, the title says nothing.
+    bound = "" if row["w_bound"] is None or "bias_bound" in row else f"W_BOUND {row['w_bound']}, "
+    counted = f"a sample of {100 * row['rate']:g}% of the users, " if "rate" in row else ""
+    return (
+        f"{counted}{row['mechanism']}, unit {row['unit']}, {bound}ε {row['epsilon_total']:g}, "
+        f"δ {row['delta_total']:g}, {100 * row['ci_level']:g}% intervals; {kind}"
+    )

@@ -1,0 +1,108 @@
+"""Days: how far a service has come, which day may be closed next, and which days are published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from dp.ledger import Charge
+from dp.presence.daily import EPOCH
+from workbench.service.errors import Refused
+from workbench.service.operations import OP_NAMES
+from workbench.service.settings import Settings
+from workbench.service.store import Count, Progress
+
+WHO = 8
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a service stands. `operations` is the number of the last operation that arrived."""
+
+    first: date | None
+    last: date | None
+    open_day: date | None
+    operations: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True counts of one metric by day; NOT PRIVATE. The bounded ones freeze users after W_BOUND flips."""
+
+    days: list[date]
+    counts: list[Count]
+
+
+class Activity(NamedTuple):
+    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE. `who` begins the user's pseudonym."""
+
+    seq: int
+    who: str | None
+    day: date | None
+    counts_from: date
+    op: str
+
+
+def activity(seq: int, pseudonym: bytes | None, day: int | None, at: int, op: int) -> Activity:
+    """One row of the store's log as the operator sees it."""
+    who = None if pseudonym is None else pseudonym.hex()[:WHO]
+    return Activity(seq, who, calendar_day(day), EPOCH + timedelta(days=at), OP_NAMES[op])
+
+
+def calendar_day(number: int | None) -> date | None:
+    """The day so many days after 1970-01-01."""
+    return None if number is None else EPOCH + timedelta(days=number)
+
+
+def first_tick(settings: Settings, progress: Progress, charges: Sequence[Charge], day: date) -> date:
+    """The first tick: chosen by a close, also by one that was cut off after its charge, or set, or else `day`."""
+    chosen = calendar_day(progress.first)
+    if chosen is None and charges:
+        chosen = date.fromisoformat(charges[0].specification["first"])
+    return chosen or settings.first_day or day
+
+
+def check_first(settings: Settings, first: date) -> None:
+    """Refuse settings that name another first day than the one that was closed first."""
+    wanted = settings.first_day
+    if wanted not in (None, first):
+        raise Refused(
+            "other-settings",
+            f"first_day is {wanted}, but the first closed day was {first}: set it back, or leave it out",
+        )
+
+
+def check_next(settings: Settings, today: date, progress: Progress, first: date, day: date) -> None:
+    """Refuse to close a day that is not next, is after today, or lies beyond the horizon."""
+    following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
+    if day != following:
+        raise Refused("not-next", f"{day} cannot be closed: {following} is next, and days are closed in order")
+    if not settings.future_days and day > today:
+        raise Refused(
+            "future-day",
+            f"{day} is after today, {today} in {settings.timezone}, and a closed day is never "
+            "reopened; for replays and demonstrations set future_days = true",
+        )
+    if settings.horizon is not None and (day - first).days >= settings.horizon:
+        raise Refused(
+            "horizon-over",
+            f"the guarantee covers {settings.horizon} days from {first}, and {day} is after them; "
+            "open a new store with a budget of its own for the next period",
+        )
+
+
+def published_tick(settings: Settings, metric: str, first: date | None, published: int, day: date) -> int:
+    """The place of a day among those that are published; refuses a day that is not one of them."""
+    if first is None or not published:
+        raise Refused("open-day", f"no day is closed yet, so there is no {metric} of {day}: close it first")
+    tick = (day - first).days
+    if tick < 0:
+        raise Refused("unknown-day", f"{metric} begins on {first}; there is none for {day}")
+    if settings.horizon is not None and tick >= settings.horizon:
+        raise Refused("unknown-day", f"{metric} ends after {settings.horizon} days, before {day}")
+    if tick >= published:
+        open_day = first + timedelta(days=published)
+        raise Refused("open-day", f"{day} is not closed yet: {open_day} is the next to be closed")
+    return tick

@@ -1,0 +1,82 @@
+"""The ledger: what was charged for what."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from dp.ledger import Charge
+from workbench.views.live.words import Row
+
+
+def draw_ledger(charges: Sequence[Charge]) -> None:
+    """Draw the charges as a table that can be downloaded."""
+    with st.container(border=True):
+        head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        head.subheader("Ledger", anchor=False, width="content")
+        rows = ledger_rows(charges)
+        if not rows:
+            st.markdown("Nothing is charged yet. The first close charges every series for its whole horizon.")
+            return
+        head.download_button(
+            "Download as CSV",
+            ledger_csv(rows),
+            file_name="ledger.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            width="stretch",
+            key="ledger",
+            column_config={
+                "when": st.column_config.DatetimeColumn("When (UTC)", format="YYYY-MM-DD HH:mm:ss"),
+                "stream": "Stream",
+                "for": "For",
+                "epsilon": st.column_config.NumberColumn("ε", format="%g"),
+                "delta": st.column_config.NumberColumn("δ", format="scientific"),
+            },
+        )
+
+
+def ledger_rows(charges: Sequence[Charge]) -> list[Row]:
+    """The ledger as rows, newest first: when, stream, for, epsilon, delta."""
+    return [
+        {
+            "when": charge.charged_at,
+            "stream": charge.stream,
+            "for": _purpose(charge),
+            "epsilon": charge.guarantee.epsilon,
+            "delta": charge.guarantee.delta,
+        }
+        for charge in reversed(charges)
+    ]
+
+
+def _purpose(charge: Charge) -> str:
+    metrics = "+".join(metric.upper() for metric in charge.specification["windows"])
+    first, horizon = charge.specification["first"], charge.specification["horizon"]
+    if is_fresh(charge):
+        return f"fresh release of {metrics}, {first}"
+    return f"{metrics} series, {f'{horizon} days' if horizon else 'without end'} from {first}"
+
+
+def ledger_csv(rows: Sequence[Row]) -> str:
+    """The ledger's rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["when", "stream", "for", "epsilon", "delta"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def is_fresh(charge: Charge) -> bool:
+    """Whether a charge is for a fresh release of one past day, not for a whole series."""
+    # The stream of a fresh release is the series' stream with day and request id.
+    return charge.stream.count("/") == 3

@@ -27,3 +27,8 @@ RELEASED_SKETCHES = ("exact", "bitmap", "fixed-rate")
 SKETCHES = (*RELEASED_SKETCHES, "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2")
 
 ACCOUNTANTS = ("naive", "advanced", "zcdp", "rdp", "gdp", "pld")
+
+ATTACKS = (
+    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
+)  # fmt: skip
+"""The attack on the live service stands above the library (`workbench.attacks`)."""

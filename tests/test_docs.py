@@ -12,7 +12,7 @@ import pytest
 
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from experiments.documentation.blocks import filled
+from experiments.documentation.blocks import fill
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
 from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from tests.places import ROOT
@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_are_what_the_command_writes(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    assert text == filled(text, BLOCKS), "run `make docs`"
+    assert text == fill(text, BLOCKS), "run `make docs`"
     assert "<!-- begin" in text
 
 
@@ -36,8 +36,8 @@ def test_every_block_is_used_somewhere() -> None:
 
 def test_a_stale_number_is_seen() -> None:
     text = "<!-- begin headline -->\nabout 3 users\n<!-- end headline -->"
-    assert filled(text) != text
-    assert filled(filled(text)) == filled(text)
+    assert fill(text) != text
+    assert fill(fill(text)) == fill(text)
 
 
 def test_a_mechanism_stands_in_all_its_four_places() -> None:

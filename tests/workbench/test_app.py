@@ -19,9 +19,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dp.mechanisms import MECHANISMS
 from dp.presence.daily import day_number
-from experiments.kinds.loading import MECHANISM_NAMES
 from tests.places import ROOT
 from workbench import demo
 from workbench.service import ADD, Operation, Refused, Service, Settings, open_service
@@ -528,7 +526,6 @@ def test_every_mechanism_has_a_line_of_its_own_and_the_bias_is_drawn_once() -> N
 
 
 def test_the_page_offers_what_can_be_computed(tmp_path: Path) -> None:
-    assert set(MECHANISMS) == set(MECHANISM_NAMES)
     only = msgspec.structs.replace(QUESTION, mechanisms=("guesswork",))
     state = answer(only, tmp_path, lambda state: None, lambda: True)
     assert state.error is not None

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dp.mechanisms import MECHANISMS
 from tests.conftest import Run
 from workbench.cli.main import main
 from workbench.cli.options import MECHANISM_NAMES
@@ -380,10 +379,6 @@ def test_a_result_that_cannot_be_written_is_not_lost(run: Run, log: Path, tmp_pa
     # A folder in the place of the file is seen by click before anything happens.
     run(*command, "--out", "taken.json", code=2)
     assert not (tmp_path / "dpdau.ledger").exists()
-
-
-def test_names_of_mechanisms_are_those_that_exist() -> None:
-    assert set(MECHANISM_NAMES) == set(MECHANISMS)
 
 
 def test_missing_period_is_called_data(run: Run, log: Path) -> None:

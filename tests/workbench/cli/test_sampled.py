@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from dp.sketches import SKETCHES
 from tests.conftest import Run
 from workbench.cli.main import main
-from workbench.cli.options import SKETCH_NAMES
 
 PERIOD = ("--from", "2024-01-01", "--to", "2024-02-29")
 SALT = "000102030405060708090a0b0c0d0e0f"
@@ -45,10 +44,6 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
 
 def sampled(log: Path, *more: object) -> tuple[object, ...]:
     return ("release", log, "--metric", "mau", *PERIOD, "--epsilon", 1, "--sketch", "fixed-rate", "--rate", 0.2, *more)
-
-
-def test_the_names_spelt_out_are_those_of_the_library() -> None:
-    assert list(SKETCH_NAMES) == list(SKETCHES)
 
 
 def test_a_sample_is_released_once_with_a_salt_that_is_made_and_kept(run: Run, log: Path, tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 CANDIDATES = 400
 """Thresholds that are tried."""
 
+THRESHOLD_CONFIDENCE = 1 - 1e-4
+"""Confidence at which thresholds are chosen: the few releases of a far tail must not win by luck."""
+
 
 class Alarms(NamedTuple):
     """How often a test said "with"; counts, or arrays of them with one entry a threshold.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dp.accounting.composition import Guarantee
-    from dp.auditing import Audit
+    from dp.auditing import Audit, AuditOptions
 
 EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
@@ -104,7 +103,7 @@ def audit(
     of a year take 5 to 30 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
     from dp.accounting.composition import Guarantee
-    from dp.auditing.likelihood import CONFIDENCE, FLAG_LEVEL
+    from dp.auditing.options import CONFIDENCE, FLAG_LEVEL, AuditOptions
 
     chosen = chosen_format(format_name, out)
     keep_apart(out=out)
@@ -124,14 +123,17 @@ def audit(
             progress(0.0)
             started = time.perf_counter()
             try:
-                found = attack(how, name, FLAG_LEVEL / len(subjects), progress)
+                share = AuditOptions(
+                    flag_level=FLAG_LEVEL / len(subjects), workers=os.cpu_count() or 1, report=progress
+                )
+                found = attack(how, name, share)
             except ValueError as error:
                 if name in {*names, *sketches}:
                     raise
                 unserved.append(f"{name}: {error}")
                 continue
             seconds = time.perf_counter() - started
-            rows.extend(_row(one, seconds) for one in found)
+            rows.extend({**one.row(), "seconds": round(seconds, 3)} for one in found)
     if not rows:
         raise click.ClickException("nothing could be attacked:\n" + "\n".join(unserved))
     what = f"ε {epsilon:g}, δ {delta:g}; {how.trials:,} {'real releases' if live else 'trials'}"
@@ -156,31 +158,27 @@ class How:
     seed: int
 
     def generator(self, name: str) -> np.random.Generator:
-        """A generator of the subject's own: one audited alone gives what it gives among others."""
-        import numpy as np
+        """A generator of the subject's own."""
+        from dp.auditing.by_name import subject_generator
 
-        return np.random.default_rng([self.seed, *name.encode()])
+        return subject_generator(self.seed, name)
 
 
-def _simulated(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _simulated(how: How, name: str, options: AuditOptions) -> list[Audit]:
     from dp.auditing import audit_mechanism
 
-    workers = os.cpu_count() or 1
-    return audit_mechanism(
-        name, how.asked.protected, how.promised, how.trials, how.generator(name),
-        flag_level=flag_level, workers=workers, report=report,
-    )  # fmt: skip
+    return audit_mechanism(name, how.asked.protected, how.promised, how.trials, how.generator(name), options)
 
 
-def _sketch(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _sketch(how: How, name: str, options: AuditOptions) -> list[Audit]:
     from dp.auditing.sketches import audit_sketch
 
-    return audit_sketch(name, how.promised, how.trials, how.generator(name), flag_level=flag_level, report=report)
+    return audit_sketch(name, how.promised, how.trials, how.generator(name), options)
 
 
-def _live(how: How, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _live(how: How, name: str, options: AuditOptions) -> list[Audit]:
     from dp.accounting.composition import Guarantee
-    from dp.auditing.live import audit_live
+    from dp.auditing.live import Account, audit_live
     from dp.ledger import open_ledger
     from dp.release import Request, charged
 
@@ -198,30 +196,8 @@ def _live(how: How, name: str, flag_level: float, report: Callable[[float], None
         )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
-        return audit_live(
-            request, how.trials, how.generator(name), ledger, "audit", now, flag_level=flag_level, report=report
-        )
-
-
-def _row(one: Audit, seconds: float) -> Row:
-    return {
-        "subject": one.mechanism,
-        "seen": one.seen,
-        "claimed": one.claim.epsilon,
-        "measured": one.measured,
-        "ratio": one.ratio,
-        "worst": one.worst,
-        "flagged": one.flagged,
-        "delta": one.claim.delta,
-        "claimed_mu": one.claimed_mu,
-        "mu": one.mu,
-        "rates": one.epsilon,
-        "confidence": one.confidence,
-        "flag_level": one.flag_level,
-        "trials": one.trials,
-        "flips": list(one.flips),
-        "seconds": round(seconds, 3),
-    }
+        account = Account(ledger, "audit", now)
+        return audit_live(request, how.trials, how.generator(name), account, options)
 
 
 def _for_people(row: Row) -> Row:

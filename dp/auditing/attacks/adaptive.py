@@ -14,11 +14,11 @@ import numpy as np
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.auditing.adaptive_flippancy import surely_beyond
+from dp.auditing.adaptive_flippancy import count_well_above
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.attacks.power import LEVEL, Floats, Integers, epsilon_disproved
 from dp.auditing.bounds import Alarms, epsilon_bound
-from dp.auditing.likelihood import strategy_matrix
+from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
 from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
@@ -119,7 +119,7 @@ def steered(mechanism: SparseVector, present: bool, generator: np.random.Generat
     Returns:
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
-    jump = surely_beyond(mechanism.threshold, mechanism)
+    jump = count_well_above(mechanism.threshold, mechanism)
     source = partial(_seeded, generator)
     counts = LOW + jump * np.arange(LEARNT)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)

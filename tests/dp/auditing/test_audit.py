@@ -24,25 +24,21 @@ from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import epsilon_for, mu_for
 from dp.auditing import audit_mechanism
-from dp.auditing.adaptive_flippancy import climb, levels_case
-from dp.auditing.blackbox import audit_case, black_box, numbers_of
+from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_path
 from dp.auditing.bounds import Alarms, best_threshold, count_alarms, epsilon_bound, mu_bound, mu_evidence
-from dp.auditing.likelihood import (
-    FLOATS_AT_ONCE,
-    attack,
-    audit_linear,
-    compare,
-    in_chunks,
-    mu_of,
-    simulated,
-    strategy_matrix,
-    views,
-)
-from dp.auditing.live import audit_live
-from dp.auditing.mechanisms import neighbours
+from dp.auditing.case import Case
+from dp.auditing.histogram import release_features
+from dp.auditing.likelihood import audit_linear, likelihood_ratio, mu_of_claim, views
+from dp.auditing.live import Account, audit_live
+from dp.auditing.measurements import strategy_matrix
+from dp.auditing.mechanisms import neighbouring_counts
+from dp.auditing.options import AuditOptions
 from dp.auditing.power import Coverage, Twin, power
-from dp.auditing.twins import TWINS, continuous_for_discrete
-from dp.auditing.worst import MOST_ENUMERATED, worst_pattern
+from dp.auditing.sampling import CHUNK_FLOATS, in_chunks, simulate_releases
+from dp.auditing.twins import TWINS
+from dp.auditing.twins.accounting import continuous_for_discrete
+from dp.auditing.verdict import audit_case, audit_samplers
+from dp.auditing.worst_pattern import MAX_ENUMERATED, worst_pattern
 from dp.intervals.binomial import at_least, at_most
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import MECHANISMS, design, linear_design, sparse_vector
@@ -114,15 +110,13 @@ def test_bounds_out_of_range_are_refused(alarms, delta, confidence, message):
         epsilon_bound(alarms, delta, confidence)
 
 
-def normal_audit(mu: float, seed: int, trials: int = 4000, **options):
+def normal_audit(mu: float, seed: int, trials: int = 4000):
     def scores(shift: float):
-        return in_chunks(lambda number, source: source.standard_normal(number) + shift, 1)
+        return lambda number, source: source.standard_normal(number) + shift
 
     claim = Guarantee(epsilon_for(0.8, 0.05), 0.05)
-    return compare(
-        scores(0.0), scores(mu), claim, trials, np.random.default_rng(seed), mechanism="normal", seen="it",
-        claimed_mu=mu_for(*claim), **options,
-    )  # fmt: skip
+    case = Case("normal", "it", claim, scores(0.0), scores(mu), width=1, claimed_mu=mu_for(*claim))
+    return audit_case(case, trials, np.random.default_rng(seed))[0]
 
 
 def test_bounds_keep_their_confidence_and_flags_their_level():
@@ -165,7 +159,7 @@ def test_without_a_held_out_threshold_the_confidence_is_lost():
 def test_the_worst_pattern_is_that_of_all_series(arguments, enumerated, monkeypatch):
     """For arbitrary matrices, whether all sets of flips are tried or the search has to find it."""
     if not enumerated:
-        monkeypatch.setattr("dp.auditing.worst.MOST_ENUMERATED", 0)
+        monkeypatch.setattr("dp.auditing.worst_pattern.MAX_ENUMERATED", 0)
     generator = np.random.default_rng(3)
     every = np.array(list(product((0, 1), repeat=9)), dtype=np.int8)
     every = every[allowed_series(arguments, every) & every.any(axis=1)]
@@ -188,7 +182,7 @@ def test_few_patterns_are_all_tried():
     small, large = ProtectedClass(2, 9, 9), ProtectedClass(4, 60, 60)
     assert worst_pattern(np.eye(9), small, np.random.default_rng(0)).exact
     assert not worst_pattern(np.eye(60), large, np.random.default_rng(0)).exact
-    assert math.comb(61, 8) > MOST_ENUMERATED
+    assert math.comb(61, 8) > MAX_ENUMERATED
 
 
 @pytest.mark.parametrize("name", MECHANISM_NAMES)
@@ -236,12 +230,12 @@ def test_no_mechanism_is_flagged_and_most_of_its_promise_is_found(name, argument
 
 
 def test_releases_that_tell_less_than_measurements_are_audited_both_ways():
-    seen = {audit.seen: audit for audit in audited("smooth-binary", WEEK, 100_000)}
+    seen = {audit.view: audit for audit in audited("smooth-binary", WEEK, 100_000)}
     assert list(seen) == ["releases", "histogram", "measurements"]
     assert seen["measurements"].worst == pytest.approx(1.0)
     assert seen["releases"].worst < 0.9
     assert seen["releases"].ratio < seen["measurements"].ratio
-    assert [audit.seen for audit in audited("binary-tree", WEEK, 1000)] == ["releases", "histogram"]
+    assert [audit.view for audit in audited("binary-tree", WEEK, 1000)] == ["releases", "histogram"]
 
 
 @pytest.mark.parametrize("name", MECHANISM_NAMES)
@@ -250,8 +244,8 @@ def test_half_the_noise_is_flagged(name):
     broken = replace(right, noise=type(right.noise)(right.noise.scale // 2))
     generator = np.random.default_rng(8)
     seen = views(broken, 20)[-1]
-    against = attack(broken, protected_class(*WEEK), 20, generator, seen)
-    assert audit_linear(broken, claim, against, np.full(20, 100), 30_000, generator).flagged
+    test = likelihood_ratio(broken, protected_class(*WEEK), 20, generator, seen)
+    assert audit_linear(broken, claim, test, np.full(20, 100), 30_000, generator).flagged
 
 
 def test_shifting_the_noise_alone_says_the_same_as_simulating_with_the_change():
@@ -259,29 +253,30 @@ def test_shifting_the_noise_alone_says_the_same_as_simulating_with_the_change():
     for name in MECHANISM_NAMES:
         mechanism, _ = calibrated(name, WEEK)
         seen = views(mechanism, 20)[-1]
-        against = attack(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), seen)
+        test = likelihood_ratio(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), seen)
         if seen == "releases":
-            counts, series = np.full(20, 50), against.pattern.series(20)
-            with_change = simulated(mechanism, counts + series)(50, np.random.default_rng(1)) - counts
-            shifted = simulated(mechanism, counts)(50, np.random.default_rng(1)) - counts + series
-            assert np.allclose(against.score(with_change), against.score(shifted))
+            counts, series = np.full(20, 50), test.series
+            with_change = simulate_releases(mechanism, counts + series)(50, np.random.default_rng(1)) - counts
+            shifted = simulate_releases(mechanism, counts)(50, np.random.default_rng(1)) - counts + series
+            assert np.allclose(test.score(with_change), test.score(shifted))
 
 
 def test_the_likelihood_ratio_tells_more_than_any_single_release():
     mechanism, claim = calibrated("gaussian", WEEK)
-    against = attack(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), "releases")
-    all_of_them = audit_linear(mechanism, claim, against, np.full(20, 100), 200_000, np.random.default_rng(1))
-    series = against.pattern.series(20)
+    test = likelihood_ratio(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), "releases")
+    all_of_them = audit_linear(mechanism, claim, test, np.full(20, 100), 200_000, np.random.default_rng(1))
+    series = test.series
 
     def first_release(counts):
-        draw = simulated(mechanism, counts)
-        return in_chunks(lambda number, source: draw(number, source)[:, series.argmax()], 20)
+        draw = simulate_releases(mechanism, counts)
+        return lambda number, source: draw(number, source)[:, series.argmax()]
 
     counts = np.full(20, 100)
-    one = compare(
-        first_release(counts), first_release(counts + series), claim, 200_000, np.random.default_rng(1),
-        mechanism="gaussian", seen="one release", claimed_mu=mu_of(mechanism, claim),
+    case = Case(
+        "gaussian", "one release", claim, first_release(counts), first_release(counts + series), width=20,
+        claimed_mu=mu_of_claim(mechanism, claim),
     )  # fmt: skip
+    (one,) = audit_case(case, 200_000, np.random.default_rng(1))
     assert one.mu < 0.5 * all_of_them.mu
 
 
@@ -314,7 +309,7 @@ def test_memory_is_bounded_and_trials_are_fresh():
 
     reported = []
     found = in_chunks(scores, 2**10)(2000, np.random.default_rng(0), reported.append)
-    assert max(widths) * 2**10 <= FLOATS_AT_ONCE
+    assert max(widths) * 2**10 <= CHUNK_FLOATS
     assert len(np.unique(found)) == 2000
     assert reported == sorted(reported)
     assert reported[-1] == 1
@@ -324,11 +319,11 @@ def test_memory_is_bounded_and_trials_are_fresh():
 
 def test_counts_and_trials_that_do_not_fit_are_refused():
     mechanism, claim = calibrated("gaussian", WEEK)
-    against = attack(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), "releases")
+    test = likelihood_ratio(mechanism, protected_class(*WEEK), 20, np.random.default_rng(0), "releases")
     with pytest.raises(ValueError, match="counts have 3 ticks"):
-        audit_linear(mechanism, claim, against, np.zeros(3, dtype=np.int64), 100, np.random.default_rng(0))
+        audit_linear(mechanism, claim, test, np.zeros(3, dtype=np.int64), 100, np.random.default_rng(0))
     with pytest.raises(ValueError, match="trials is 8"):
-        audit_linear(mechanism, claim, against, np.zeros(20, dtype=np.int64), 8, np.random.default_rng(0))
+        audit_linear(mechanism, claim, test, np.zeros(20, dtype=np.int64), 8, np.random.default_rng(0))
 
 
 # --- The black box ---------------------------------------------------------------------------------------------------
@@ -336,7 +331,7 @@ def test_counts_and_trials_that_do_not_fit_are_refused():
 
 def test_sparse_vector_is_not_flagged():
     (audit,) = audited("sparse-vector", WEEK, 100_000, claim=Guarantee(1.0, 0.01))
-    assert audit.seen == "histogram"
+    assert audit.view == "histogram"
     assert not audit.flagged
     assert audit.ratio >= 0.4
 
@@ -344,14 +339,14 @@ def test_sparse_vector_is_not_flagged():
 def test_a_quarter_of_the_noise_of_sparse_vector_is_flagged():
     right = sparse_vector.design(protected_class(*WEEK), 1.0)
     broken = replace(right, noise=type(right.noise)(right.noise.scale // 4))
-    without, with_change, series = neighbours(broken)
+    without, with_change, series = neighbouring_counts(broken)
 
     def numbers(mechanism, counts):
-        return lambda trials, source: numbers_of(mechanism.simulate(counts, trials, source) - without, series)
+        return lambda trials, source: release_features(mechanism.simulate(counts, trials, source) - without, series)
 
     for mechanism, expected in ((broken, True), (right, False)):
         samplers = numbers(mechanism, without), numbers(mechanism, with_change)
-        audit = black_box(*samplers, PURE, 60_000, np.random.default_rng(5), mechanism="sparse-vector")
+        audit = audit_samplers("sparse-vector", PURE, *samplers, 60_000, np.random.default_rng(5))
         assert audit.flagged == expected
 
 
@@ -359,7 +354,7 @@ def test_the_black_box_finds_what_the_likelihood_ratio_does_for_one_release():
     def numbers(shift):
         return lambda trials, source: source.laplace(size=(trials, 1)) + shift
 
-    audit = black_box(numbers(0.0), numbers(1.0), PURE, 200_000, np.random.default_rng(6), mechanism="laplace")
+    audit = audit_samplers("laplace", PURE, numbers(0.0), numbers(1.0), 200_000, np.random.default_rng(6))
     assert 0.9 < audit.epsilon <= 1
 
 
@@ -379,8 +374,8 @@ def adaptive(horizon: int) -> AdaptiveFlippancy:
 def test_one_user_of_the_data_column_makes_the_change(horizon):
     """What the attack adds to the counts of each level is what the bounded series of that very user add."""
     mechanism = adaptive(horizon)
-    way = climb(mechanism, 100, np.random.default_rng(1))
-    presence = way.presence()
+    path = worst_level_path(mechanism, 100, np.random.default_rng(1))
+    presence = path.presence()
     for level, bound in enumerate(mechanism.bounds):
         flips = seen = 0
         there, frozen = [], []
@@ -389,41 +384,41 @@ def test_one_user_of_the_data_column_makes_the_change(horizon):
             seen = now
             there.append(now if flips <= bound else 0)
             frozen.append(flips > bound)
-        added = (way.changed - way.counts)[:, 2 * level : 2 * level + 2]
+        added = (path.changed - path.counts)[:, 2 * level : 2 * level + 2]
         assert added.tolist() == [list(pair) for pair in zip(there, frozen, strict=True)]
         # At a level's own time the user is not frozen yet.
-        assert not any(frozen[way.starts[level] : way.starts[level + 1]])
-    assert presence[list(way.flips[0::2])].all()
+        assert not any(frozen[path.starts[level] : path.starts[level + 1]])
+    assert presence[list(path.flips[0::2])].all()
 
 
 def test_every_level_is_gone_through_and_its_worst_change_shown():
     mechanism = adaptive(40)
-    way = climb(mechanism, 100, np.random.default_rng(1))
-    _, path = mechanism.rehearse(way.counts, 200, np.random.default_rng(2))
-    on_the_way = np.repeat(np.arange(len(mechanism.bounds)), np.diff(way.starts))
+    path = worst_level_path(mechanism, 100, np.random.default_rng(1))
+    _, levels = mechanism.rehearse(path.counts, 200, np.random.default_rng(2))
+    on_the_way = np.repeat(np.arange(len(mechanism.bounds)), np.diff(path.starts))
     # The crowds never fail; a level may be left early by noise alone, in a tenth of the series at most (FALSE_ALARMS).
-    assert (path == on_the_way).all(axis=1).mean() > 0.85
+    assert (levels == on_the_way).all(axis=1).mean() > 0.85
     errors = (
-        mechanism.simulate(way.counts, 40_000, np.random.default_rng(3)) - way.counts[np.arange(40), 2 * on_the_way]
+        mechanism.simulate(path.counts, 40_000, np.random.default_rng(3)) - path.counts[np.arange(40), 2 * on_the_way]
     )
-    scores = errors @ way.weights
-    assert np.std(scores) == pytest.approx(way.mu, rel=0.05)
-    assert way.mu < mu_for(*LOOSE)
+    scores = errors @ path.weights
+    assert np.std(scores) == pytest.approx(path.mu, rel=0.05)
+    assert path.mu < mu_for(*LOOSE)
 
 
 def test_adaptive_flippancy_is_not_flagged_and_a_quarter_of_its_noise_is():
-    """Half the noise is not: the way through the levels shows half of μ."""
+    """Half the noise is not: the path through the levels shows half of μ."""
     mechanism = adaptive(40)
     quartered = replace(
         mechanism, levels=tuple(replace(one, noise=GaussianNoise(one.noise.scale // 4)) for one in mechanism.levels)
     )
-    way = climb(mechanism, 100, np.random.default_rng(1))
+    path = worst_level_path(mechanism, 100, np.random.default_rng(1))
 
     def audited_by(made: AdaptiveFlippancy):
-        return audit_case(levels_case(made, LOOSE, way), 40_000, np.random.default_rng(4))
+        return audit_case(adaptive_flippancy_case(made, LOOSE, path), 40_000, np.random.default_rng(4))
 
     right = audited_by(mechanism)
-    assert [one.seen for one in right] == ["releases", "histogram"]
+    assert [one.view for one in right] == ["releases", "histogram"]
     assert not any(one.flagged for one in right)
     assert right[0].ratio > 0.4
     assert audited_by(quartered)[0].flagged
@@ -432,7 +427,7 @@ def test_adaptive_flippancy_is_not_flagged_and_a_quarter_of_its_noise_is():
 def test_too_few_ticks_for_the_levels_are_refused():
     mechanism = replace(adaptive(4), horizon=1)
     with pytest.raises(ValueError, match="the horizon has 1 ticks"):
-        climb(mechanism, 100, np.random.default_rng(0))
+        worst_level_path(mechanism, 100, np.random.default_rng(0))
 
 
 # --- What is published -----------------------------------------------------------------------------------------------
@@ -444,44 +439,44 @@ def a_request(name: str, claim: Guarantee, unit: str = "user-day", ticks: int = 
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with open_ledger(tmp_path / "ledger.db") as opened:
-        opened.create_budget("b", Guarantee(1e5, 0.9), date(2026, 1, 1), None)
-        yield opened
+def account(tmp_path):
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        ledger.create_budget("b", Guarantee(1e5, 0.9), date(2026, 1, 1), None)
+        yield Account(ledger, "b", NOW)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISMS)
-def test_real_releases_keep_what_they_promise(name, ledger):
+def test_real_releases_keep_what_they_promise(name, account):
     """With OpenDP's noise, which has no seed, the flag's level is a millionth."""
     unit = "user" if name == "adaptive-flippancy" else "user-day"
     request = a_request(name, Guarantee(4.0, 1e-4), unit)
-    audits = audit_live(request, 400, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
-    assert [one.seen for one in audits] == ["releases"] * (name != "sparse-vector") + ["histogram"]
+    audits = audit_live(request, 400, np.random.default_rng(1), account, AuditOptions(flag_level=1e-6))
+    assert [one.view for one in audits] == ["releases"] * (name != "sparse-vector") + ["histogram"]
     assert not any(one.flagged for one in audits)
-    assert len(ledger.charges()) == 400
-    assert ledger.budget("b").spent.epsilon == pytest.approx(400 * 4.0)
+    assert len(account.ledger.charges()) == 400
+    assert account.ledger.budget("b").spent.epsilon == pytest.approx(400 * 4.0)
 
 
-def test_real_releases_that_are_sold_for_less_are_flagged(ledger, monkeypatch):
+def test_real_releases_that_are_sold_for_less_are_flagged(account, monkeypatch):
     """μ = 2.9 sold as 0.6: of 300 releases the bound at a millionth lies at 1.6 ± 0.25."""
     request = a_request("damped-square-root", Guarantee(16.0, 1e-4))
     monkeypatch.setattr("dp.auditing.live.charged", lambda request: Guarantee(2.0, 1e-4))
-    audit, _ = audit_live(request, 300, np.random.default_rng(1), ledger, "b", NOW, flag_level=1e-6)
+    audit, _ = audit_live(request, 300, np.random.default_rng(1), account, AuditOptions(flag_level=1e-6))
     assert audit.flagged
     assert audit.ratio > 2
 
 
-def test_live_audits_that_cannot_be_made_are_refused(ledger):
+def test_live_audits_that_cannot_be_made_are_refused(account):
     several = replace(a_request("gaussian", USUAL), windows={"dau": 1, "wau": 7}, shares={"dau": 1.0, "wau": 1.0})
     endless = replace(a_request("gaussian", USUAL), horizon=None)
     for request in (several, endless):
         with pytest.raises(ValueError, match="one metric and a number of ticks"):
-            audit_live(request, 100, np.random.default_rng(0), ledger, "b", NOW)
-    ledger.create_budget("small", Guarantee(50.0, 0.1), date(2026, 1, 1), None)
+            audit_live(request, 100, np.random.default_rng(0), account)
+    account.ledger.create_budget("small", Guarantee(50.0, 0.1), date(2026, 1, 1), None)
     with pytest.raises(BudgetExhausted):
-        audit_live(a_request("gaussian", USUAL), 100, np.random.default_rng(0), ledger, "small", NOW)
-    assert not ledger.charges()
+        audit_live(a_request("gaussian", USUAL), 100, np.random.default_rng(0), replace(account, budget="small"))
+    assert not account.ledger.charges()
 
 
 # --- Twins -----------------------------------------------------------------------------------------------------------

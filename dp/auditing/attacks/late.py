@@ -37,11 +37,11 @@ DISTURBANCES = (0, 1, 2)
 PROTECTED = 12
 """The day whose activity is protected."""
 
-Query = Callable[[Log], Log]
+LogView = Callable[[Log], Log]
 """The log as an engine looks at it."""
 
 
-def as_it_is(log: Log) -> Log:
+def by_arrival(log: Log) -> Log:
     """By arrival."""
     return log
 
@@ -52,7 +52,7 @@ def by_day(log: Log) -> Log:
     return log
 
 
-def revisions(setting: Setting, look: Query) -> tuple[Reading, ...]:
+def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
     """Publish a log week after week as it grows, and compare with what the whole log says of the same days."""
     operations = crowd(USERS, TICKS, setting.generator) + _out_of_order(setting)
     path = setting.new_folder() / "ledger.db"
@@ -102,7 +102,7 @@ def _counts(log: Log) -> Integers:
     return DuckDBEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
-def smuggled(setting: Setting, look: Query) -> tuple[Reading, ...]:
+def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...]:
     """What one protected day changes for users who retract other days of its window or report them late, k times."""
     readings: list[Reading] = []
     users = setting.trials(300, 3_000)
@@ -176,10 +176,10 @@ def _design(name: str, runs: int) -> Design:
 
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """The presence query, by arrival."""
-    return (*revisions(setting, as_it_is), *smuggled(setting, as_it_is), _ahead(setting))
+    return (*revisions(setting, by_arrival), *protected_day_changes(setting, by_arrival), _early_arrivals(setting))
 
 
-def _ahead(setting: Setting) -> Reading:
+def _early_arrivals(setting: Setting) -> Reading:
     try:
         log_of([Operation("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
     except LogError:
@@ -187,9 +187,9 @@ def _ahead(setting: Setting) -> Reading:
     return Reading("operations that arrived before their day and were let through", 1, 0)
 
 
-def backdated(setting: Setting) -> tuple[Reading, ...]:
+def count_by_day(setting: Setting) -> tuple[Reading, ...]:
     """Counting by day: what arrives late changes days that are published, and the stream no longer goes on."""
-    return (*revisions(setting, by_day), *smuggled(setting, by_day))
+    return (*revisions(setting, by_day), *protected_day_changes(setting, by_day))
 
 
-TARGETS: dict[str, Target] = {OURS: ours, "counting by day and not by arrival": backdated}
+TARGETS: dict[str, Target] = {OURS: ours, "counting by day and not by arrival": count_by_day}

@@ -8,26 +8,26 @@ from numpy.typing import NDArray
 from dp.accounting import gaussian
 from dp.auditing.bounds import Alarms, mu_bound
 
-LEVEL = 0.9999
+ATTACK_CONFIDENCE = 0.9999
 """Confidence of every lower bound: some dozen of them together err once in several hundred runs."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-def mu_disproved(alarms: int, hits: int, trials: int) -> float:
+def mu_lower_bound(alarms: int, hits: int, trials: int) -> float:
     """The largest μ, with confidence LEVEL, that releases show not to hold; 0 where they show nothing.
 
     Args:
         alarms: how many of `trials` releases without the change a test took for releases with it.
         hits: how many of as many releases with the change it recognised.
     """
-    return float(mu_bound(Alarms(hits, trials, alarms, trials), LEVEL))
+    return float(mu_bound(Alarms(hits, trials, alarms, trials), ATTACK_CONFIDENCE))
 
 
-def epsilon_disproved(alarms: int, hits: int, trials: int, delta: float) -> float:
+def epsilon_lower_bound(alarms: int, hits: int, trials: int, delta: float) -> float:
     """The ε at `delta` of the μ that is disproved."""
-    shown = mu_disproved(alarms, hits, trials)
+    shown = mu_lower_bound(alarms, hits, trials)
     return gaussian.epsilon_for(shown, delta) if shown else 0.0
 
 

@@ -23,24 +23,24 @@ def audit(
     trials: int = 100_000,
     seed: int = 0,
 ) -> list[Audit]:
-    """Attack a mechanism or a sketch, and measure how much of its promise can be disproved.
+    """Attack a mechanism or a sketch: a lower bound on the ε that it really has, against the ε that it promises.
 
-    The command `dpdau audit` gives the same results for the same numbers; by default it makes a million trials.
+    The command `dpdau audit` gives the same results for the same numbers; its default is a million trials.
 
     Args:
         mechanism: name of a mechanism; give this or `sketch`.
-        sketch: name of a sketch. Metric, unit, bound and horizon play no part in it.
+        sketch: name of a sketch; metric, unit, w_bound and horizon play no part.
         epsilon: promised for the whole series, or for one published sketch.
         delta: promised with it; what is private without a δ ignores it.
-        metric: dau, wau or mau, windows of 1, 7 and 30 days.
+        metric: dau, wau or mau.
         unit: whom the guarantee protects, user-day or user.
         w_bound: the most flips of presence of what is protected.
         horizon: ticks that the guarantee covers; None for no end.
-        trials: simulated releases, half of them with the worst change; at least 50.
+        trials: simulated releases, half of them with the worst change.
         seed: of the simulated noise.
 
     Returns:
-        One result for each test, which share a flag level of 1 %; `row` makes one row of a table of it.
+        One result for each test, which share a flag level of 1 %; `Audit.row` gives it as a row of a table.
 
     Raises:
         ValueError: neither or both of mechanism and sketch are given, one is unknown, or a number is out of range.

@@ -23,7 +23,7 @@ from scipy.stats import binom, binomtest, norm
 from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import epsilon_for, mu_for
-from dp.auditing import audit_mechanism
+from dp.auditing import audit, audit_mechanism
 from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_path
 from dp.auditing.bounds import Alarms, best_threshold, count_alarms, epsilon_bound, mu_bound, mu_evidence
 from dp.auditing.case import Case
@@ -636,3 +636,28 @@ def test_more_real_releases_than_a_ledger_holds_are_refused_before_any():
     )
     assert shown.exit_code == 1
     assert "200 releases of δ = 0.01 need a budget of 1 or more" in shown.stderr
+
+
+def test_an_audit_by_name_is_that_of_the_command():
+    class_options = {"metric": "wau", "horizon": 20}
+    for results, options in (
+        (audit("gaussian", **class_options, trials=20_000, seed=3), ["--mechanism", "gaussian"]),
+        (audit(sketch="gf2", trials=20_000, seed=3), ["--sketch", "gf2"]),
+    ):
+        shown = CliRunner().invoke(main, [*SHORT, *options, "--format", "json"])
+        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in json.loads(shown.stdout)]
+        assert [result.row() for result in results] == rows
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ({}, "give exactly one of them"),
+        ({"mechanism": "gaussian", "sketch": "sfm"}, "give exactly one of them"),
+        ({"mechanism": "gaussian", "metric": "yau"}, "metric is 'yau'; choose one of dau, wau, mau"),
+        ({"mechanism": "magic"}, "choose one of laplace"),
+    ],
+)
+def test_an_audit_by_name_needs_a_subject_that_exists(subject, message):
+    with pytest.raises(ValueError, match=message):
+        audit(**subject, trials=100)

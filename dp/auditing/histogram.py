@@ -10,10 +10,11 @@ or many features is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from dp.auditing.bounds import THRESHOLD_CONFIDENCE, Alarms, best_threshold, count_alarms, epsilon_evidence
+from dp.auditing.bounds import THRESHOLD_CONFIDENCE, best_thresholds, epsilon_evidence
 from dp.mechanisms.protocol import Floats, Integers
 
 BINS = 32
@@ -45,12 +46,11 @@ class Histogram:
 def learn_histogram(unchanged: Floats, changed: Floats, delta: float) -> Histogram:
     """The table of the feature that tells most; arrays have the shape (trials, features)."""
 
-    def bound(alarms: Alarms) -> Floats:
-        return epsilon_evidence(alarms, delta, THRESHOLD_CONFIDENCE)
+    evidence = partial(epsilon_evidence, delta=delta)
 
     def value(table: Histogram) -> float:
-        without, with_change = table.score(unchanged), table.score(changed)
-        return float(bound(count_alarms(without, with_change, best_threshold(without, with_change, bound))))
+        scores = table.score(unchanged), table.score(changed)
+        return best_thresholds(*scores, [evidence], THRESHOLD_CONFIDENCE)[0].evidence
 
     return max((_table(unchanged, changed, feature) for feature in range(unchanged.shape[1])), key=value)
 

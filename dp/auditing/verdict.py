@@ -6,7 +6,7 @@ chosen (docs/guarantees.md, section 17).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +14,15 @@ import numpy as np
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
-from dp.auditing.bounds import THRESHOLD_CONFIDENCE, best_threshold, count_alarms, epsilon_evidence, mu_evidence
+from dp.auditing.bounds import (
+    THRESHOLD_CONFIDENCE,
+    Evidence,
+    best_thresholds,
+    count_alarms,
+    epsilon_evidence,
+    mu_evidence,
+    rates_of,
+)
 from dp.auditing.case import Case, as_observed
 from dp.auditing.histogram import learn_histogram
 from dp.auditing.options import AuditOptions
@@ -113,26 +121,19 @@ def _verdict(case: Case, unchanged: Floats, changed: Floats, options: AuditOptio
     `flag_level`.
     """
     first = max(int(THRESHOLD_SHARE * len(unchanged)), 1)
-    # Two statements, on ε and on μ, may raise the flag; each does wrongly half as often.
-    flag_confidence = 1 - options.flag_level / (1 if case.claimed_mu is None else 2)
-
-    def lower_bounds(evidence: Callable[..., Floats], *arguments: float) -> tuple[float, float]:
-        """At the confidence of the options, and at that of the flag."""
-        threshold = best_threshold(
-            unchanged[:first], changed[:first], lambda alarms: evidence(alarms, *arguments, THRESHOLD_CONFIDENCE)
-        )
-        alarms = count_alarms(unchanged[first:], changed[first:], threshold)
-        bound, flag_bound = (
-            float(evidence(alarms, *arguments, level)) for level in (options.confidence, flag_confidence)
-        )
-        return max(bound, 0.0), max(flag_bound, 0.0)
-
-    epsilon, flag_epsilon = lower_bounds(epsilon_evidence, case.claim.delta)
-    flagged = flag_epsilon > case.claim.epsilon
-    mu = None
+    statements: list[tuple[Evidence, float]] = [(partial(epsilon_evidence, delta=case.claim.delta), case.claim.epsilon)]
     if case.claimed_mu is not None:
-        mu, flag_mu = lower_bounds(mu_evidence)
-        flagged = flagged or flag_mu > case.claimed_mu
+        statements.append((mu_evidence, case.claimed_mu))
+    evidences = [evidence for evidence, _ in statements]
+    choices = best_thresholds(unchanged[:first], changed[:first], evidences, THRESHOLD_CONFIDENCE)
+    # Each statement, on ε and on μ, may raise the flag; each does so wrongly in its share of the runs.
+    flag_confidence = 1 - options.flag_level / len(statements)
+    bounds, flagged = [], False
+    for (evidence, claimed), choice in zip(statements, choices, strict=True):
+        alarms = count_alarms(unchanged[first:], changed[first:], choice.threshold)
+        bounds.append(max(float(evidence(rates_of(alarms, options.confidence))), 0.0))
+        flagged |= bool(evidence(rates_of(alarms, flag_confidence)) > claimed)
+    epsilon, mu = bounds[0], None if case.claimed_mu is None else bounds[1]
     return Audit(
         subject=case.subject,
         view=case.view,

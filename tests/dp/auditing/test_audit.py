@@ -25,7 +25,7 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import epsilon_for, mu_for
 from dp.auditing import audit, audit_mechanism
 from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_path
-from dp.auditing.bounds import Alarms, best_threshold, count_alarms, epsilon_bound, mu_bound, mu_evidence
+from dp.auditing.bounds import Alarms, best_thresholds, count_alarms, epsilon_bound, mu_bound, mu_evidence
 from dp.auditing.case import Case
 from dp.auditing.histogram import release_features
 from dp.auditing.likelihood import audit_linear, likelihood_ratio, mu_of_claim, views
@@ -134,9 +134,10 @@ def test_without_a_held_out_threshold_the_confidence_is_lost():
     for seed in range(200):
         generator = np.random.default_rng(seed)
         chosen, fresh = ((generator.standard_normal(4000), generator.standard_normal(4000) + 0.8) for _ in range(2))
-        threshold = best_threshold(*chosen, lambda alarms: mu_evidence(alarms, 0.8))
-        reused += mu_evidence(count_alarms(*chosen, threshold), 0.8) > 0.8
-        held_out += mu_evidence(count_alarms(*fresh, threshold), 0.8) > 0.8
+        ((threshold, seeming),) = best_thresholds(*chosen, [mu_evidence], 0.8)
+        assert seeming == mu_bound(count_alarms(*chosen, threshold), 0.8)
+        reused += seeming > 0.8
+        held_out += mu_bound(count_alarms(*fresh, threshold), 0.8) > 0.8
     assert reused > binom.ppf(0.999, 200, 0.2)
     assert held_out <= binom.ppf(0.999, 200, 0.2)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from dp.auditing.options import Report
 from dp.mechanisms import Mechanism
@@ -37,13 +38,19 @@ def in_chunks(sampler: Sampler, width: int, workers: int = 1) -> ChunkedSampler:
         sources = generator.spawn(len(sizes))
         # The threads of one matrix product would wait for each other while the others want the cores, and how many
         # there are shows in its last bits.
-        with threadpool_limits(limits=1):
+        with _linear_algebra().limit(limits=1):
             if workers == 1:
                 return _concatenate(map(sampler, sizes, sources), number, report)
             with ThreadPoolExecutor(workers) as pool:
                 return _concatenate(pool.map(sampler, sizes, sources), number, report)
 
     return sample
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries that multiply matrices; to find them takes longer than a small audit."""
+    return ThreadpoolController()
 
 
 def _concatenate(chunks: Iterable[Floats], number: int, report: Report) -> Floats:

@@ -29,7 +29,7 @@ class AuditOptions:
         confidence: of each lower bound.
         flag_level: the highest probability that a kept promise is flagged, all tests of the audit together.
         workers: threads; the result does not depend on how many there are.
-        report: is told the progress.
+        report: is called with the progress.
     """
 
     confidence: float = CONFIDENCE

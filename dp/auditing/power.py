@@ -1,8 +1,8 @@
 """How soon an audit catches what is broken.
 
-An attempt is one audit of so many trials, and says whether the promise was disproved. Two numbers say what the audit is
-worth: the smallest number of trials at which a twin is caught in 99 of 100 attempts, and how often the right way is
-flagged at the same number.
+An attempt is one audit with a given number of trials, and says whether the promise was disproved. Two numbers say what
+the audit is worth: the smallest number of trials at which a twin is caught in 99 of 100 attempts, and how often the
+right way is flagged at the same number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Coverage:
 
 
 Attempt = Callable[[int, np.random.Generator], Flag]
-"""An audit of so many trials."""
+"""An audit with that many trials."""
 
 CAUGHT_SHARE = 0.99
 """Share of the attempts in which a twin must be caught."""

@@ -21,7 +21,7 @@ from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 MAX_ENUMERATED = 200_000
-"""Up to so many sets of flips, every one is tried."""
+"""Every set of flips is tried where there are at most this many."""
 
 PROMISING_WINDOWS = 40
 """Positions of a short hull in which flips are moved; the most promising of all."""
@@ -84,7 +84,7 @@ def _sets_of_flips(protected: ProtectedClass, ticks: int) -> int:
 
 
 def _enumerate(sums: Floats, protected: ProtectedClass) -> Pattern:
-    """Every set of flips, some at a time."""
+    """Try every set of flips, a chunk at a time."""
     ticks = len(sums) - 1
     best = Pattern(np.array([0, 1]), -1.0, exact=True)
     for runs in range(1, protected.runs + 1):

@@ -29,14 +29,14 @@ CRITERION = (
 )
 
 GUARANTEE = Guarantee(4.0, 1e-3)
-"""Weak, so that a few thousand series, which must be run tick by tick, show something."""
+"""A weak guarantee, so that a few thousand series, which must be run tick by tick, show something."""
 TICKS = 10
 RUN = 5
-"""How many ticks the user stays at most: the hull of the class."""
+"""The most ticks that the user stays: the hull of the class."""
 MECHANISMS = ("gaussian", "damped-square-root")
 LOW, HIGH = 200, 1000
 PURE = Guarantee(1.0, 0.0)
-"""Of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
+"""Guarantee of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
 LEARNING_RELEASES = 30
 """Releases from which the adversary learns before the user may come."""
 
@@ -67,7 +67,7 @@ def play(step: Step, present: bool, generator: np.random.Generator) -> tuple[Flo
 def attack(
     setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Step]
 ) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """False and true alarms of the likelihood ratio and of returning answers, and of how many series each.
+    """False and true alarms of the likelihood ratio and of returning answers, and the number of series of each kind.
 
     Args:
         mechanism: whose noise is claimed.
@@ -143,7 +143,7 @@ def _seeded(generator: np.random.Generator, noise: Noise, size: int) -> Integers
 
 
 def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
-    """The ε that two tests show of sparse-vector, by their rates of alarms.
+    """The ε of sparse-vector that two tests show by their rates of alarms.
 
     One is the likelihood ratio of the released value. The other takes the lowest error so far for what is constant in
     all of them, and a value less than a user above it for one that nobody was added to.

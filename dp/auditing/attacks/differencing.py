@@ -26,7 +26,7 @@ ACTIVE_TICK = 10
 """The tick of the activity that is to be detected; all its windows end within the series."""
 MECHANISMS = ("gaussian", "binary-tree", "damped-square-root", "optimal")
 KNOWN_COUNTS = 800 + np.arange(TICKS) % 7
-"""The counts without that user, alike in all series: only what they differ by matters."""
+"""The counts without that user, the same in all series: only the change matters."""
 CHUNK = 10_000
 
 

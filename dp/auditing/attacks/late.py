@@ -38,11 +38,11 @@ PROTECTED = 12
 """The day whose activity is protected."""
 
 LogView = Callable[[Log], Log]
-"""The log as an engine looks at it."""
+"""What an engine sees of a log."""
 
 
 def by_arrival(log: Log) -> Log:
-    """By arrival."""
+    """The log as it is: an operation counts from its arrival on."""
     return log
 
 
@@ -87,7 +87,7 @@ def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
 
 
 def _out_of_order(setting: Setting) -> list[Operation]:
-    """An operation on each day that adds or retracts an earlier one, and now and then an erasure."""
+    """On each day an operation that adds or retracts an earlier user-day, and an erasure now and then."""
     draw = setting.generator.integers
     operations = []
     for arrival in range(TICKS):
@@ -188,7 +188,7 @@ def _early_arrivals(setting: Setting) -> Reading:
 
 
 def count_by_day(setting: Setting) -> tuple[Reading, ...]:
-    """Counting by day: what arrives late changes days that are published, and the stream no longer goes on."""
+    """Counts by day: what arrives late changes days that are published, and the stream cannot go on."""
     return (*revisions(setting, by_day), *protected_day_changes(setting, by_day))
 
 

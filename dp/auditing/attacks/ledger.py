@@ -35,7 +35,7 @@ CAP = 1.0
 AMOUNT = 0.05
 WORKERS = 8
 LARGE_AMOUNT = 0.6
-"""What each process charges: there is room for one of them."""
+"""What each process charges: the budget has room for one of them."""
 PAUSE = 0.3
 """Seconds between looking and writing, where processes leave a gap; they start within much less."""
 TINY = (5e-324, 1e-300, 1e-30, 1e-10)

@@ -40,9 +40,9 @@ from dp.units import protected_class
 
 VOTES = 5
 LIMIT = VOTES // 2
-"""Of the votes that may be against."""
+"""Votes that may be against."""
 ERROR = 0.006
-"""Of one vote."""
+"""Probability that one vote is wrong."""
 
 CRITERION = (
     f"by most of {VOTES} votes both paths draw the claimed noise independently, keep (ε, δ) and release "
@@ -50,16 +50,16 @@ CRITERION = (
 )
 
 SCALE = 4 * GRID + 1
-"""Of the noise that is looked at: like that of a release, four users."""
+"""Scale of the noise that is tested: four users, as in a release."""
 WIDTH, REACH = 1.25, 3
-"""Standard deviations that a cell is wide, and cells on either side of the middle one."""
+"""Width of a cell in standard deviations, and the cells on either side of the middle one."""
 CELLS = 2 * REACH + 1
 PAIR_WIDTH = 2.0
-"""Of the cells of pairs, three by three."""
+"""Width of the cells of pairs, three by three."""
 RUN_WIDTH = 1.5
-"""Of the cells of whole runs, three by three by three."""
+"""Width of the cells of whole runs, three by three by three."""
 BITS = 4
-"""Last bits of a draw that are looked at."""
+"""Last bits of a draw that are tested."""
 HALVES = (7_500, 30_000)
 """Draws of one call, of the two of a vote; quick and full."""
 RUNS = (160, 800)
@@ -67,7 +67,7 @@ RUNS = (160, 800)
 SEEDED = 10
 """Seeded draws for one of OpenDP's, which takes a hundred times as long."""
 EPSILON = 1.0
-"""Of neighbours one scale apart."""
+"""ε of neighbours one scale apart."""
 
 MECHANISMS = (
     "gaussian", "laplace", "damped-square-root", "honaker-tree", "sparse-vector", "adaptive-flippancy",
@@ -78,7 +78,7 @@ WINDOW = 3
 BASE_COUNT = 1000
 
 Draw = Callable[[int], Integers]
-"""So many draws of a noise."""
+"""That many draws of a noise."""
 
 
 # --- Draws -----------------------------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def secure(noise: Noise, size: int) -> Integers:
 
 
 BrokenDraw = Callable[[np.random.Generator, int], Integers]
-"""So many draws that claim to be of CLAIMED."""
+"""That many draws that claim to be of CLAIMED."""
 
 CLAIMED = GaussianNoise(SCALE)
 

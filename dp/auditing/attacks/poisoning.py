@@ -22,14 +22,14 @@ from dp.sketches.protocol import Design, Keys
 CRITERION = "without the salt, poisoned sketches err as ordinary ones do, at a level of 1e-5 a sketch"
 
 USERS = 3_000
-"""Everybody else."""
+"""Users besides those of the attacker."""
 ADDED = 600
-"""Users of the attacker."""
+"""Users that the attacker adds."""
 SALTS = 40
 KNOWN_SALTS = 10
-"""Fewer are enough where the salt is known, and each costs the choice anew."""
+"""Salts where the attacker knows them: fewer are enough, and the users are chosen again for each."""
 LIMIT = float(norm.isf(1e-5 / 2))
-"""Of a standard normal variable; an attack that moves the mean by 1.5 standard errors is seen 99.99 % of the time."""
+"""Limit of a standard normal variable; a mean moved by 1.5 standard errors is seen 99.99 % of the time."""
 
 Places = NDArray[np.intp]
 
@@ -53,7 +53,7 @@ def smallest_keys(keys: Keys) -> Places:
 
 
 def highest_ranks(design: Hll, keys: Keys) -> Places:
-    """In every register the candidate of the highest rank, which is as much as all of them could do."""
+    """The candidate of the highest rank in every register, who does as much as all of them could."""
     # A sketch of one user is a list of one coupon: 26 bits of the register's address and 6 of the rank.
     coupons = np.array([_coupon(design, keys[place : place + 1]) for place in range(len(keys))])
     registers, ranks = coupons % 2**design.lg_k, coupons >> 26

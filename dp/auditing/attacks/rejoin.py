@@ -41,7 +41,7 @@ USERS = 20
 ATTACKER = "mallory"
 MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
 STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
-"""Days active and days erased, by turns."""
+"""Days active and days erased, alternately."""
 RATE = 0.5
 
 LEVELS = rising_bounds(TICKS)
@@ -50,7 +50,7 @@ LEVELS = rising_bounds(TICKS)
 Counts = Mapping[Any, Integers]
 """By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
 CountQuery = Callable[[Log, Tombstones | None, bytes], Counts]
-"""What is counted in a log whose erased users left tombstones with a key."""
+"""Counts a log whose erased users left tombstones, which a key makes."""
 
 
 def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
@@ -61,12 +61,12 @@ def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
 
 
 def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-    """What it counts for adaptive-flippancy: users present and users frozen, for every level."""
+    """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
     return DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
 
 
 def sampled_counts(salts: Salts) -> CountQuery:
-    """`counts_of`, of the sample that the salts choose."""
+    """`counts_of` for the sample that the salts choose."""
 
     def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
         def of_part(part: Log) -> dict[str, Integers]:
@@ -170,7 +170,7 @@ def _erasures(active: int, erased: int) -> Sequence[int]:
 def rotate_salts(
     setting: Setting, changes: Sequence[int], stays: Iterable[tuple[int, int]], remember: bool | None = None
 ) -> list[dict[str, float]]:
-    """What a user achieves who knows the salts, and is in all samples, or by turns in one and not in the next.
+    """What a user achieves who knows the salts, and is in all samples, or alternately in one and not in the next.
 
     Args:
         remember: compact the log and start again at every third erasure, with tombstones or without; None for neither.
@@ -195,7 +195,7 @@ def rotate_salts(
 
 
 def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
-    """An id that is in the first sample, the second, and so on by turns, as `kept` says."""
+    """An id that is in the samples that `kept` says, whose two values hold alternately."""
     candidates = [f"{ATTACKER} {number}" for number in range(4096)]
     fits = np.ones(len(candidates), dtype=bool)
     for number, (_, salt) in enumerate(salts.periods):
@@ -242,7 +242,7 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
 
 
 def _adaptive_flippancy() -> AdaptiveFlippancy:
-    """The mechanism as a release calibrates it."""
+    """Adaptive-flippancy as a release calibrates it."""
     request = Request({"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "adaptive-flippancy", FIRST, TICKS, {"dau": 1.0})
     mechanism = plan_release(request).series[0].mechanism
     assert isinstance(mechanism, AdaptiveFlippancy)

@@ -26,7 +26,7 @@ TICKS = 24
 COUNTS = np.arange(500, 500 + TICKS)
 GUARANTEE = Guarantee(1.0, 1e-6)
 AFFORDABLE_RELEASES = 4
-"""How many releases the budget has room for."""
+"""Releases that the budget has room for."""
 RESTARTS = 10
 
 Ask = Callable[[str], list[str]]

@@ -25,11 +25,11 @@ CRITERION = "released numbers are whole multiples of the grid, and each could ha
 
 PURE, APPROXIMATE = Guarantee(1.0, 0.0), Guarantee(1.0, 1e-6)
 MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
-"""Those that release their measurements or sums of them, so that nothing stands between the noise and the reader."""
+"""Mechanisms that release their measurements or sums of them, so that nothing hides the noise from the reader."""
 COUNTS = (0, 1)
-"""Of two logs that differ by one user: nobody and that user."""
+"""Counts of two logs that differ by one user: nobody, and that user."""
 SLACK = 4
-"""Neighbouring uniform draws that are tried, for the last digit of a logarithm."""
+"""Neighbouring uniform draws that are also tried, because the last digit of a logarithm may be off."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def on_grid(numbers: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 
 def whole_numbers(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The discrete Laplace and Gaussian give every whole number, so every whole number less the count."""
+    """Which numbers differ from the count by multiples of the grid: discrete noise takes every such value."""
     return on_grid(numbers - count)
 
 

@@ -24,16 +24,16 @@ from dp.sketches.registers import Registers
 RegisterDesign = OrderInvariant | FlajoletMartin
 
 REGISTERS = (1, 2)
-"""Of the attacked sketches that are private by their salts."""
+"""Registers of the attacked sketches that are private by their salts."""
 
 LG_SMALLEST = 16
 """A rank that only this power of ½ of the users reach, and all higher ones, are one event."""
 
 MAX_OTHERS = 16
-"""Up to so many the worst number of others is searched for."""
+"""The worst number of other users is searched for below this one."""
 
 MAX_REGISTERS = 2**16
-"""Side by side; `fm` has no more in one sketch."""
+"""The most registers side by side; `fm` has no more in one sketch."""
 
 ANY_SALT = bytes(16)
 
@@ -72,7 +72,7 @@ def register_case(name: str, design: RegisterDesign, claim: Guarantee, trials: i
 
 
 def register_distribution(design: RegisterDesign, users: int) -> Floats:
-    """P(registers) of so many users, phantoms included, under a random salt; shape (ranks,) · registers.
+    """P(registers) of that many users, phantoms included, under a random salt; shape (ranks,) · registers.
 
     The last rank stands for all higher ones too.
     """
@@ -100,7 +100,7 @@ def log_ratio(design: RegisterDesign, others: int) -> Floats:
 
 
 def _distributions(design: RegisterDesign, others: int) -> tuple[Floats, Floats]:
-    """Without and with the user, beside so many others and the phantoms."""
+    """Without and with the user, beside the others and the phantoms."""
     users = design.phantoms + others
     return register_distribution(design, users), register_distribution(design, users + 1)
 
@@ -111,7 +111,7 @@ def table_scores(table: Floats, registers: Registers) -> Floats:
 
 
 def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
-    """The number of others at which so many trials are expected to prove most."""
+    """The number of other users at which the trials are expected to prove most."""
     number = max(int((1 - THRESHOLD_SHARE) * trials / 2), 1)
 
     def proved(others: int) -> float:
@@ -126,7 +126,7 @@ def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
 
 
 def sample_registers(design: RegisterDesign, users: int, trials: int, generator: np.random.Generator) -> Registers:
-    """Registers of so many sketches of so many users, each under a salt that nobody knows; shape (trials, registers).
+    """Registers of independent sketches, each under a salt that nobody knows; shape (trials, registers).
 
     The registers of `fm` are independent of each other, so that those of one large sketch are those of many small ones.
     """
@@ -141,7 +141,7 @@ def sample_registers(design: RegisterDesign, users: int, trials: int, generator:
 def random_hashes(
     design: OrderInvariant, users: int, trials: int, generator: np.random.Generator
 ) -> NDArray[np.uint64]:
-    """Hashes of the phantoms and of so many users, under a salt that nobody knows; shape (trials, phantoms + users)."""
+    """Hashes of the phantoms and of the users, under a salt that nobody knows; shape (trials, phantoms + users)."""
     return generator.integers(2**64, size=(trials, design.phantoms + users), dtype=np.uint64)
 
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from dp.intervals.binomial import at_least, at_most
-
-Floats = NDArray[np.float64]
+from dp.mechanisms.protocol import Floats
 
 CANDIDATES = 400
 """Thresholds that are tried."""

@@ -19,21 +19,19 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from dp.accounting.composition import Guarantee
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from dp.mechanisms.protocol import Floats, Integers
 
 THRESHOLD = 0.75
-"""Of the tolerance: half way between the distances that must be accepted and those that must be rejected."""
+"""Share of the tolerance: half way between the distances that must be accepted and those that must be rejected."""
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How the draws of one law fall into cells.
+    """How the draws of one distribution fall into cells.
 
     Attributes:
         shares: of each cell, shape (cells,); they sum to 1.
-        size: independent draws; ∞ where the shares are the law itself.
+        size: independent draws; ∞ where the shares are the distribution itself.
     """
 
     shares: Floats
@@ -47,7 +45,7 @@ class Frequencies:
 
 
 class Closeness(NamedTuple):
-    """What is known of the distance of two laws.
+    """What is known of the distance of two distributions.
 
     Attributes:
         squared: ‖p − q‖₂², without bias; below 0 by chance where the laws are alike.
@@ -102,7 +100,7 @@ def frequencies(cells: Integers, number: int) -> Frequencies:
 
 
 def exact_frequencies(shares: Floats) -> Frequencies:
-    """A law that is known; it is compared like a sample without end."""
+    """A known distribution, which is compared like an infinite sample."""
     return Frequencies(shares, math.inf)
 
 

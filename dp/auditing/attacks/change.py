@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.auditing.measurements import exact_measurements
 from dp.mechanisms import Design
-
-Integers = NDArray[np.int64]
+from dp.mechanisms.protocol import Integers
 
 
 def measured_over_certified(design: Design, with_user: Integers, without_user: Integers) -> float:

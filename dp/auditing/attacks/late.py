@@ -13,12 +13,13 @@ from itertools import pairwise
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.attacks.change import Integers, measured_over_certified
+from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
 from dp.mechanisms import Design, linear_design
+from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.attacks.change import Integers, measured_over_certified
+from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, Design, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, rising_bounds
+from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate

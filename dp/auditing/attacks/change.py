@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dp.auditing.likelihood import measurements
+from dp.auditing.measurements import exact_measurements
 from dp.mechanisms import LinearDesign
-
-Integers = NDArray[np.int64]
+from dp.mechanisms.protocol import Integers
 
 
 def measured_over_certified(design: LinearDesign, with_user: Integers, without_user: Integers) -> float:
@@ -16,10 +14,5 @@ def measured_over_certified(design: LinearDesign, with_user: Integers, without_u
 
     The norm is ℓ₁ for Laplace and ℓ₂ for Gaussian noise. Above 1 the noise is too small for these neighbours.
     """
-    difference = measurements(design.strategy, with_user) - measurements(design.strategy, without_user)
+    difference = exact_measurements(design.strategy, with_user) - exact_measurements(design.strategy, without_user)
     return float(np.linalg.norm(difference, ord=1 if design.noise == "laplace" else 2)) / design.sensitivity
-
-
-def runs(change: Integers) -> int:
-    """How often a difference series of zeros and ones begins to be one."""
-    return int(np.count_nonzero(np.diff(change, prepend=0) > 0))

@@ -25,8 +25,8 @@ CRITERION = "every answer is the first one byte for byte, at one charge, and ave
 TICKS = 24
 COUNTS = np.arange(500, 500 + TICKS)
 GUARANTEE = Guarantee(1.0, 1e-6)
-AFFORDABLE = 4
-"""How many releases the budget has room for."""
+AFFORDABLE_RELEASES = 4
+"""Releases that the budget has room for."""
 RESTARTS = 10
 
 Ask = Callable[[str], list[str]]
@@ -55,7 +55,7 @@ def attack(setting: Setting, server: Server) -> tuple[Reading, ...]:
         Reading("different answers to one question", len({tuple(answer) for answer in answers}), 1),
         # The mean of equal floats may differ from them in the last digit.
         Reading("share of the noise that averaging removes", round(1 - left, 9), 0),
-        Reading("further answers under other names, without a charge that fits", others, AFFORDABLE - 1),
+        Reading("further answers under other names, without a charge that fits", others, AFFORDABLE_RELEASES - 1),
     )
 
 
@@ -81,11 +81,11 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     return (
         *readings,
         Reading("charges for one question", charged, 1),
-        Reading("ε spent on all questions", spent, AFFORDABLE * GUARANTEE.epsilon),
+        Reading("ε spent on all questions", spent, AFFORDABLE_RELEASES * GUARANTEE.epsilon),
     )
 
 
-def redrawn(setting: Setting) -> tuple[Reading, ...]:
+def draw_anew(setting: Setting) -> tuple[Reading, ...]:
     """A server that keeps no releases and draws anew for every answer."""
     plan = _plan()
 
@@ -105,8 +105,8 @@ def redrawn(setting: Setting) -> tuple[Reading, ...]:
 
 def _open_budget(path: Path) -> None:
     with open_ledger(path) as ledger:
-        cap = Guarantee(AFFORDABLE * GUARANTEE.epsilon, AFFORDABLE * GUARANTEE.delta)
+        cap = Guarantee(AFFORDABLE_RELEASES * GUARANTEE.epsilon, AFFORDABLE_RELEASES * GUARANTEE.delta)
         ledger.create_budget("team", cap, FIRST, None)
 
 
-TARGETS: dict[str, Target] = {OURS: ours, "noise drawn anew for every answer": redrawn}
+TARGETS: dict[str, Target] = {OURS: ours, "noise drawn anew for every answer": draw_anew}

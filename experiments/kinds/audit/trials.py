@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.likelihood import Audit
 from dp.auditing.mechanisms import audit_mechanism
-from dp.auditing.power import Verdict, power
+from dp.auditing.power import Flag, power
+from dp.auditing.result import Audit
 from dp.auditing.sketches import audit_sketch
 from dp.auditing.twins import TWINS
 from dp.mechanisms import MECHANISMS
@@ -36,7 +36,7 @@ def evaluate_audit(task: PointTask[AuditConfig, AuditPoint]) -> dict[str, Any]:
     generator = np.random.default_rng(point_seed(config.seed, point))
     verdicts = _verdicts(point, config, generator)
     audits = [one for one in verdicts if isinstance(one, Audit)]
-    best = next((one for one in audits if one.seen == "measurements"), audits[0] if audits else None)
+    best = next((one for one in audits if one.view == "measurements"), audits[0] if audits else None)
     return {
         "kind": point.kind,
         "subject": point.subject,
@@ -52,7 +52,7 @@ NUMBERS = ("seen", "trials", "epsilon", "delta", "measured", "claimed_mu", "mu",
 POWER = ("caught_at", "caught", "caught_at_least", "false_alarms", "false_alarms_at_most", "attempts")
 
 
-def _verdicts(point: AuditPoint, config: AuditConfig, generator: np.random.Generator) -> Sequence[Verdict]:
+def _verdicts(point: AuditPoint, config: AuditConfig, generator: np.random.Generator) -> Sequence[Flag]:
     if point.epsilon is None:
         return [TWINS[point.subject]().broken(config.trials, generator)]
     promised = Guarantee(point.epsilon, config.delta)
@@ -72,7 +72,7 @@ def _group(point: AuditPoint) -> str:
 
 def _numbers(audit: Audit) -> dict[str, Any]:
     values = (
-        audit.seen, audit.trials, audit.claim.epsilon, audit.claim.delta, audit.measured, audit.claimed_mu, audit.mu,
+        audit.view, audit.trials, audit.claim.epsilon, audit.claim.delta, audit.measured, audit.claimed_mu, audit.mu,
         audit.ratio, audit.worst,
     )  # fmt: skip
     return dict(zip(NUMBERS, values, strict=True))

@@ -132,6 +132,29 @@ def test_imports_run_one_way(module: str) -> None:
         assert not roots & WEB_AND_TERMINAL
 
 
+MECHANISM_CLASSES = {
+    node.name
+    for module, source in SOURCES.items()
+    if module.startswith("dp.mechanisms")
+    for node in ast.walk(ast.parse(source))
+    if isinstance(node, ast.ClassDef)
+}
+
+
+def type_questions(source: str) -> set[str]:
+    """The classes of mechanisms that a source text asks values for."""
+    asked = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            asked |= {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
+    return asked & MECHANISM_CLASSES
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if not module.startswith("dp.mechanisms")])
+def test_nobody_asks_which_mechanism_it_is(module: str) -> None:
+    assert not type_questions(SOURCES[module])
+
+
 def test_the_public_face_imports_nothing_before_it_is_asked() -> None:
     assert imports(SOURCES["dp"], everywhere=False) <= {
         "importlib", "importlib.import_module", "typing", "typing.TYPE_CHECKING", "typing.Any",
@@ -167,6 +190,11 @@ def test_an_arrow_that_runs_back_is_seen() -> None:
     assert violations("workbench.service.store", "from workbench.cli.output import write_rows") == {"workbench"}
     assert not violations("workbench.cli.main", "from dp.release import Request")
     assert not violations("workbench.api.app", "from workbench.service import Service")
+
+
+def test_a_question_for_the_type_is_seen() -> None:
+    assert type_questions("isinstance(x, LinearMechanism | SparseVector)") == {"LinearMechanism", "SparseVector"}
+    assert not type_questions("isinstance(x, int)")
 
 
 def test_a_circle_and_an_outgrown_module_are_seen() -> None:

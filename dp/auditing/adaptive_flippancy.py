@@ -21,14 +21,10 @@ from dp.auditing.case import Case
 from dp.auditing.histogram import release_features
 from dp.auditing.likelihood import LikelihoodRatio, likelihood_ratio
 from dp.auditing.sampling import ReleaseSampler, simulate_releases, subtract_known
-from dp.mechanisms import GRID, LinearMechanism
+from dp.mechanisms import GRID
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Floats, Integers
-from dp.mechanisms.sparse_vector import SparseVector
 from dp.units import ProtectedClass
-
-MARGIN = 60
-"""Noise scales by which a count exceeds a threshold: a test has the other answer with a probability of about e⁻⁶⁰."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,12 @@ def worst_level_path(mechanism: AdaptiveFlippancy, others: int, generator: np.ra
     bounds, starts = mechanism.bounds, _starts(mechanism)
     tests = []
     for number, level in enumerate(mechanism.levels):
-        assert isinstance(level, LinearMechanism)
         ticks = starts[number + 1] - starts[number]
         # Bounds hold for the flips since the first tick, and the levels before have had theirs.
         runs = (bounds[number] - (bounds[number - 1] if number else 0)) // 2
         protected = ProtectedClass(min(runs, (ticks + 1) // 2), ticks, ticks)
         tests.append(likelihood_ratio(level, protected, ticks, generator, "releases"))
-    scales = [GRID / level.noise.scale for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    scales = [GRID / level.noise.scale for level in mechanism.levels]
     weights = [test.weights * scale**2 for test, scale in zip(tests, scales, strict=True) if test.weights is not None]
     mu = math.sqrt(sum((test.norm * scale) ** 2 for test, scale in zip(tests, scales, strict=True)))
     counts = _others(mechanism, starts, others)
@@ -116,11 +111,6 @@ def adaptive_flippancy_case(
     )
 
 
-def count_well_above(threshold: int, mechanism: AdaptiveFlippancy | SparseVector) -> int:
-    """The count, in users, which a noisy test all but certainly finds above a threshold, which is in grid units."""
-    return -(-(threshold + MARGIN * mechanism.noise.scale) // mechanism.grid)
-
-
 def _starts(mechanism: AdaptiveFlippancy) -> tuple[int, ...]:
     """The tick at which each level takes over, and the horizon."""
     levels = len(mechanism.bounds)
@@ -144,7 +134,7 @@ def _others(mechanism: AdaptiveFlippancy, starts: tuple[int, ...], present: int)
     counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
     counts[:, ::2] = present
     for level, threshold in enumerate(mechanism.thresholds):
-        crowd = count_well_above(threshold, mechanism)
+        crowd = mechanism.surely_beyond(threshold)
         frozen = counts[starts[level + 1] :, 1 : 2 * level + 2 : 2]
         np.maximum(frozen, crowd, out=frozen)
     return counts

@@ -165,7 +165,7 @@ def test_other_windows_have_names_of_their_own(log_file: Path) -> None:
     assert isinstance(plan.count(log_file)["14-day"], Counts)
 
 
-EXAMPLES = ("dp.face.plan", "dp.face.tables", "dp.counts", "dp.auditing")
+EXAMPLES = ("dp.face.plan", "dp.face.tables", "dp.counts", "dp.auditing.by_name")
 
 
 @pytest.mark.parametrize("module", EXAMPLES)

@@ -219,7 +219,7 @@ class Service:
         rows = self.releases(metric)
         first = calendar_day(self._progress().first)
         tick = published_tick(self.settings, metric, first, len(rows), day)
-        self._remember(metric, day - timedelta(days=tick), rows)
+        self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
 
     def releases(self, metric: str) -> list[str]:
@@ -366,7 +366,7 @@ class Service:
             charges = len(account.own_charges(ledger))
         # Only now is it durable, and may be shown.
         for metric, published in rows.items():
-            self._remember(metric, first, published)
+            self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(published))
         days = min(len(series) for series in counts.values())
 
         def note(store: Store) -> None:
@@ -375,15 +375,12 @@ class Service:
 
         self._write(note)
 
-    def _remember(self, metric: str, first: date, rows: Sequence[str]) -> None:
-        self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(rows))
-
     def _counts(self, window: int, first: date) -> Counts:
         with self._reading() as store:
             counts = store.closed_counts(window)
         # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
-        bounded = np.array([count.bounded for count in counts], dtype=np.int64)
-        return Counts(bounded, window, first, self.settings.bounds[window])
+        values = np.array([count.bounded for count in counts], dtype=np.int64)
+        return Counts(values, window, first, self.settings.bounds[window])
 
 
 @contextmanager

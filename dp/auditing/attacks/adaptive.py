@@ -14,7 +14,6 @@ import numpy as np
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.auditing.adaptive_flippancy import count_well_above
 from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, epsilon_lower_bound
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.bounds import Alarms, epsilon_bound
@@ -122,7 +121,7 @@ def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator
     Returns:
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
-    jump = count_well_above(mechanism.threshold, mechanism)
+    jump = mechanism.surely_beyond(mechanism.threshold)
     source = partial(_seeded, generator)
     counts = LOW + jump * np.arange(LEARNING_RELEASES)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)

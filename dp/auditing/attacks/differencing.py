@@ -7,6 +7,7 @@ They win if any linear test of the joint release tells whether that user was act
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -84,9 +85,7 @@ def _tests(mechanisms: Sequence[LinearMechanism], changes: Sequence[Integers]) -
 
 def _linear(mechanism: str, windows: dict[str, int]) -> list[LinearMechanism]:
     request = Request(windows, "user-day", 2, GUARANTEE, mechanism, FIRST, TICKS, dict.fromkeys(windows, 1.0))
-    return [
-        series.mechanism for series in plan_release(request).series if isinstance(series.mechanism, LinearMechanism)
-    ]
+    return [cast(LinearMechanism, series.mechanism) for series in plan_release(request).series]
 
 
 def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]) -> tuple[Reading, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, singledispatch
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -204,45 +204,58 @@ def release_readings(setting: Setting, name: str, source: Source) -> tuple[Readi
 def small_mechanism(name: str) -> Mechanism:
     """A small instance of any registered mechanism, of TICKS ticks."""
     pure = family_of(name).delta == "none"
-    unit = "user" if name == "adaptive-flippancy" else "user-day"
+    unit = "user" if family_of(name).own_bounds else "user-day"
     protected = protected_class(unit, WINDOW, 2, TICKS)
     return calibrate([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
 
 
+@singledispatch
 def counts_for(mechanism: Mechanism) -> Integers:
     """Counts at which a mechanism that depends on the data decides now one way and now the other."""
-    ticks = np.arange(TICKS)
-    if isinstance(mechanism, SparseVector):
-        # One and a half bands up at each tick.
-        return BASE_COUNT + ticks * (3 * mechanism.threshold // (2 * mechanism.grid))
-    if isinstance(mechanism, AdaptiveFlippancy):
-        counts = np.zeros((TICKS, 2 * len(mechanism.levels)), dtype=np.int64)
-        counts[:, ::2] = BASE_COUNT
-        # Half as many frozen as a threshold, from the second tick on.
-        counts[1:, 1:-1:2] = np.array(mechanism.thresholds) // (2 * mechanism.grid)
-        counts[:, 0] -= counts[:, 1]
-        return counts
     return np.full(TICKS, BASE_COUNT)
 
 
-def observation_cells(
-    mechanism: Mechanism, counts: Integers, generator: np.random.Generator
-) -> tuple[Callable[[Floats], Integers], int]:
-    """What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are.
+@counts_for.register
+def _(mechanism: SparseVector) -> Integers:
+    # One and a half bands up at each tick.
+    return BASE_COUNT + np.arange(TICKS) * (3 * mechanism.threshold // (2 * mechanism.grid))
+
+
+@counts_for.register
+def _(mechanism: AdaptiveFlippancy) -> Integers:
+    counts = np.zeros((TICKS, 2 * len(mechanism.levels)), dtype=np.int64)
+    counts[:, ::2] = BASE_COUNT
+    # Half as many frozen as a threshold, from the second tick on.
+    counts[1:, 1:-1:2] = np.array(mechanism.thresholds) // (2 * mechanism.grid)
+    counts[:, 0] -= counts[:, 1]
+    return counts
+
+
+Cells = tuple[Callable[[Floats], Integers], int]
+"""What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are."""
+
+
+@singledispatch
+def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+    """Cells of independent observations.
 
     Linear mechanisms show one independent number a tick, all of deviation 1: what is released less the counts, divided
     by the root of its covariance. Sums of Laplace noise are independent only where they are one draw each; of other
     mechanisms each run gives one cell: what is released at the first, the middle and the last tick together.
     """
     present = counts[:, 0] if counts.ndim == 2 else counts
-    if isinstance(mechanism, LinearMechanism):
-        decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
-        covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
-        if not mechanism.noise.pure or np.count_nonzero(covariance) == TICKS:
-            root = np.linalg.cholesky(covariance).astype(np.float64)
-            return partial(_whiten, root, present), CELLS
     deviations = (mechanism.simulate(counts, 10_000, generator) - present).std(axis=0)
     return partial(_run_cells, deviations, present), 27
+
+
+@observation_cells.register
+def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+    decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
+    covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
+    if mechanism.noise.pure and np.count_nonzero(covariance) > TICKS:
+        return observation_cells.dispatch(object)(mechanism, counts, generator)
+    root = np.linalg.cholesky(covariance).astype(np.float64)
+    return partial(_whiten, root, counts), CELLS
 
 
 def _whiten(root: Floats, present: Integers, estimates: Floats) -> Integers:

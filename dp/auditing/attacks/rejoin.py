@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -220,7 +220,7 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
     others = crowd(USERS, TICKS, setting.generator)
     without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember, level_counts)
     mechanism = _adaptive_flippancy()
-    designs = [_design(level) for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    designs = [_design(level) for level in mechanism.levels]
     flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for compactions in ((), _erasures(active, erased)[2::3]):
@@ -252,9 +252,7 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
 def _adaptive_flippancy() -> AdaptiveFlippancy:
     """Adaptive-flippancy as a release calibrates it."""
     request = Request({"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "adaptive-flippancy", FIRST, TICKS, {"dau": 1.0})
-    mechanism = plan_release(request).series[0].mechanism
-    assert isinstance(mechanism, AdaptiveFlippancy)
-    return mechanism
+    return cast(AdaptiveFlippancy, plan_release(request).series[0].mechanism)
 
 
 def _design(level: LinearMechanism) -> LinearDesign:

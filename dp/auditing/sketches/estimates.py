@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date
+from typing import cast
 
 import numpy as np
 
@@ -42,8 +43,7 @@ def estimate_cases(name: str, claim: Guarantee, trials: int, generator: np.rando
         sketch=name,
         sample=Sample(rate, "audited") if rate < 1 else None,
     )
-    mechanism = plan_release(request).series[0].mechanism
-    assert isinstance(mechanism, LinearMechanism)
+    mechanism = cast(LinearMechanism, plan_release(request).series[0].mechanism)
     keys = some_keys(family, USERS + CANDIDATE_USERS, generator.bytes(16))
     users = family.make(**family.example).empty().add(keys[:USERS])
     without = users.estimate()

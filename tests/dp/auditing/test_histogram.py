@@ -8,7 +8,6 @@ import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.histogram import release_features
-from dp.auditing.mechanisms import neighbouring_counts
 from dp.auditing.verdict import audit_samplers
 from dp.mechanisms import sparse_vector
 from dp.units import protected_class
@@ -25,7 +24,8 @@ def test_sparse_vector_is_not_flagged():
 def test_a_quarter_of_the_noise_of_sparse_vector_is_flagged():
     right = sparse_vector.design(protected_class(*WEEK), 1.0)
     broken = replace(right, noise=type(right.noise)(right.noise.scale // 4))
-    without, with_change, series = neighbouring_counts(broken)
+    without, with_change = broken.neighbours()
+    series = with_change - without
 
     def numbers(mechanism, counts):
         return lambda trials, source: release_features(mechanism.simulate(counts, trials, source) - without, series)

@@ -170,7 +170,7 @@ def _opendp_measurement(kind: str, scale: int) -> Measurement:
     import opendp.prelude as opendp
 
     # The noise functions are behind this flag because their proofs are open to contribution; the ones that are known
-    # to be wrong (DESIGN section 7) are not used here.
+    # to be wrong are not used here.
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T="i64"))
     if kind == "gaussian":

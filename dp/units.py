@@ -2,7 +2,7 @@
 
 A mechanism never sees users. It sees a count series x ∈ ℕ^T, and its guarantee is a statement about which series are
 neighbours. `ProtectedClass` is that statement: x and x' are neighbours when x − x' = ±Δ and Δ ∈ {0, 1}^T consists of at
-most `runs` runs of ones inside a hull of `hull` ticks (DESIGN section 3; proofs in docs/guarantees.md).
+most `runs` runs of ones inside a hull of `hull` ticks (proofs in docs/guarantees.md, section 1).
 """
 
 from __future__ import annotations

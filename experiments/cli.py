@@ -15,8 +15,8 @@ from experiments.engine.progress import progress_bar
 
 if TYPE_CHECKING:
     from experiments.engine.compare import Comparison
-    from experiments.engine.runner import Finished, Plan
-    from experiments.kinds.loading import AnyConfig
+    from experiments.engine.config import ExperimentConfig
+    from experiments.engine.runner import Plan, RunSummary
 
 EXIT_OUTSIDE = 1
 EXIT_INTERRUPTED = 130
@@ -43,7 +43,7 @@ jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=None, h
 
 
 class Group(click.Group):
-    """Refusals end in one line and exit code 1, an interrupt in exit code 130; neither in a traceback."""
+    """Refusals end in one line and exit code 1, an interrupt in exit code 130, neither with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -84,7 +84,7 @@ def experiment() -> None:
     metavar="KEY=VALUE",
     help="Only points with this value; may be repeated. The files are then called NAME_only.",
 )
-@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped: what happens in any case.")
+@click.option("--resume", is_flag=True, help="Resume a run that was stopped; this happens in any case.")
 @profile_option
 @results_option
 @cache_option
@@ -92,10 +92,10 @@ def experiment_run(
     chosen: Sequence[Path], configs: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool,
     profile: str, results: Path, cache: Path,
 ) -> None:  # fmt: skip
-    """Run configs (TOML; all, if none is named): each a tidy Parquet table, its provenance, and a figure, SVG and PNG.
+    """Run configs (TOML; all if none is named): each makes a tidy Parquet table, provenance, and a figure (SVG, PNG).
 
-    Points that are finished are kept, so a run that was stopped goes on where it was, and a second one computes
-    nothing. Where all are run, a config whose log is not on this machine is named and left out.
+    Finished points are kept: a run that was stopped resumes where it was, and a second run computes nothing. When all
+    configs are run, one whose log is not on this machine is reported and left out.
     """
     from experiments.engine.runner import run
     from experiments.kinds.loading import read
@@ -105,17 +105,18 @@ def experiment_run(
     if only and len(chosen) != 1:
         raise click.UsageError("--only picks points of one CONFIG: name it")
     with progress_bar() as report:
-        for config in chosen or sorted(configs.glob("*.toml")):
-            if not chosen and _planned(loaded := read(config, profile), cache) is None:
-                click.echo(f"{loaded.name}: left out, its log is not here", err=True)
+        for path in chosen or sorted(configs.glob("*.toml")):
+            config = read(path, profile)
+            if not chosen and _plan(config, cache) is None:
+                click.echo(f"{config.name}: left out, its log is not here", err=True)
                 continue
-            finished = run(
-                config, results, cache, jobs=jobs, scheduler=scheduler, only=[_pair(text) for text in only],
+            summary = run(
+                config, path, results, cache, jobs=jobs, scheduler=scheduler, only=[_pair(text) for text in only],
                 profile=profile, report=report,
             )  # fmt: skip
-            click.echo(f"{config.stem}: {_summary(finished)}", err=True)
-            for path in finished.files:
-                click.echo(path)
+            click.echo(f"{path.stem}: {_summary(summary)}", err=True)
+            for file in summary.files:
+                click.echo(file)
 
 
 @experiment.command("list")
@@ -123,15 +124,15 @@ def experiment_run(
 @cache_option
 @profile_option
 def experiment_list(configs: Path, cache: Path, profile: str) -> None:
-    """Name the configs: points, how many of them are finished, and the question."""
+    """List the configs with their points, how many of these are finished, and the question."""
     from experiments.kinds.loading import read
 
     lines = []
     for path in sorted(configs.glob("*.toml")):
         config = read(path, profile)
-        planned = _planned(config, cache)
+        plan = _plan(config, cache)
         points = sum(1 for _ in config.points())
-        done = "its log is not here" if planned is None else _done(planned)
+        done = "its log is not here" if plan is None else _done(plan)
         lines.append((path.stem, f"{points} points", done, config.question))
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(3)]
     for line in lines:
@@ -146,21 +147,21 @@ def experiment_list(configs: Path, cache: Path, profile: str) -> None:
 @cache_option
 def experiment_show(config: Path, jobs: int | None, profile: str, results: Path, cache: Path) -> None:
     """Show what CONFIG combines, how much of it is finished, how long the rest will take, and where it goes."""
-    from experiments.kinds.loading import check, read
+    from experiments.engine.grid import words_of
+    from experiments.kinds.loading import load
 
-    loaded = read(config, profile)
-    check(loaded, config)
-    planned = _planned(loaded, cache)
+    loaded = load(config, profile)
+    plan = _plan(loaded, cache)
     click.echo(f"{loaded.name}: {loaded.question}")
-    words = [dict(word.split("=", 1) for word in point.identity.split(" ")) for point in loaded.points()]
+    words = [words_of(point) for point in loaded.points()]
     for name in dict.fromkeys(name for one in words for name in one):
         values = list(dict.fromkeys(one[name] for one in words if name in one))
         click.echo(f"  {name} ({len(values)}): {', '.join(values)}")
     click.echo(f"{len(words)} points, profile {profile}")
-    if planned is None:
+    if plan is None:
         click.echo("A log that it names is not here, so it cannot be run.")
     else:
-        click.echo(f"Finished: {_done(planned)}; left: {_left(planned, jobs or os.cpu_count() or 1)}")
+        click.echo(f"Finished: {_done(plan)}; left: {_left(plan, jobs or os.cpu_count() or 1)}")
         click.echo(f"Finished points lie in {cache}")
     for suffix in (".parquet", ".json", ".svg", ".png"):
         path = results / f"{loaded.name}{suffix}"
@@ -182,18 +183,18 @@ def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance:
     """Compare two tables, A and B: the largest differences, column by column; exit code 1 outside the tolerance."""
     from experiments.engine.compare import compare_files
 
-    compared = compare_files(first, second, tolerance)
-    click.echo(f"{compared.rows} rows in common, found by {', '.join(compared.identity)}")
-    apart = [one for one in compared.differences if one.largest]
+    comparison = compare_files(first, second, tolerance)
+    click.echo(f"{comparison.rows} rows in common, found by {', '.join(comparison.identity)}")
+    apart = [one for one in comparison.differences if one.largest]
     width = max((len(one.column) for one in apart), default=0)
     for one in apart:
         outside = f"  {one.outside} rows outside" if one.outside else ""
         click.echo(f"  {one.column.ljust(width)}  absolute {one.largest:.3g}  relative {one.relative:.3g}{outside}")
-    if compared.rows:
-        click.echo(f"  the same in {len(compared.differences) - len(apart)} of {len(compared.differences)} columns")
-    for path, only in ((first, compared.only_first), (second, compared.only_second)):
-        _name_lonely(path, only)
-    if not compared.within:
+    if comparison.rows:
+        click.echo(f"  the same in {len(comparison.differences) - len(apart)} of {len(comparison.differences)} columns")
+    for path, only in ((first, comparison.only_first), (second, comparison.only_second)):
+        _name_unmatched(path, only)
+    if not comparison.within:
         ctx.exit(EXIT_OUTSIDE)
 
 
@@ -207,22 +208,23 @@ def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance:
 def experiment_check(
     ctx: click.Context, chosen: Sequence[Path], configs: Path, jobs: int | None, results: Path, cache: Path
 ) -> None:
-    """Run configs (all, if none is named) and compare what comes out with the tables in the results.
+    """Run configs (all if none is named) and compare their tables with those in the results.
 
     Exit code 1 if a table is missing or differs by more than the tolerance that its config states. A config whose log
-    is not on this machine is named and left out.
+    is not on this machine is reported and left out.
     """
     from experiments.engine.compare import compare_files
-    from experiments.engine.runner import completed
+    from experiments.engine.config import check
+    from experiments.engine.runner import complete
     from experiments.engine.tables import write_table
-    from experiments.kinds.loading import check, read
+    from experiments.kinds.loading import read
 
     failed = False
     with tempfile.TemporaryDirectory() as folder, progress_bar() as report:
         for path in chosen or sorted(configs.glob("*.toml")):
             config = read(path)
-            planned = _planned(config, cache)
-            if planned is None:
+            plan = _plan(config, cache)
+            if plan is None:
                 click.echo(f"{config.name}: left out, its log is not here")
                 continue
             check(config, path)
@@ -232,53 +234,47 @@ def experiment_check(
                 failed = True
                 click.echo(f"{config.name}: there is no {committed}")
                 continue
-            write_table(completed(config, planned, cache, jobs=jobs, report=report).rows, table)
-            tolerance = _tolerance(config)
-            compared = compare_files(committed, table, tolerance)
-            failed |= not compared.within
-            click.echo(f"{config.name}: {_verdict(compared, tolerance)}")
-            _name_lonely(committed, compared.only_first)
-            _name_lonely(Path("the new table"), compared.only_second)
+            write_table(complete(config, plan, cache, jobs=jobs, report=report).rows, table)
+            comparison = compare_files(committed, table, config.accepted_difference)
+            failed |= not comparison.within
+            click.echo(f"{config.name}: {_verdict(comparison, config.accepted_difference)}")
+            _name_unmatched(committed, comparison.only_first)
+            _name_unmatched(Path("the new table"), comparison.only_second)
     if failed:
         ctx.exit(EXIT_OUTSIDE)
 
 
-def _tolerance(config: AnyConfig) -> float:
-    stated = getattr(config, "tolerance", None)
-    return float(stated) if isinstance(stated, int | float) else TOLERANCE
-
-
-def _verdict(compared: Comparison, tolerance: float) -> str:
-    outside = [f"{one.column} by {one.relative:.3g}" for one in compared.differences if one.outside]
+def _verdict(comparison: Comparison, tolerance: float) -> str:
+    outside = [f"{one.column} by {one.relative:.3g}" for one in comparison.differences if one.outside]
     if outside:
-        return f"{compared.rows} rows, outside {tolerance:g}: {', '.join(outside)}"
-    largest = max((one.relative for one in compared.differences), default=0.0)
-    return f"{compared.rows} rows, largest relative difference {largest:.3g}, allowed {tolerance:g}"
+        return f"{comparison.rows} rows, outside {tolerance:g}: {', '.join(outside)}"
+    largest = max((one.relative for one in comparison.differences), default=0.0)
+    return f"{comparison.rows} rows, largest relative difference {largest:.3g}, allowed {tolerance:g}"
 
 
-def _name_lonely(path: Path, only: Sequence[str]) -> None:
+def _name_unmatched(path: Path, only: Sequence[str]) -> None:
     if only:
         more = f" and {len(only) - MOST_SHOWN} more" if len(only) > MOST_SHOWN else ""
         click.echo(f"  only in {path}: {'; '.join(only[:MOST_SHOWN])}{more}")
 
 
-def _planned(config: AnyConfig, cache: Path) -> Plan | None:
-    """What there is to do; None if a log is missing."""
-    from experiments.engine.runner import plan
+def _plan(config: ExperimentConfig, cache: Path) -> Plan | None:
+    """The points to run and their shards; None if a log is missing."""
+    from experiments.engine import runner
 
     try:
-        return plan(config, cache)
+        return runner.plan(config, cache)
     except ValueError:
         return None
 
 
-def _done(planned: Plan) -> str:
-    missing = len(planned.missing)
-    return "all" if not missing else f"{len(planned.shards) - missing} of {len(planned.shards)}"
+def _done(plan: Plan) -> str:
+    missing = len(plan.missing)
+    return "all" if not missing else f"{len(plan.shards) - missing} of {len(plan.shards)}"
 
 
-def _left(planned: Plan, jobs: int) -> str:
-    missing, each = len(planned.missing), planned.seconds_a_point()
+def _left(plan: Plan, jobs: int) -> str:
+    missing, each = len(plan.missing), plan.seconds_a_point()
     if not missing:
         return "nothing"
     if each is None:
@@ -286,8 +282,8 @@ def _left(planned: Plan, jobs: int) -> str:
     return f"{missing} points, about {missing * each / min(jobs, missing):.0f} s on {jobs} processes"
 
 
-def _summary(finished: Finished) -> str:
-    return f"{finished.computed} shards computed, {finished.reused} reused, {finished.seconds:.1f} s"
+def _summary(summary: RunSummary) -> str:
+    return f"{summary.computed} shards computed, {summary.reused} reused, {summary.seconds:.1f} s"
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -295,6 +291,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and sign and value):
         raise click.UsageError(f"--only {text}: write KEY=VALUE, for instance mechanism=laplace")
     return name, value
-
-
-__all__ = ["experiment"]

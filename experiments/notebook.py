@@ -1,7 +1,7 @@
 """What the notebooks share: pictures that are the same on every run, a chart of curves.
 
-A stored output can be compared only if it comes out again to the letter. Altair's own output carries random ids, and
-Matplotlib's a date and more digits than two processors agree in; `picture` makes plain SVG text of both.
+A stored output can be compared only if it is reproduced exactly. Altair's own output carries random ids, and
+Matplotlib's a date and more digits than two processors agree in; `picture` turns both into plain SVG text.
 """
 
 from __future__ import annotations
@@ -19,25 +19,23 @@ import pandas as pd
 import vl_convert
 from matplotlib.figure import Figure
 
+from experiments.engine.places import RESULTS as RESULTS
 from experiments.engine.style import SETTINGS
 
-RESULTS = Path(__file__).parent.parent / "results"
-"""The committed tables."""
-
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
-"""Mostly by Okabe and Ito: told apart with the common kinds of colour blindness."""
+"""Mostly by Okabe and Ito; distinguishable under the common kinds of colour blindness."""
 
 FEW, MANY = (1, 2, 5), (1, 1.5, 2, 3, 5, 7)
 """Leading digits of the ticks of a logarithmic axis; the second where it spans less than `NARROW`."""
 NARROW = 20.0
 MOST_TICKS = 12
-"""Fewer values than this are their own ticks on the horizontal axis."""
+"""Up to this many values on the horizontal axis, every value has a tick."""
 NUMBER = ",.6~g"
-"""How an axis writes a number: in plain digits, not as 1e+3."""
+"""Format of numbers on axes: plain digits, not 1e+3."""
 
 FONT = "DejaVu Sans"
 DECIMALS = 2
-"""Of a coordinate: finer than any eye or screen, coarser than what two processors may disagree in."""
+"""Decimals of a coordinate: finer than any screen, coarser than differences between two processors."""
 
 # Altair types its charts by dozens of classes that share no base with `to_dict`.
 Drawing = Figure | Any
@@ -53,7 +51,7 @@ CONFIG: dict[str, Any] = {
 }
 """Vega-Lite's settings in the look of `experiments.engine.style`."""
 
-# A scale or a matrix is a factor, which two decimals would spoil.
+# Scales and matrices are factors, which two decimals would distort.
 _FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")
 _CLIP = re.compile(r"(?<=[\"#])clip\d+(?=[\")])")
 _COUNTED_CLIP = re.compile(r"(?<=[\"#])clip-\d+(?=[\")])")
@@ -96,7 +94,7 @@ def picture(drawing: Drawing, description: str) -> Picture:
         svg = _altair(drawing)
     else:
         raise TypeError(f"drawing is a {type(drawing).__name__}; it must be a Matplotlib figure or an Altair chart")
-    return Picture(rounded(svg), description)
+    return Picture(round_coordinates(svg), description)
 
 
 def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel: str | None = None) -> alt.Chart:
@@ -138,7 +136,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
     return beside
 
 
-def rounded(svg: str) -> str:
+def round_coordinates(svg: str) -> str:
     """The document with every coordinate rounded to `DECIMALS`; the factors of scales and matrices stay."""
     return _FACTOR_OR_NUMBER.sub(lambda found: found[1] or _short(float(found[2])), svg)
 

@@ -1,8 +1,8 @@
 """A private year of the real logs: DAU, WAU and MAU released with OpenDP noise, next to the truth.
 
 The logs are the UCI Online Retail data (Chen, Sain, Guo, Journal of Database Marketing 19(3), 2012). They are public,
-which is the only reason why truth and release may stand in one figure. A release cannot be repeated: its rows are kept,
-and the figure is drawn from the rows.
+which is the only reason that truth and release may appear in one figure. A release cannot be repeated, so its rows are
+kept and the figure is drawn from them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from dp.ledger import open_ledger
 from dp.log import read_log
 from dp.presence import DuckDBEngine
 from dp.release import METRICS, Request, plan_release, publish
-from experiments.engine.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, write_table
-from experiments.kinds.figures import release_figure, save
+from experiments.engine.pictures import save
+from experiments.engine.tables import write_table
+from experiments.releases import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, release_figure
 
 FIRST, LAST = date(2010, 12, 10), date(2011, 12, 9)
 GUARANTEE = Guarantee(1.0, 1e-6)
@@ -28,7 +29,7 @@ GUARANTEE = Guarantee(1.0, 1e-6)
 
 @dataclass(frozen=True)
 class RealLog:
-    """One of the two files: its name, how to read it, and what a figure must say of it."""
+    """One of the two files: its name, how to read it, and what a figure must say about it."""
 
     file: str
     title: str
@@ -67,12 +68,11 @@ def release_year(log: RealLog, data: Path, name: str, results: Path) -> list[Pat
         rows = [json.loads(row) for row in publish(ledger, name, "default", plan_release(request), counts, now)]
     released, truth = results / f"{name}_release.parquet", results / f"{name}_truth.parquet"
     write_table(rows, released)
-    days = flips[1].days
     write_table(
         [
-            {"metric": metric, "day": day.isoformat(), "count": int(count)}
+            {"metric": metric, "day": day.isoformat(), "count": count}
             for metric, series in counts.items()
-            for day, count in zip(days, series, strict=True)
+            for day, count in zip(series.days, series.values.tolist(), strict=True)
         ],
         truth,
     )

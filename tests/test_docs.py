@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from experiments.documentation.blocks import filled
+from experiments.documentation.blocks import fill
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
 from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from tests.places import ROOT
@@ -22,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_are_what_the_command_writes(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    assert text == filled(text, BLOCKS), "run `make docs`"
+    assert text == fill(text, BLOCKS), "run `make docs`"
     assert "<!-- begin" in text
 
 
@@ -33,8 +36,8 @@ def test_every_block_is_used_somewhere() -> None:
 
 def test_a_stale_number_is_seen() -> None:
     text = "<!-- begin headline -->\nabout 3 users\n<!-- end headline -->"
-    assert filled(text) != text
-    assert filled(filled(text)) == filled(text)
+    assert fill(text) != text
+    assert fill(fill(text)) == fill(text)
 
 
 def test_a_mechanism_stands_in_all_its_four_places() -> None:
@@ -63,26 +66,24 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_checks_named_in_the_proofs_exist() -> None:
     text = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(tests/[a-z_]+\.py)`", text))
+    named = set(re.findall(r"`(tests/[a-z_/]+\.py)`", text))
     assert named
     assert all((ROOT / name).exists() for name in named)
 
 
-def test_python_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import date
-
-    from dp.accounting.composition import Guarantee
-    from dp.ledger import open_ledger
-    from dp.log.generate import generate, write_log
-
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_python_in_the_readme_runs(tmp_path: Path) -> None:
+    """As it stands, in a folder with nothing but the log that the tour makes."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"<!-- python tour -->\n```python\n(.*?)```", text, re.DOTALL)
+    made = re.search(r"dpdau (generate [^\n]*)", text)
     assert code is not None
-    monkeypatch.chdir(tmp_path)
-    write_log(generate(50, 120, seed=1), tmp_path / "log.csv")
-    with open_ledger(tmp_path / "dpdau.ledger") as ledger:
-        ledger.create_budget("default", Guarantee(1.0, 1e-6), date(2020, 1, 1), None)
-    scope: dict[str, object] = {}
-    exec(code[1], scope)
-    rows = scope["rows"]
-    assert isinstance(rows, list)
-    assert len(rows) == 120
+    assert made is not None
+    command = [str(Path(sys.executable).with_name("dpdau")), *shlex.split(made[1])]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+    checks = "assert len(released) == 240 and released['secure'].all() and not rehearsal['secure'].any()"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"{code[1]}\n{checks}"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert shown.stdout.startswith("Promised: (1, 1e-06)-differential privacy over all 120 days together")
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "dpdau.ledger"}

@@ -26,7 +26,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dp.intervals.binomial import clopper_pearson
-from experiments.notebook import curves, picture, rounded
+from experiments.notebook import curves, picture, round_coordinates
 from tests.places import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -281,7 +281,7 @@ def test_pictures_outlive_the_last_digits_of_a_processor() -> None:
     ],
 )  # fmt: skip
 def test_coordinates_are_rounded_and_factors_are_not(svg: str, expected: str) -> None:
-    assert rounded(svg) == expected
+    assert round_coordinates(svg) == expected
 
 
 def test_pictures_refuse_what_they_cannot_be() -> None:

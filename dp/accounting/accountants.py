@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dp.accounting import advanced, gdp, naive, pld, rdp, zcdp
 from dp.accounting.accountant import Accountant, Answer
 from dp.accounting.mechanism_events import Part, merge
+from dp.extensions import known_names, registered
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,19 @@ ACCOUNTANTS: dict[str, Family] = {
 }
 
 
+def family_of(name: str) -> Family:
+    """An accountant: one of `ACCOUNTANTS`, or of another package (`dp.extensions`).
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    family = registered("accountants", name, ACCOUNTANTS, Family)
+    if family is None:
+        known = ", ".join(known_names("accountants", ACCOUNTANTS))
+        raise ValueError(f"accountant is {name!r}; choose one of {known}")
+    return family
+
+
 def compose(
     parts: Iterable[Part], delta: float, report: Callable[[str, float | None], None] = lambda stage, fraction: None
 ) -> dict[str, Answer]:
@@ -46,10 +60,10 @@ def compose(
         raise ValueError("there are no releases to compose; name at least one")
     if not 0 <= delta < 1:
         raise ValueError(f"delta is {delta}; it must lie between 0 (pure) and 1, for instance 1e-6")
-    answers = {}
-    for number, (name, family) in enumerate(ACCOUNTANTS.items()):
-        report(f"accounting by {name}", number / len(ACCOUNTANTS))
-        answers[name] = family.account(merged, delta)
+    answers, names = {}, known_names("accountants", ACCOUNTANTS)
+    for number, name in enumerate(names):
+        report(f"accounting by {name}", number / len(names))
+        answers[name] = family_of(name).account(merged, delta)
     return answers
 
 

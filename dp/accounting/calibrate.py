@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import (
-    GRID,
-    DataDependent,
-    Design,
-    LinearMechanism,
-    Mechanism,
-    adaptive_flippancy,
-    joint,
-    linear_design,
-    sparse_vector,
-)
-from dp.units import ProtectedClass
+from dp.mechanisms import Design, LinearDesign, LinearMechanism, Mechanism, joint
+from dp.mechanisms.protocol import NoiseName, SeriesBudget
 
 TAIL = 24.0
 """Standard deviations within which the discrete and the rounded continuous Gaussian are compared pointwise."""
 
-LEVELS_BY = "damped-square-root"
-"""The linear mechanism that adaptive-flippancy runs at each of its levels, and joint releases in each window."""
+JOINT_MECHANISM = "damped-square-root"
+"""The linear mechanism that joint releases run in each window."""
+
+Calibrated = TypeVar("Calibrated", bound=Mechanism, covariant=True)
 
 
-def calibrate(
-    designs: Sequence[Design | DataDependent], guarantee: Guarantee, shares: Sequence[float]
-) -> list[Mechanism]:
+class _Calibratable(Protocol[Calibrated]):
+    """A design, with the type of what it makes."""
+
+    @property
+    def noise(self) -> NoiseName: ...
+    def calibrated(self, budget: SeriesBudget) -> Calibrated: ...
+
+
+def calibrate(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float]) -> list[Mechanism]:
     """Mechanisms, one per design, that together satisfy `guarantee` over the whole series.
 
     Laplace designs and sparse-vector divide ε (and δ) by `shares` (basic composition). Gaussian designs and
@@ -44,20 +43,11 @@ def calibrate(
     Raises:
         ValueError: the guarantee or the shares are out of range, or the kinds of noise differ.
     """
-    parts = normalised(shares, len(designs))
-    linear = [design for design in designs if isinstance(design, Design)]
-    if len(linear) == len(designs):
-        return list(calibrate_linear(linear, guarantee, shares))
-    if {design.name for design in designs} == {"sparse-vector"}:
-        gaussian.validate_epsilon(guarantee.epsilon)
-        return [
-            sparse_vector.design(design.protected, guarantee.epsilon * part, guarantee.delta * part)
-            for design, part in zip(designs, parts, strict=True)
-            if isinstance(design, DataDependent)
-        ]
-    if {design.name for design in designs} == {"adaptive-flippancy"}:
-        return list(_adaptive([design for design in designs if isinstance(design, DataDependent)], guarantee, parts))
-    raise ValueError("series of linear and of data-dependent mechanisms cannot share one budget; release them apart")
+    if len({design.name if design.data_dependent else None for design in designs}) > 1:
+        raise ValueError(
+            "series of linear and of data-dependent mechanisms cannot share one budget; release them apart"
+        )
+    return _calibrated(designs, guarantee, shares)
 
 
 def calibrate_on_time(
@@ -94,34 +84,49 @@ def calibrate_on_time(
     factor = joint.scale_factor(series, [parts[index] for index in order], horizon, exceptions)
     alone = [joint.joint_sensitivity_squared([one], [1.0], horizon, exceptions) for one in series]
     designs = [
-        Design(LEVELS_BY, "gaussian", strategies[place], math.sqrt(alone[place]), horizon)
+        LinearDesign(JOINT_MECHANISM, "gaussian", strategies[place], math.sqrt(alone[place]), horizon)
         for place in (order.index(index) for index in range(len(windows)))
     ]
     return calibrate_linear(designs, guarantee, shares, factor)
 
 
 def calibrate_linear(
-    designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
+    designs: Sequence[LinearDesign], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
 ) -> list[LinearMechanism]:
     """`calibrate` for linear mechanisms.
 
     Args:
         factor: by which the joint worst case lets all Gaussian noise scales shrink; 1 adds up each series' own.
     """
+    return _calibrated(designs, guarantee, shares, factor)
+
+
+def _calibrated(
+    designs: Sequence[_Calibratable[Calibrated]], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
+) -> list[Calibrated]:
     parts = normalised(shares, len(designs))
     kinds = {design.noise for design in designs}
     if kinds == {"laplace"}:
         gaussian.validate_epsilon(guarantee.epsilon)
-        return [
-            design.with_scale(GRID * design.sensitivity / (guarantee.epsilon * part))
-            for design, part in zip(designs, parts, strict=True)
-        ]
+        return _spending(designs, guarantee, parts, math.nan)
     if kinds == {"gaussian"}:
-        first = _gaussian_scales(designs, gaussian.mu_for(*guarantee) / factor, parts)
-        touched = sum(design.touched for design in designs)
-        scales = _gaussian_scales(designs, gaussian.mu_for(*_reduced(guarantee, min(first), touched)) / factor, parts)
-        return [design.with_scale(scale) for design, scale in zip(designs, scales, strict=True)]
+        first = _spending(designs, guarantee, parts, gaussian.mu_for(*guarantee) / factor)
+        draws = [one for mechanism in first for one in mechanism.gaussian_draws]
+        # One change may alter measurements of every series and level: they add up.
+        reduced = _reduced(guarantee, min(scale for scale, _ in draws), sum(touched for _, touched in draws))
+        return _spending(designs, guarantee, parts, gaussian.mu_for(*reduced) / factor)
     raise ValueError("series with Gaussian and with Laplace noise cannot share one budget; release them separately")
+
+
+def _spending(
+    designs: Sequence[_Calibratable[Calibrated]], guarantee: Guarantee, parts: Sequence[float], mu: float
+) -> list[Calibrated]:
+    """The mechanisms that divide (ε, δ), or μ², by these parts."""
+    epsilon, delta = guarantee
+    return [
+        design.calibrated(SeriesBudget(epsilon * part, delta * part, mu * math.sqrt(part)))
+        for design, part in zip(designs, parts, strict=True)
+    ]
 
 
 def normalised(shares: Sequence[float], number: int) -> list[float]:
@@ -141,17 +146,17 @@ def series_guarantee(mechanism: Mechanism, guarantee: Guarantee, part: float) ->
     Args:
         part: its normalised share.
     """
-    if isinstance(mechanism, LinearMechanism):
-        spent = GRID * mechanism.sensitivity / mechanism.noise.scale
-        if mechanism.noise.pure:
-            return Guarantee(min(spent, guarantee.epsilon), 0.0)
-        epsilon_slack, delta_slack = discretisation_slack(mechanism.noise.scale, mechanism.touched, guarantee.epsilon)
-        delta = (guarantee.delta - delta_slack) * (1 - epsilon_slack)
-        return Guarantee(min(gaussian.epsilon_for(spent, delta) + epsilon_slack, guarantee.epsilon), guarantee.delta)
-    if isinstance(mechanism, adaptive_flippancy.AdaptiveFlippancy):
-        mu = gaussian.mu_for(*guarantee) * math.sqrt(part)
-        return Guarantee(min(gaussian.epsilon_for(mu, guarantee.delta), guarantee.epsilon), guarantee.delta)
-    return Guarantee(guarantee.epsilon * part, guarantee.delta * part)
+    if not mechanism.gaussian_draws:
+        if mechanism.spent is None:
+            return Guarantee(guarantee.epsilon * part, guarantee.delta * part)
+        return Guarantee(min(mechanism.spent, guarantee.epsilon), 0.0)
+    if mechanism.spent is None:
+        mu, delta, epsilon_slack = gaussian.mu_for(*guarantee) * math.sqrt(part), guarantee.delta, 0.0
+    else:
+        ((scale, touched),) = mechanism.gaussian_draws
+        epsilon_slack, delta_slack = discretisation_slack(scale, touched, guarantee.epsilon)
+        mu, delta = mechanism.spent, (guarantee.delta - delta_slack) * (1 - epsilon_slack)
+    return Guarantee(min(gaussian.epsilon_for(mu, delta) + epsilon_slack, guarantee.epsilon), guarantee.delta)
 
 
 def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[float, float]:
@@ -163,37 +168,6 @@ def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[fl
     tau = TAIL**2 / (8 * scale**2)
     tail = 2 * touched * math.exp(-(TAIL**2) / 2 + TAIL / scale)
     return 2 * touched * tau, tail * (1 + math.exp(epsilon + touched * tau))
-
-
-def _adaptive(
-    designs: Sequence[DataDependent], guarantee: Guarantee, parts: Sequence[float]
-) -> list[adaptive_flippancy.AdaptiveFlippancy]:
-    def built(whole: float) -> list[adaptive_flippancy.AdaptiveFlippancy]:
-        return [
-            adaptive_flippancy.design(validate_adaptive(design.protected), whole * math.sqrt(part), _level)
-            for design, part in zip(designs, parts, strict=True)
-        ]
-
-    first = built(gaussian.mu_for(*guarantee))
-    levels = [level for mechanism in first for level in mechanism.levels if isinstance(level, LinearMechanism)]
-    reduced = _reduced(guarantee, min(level.noise.scale for level in levels), sum(level.touched for level in levels))
-    return built(gaussian.mu_for(*reduced))
-
-
-def _level(protected: ProtectedClass, mu: float) -> LinearMechanism:
-    chosen = linear_design(LEVELS_BY, protected)
-    return chosen.with_scale(GRID * chosen.sensitivity / mu)
-
-
-def validate_adaptive(protected: ProtectedClass) -> int:
-    """The horizon of a class that adaptive-flippancy can serve.
-
-    Raises:
-        ValueError: the class is not that of the unit user with a horizon.
-    """
-    if protected.horizon is None or protected.hull != protected.horizon:
-        raise ValueError("adaptive-flippancy serves the unit user with a horizon; for user-day choose a W_BOUND")
-    return protected.horizon
 
 
 def _reduced(guarantee: Guarantee, scale: float, touched: int) -> Guarantee:
@@ -208,7 +182,3 @@ def _reduced(guarantee: Guarantee, scale: float, touched: int) -> Guarantee:
             f"{epsilon_slack:.2g} and {delta_slack:.2g}; choose larger ones"
         )
     return Guarantee(guarantee.epsilon - epsilon_slack, (guarantee.delta - delta_slack) * (1 - epsilon_slack))
-
-
-def _gaussian_scales(designs: Sequence[Design], mu: float, parts: Sequence[float]) -> list[float]:
-    return [GRID * design.sensitivity / (mu * math.sqrt(part)) for design, part in zip(designs, parts, strict=True)]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dp.accounting import gaussian
-from dp.accounting.calibrate import calibrate_linear, validate_adaptive
+from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import GRID, LinearMechanism, family_of, linear_design, sparse_vector
-from dp.mechanisms.protocol import Floats
+from dp.mechanisms import GRID, LinearMechanism, design, family_of, linear_design
+from dp.mechanisms.protocol import Floats, SeriesBudget
 from dp.units import ProtectedClass
 
 Statistic = Literal["max", "rms"]
@@ -74,7 +74,7 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
     if family.delta == "needed" and guarantee.delta == 0:
         return _without_numbers(name, "Gaussian noise needs a delta above 0")
     try:
-        if family.strategy is None:
+        if family.data_dependent:
             return _data_dependent(name, protected, guarantee)
         chosen = linear_design(name, protected)
         mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
@@ -94,7 +94,7 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
         lower_bound_ratio=typical * mu / bound if mu and bound else None,
-        memory=max(mechanism.strategy.memory(tick) for tick in range(ticks)),
+        memory=mechanism.memory(ticks),
         draws_per_tick=mechanism.strategy.draws(0, ticks) / ticks,
         proof=family.proof,
         source=family.source,
@@ -127,7 +127,7 @@ def epsilon_for_deviation(
     if not 0 <= delta < 1:
         raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
     family = family_of(name)
-    if family.strategy is None:
+    if family.data_dependent:
         return Needed(name, None, None, None, None, DATA_DEPENDENT)
     if family.delta == "needed" and delta == 0:
         return Needed(name, None, None, None, None, "Gaussian noise needs a delta above 0")
@@ -161,16 +161,9 @@ def epsilon_for_deviation(
 
 def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
     empty = _without_numbers(name, DATA_DEPENDENT)
-    if name == "sparse-vector":
-        mechanism = sparse_vector.design(protected, *guarantee)
-        return replace(
-            empty,
-            sigma=math.sqrt(mechanism.noise.variance) / GRID,
-            memory=3 + mechanism.releases,
-            draws_per_tick=float(sparse_vector.DRAWS),
-        )
-    validate_adaptive(protected)
-    return empty
+    mu = gaussian.mu_for(*guarantee) if family_of(name).noise == "gaussian" else math.nan
+    cost = design(name, protected).cost(SeriesBudget(*guarantee, mu), _ticks(protected))
+    return empty if cost is None else replace(empty, **cost._asdict())
 
 
 def _without_numbers(name: str, reason: str) -> Comparison:

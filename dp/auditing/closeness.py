@@ -19,21 +19,19 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from dp.accounting.composition import Guarantee
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from dp.mechanisms.protocol import Floats, Integers
 
 THRESHOLD = 0.75
-"""Of the tolerance: half way between the distances that must be accepted and those that must be rejected."""
+"""Share of the tolerance: half way between the distances that must be accepted and those that must be rejected."""
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How the draws of one law fall into cells.
+    """How the draws of one distribution fall into cells.
 
     Attributes:
         shares: of each cell, shape (cells,); they sum to 1.
-        size: independent draws; ∞ where the shares are the law itself.
+        size: independent draws; ∞ where the shares are the distribution itself.
     """
 
     shares: Floats
@@ -47,7 +45,7 @@ class Frequencies:
 
 
 class Closeness(NamedTuple):
-    """What is known of the distance of two laws.
+    """What is known of the distance of two distributions.
 
     Attributes:
         squared: ‖p − q‖₂², without bias; below 0 by chance where the laws are alike.
@@ -89,7 +87,7 @@ def discretise(samples: NDArray[Any], granularity: float, reach: int) -> Integer
     return np.clip(nearest, -reach, reach).astype(np.int64) + reach
 
 
-def counted(cells: Integers, number: int) -> Frequencies:
+def frequencies(cells: Integers, number: int) -> Frequencies:
     """Frequencies of drawn cells, each from 0 to `number` − 1.
 
     Raises:
@@ -101,8 +99,8 @@ def counted(cells: Integers, number: int) -> Frequencies:
     return Frequencies(counts / max(cells.size, 1), cells.size)
 
 
-def law(shares: Floats) -> Frequencies:
-    """A law that is known; it is compared like a sample without end."""
+def exact_frequencies(shares: Floats) -> Frequencies:
+    """A known distribution, which is compared like an infinite sample."""
     return Frequencies(shares, math.inf)
 
 
@@ -126,7 +124,7 @@ def _bias(sample: Frequencies) -> float:
     return float(1 - sample.shares @ sample.shares) / (sample.size - 1)
 
 
-def close(first: Frequencies, second: Frequencies, tolerance: float) -> bool:
+def are_close(first: Frequencies, second: Frequencies, tolerance: float) -> bool:
     """Whether two laws are close: says so up to a distance of tolerance/2, denies it from `tolerance` on.
 
     Between the two it may say either. `resolution` tells with which error.
@@ -135,7 +133,7 @@ def close(first: Frequencies, second: Frequencies, tolerance: float) -> bool:
 
 
 def resolution(error: float, first_size: float, second_size: float) -> float:
-    """The smallest tolerance at which `close` is wrong with a probability of at most `error`, whatever the laws are.
+    """The smallest tolerance at which `are_close` errs with probability ≤ `error`, whatever the distributions are.
 
     By McDiarmid's inequality for ‖p̂ − q̂‖₂, which one draw of n moves by at most √2/n; it needs some 90 draws over the
     tolerance squared for an error of 0.006.

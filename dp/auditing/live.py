@@ -7,43 +7,54 @@ repeated, and a trial takes milliseconds; a bound is as valid as with a million 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.blackbox import audit_case
-from dp.auditing.likelihood import CONFIDENCE, FLAG_LEVEL, FLOATS_AT_ONCE, Audit, Report, Sampler
 from dp.auditing.mechanisms import cases
+from dp.auditing.options import AuditOptions
+from dp.auditing.result import Audit
+from dp.auditing.sampling import CHUNK_FLOATS, Sampler
+from dp.auditing.verdict import USUAL, audit_case
 from dp.ledger import BudgetExhausted, Ledger
 from dp.mechanisms.protocol import Floats, Integers
-from dp.release import Plan, Request, charged, plan_release, publish
+from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
 from dp.units import protected_class
 
-WIDTH = FLOATS_AT_ONCE // 16
+WIDTH = CHUNK_FLOATS // 16
 """Sixteen releases at a time, so that progress is seen."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What pays for real releases.
+
+    Attributes:
+        budget: its name in the ledger.
+        now: what the ledger's clock says.
+    """
+
+    ledger: Ledger
+    budget: str
+    now: datetime
 
 
 def audit_live(
     request: Request,
     trials: int,
     generator: np.random.Generator,
-    ledger: Ledger,
-    budget: str,
-    now: datetime,
-    *,
-    confidence: float = CONFIDENCE,
-    flag_level: float = FLAG_LEVEL,
-    report: Report = lambda done: None,
+    account: Account,
+    options: AuditOptions = USUAL,
 ) -> list[Audit]:
     """Publish a series again and again, half of the times with a protected change, and say what that proves.
 
     Args:
         request: with one metric and a horizon.
-        trials: streams, each charged to `budget` in full.
+        trials: streams, each charged in full.
         generator: of the streams' names and of the search for the worst pattern; the noise has no seed.
-        now: what the ledger's clock says.
+        options: one thread draws, however many workers there are.
 
     Raises:
         BudgetExhausted: the budget does not have `trials` times the guarantee; nothing was published.
@@ -55,26 +66,27 @@ def audit_live(
             "one metric and a number of ticks are needed"
         )
     plan = plan_release(request)
-    standing, needed = ledger.budget(budget), Guarantee(*(trials * part for part in charged(request)))
-    if needed.epsilon > standing.remaining.epsilon or needed.delta > standing.remaining.delta:
-        raise BudgetExhausted(standing, needed)
+    budget = account.ledger.budget(account.budget)
+    needed = Guarantee(*(trials * part for part in charged(request)))
+    if needed.epsilon > budget.remaining.epsilon or needed.delta > budget.remaining.delta:
+        raise BudgetExhausted(budget, needed)
     ((metric, window),) = request.windows.items()
     protected = protected_class(request.unit, window, request.w_bound, request.horizon)
     (case,) = cases(
         plan.series[0].mechanism, protected, charged(request), generator,
-        lambda counts: published(plan, metric, counts, ledger, budget, now),
+        lambda counts: publish_releases(plan, metric, counts, account),
     )  # fmt: skip
-    return audit_case(
-        replace(case, width=WIDTH), trials, generator, confidence=confidence, flag_level=flag_level, report=report
-    )
+    # A connection to the ledger belongs to one thread.
+    return audit_case(replace(case, width=WIDTH), trials, generator, replace(options, workers=1))
 
 
-def published(plan: Plan, metric: str, counts: Integers, ledger: Ledger, budget: str, now: datetime) -> Sampler:
+def publish_releases(plan: Plan, metric: str, counts: Integers, account: Account) -> Sampler:
     """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
 
-    def draw(trials: int, generator: np.random.Generator) -> Floats:
+    def sample(trials: int, generator: np.random.Generator) -> Floats:
+        stated = stated_counts(plan, {metric: counts})
         names = [generator.bytes(16).hex() for _ in range(trials)]
-        releases = [publish(ledger, name, budget, plan, {metric: counts}, now) for name in names]
+        releases = [publish(account.ledger, name, account.budget, plan, stated, account.now) for name in names]
         return np.array([[json.loads(row)["estimate"] for row in rows] for rows in releases])
 
-    return draw
+    return sample

@@ -1,8 +1,8 @@
 """How soon an audit catches what is broken.
 
-An attempt is one audit of so many trials, and says whether the promise was disproved. What the audit is worth is told
-by two numbers: the smallest number of trials at which a twin is caught in 99 of 100 attempts, and how often the right
-way is flagged at the same number.
+An attempt is one audit with a given number of trials, and says whether the promise was disproved. Two numbers say what
+the audit is worth: the smallest number of trials at which a twin is caught in 99 of 100 attempts, and how often the
+right way is flagged at the same number.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from dp.auditing.case import Case
+from dp.auditing.verdict import audit_case
 from dp.intervals.binomial import at_least, at_most
 
 
-class Verdict(Protocol):
-    """What an audit says."""
+class Flag(Protocol):
+    """What an attempt says."""
 
     @property
     def flagged(self) -> bool:
@@ -32,11 +34,11 @@ class Coverage:
     flagged: bool
 
 
-Attempt = Callable[[int, np.random.Generator], Verdict]
-"""An audit of so many trials."""
+Attempt = Callable[[int, np.random.Generator], Flag]
+"""An audit with that many trials."""
 
-SHARE = 0.99
-"""Of attempts in which a twin must be caught."""
+CAUGHT_SHARE = 0.99
+"""Share of the attempts in which a twin must be caught."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Power(NamedTuple):
     Attributes:
         trials: the smallest number on the grid that suffices; None where the largest did not.
         caught: attempts at that number, or the largest, that flagged the twin.
-        at_least: lower end of the share of attempts that do, at 95 % confidence, all numbers that were tried together.
+        at_least: lower end of the share of attempts that do, at 95 % confidence for all tried numbers together.
         false_alarms: attempts at that number that flagged the right mechanism.
         at_most: upper end of their share, at 95 % confidence.
         attempts: of each.
@@ -75,6 +77,11 @@ class Power(NamedTuple):
     attempts: int
 
 
+def attempts_on(case: Case) -> Attempt:
+    """Audits of one case, by its first test."""
+    return lambda trials, generator: audit_case(case, trials, generator)[0]
+
+
 def power(twin: Twin, attempts: int, generator: np.random.Generator, *, fewest: int = 64, most: int = 2**18) -> Power:
     """Double the trials until a twin is caught in 99 of 100 attempts, and count false alarms there.
 
@@ -85,11 +92,12 @@ def power(twin: Twin, attempts: int, generator: np.random.Generator, *, fewest: 
         raise ValueError(f"attempts is {attempts}, trials from {fewest} to {most}; at least one of each is needed")
     trials, caught = fewest, 0
     while True:
-        caught = _flagged(twin.broken, trials, attempts, generator, allowed=math.floor((1 - SHARE) * attempts))
-        if caught >= SHARE * attempts or 2 * trials > most:
+        caught = _flagged(twin.broken, trials, attempts, generator, allowed=math.floor((1 - CAUGHT_SHARE) * attempts))
+        if caught >= CAUGHT_SHARE * attempts or 2 * trials > most:
             break
         trials *= 2
-    enough = caught >= SHARE * attempts
+    enough = caught >= CAUGHT_SHARE * attempts
+    # The numbers of trials that were tried.
     looks = (trials // fewest).bit_length()
     false_alarms = _flagged(twin.right, trials, attempts, generator)
     return Power(
@@ -105,10 +113,10 @@ def power(twin: Twin, attempts: int, generator: np.random.Generator, *, fewest: 
 def _flagged(
     attempt: Attempt, trials: int, attempts: int, generator: np.random.Generator, allowed: int | None = None
 ) -> int:
-    """Attempts that flag; given up once more than `allowed` did not."""
+    """How many attempts flag; stops once more than `allowed` did not."""
     flagged = 0
-    for made in range(1, attempts + 1):
+    for number in range(1, attempts + 1):
         flagged += attempt(trials, generator).flagged
-        if allowed is not None and made - flagged > allowed:
+        if allowed is not None and number - flagged > allowed:
             break
     return flagged

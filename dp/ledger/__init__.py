@@ -1,5 +1,10 @@
 """The ledger: budgets that cannot be overspent, and releases that cannot be drawn twice."""
 
-from dp.ledger.ledger import Budget, BudgetExhausted, Charge, Ledger, LedgerError, OtherParameters, open_ledger
+from dp.ledger.default_budget import DEFAULT_BUDGET, DEFAULT_CAP, provide_budget
+from dp.ledger.ledger import Ledger, open_ledger
+from dp.ledger.values import Budget, BudgetExhausted, Charge, LedgerError, OtherParameters
 
-__all__ = ["Budget", "BudgetExhausted", "Charge", "Ledger", "LedgerError", "OtherParameters", "open_ledger"]
+__all__ = [
+    "DEFAULT_BUDGET", "DEFAULT_CAP", "Budget", "BudgetExhausted", "Charge", "Ledger", "LedgerError", "OtherParameters",
+    "open_ledger", "provide_budget",
+]  # fmt: skip

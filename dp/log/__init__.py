@@ -1,15 +1,9 @@
 """Activity logs at the edge: files in, checked row by row; one table of operations out."""
 
-from dp.log.reading import (
-    Log,
-    LogError,
-    arrived_fingerprint,
-    fingerprint,
-    is_utf8,
-    log_of,
-    read_log,
-    write_canonical,
-)
+from dp.log.files import fingerprint, is_utf8
+from dp.log.log import Log, LogError, log_of
+from dp.log.operations import arrived_fingerprint, write_canonical
+from dp.log.reading import read_log
 
 __all__ = [
     "Log", "LogError", "arrived_fingerprint", "fingerprint", "is_utf8", "log_of", "read_log", "write_canonical",

@@ -1,6 +1,8 @@
 """Synthetic activity logs with deletions, for demonstrations and experiments."""
 
 import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +20,7 @@ MEAN_STAY = 150.0  # days from joining to churn
 MEAN_RETRACTION_DELAY = 5.0
 MEAN_LATENESS = 3.0
 MEAN_ABSENCE = 14.0  # days from an erase to coming back
+NEVER = np.iinfo(np.int64).max
 CHUNK = 1_000_000  # user-days decided at once: bounds the memory
 
 
@@ -34,59 +37,34 @@ def generate(
 ) -> pa.Table:
     """A log of `users` users over `days` days from `start`: columns user (string), day, op, at; sorted by arrival.
 
-    A few users come nearly every day and most rarely, less so at weekends; up to 40 % are there from the start, the
-    others join over the period, and all leave at some time. Every user comes at least once (a late arrival may be
-    dropped).
+    A few users come nearly every day and most rarely, all of them less often at weekends. Up to 40 % are there from
+    the start, the others join over the period, and everybody leaves at some time. Every user comes at least once (a
+    late arrival may be dropped).
 
     Args:
         users: number of users, at least 1.
         days: length of the period, at least 1; every `day` and `at` lies in it.
-        delete_rate: probability that an active day is retracted later, 5 days after it arrived in the mean; a
+        delete_rate: probability that an active day is retracted later, on average 5 days after it arrived; a
             retraction that would arrive after the period is dropped.
         erase_rate: share of the users who send one erase, on a random day after joining. They leave; what they did
             before and would have arrived on that day or later is dropped.
-        late_rate: probability that an active day arrives late, by 3 days in the mean; dropped after the period.
-        rejoin_rate: share of the erased users who come back, 14 days later in the mean.
+        late_rate: probability that an active day arrives late, on average by 3 days; dropped after the period.
+        rejoin_rate: share of the erased users who come back, on average 14 days later.
         seed: the same seed gives the same table.
         start: the first day.
 
     Raises:
         ValueError: an argument out of range.
     """
-    for name, value in (("users", users), ("days", days)):
-        if value < 1:
-            raise ValueError(f"{name} = {value}: must be at least 1")
-    rates = {
-        "delete_rate": delete_rate,
-        "erase_rate": erase_rate,
-        "late_rate": late_rate,
-        "rejoin_rate": rejoin_rate,
-    }
-    for name, share in rates.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} = {share}: must be between 0 and 1")
-    if seed < 0:
-        raise ValueError(f"seed = {seed}: must be 0 or a positive integer")
+    rates = {"delete_rate": delete_rate, "erase_rate": erase_rate, "late_rate": late_rate, "rejoin_rate": rejoin_rate}
+    _validate(users, days, rates, seed)
     rng = np.random.default_rng(seed)
-
-    rate = rng.beta(0.5, 1.5, users)
-    # Who is there from the start shows when the rate says so, not all on the first day.
-    first_visit = rng.geometric(np.maximum(rate, 1 / days)) - 1
-    there_from_the_start = (rng.random(users) < 0.4) & (first_visit < days)
-    joined = np.where(there_from_the_start, first_visit, rng.integers(0, days, users))
-    left = joined + rng.geometric(1 / MEAN_STAY, users)
-    erases = (rng.random(users) < erase_rate) & (joined < days - 1)
-    never = np.iinfo(np.int64).max
-    erased = np.where(erases, rng.integers(joined + 1, np.maximum(days, joined + 2)), never)
-    returns = erases & (rng.random(users) < rejoin_rate)
-    back = np.where(returns, np.minimum(erased, days) + rng.geometric(1 / MEAN_ABSENCE, users), never)
-    left = np.where(returns, back + rng.geometric(1 / MEAN_STAY, users), left)
-
-    who, day = _active(rng, joined, left, rate, erased, back, days, start.weekday())
+    members = _members(rng, users, days, erase_rate, rejoin_rate)
+    who, day = _active(rng, members, days, start.weekday())
     arrived = day + np.where(rng.random(len(day)) < late_rate, rng.geometric(1 / MEAN_LATENESS, len(day)), 0)
     retracted = np.flatnonzero(rng.random(len(day)) < delete_rate)
     withdrawn = arrived[retracted] + rng.geometric(1 / MEAN_RETRACTION_DELAY, len(retracted))
-    eraser = np.flatnonzero(erases)
+    eraser, erased = np.flatnonzero(members.erases), members.erased
 
     user = np.concatenate([who, who[retracted], eraser])
     about = np.concatenate([day, day[retracted], erased[eraser]])
@@ -95,19 +73,7 @@ def generate(
     # An erased user sends nothing more about the time before.
     kept = np.flatnonzero((at < days) & ((about >= erased[user]) | (at < erased[user])))
     kept = kept[np.lexsort((rng.random(len(kept)), at[kept]))]
-    user, about, at, op = user[kept], about[kept], at[kept], op[kept]
-
-    width = len(str(users - 1))
-    names = pa.array([f"u{number:0{width}d}" for number in range(users)])
-    origin = np.datetime64(start, "D")
-    return pa.table(
-        {
-            "user": names.take(pa.array(user)),
-            "day": pa.array(origin + about, pa.date32(), mask=op == 2),
-            "op": pa.array(["+", "-", "erase"]).take(pa.array(op)),
-            "at": pa.array(origin + at, pa.date32()),
-        }
-    )
+    return _table(users, start, user[kept], about[kept], at[kept], op[kept])
 
 
 def write_log(table: pa.Table, path: str | Path) -> None:
@@ -138,29 +104,84 @@ def write_log(table: pa.Table, path: str | Path) -> None:
             raise ValueError(f"path = {path}: the name must end in .csv, .jsonl (both also .gz) or .parquet")
 
 
-def _active(
-    rng: np.random.Generator,
-    joined: Days,
-    left: Days,
-    rate: NDArray[np.float64],
-    erased: Days,
-    back: Days,
-    days: int,
-    weekday: int,
-) -> tuple[Days, Days]:
+def _validate(users: int, days: int, rates: Mapping[str, float], seed: int) -> None:
+    for name, value in (("users", users), ("days", days)):
+        if value < 1:
+            raise ValueError(f"{name} = {value}: must be at least 1")
+    for name, share in rates.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} = {share}: must be between 0 and 1")
+    if seed < 0:
+        raise ValueError(f"seed = {seed}: must be 0 or a positive integer")
+
+
+@dataclass(frozen=True)
+class _Members:
+    """When each user is a member; days are counted from 0, all shapes are (users,).
+
+    Attributes:
+        rate: the share of days on which the user comes.
+        joined: the first day.
+        left: the day of leaving for good.
+        erases: whether the user sends an erase.
+        erased: the day of the erase, or `NEVER`.
+        back: the day of coming back after it, or `NEVER`.
+    """
+
+    rate: NDArray[np.float64]
+    joined: Days
+    left: Days
+    erases: NDArray[np.bool_]
+    erased: Days
+    back: Days
+
+
+def _members(rng: np.random.Generator, users: int, days: int, erase_rate: float, rejoin_rate: float) -> _Members:
+    rate = rng.beta(0.5, 1.5, users)
+    # Users who are there from the start appear when their rate says so, not all on the first day.
+    first_visit = rng.geometric(np.maximum(rate, 1 / days)) - 1
+    there_from_the_start = (rng.random(users) < 0.4) & (first_visit < days)
+    joined = np.where(there_from_the_start, first_visit, rng.integers(0, days, users))
+    left = joined + rng.geometric(1 / MEAN_STAY, users)
+    erases = (rng.random(users) < erase_rate) & (joined < days - 1)
+    erased = np.where(erases, rng.integers(joined + 1, np.maximum(days, joined + 2)), NEVER)
+    returns = erases & (rng.random(users) < rejoin_rate)
+    back = np.where(returns, np.minimum(erased, days) + rng.geometric(1 / MEAN_ABSENCE, users), NEVER)
+    left = np.where(returns, back + rng.geometric(1 / MEAN_STAY, users), left)
+    return _Members(rate, joined, left, erases, erased, back)
+
+
+def _active(rng: np.random.Generator, members: _Members, days: int, weekday: int) -> tuple[Days, Days]:
     """(user, day) of every active user-day, a block of users at a time."""
     calendar = np.arange(days)
     rhythm = WEEKDAYS[(calendar + weekday) % 7]
+    users = len(members.joined)
     block = max(1, CHUNK // days)
     found: list[tuple[Days, Days]] = []
-    for begin in range(0, len(joined), block):
+    for begin in range(0, users, block):
         part = slice(begin, begin + block)
-        since, until, gone, again = (times[part, None] for times in (joined, left, erased, back))
-        member = (calendar >= since) & (calendar < until) & ((calendar < gone) | (calendar >= again))
-        comes = rng.random(member.shape) < rate[part, None] * rhythm
-        who, day = np.nonzero(member & (comes | (calendar == since)))
+        times = (members.joined, members.left, members.erased, members.back)
+        joined, left, erased, back = (time[part, None] for time in times)
+        member = (calendar >= joined) & (calendar < left) & ((calendar < erased) | (calendar >= back))
+        comes = rng.random(member.shape) < members.rate[part, None] * rhythm
+        who, day = np.nonzero(member & (comes | (calendar == joined)))
         found.append((who + begin, day))
     return np.concatenate([who for who, _ in found]), np.concatenate([day for _, day in found])
+
+
+def _table(users: int, start: date, user: Days, about: Days, at: Days, op: Days) -> pa.Table:
+    """Numbers of users, days from `start` and operations (0 add, 1 retract, 2 erase), as the columns of a log."""
+    width = len(str(users - 1))
+    names = pa.array([f"u{number:0{width}d}" for number in range(users)])
+    origin = np.datetime64(start, "D")
+    return pa.table(
+        {
+            "user": names.take(pa.array(user)),
+            "day": pa.array(origin + about, pa.date32(), mask=op == 2),
+            "op": pa.array(["+", "-", "erase"]).take(pa.array(op)),
+            "at": pa.array(origin + at, pa.date32()),
+        }
+    )
 
 
 def _write_text(path: Path, content: bytes) -> None:

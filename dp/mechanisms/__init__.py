@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
+from dp.extensions import known_names, registered
 from dp.mechanisms import (
+    adaptive_flippancy_design,
     binary_tree,
     buffered_toeplitz,
     damped_square_root,
     honaker_tree,
     independent,
+    linear,
     optimal,
     smooth_binary,
+    sparse_vector,
     square_root,
 )
-from dp.mechanisms.linear import LinearMechanism, Strategy
-from dp.mechanisms.protocol import EMPTY_STATE, GRID, Mechanism, State
-from dp.noise import GaussianNoise, LaplaceNoise
+from dp.mechanisms.linear import LinearDesign, LinearMechanism, Strategy
+from dp.mechanisms.protocol import EMPTY_STATE, GRID, Design, Mechanism, NoiseName, State, Trials
 from dp.units import ProtectedClass
 
-NoiseName = Literal["gaussian", "laplace"]
 DeltaUse = Literal["none", "needed", "optional"]
 
 
@@ -31,132 +31,122 @@ DeltaUse = Literal["none", "needed", "optional"]
 class Family:
     """How to build one mechanism, and what a reader should know of it.
 
+    Exactly one of `strategy` and `design` is given.
+
     Attributes:
         noise: what is drawn.
         delta: whether its guarantee has a δ > 0.
-        strategy: its strategy for a class; None where it is not linear and `dp.accounting.calibrate` builds it whole.
+        summary: what it does, in one line.
         proof: section of docs/guarantees.md.
         source: the paper.
+        strategy: of a linear mechanism, its strategy for a class.
+        design: of a mechanism whose error depends on the data, its design for a class.
+        own_bounds: the flip bounds that it chooses among, for a horizon; None where it does not choose.
     """
 
     noise: NoiseName
     delta: DeltaUse
-    strategy: Callable[[ProtectedClass], Strategy] | None
     summary: str
     proof: str
     source: str
+    strategy: Callable[[ProtectedClass], Strategy] | None = None
+    design: Callable[[ProtectedClass], Design] | None = None
+    own_bounds: Callable[[int], tuple[int, ...]] | None = None
+
+    @property
+    def data_dependent(self) -> bool:
+        """Whether the error depends on the counts."""
+        return self.strategy is None
+
+    @property
+    def needs_w_bound(self) -> bool:
+        """Whether the guarantee is for a given W_BOUND."""
+        return self.strategy is not None
 
 
 MECHANISMS: dict[str, Family] = {
     "laplace": Family(
-        "laplace", "none", independent.strategy, "independent Laplace noise every tick; pure ε",
-        "2.1", "Dwork, McSherry, Nissim, Smith 2006",
+        "laplace", "none", "independent Laplace noise every tick; pure ε",
+        "2.1", "Dwork, McSherry, Nissim, Smith 2006", strategy=independent.strategy,
     ),
     "gaussian": Family(
-        "gaussian", "needed", independent.strategy, "independent Gaussian noise every tick",
-        "2.1", "Dwork, Kenthapadi, McSherry, Mironov, Naor 2006",
+        "gaussian", "needed", "independent Gaussian noise every tick",
+        "2.1", "Dwork, Kenthapadi, McSherry, Mironov, Naor 2006", strategy=independent.strategy,
     ),
     "binary-tree": Family(
-        "gaussian", "needed", binary_tree.strategy, "dyadic blocks of changes, Gaussian noise",
-        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010",
+        "gaussian", "needed", "dyadic blocks of changes, Gaussian noise",
+        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
     ),
     "binary-tree-laplace": Family(
-        "laplace", "none", binary_tree.strategy, "dyadic blocks of changes, Laplace noise; pure ε",
-        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010",
+        "laplace", "none", "dyadic blocks of changes, Laplace noise; pure ε",
+        "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
     ),
     "b-ary-tree": Family(
-        "gaussian", "needed", binary_tree.best_strategy, "blocks of bᵏ ticks, the branching b chosen for the class",
-        "2.2", "Qardaji, Yang, Li 2013 (choice of branching)",
+        "gaussian", "needed", "blocks of bᵏ ticks, the branching b chosen for the class",
+        "2.2", "Qardaji, Yang, Li 2013 (choice of branching)", strategy=binary_tree.best_strategy,
     ),
     "honaker-tree": Family(
-        "gaussian", "needed", honaker_tree.strategy, "binary tree whose every block is measured and none is wasted",
-        "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021",
+        "gaussian", "needed", "binary tree whose every block is measured and none is wasted",
+        "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021", strategy=honaker_tree.strategy,
     ),
     "smooth-binary": Family(
-        "gaussian", "needed", smooth_binary.strategy, "binary tree with the same variance at every tick",
-        "2.2", "Andersson, Pagh 2023",
+        "gaussian", "needed", "binary tree with the same variance at every tick",
+        "2.2", "Andersson, Pagh 2023", strategy=smooth_binary.strategy,
     ),
     "square-root": Family(
-        "gaussian", "needed", square_root.strategy, "square-root factorisation of counting",
-        "3", "Fichtenberger, Henzinger, Upadhyay 2023",
+        "gaussian", "needed", "square-root factorisation of counting",
+        "3", "Fichtenberger, Henzinger, Upadhyay 2023", strategy=square_root.strategy,
     ),
     "damped-square-root": Family(
-        "gaussian", "needed", damped_square_root.strategy, "damped square root, the damping chosen for the class",
-        "3", "this project",
+        "gaussian", "needed", "damped square root, the damping chosen for the class",
+        "3", "this project", strategy=damped_square_root.strategy,
     ),
     "buffered-toeplitz": Family(
-        "gaussian", "needed", buffered_toeplitz.strategy, "a few exponentials chosen for the class; constant memory",
+        "gaussian", "needed", "a few exponentials chosen for the class; constant memory",
         "2.5", "Dvijotham, McMahan, Pillutla, Steinke, Thakurta 2024; certificate this project",
+        strategy=buffered_toeplitz.strategy,
     ),
     "optimal": Family(
-        "gaussian", "needed", optimal.strategy, "the best factorisation known for the class, by convex optimisation",
+        "gaussian", "needed", "the best factorisation known for the class, by convex optimisation",
         "2.6", "Denisov, McMahan, Rush, Smith, Thakurta 2022 (one flip); classes of runs this project",
+        strategy=optimal.strategy,
     ),
     "sparse-vector": Family(
-        "laplace", "optional", None, "released again when the count has left a private band; needs no W_BOUND",
-        "12", "Henzinger, Sricharan, Steiner 2024",
+        "laplace", "optional", "released again when the count has left a private band; needs no W_BOUND",
+        "12", "Henzinger, Sricharan, Steiner 2024", design=sparse_vector.SparseVectorDesign,
     ),
     "adaptive-flippancy": Family(
-        "gaussian", "needed", None, "W_BOUND unknown: raised when a private test finds users frozen; unit user",
+        "gaussian", "needed", "W_BOUND unknown: raised when a private test finds users frozen; unit user",
         "13", "Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith 2023",
+        design=adaptive_flippancy_design.AdaptiveFlippancyDesign, own_bounds=adaptive_flippancy_design.rising_bounds,
     ),
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Design:
-    """A strategy for a class with its sensitivity: everything but the noise scale.
-
-    Attributes:
-        sensitivity: users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
-        touched: most measurements that one protected change can alter.
-    """
-
-    name: str
-    noise: NoiseName
-    strategy: Strategy
-    sensitivity: float
-    touched: int
-
-    def with_scale(self, scale: float) -> LinearMechanism:
-        """The mechanism whose noise has at least that scale in grid units (rounded up to a whole number)."""
-        kind = GaussianNoise if self.noise == "gaussian" else LaplaceNoise
-        return LinearMechanism(self.name, self.strategy, kind(math.ceil(scale)), self.sensitivity, self.touched)
-
-
-@dataclass(frozen=True)
-class DataDependent:
-    """A mechanism whose error depends on the data, for a class: everything but the guarantee."""
-
-    name: str
-    protected: ProtectedClass
-
-
-def design(name: str, protected: ProtectedClass) -> Design | DataDependent:
+def design(name: str, protected: ProtectedClass) -> Design:
     """Choose what serves a class; for linear mechanisms the strategy, with a bound on its sensitivity.
 
     Raises:
         ValueError: the name is unknown, or the mechanism cannot serve the class.
     """
-    if family_of(name).strategy is None:
-        return DataDependent(name, protected)
-    return linear_design(name, protected)
+    family = family_of(name)
+    return linear_design(name, protected) if family.design is None else family.design(protected)
 
 
 def family_of(name: str) -> Family:
-    """What a mechanism is made of.
+    """What a mechanism is made of: one of `MECHANISMS`, or of another package (`dp.extensions`).
 
     Raises:
         ValueError: the name is unknown.
     """
-    if name not in MECHANISMS:
-        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(MECHANISMS)}")
-    return MECHANISMS[name]
+    family = registered("mechanisms", name, MECHANISMS, Family)
+    if family is None:
+        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(known_names('mechanisms', MECHANISMS))}")
+    return family
 
 
-@lru_cache(maxsize=128)
-def linear_design(name: str, protected: ProtectedClass) -> Design:
-    """`design` of a mechanism that is known to be linear; kept, because one serves every ε and takes long to choose.
+def linear_design(name: str, protected: ProtectedClass) -> LinearDesign:
+    """`design` of a mechanism that is known to be linear.
 
     Raises:
         ValueError: it is not, or it cannot serve the class.
@@ -164,14 +154,10 @@ def linear_design(name: str, protected: ProtectedClass) -> Design:
     family = family_of(name)
     if family.strategy is None:
         raise ValueError(f"mechanism is {name!r}, which is not linear; its error depends on the data")
-    strategy = family.strategy(protected)
-    squared = strategy.sensitivity_squared(protected)
-    # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
-    sensitivity = squared if family.noise == "laplace" else math.sqrt(squared)
-    return Design(name, family.noise, strategy, sensitivity, strategy.touched(protected))
+    return linear.design(name, family.noise, family.strategy, protected)
 
 
 __all__ = [
-    "EMPTY_STATE", "GRID", "MECHANISMS", "DataDependent", "Design", "Family", "LinearMechanism", "Mechanism", "State",
-    "Strategy", "design", "family_of", "linear_design",
+    "EMPTY_STATE", "GRID", "MECHANISMS", "Design", "Family", "LinearDesign", "LinearMechanism", "Mechanism", "State",
+    "Strategy", "Trials", "design", "family_of", "linear_design",
 ]  # fmt: skip

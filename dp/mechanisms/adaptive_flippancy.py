@@ -14,26 +14,30 @@ noise costs max(ε₁, ε₂) and not ε₁ + ε₂ (docs/guarantees.md, "Adapti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, log_ndtr, ndtri
 
-from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Floats, Integers, Mechanism, Released, Source, State
-from dp.mechanisms.sparse_vector import one_sided
+from dp.mechanisms.linear import LinearMechanism
+from dp.mechanisms.protocol import (
+    EMPTY_STATE,
+    GRID,
+    MOST_USERS,
+    Floats,
+    Integers,
+    Released,
+    Source,
+    State,
+    Trials,
+)
+from dp.mechanisms.pure_gdp import gdp_of_pure
+from dp.mechanisms.sparse_vector import SURE_SCALES, one_sided
 from dp.noise import LaplaceNoise, validate_level
-from dp.units import ProtectedClass, protected_class
 
 NOBODY = np.empty(0, dtype=np.intp)
-
-TEST_SHARE = 0.5
-"""Part of μ² that the tests get from `design`: they are as dear as the releases, for both errors add up."""
-
-FALSE_ALARMS = 0.1
-"""Bound on the chance that a level without a frozen user is left within the horizon, for the thresholds by `design`."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,20 @@ class AdaptiveFlippancy:
     """
 
     bounds: tuple[int, ...]
-    levels: tuple[Mechanism, ...]
+    levels: tuple[LinearMechanism, ...]
     noise: LaplaceNoise
     thresholds: tuple[int, ...]
     horizon: int
     grid: int = GRID
 
+    name: ClassVar[str] = "adaptive-flippancy"
+    data_dependent: ClassVar[bool] = True
+    spent: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         if self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}; it is a number of ticks, at least 1")
-        _validate_bounds(self.bounds, self.horizon)
+        validate_bounds(self.bounds, self.horizon)
         if len(self.levels) != len(self.bounds):
             raise ValueError(f"{len(self.levels)} levels were given for {len(self.bounds)} bounds; one each is needed")
         if len(self.thresholds) != len(self.bounds) - 1:
@@ -77,14 +85,14 @@ class AdaptiveFlippancy:
             raise ValueError(f"grid is {self.grid} cells a user; it must lie between 1 and 2^24")
 
     @property
-    def name(self) -> str:
-        """`adaptive-flippancy`."""
-        return "adaptive-flippancy"
-
-    @property
     def test_epsilon(self) -> float:
         """ε of one test; there is one for every level but the last."""
         return self.grid / self.noise.scale
+
+    @property
+    def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
+        """Those of all levels: one after the other may release."""
+        return tuple(draws for level in self.levels for draws in level.gaussian_draws)
 
     def total_mu(self, level_mu: Sequence[float]) -> float:
         """μ of the whole series, from the μ of every level's mechanism: √(Σ μⱼ² + tests · μ(ε)²)."""
@@ -92,8 +100,19 @@ class AdaptiveFlippancy:
         return math.sqrt(math.fsum(mu**2 for mu in level_mu) + tests)
 
     def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
-        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments."""
-        return self.trace(state, counts, source, level)[:2]
+        """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments.
+
+        Rows say the bound of the tick's level (`w_bound`), which is public, and how many users may be missing because
+        they are frozen there (`bias_bound`).
+        """
+        state, released, path = self.trace(state, counts, source, level)
+        bias = self.bias_bound(level)
+        levels = path.tolist()
+        columns = {
+            "w_bound": [self.bounds[here] for here in levels],
+            "bias_bound": [float(bias[here]) for here in levels],
+        }
+        return state, released._replace(columns=columns)
 
     def trace(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released, Integers]:
         """`run`, and the level of every tick, which is public; shape (ticks,).
@@ -112,7 +131,7 @@ class AdaptiveFlippancy:
         edges, last_frozen, current, inner = self._unpacked(state)
         present, frozen = self._columns(state.tick, counts, last_frozen)
         if not len(counts):
-            return state, Released(*np.empty((4, 0))), np.empty(0, dtype=np.int64)
+            return state, Released.nothing(), np.empty(0, dtype=np.int64)
         tests = len(self.thresholds)
         started = state.tick > 0
         rows = len(counts) + (not started)
@@ -127,7 +146,7 @@ class AdaptiveFlippancy:
                 current, inner = here, EMPTY_STATE
             inner, part = self.levels[here].run(inner, present[piece, here], source, level)
             parts.append(part)
-        released = Released(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        released = Released.of(map(np.concatenate, zip(*(part.arrays for part in parts), strict=True)))
         secret = np.concatenate([edges, frozen[-1], inner.secret])
         public = np.concatenate([[float(current), float(inner.tick)], inner.public])
         return State(state.tick + len(counts), secret, public), released, path
@@ -135,6 +154,38 @@ class AdaptiveFlippancy:
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
         return self.rehearse(counts, trials, generator)[0]
+
+    def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
+        """Seeded trials; see `protocol.Mechanism`. Each interval is that of its level, for that level's count."""
+        estimates, path = self.rehearse(counts, trials, generator)
+        ticks = np.arange(len(counts))
+        counted = counts[:, ::2].T[path, ticks]
+        since = np.empty_like(path)
+        for place in range(len(self.levels)):
+            here = path == place
+            start = np.argmax(here, axis=1)[:, np.newaxis]
+            since[here] = (ticks - start)[here]
+
+        def reach(asked: float) -> Floats:
+            widths = np.stack([one.half_width(asked, len(counts)) for one in self.levels])
+            return np.asarray(widths[path, since])
+
+        return Trials(estimates - counted, counted, np.full(len(counts), np.nan), level, reach)
+
+    def neighbours(self) -> None:
+        """None: the worst pattern is searched for along the strategies of its levels."""
+
+    def standard_deviation(self, horizon: int) -> Floats:
+        """NaN: it depends on the data."""
+        return np.full(horizon, np.nan)
+
+    def memory(self, ticks: int) -> int:
+        """What a level remembers, and for each test its threshold and the users who were frozen last."""
+        return max(level.memory(ticks) for level in self.levels) + 2 * len(self.thresholds)
+
+    def surely_beyond(self, threshold: int) -> int:
+        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
+        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator) -> tuple[Floats, Integers]:
         """Estimates and levels of seeded trials, both of shape (trials, ticks)."""
@@ -268,79 +319,8 @@ class AdaptiveFlippancy:
         )
 
 
-def design(
-    horizon: int,
-    mu: float,
-    linear: Callable[[ProtectedClass, float], Mechanism],
-    *,
-    bounds: Sequence[int] | None = None,
-    test_share: float = TEST_SHARE,
-) -> AdaptiveFlippancy:
-    """A mechanism that is `mu`-GDP over the whole series; its parameters depend on no data.
-
-    Args:
-        horizon: number of ticks.
-        mu: of the whole series, in terms of Gaussian differential privacy (`dp.accounting.gaussian.mu_for`).
-        linear: gives the linear mechanism for a class that is μ-GDP for the μ that is passed.
-        bounds: W_BOUND of every level; by default `rising_bounds(horizon)`.
-        test_share: the part of μ² that the tests get.
-
-    Returns:
-        Levels with equal parts of what is left of μ², tests with equal parts of theirs. A threshold is the largest
-        standard deviation of the next level, but never so low that a level without a frozen user is left within the
-        horizon with a probability above 0.1.
-
-    Raises:
-        ValueError: an argument is out of range, or the noise it takes cannot be drawn.
-    """
-    if not 0 < mu < math.inf:
-        raise ValueError(f"mu is {mu}; it must be positive")
-    if not 0 < test_share < 1:
-        raise ValueError(f"test_share is {test_share}; it must lie strictly between 0 and 1")
-    chosen = rising_bounds(horizon) if bounds is None else tuple(bounds)
-    _validate_bounds(chosen, horizon)
-    tests = len(chosen) - 1
-    level_mu = mu * math.sqrt((1 - test_share if tests else 1.0) / len(chosen))
-    levels = tuple(linear(protected_class("user", 1, bound, horizon), level_mu) for bound in chosen)
-    test_mu = mu * math.sqrt(test_share / max(tests, 1))
-    noise = LaplaceNoise(math.ceil(GRID / pure_of_gdp(test_mu)))
-    quiet = noise.scale * math.log(max(horizon / (2 * FALSE_ALARMS), 1.0))
-    thresholds = tuple(math.ceil(max(GRID * _largest_deviation(level, horizon), quiet)) for level in levels[1:])
-    return AdaptiveFlippancy(chosen, levels, noise, thresholds, horizon)
-
-
-def rising_bounds(horizon: int, factor: int = 4) -> tuple[int, ...]:
-    """2, 2·factor, 2·factor², … up to the first that is at least `horizon`: a user flips at most once a tick.
-
-    Raises:
-        ValueError: horizon or factor is out of range.
-    """
-    if horizon < 1 or factor < 2:
-        raise ValueError(f"horizon is {horizon} and factor {factor}; at least 1 tick and a factor of 2 are needed")
-    bounds = [2]
-    while bounds[-1] < horizon:
-        bounds.append(bounds[-1] * factor)
-    return tuple(bounds)
-
-
-def gdp_of_pure(epsilon: float) -> float:
-    """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
-    return -2 * float(ndtri(expit(-epsilon)))
-
-
-def pure_of_gdp(mu: float) -> float:
-    """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
-    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
-
-
-def _largest_deviation(mechanism: Mechanism, horizon: int) -> float:
-    """Of a linear mechanism over the horizon, in users; it depends on no data."""
-    nothing = np.zeros(horizon, dtype=np.int64)
-    _, released = mechanism.run(EMPTY_STATE, nothing, lambda noise, size: np.zeros(size, dtype=np.int64), 0.5)
-    return float(released.deviations.max())
-
-
-def _validate_bounds(bounds: tuple[int, ...], horizon: int) -> None:
+def validate_bounds(bounds: tuple[int, ...], horizon: int) -> None:
+    """Raise ValueError if these cannot be the bounds of the levels."""
     if not bounds or any(bound < 2 or bound % 2 for bound in bounds):
         raise ValueError(f"bounds are {list(bounds)}; each is an even number of flips, at least 2")
     if any(later <= earlier for earlier, later in pairwise(bounds)):

@@ -1,4 +1,4 @@
-"""The sensitivity certificate for Toeplitz strategies that damp monotonically (DESIGN section 4).
+"""The sensitivity certificate for Toeplitz strategies that damp monotonically (docs/guarantees.md, section 2.3).
 
 Let B⁻¹ = 1 − Σ pₙzⁿ with pₙ ≥ 0 non-increasing and Σ pₙ ≤ 1. Then Q = B⁻ᵀB⁻¹ has off-diagonals ≤ 0 and row sums ≥ 0, so
 that the energy ΔᵀQΔ of a set of ticks is a graph cut: it is subadditive over unions and over differences. A pattern of

@@ -9,15 +9,30 @@ that measure more than once a tick have more rows than ticks and B is a left inv
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
-from dp.noise import Noise
+from dp.mechanisms.protocol import (
+    EMPTY_STATE,
+    GRID,
+    MOST_USERS,
+    Cost,
+    Floats,
+    Integers,
+    NoiseName,
+    Released,
+    SeriesBudget,
+    Source,
+    State,
+    Trials,
+)
+from dp.noise import GaussianNoise, LaplaceNoise, Noise
 from dp.units import ProtectedClass
 
 
@@ -77,6 +92,25 @@ class LinearMechanism:
     sensitivity: float
     touched: int
 
+    @property
+    def data_dependent(self) -> bool:
+        """False: the noise knows nothing of the counts."""
+        return False
+
+    @property
+    def bounds(self) -> None:
+        """None: one count a tick."""
+
+    @property
+    def gaussian_draws(self) -> tuple[tuple[int, int], ...]:
+        """Scale and number of the measurements that one protected change alters, where the noise is Gaussian."""
+        return () if self.noise.pure else ((self.noise.scale, self.touched),)
+
+    @property
+    def spent(self) -> float:
+        """Sensitivity over scale: μ for Gaussian, ε for Laplace noise."""
+        return GRID * self.sensitivity / self.noise.scale
+
     def step(self, state: State, count: int, noise: Integers | Floats) -> tuple[State, Floats]:
         """One tick: the next state and the estimate, in users.
 
@@ -118,7 +152,7 @@ class LinearMechanism:
     def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`."""
         if not len(counts):
-            return state, Released(*np.empty((4, 0)))
+            return state, Released.nothing()
         start, stop = state.tick, state.tick + len(counts)
         energy = self._energy(start, stop)
         half_widths = self.noise.half_width(level, energy) / GRID
@@ -132,6 +166,21 @@ class LinearMechanism:
         estimates = self.errors(self.noise.seeded(generator, (trials, draws)))
         estimates += counts
         return estimates
+
+    def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
+        """Seeded trials; see `protocol.Mechanism`."""
+        errors = self.simulate(np.zeros_like(counts), trials, generator)
+        ticks = len(counts)
+        return Trials(
+            errors, counts, self.standard_deviation(ticks), level, lambda asked: self.half_width(asked, ticks)
+        )
+
+    def neighbours(self) -> None:
+        """None: the worst pattern is searched for along the strategy."""
+
+    def memory(self, ticks: int) -> int:
+        """Most counts that a stream of so many ticks remembers."""
+        return max(self.strategy.memory(tick) for tick in range(ticks))
 
     def describe(self) -> dict[str, Any]:
         """What names the strategy and the noise."""
@@ -162,6 +211,67 @@ class LinearMechanism:
         if size not in self._energies:
             self._energies[size] = self.strategy.decoder_energy(size)
         return self._energies[size][start:stop]
+
+
+@dataclass(frozen=True)
+class LinearDesign:
+    """A strategy for a class with its sensitivity: everything but the noise scale.
+
+    Attributes:
+        sensitivity: users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
+        touched: most measurements that one protected change can alter.
+    """
+
+    name: str
+    noise: NoiseName
+    strategy: Strategy
+    sensitivity: float
+    touched: int
+
+    @property
+    def data_dependent(self) -> bool:
+        """False: the noise knows nothing of the counts."""
+        return False
+
+    def with_scale(self, scale: float) -> LinearMechanism:
+        """The mechanism whose noise has at least that scale in grid units (rounded up to a whole number)."""
+        kind = GaussianNoise if self.noise == "gaussian" else LaplaceNoise
+        return LinearMechanism(self.name, self.strategy, kind(math.ceil(scale)), self.sensitivity, self.touched)
+
+    def calibrated(self, budget: SeriesBudget) -> LinearMechanism:
+        """The mechanism with the least noise that spends no more than the budget."""
+        return self.with_scale(GRID * self.sensitivity / (budget.mu if self.noise == "gaussian" else budget.epsilon))
+
+    def cost(self, budget: SeriesBudget, ticks: int) -> Cost:
+        """Deviation of a draw, memory and draws of the calibrated mechanism."""
+        mechanism = self.calibrated(budget)
+        sigma = math.sqrt(mechanism.noise.variance) / GRID
+        return Cost(sigma, mechanism.memory(ticks), self.strategy.draws(0, ticks) / ticks)
+
+
+@lru_cache(maxsize=128)
+def design(
+    name: str, noise: NoiseName, strategy_for: Callable[[ProtectedClass], Strategy], protected: ProtectedClass
+) -> LinearDesign:
+    """A strategy for a class, with a bound on its sensitivity; kept, for it serves every ε and takes long to choose.
+
+    Raises:
+        ValueError: the strategy cannot serve the class.
+    """
+    strategy = strategy_for(protected)
+    squared = strategy.sensitivity_squared(protected)
+    # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
+    sensitivity = squared if noise == "laplace" else math.sqrt(squared)
+    return LinearDesign(name, noise, strategy, sensitivity, strategy.touched(protected))
+
+
+def measurements(strategy: Strategy, counts: Integers) -> Integers:
+    """The measurements of a series from its first tick on, without noise, in grid units; shape (draws,)."""
+    secret, found = EMPTY_STATE.secret, []
+    for tick, count in enumerate(counts.tolist()):
+        exact, secret = strategy.measure(tick, secret, count)
+        found.append(exact)
+    return np.concatenate(found)
 
 
 class Row(NamedTuple):

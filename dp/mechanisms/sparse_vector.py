@@ -22,14 +22,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import gammaln
 
-from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
+from dp.mechanisms.protocol import (
+    GRID,
+    MOST_USERS,
+    Cost,
+    Floats,
+    Integers,
+    NoiseName,
+    Released,
+    SeriesBudget,
+    Source,
+    State,
+    Trials,
+)
+from dp.mechanisms.segments import segment_epsilon
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass
 
@@ -38,6 +49,13 @@ DRAWS = 4
 
 FALSE_ALARMS = 0.1
 """Bound on the chance that a count which does not move is released again within a hull, for the band by `design`."""
+
+
+SURE_SCALES = 60
+"""Noise scales by which a number passes a threshold: a test has the other answer with a probability of about e⁻⁶⁰."""
+
+CROWD = 1000
+"""Users of the neighbouring series who are not the protected one."""
 
 
 class Held(NamedTuple):
@@ -54,6 +72,24 @@ class Held(NamedTuple):
     ceiling: Integers
     floor: Integers
     recent: Integers
+
+
+class Path(NamedTuple):
+    """What consecutive ticks published, and what their intervals depend on; shape (ticks, trials) each.
+
+    Attributes:
+        ticks: shape (ticks, 1).
+        values: whole numbers in grid units.
+        segment_starts: tick of the release before this tick.
+        last_releases: tick of the release that is held after this tick.
+        tested: whether the value could be released again.
+    """
+
+    ticks: Integers
+    values: Integers
+    segment_starts: Integers
+    last_releases: Integers
+    tested: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -79,6 +115,12 @@ class SparseVector:
     noise: LaplaceNoise
     grid: int = GRID
 
+    name: ClassVar[str] = "sparse-vector"
+    data_dependent: ClassVar[bool] = True
+    bounds: ClassVar[None] = None
+    gaussian_draws: ClassVar[tuple[tuple[int, int], ...]] = ()
+    spent: ClassVar[None] = None
+
     def __post_init__(self) -> None:
         if self.hull < 1:
             raise ValueError(f"hull is {self.hull}; it is a number of ticks, at least 1")
@@ -90,11 +132,6 @@ class SparseVector:
             raise ValueError(f"threshold is {self.threshold} grid units; it must lie between 0 and 2^58")
         if not 1 <= self.grid <= GRID:
             raise ValueError(f"grid is {self.grid} cells a user; it must lie between 1 and 2^24")
-
-    @property
-    def name(self) -> str:
-        """`sparse-vector`."""
-        return "sparse-vector"
 
     @property
     def segment_epsilon(self) -> float:
@@ -118,7 +155,7 @@ class SparseVector:
         held, released = self._released(_unpacked(state, self), state.tick, counts, iter(draws), level)
         packed = np.concatenate([held.value, held.ceiling, held.floor]) if len(counts) else state.secret
         recent = held.recent[:, 0].astype(np.float64) if len(counts) else state.public
-        return State(state.tick + len(counts), packed, recent), Released(*(values[:, 0] for values in released))
+        return State(state.tick + len(counts), packed, recent), Released.of(values[:, 0] for values in released.arrays)
 
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
@@ -126,9 +163,43 @@ class SparseVector:
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Released:
         """What seeded trials would publish, with intervals; every array has the shape (trials, ticks)."""
-        draws = (self.noise.seeded(generator, (DRAWS, trials)).astype(np.int64) for _ in counts)
+        draws = self._seeded(counts, trials, generator)
         _, released = self._released(_nothing_held(self, trials), 0, counts, draws, level)
-        return Released(*(values.T for values in released))
+        return Released.of(values.T for values in released.arrays)
+
+    def trials(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Trials:
+        """Seeded trials; see `protocol.Mechanism`."""
+        _, path = self._path(_nothing_held(self, trials), 0, counts, self._seeded(counts, trials, generator))
+        deviations = np.full(len(counts), np.nan)
+        return Trials(
+            (path.values / self.grid).T - counts,
+            counts,
+            deviations,
+            level,
+            lambda asked: self._half_width(path, asked).T,
+        )
+
+    def neighbours(self) -> tuple[Integers, Integers]:
+        """Counts that jump out of the band at each of the first ticks, without and with one user all the time.
+
+        Everybody else's count leaves the band by so much that both series are surely released again at these ticks:
+        every value that can be released is released, with fresh noise, and shows the change. What the tests are
+        allowed to tell stays unused.
+        """
+        counts = CROWD + self.surely_beyond(self.threshold) * (np.arange(self.releases) % 2)
+        return counts, counts + 1
+
+    def surely_beyond(self, threshold: int) -> int:
+        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
+        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
+
+    def standard_deviation(self, horizon: int) -> Floats:
+        """NaN: it depends on the data."""
+        return np.full(horizon, np.nan)
+
+    def memory(self, ticks: int) -> int:
+        """The value, the two edges of its band, and the ticks of the last releases."""
+        return 3 + self.releases
 
     def describe(self) -> dict[str, Any]:
         """What names the strategy and the noise."""
@@ -137,10 +208,20 @@ class SparseVector:
         }  # fmt: skip
         return {"strategy": strategy, "pure": self.noise.pure, "scale": self.noise.scale}
 
+    def _seeded(self, counts: Integers, trials: int, generator: np.random.Generator) -> Iterator[Integers]:
+        return (self.noise.seeded(generator, (DRAWS, trials)).astype(np.int64) for _ in counts)
+
     def _released(
         self, held: Held, start: int, counts: Integers, draws: Iterator[Integers], level: float
     ) -> tuple[Held, Released]:
         """The ticks from `start` on, the arrays of shape (ticks, trials)."""
+        held, path = self._path(held, start, counts, draws)
+        estimates, half_width = path.values / self.grid, self._half_width(path, level)
+        deviation = math.sqrt(self.noise.variance) / self.grid
+        deviations = np.where(np.broadcast_to(path.ticks, estimates.shape) == 0, deviation, np.nan)
+        return held, Released(estimates, estimates - half_width, estimates + half_width, deviations)
+
+    def _path(self, held: Held, start: int, counts: Integers, draws: Iterator[Integers]) -> tuple[Held, Path]:
         _validate(self, start, counts)
         trials = held.value.shape[0]
         values, segment_starts, last_releases = np.empty((3, len(counts), trials), dtype=np.int64)
@@ -152,12 +233,13 @@ class SparseVector:
             held = self._step(held, tick, count, next(draws), tested[i])
             values[i], last_releases[i] = held.value, held.recent[-1]
         ticks = np.arange(start, start + len(counts))[:, np.newaxis]
-        width = self._reach(ticks - segment_starts, ticks, level) + np.where(last_releases == ticks, 0, self.threshold)
-        half_width = np.where(tested, width, np.inf) / self.grid
-        estimates = values / self.grid
-        deviation = math.sqrt(self.noise.variance) / self.grid
-        deviations = np.where(np.broadcast_to(ticks, values.shape) == 0, deviation, np.nan)
-        return held, Released(estimates, estimates - half_width, estimates + half_width, deviations)
+        return held, Path(ticks, values, segment_starts, last_releases, tested)
+
+    def _half_width(self, path: Path, level: float) -> Floats:
+        """Half widths of the pointwise intervals, in users; shape (ticks, trials)."""
+        fresh = path.last_releases == path.ticks
+        width = self._reach(path.ticks - path.segment_starts, path.ticks, level) + np.where(fresh, 0, self.threshold)
+        return np.where(path.tested, width, np.inf) / self.grid
 
     def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: NDArray[np.bool_]) -> Held:
         """One tick for all trials; `draws` has the shape (DRAWS, trials)."""
@@ -199,6 +281,26 @@ class SparseVector:
         return np.asarray(np.ceil(self.noise.scale * np.log(np.maximum(tails / ((1 + ratio) * miss * shares), 1.0))))
 
 
+@dataclass(frozen=True)
+class SparseVectorDesign:
+    """Sparse vector for a class: everything but the guarantee."""
+
+    protected: ProtectedClass
+
+    name: ClassVar[str] = SparseVector.name
+    noise: ClassVar[NoiseName] = "laplace"
+    data_dependent: ClassVar[bool] = True
+
+    def calibrated(self, budget: SeriesBudget) -> SparseVector:
+        """The mechanism of `design` for that ε and δ."""
+        return design(self.protected, budget.epsilon, budget.delta)
+
+    def cost(self, budget: SeriesBudget, ticks: int) -> Cost:
+        """Deviation of a draw, what is remembered, and the draws of a tick."""
+        mechanism = self.calibrated(budget)
+        return Cost(math.sqrt(mechanism.noise.variance) / GRID, mechanism.memory(ticks), float(DRAWS))
+
+
 def design(
     protected: ProtectedClass, epsilon: float, delta: float = 0.0, *, movement: float | None = None
 ) -> SparseVector:
@@ -236,44 +338,6 @@ def calibrated(protected: ProtectedClass, releases: int, epsilon: float, delta: 
     # At rest, each of the hull's ticks passes one of two edges with probability at most e^(−threshold/scale).
     threshold = math.ceil(scale * math.log(protected.hull / FALSE_ALARMS))
     return SparseVector(protected.hull, protected.horizon, releases, threshold, LaplaceNoise(scale))
-
-
-def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
-    """The largest ε of one segment with which `segments` of them are (epsilon, delta)-DP.
-
-    With delta = 0 that is epsilon/segments; otherwise by optimal composition (`composed_delta`).
-
-    Raises:
-        ValueError: segments, epsilon or delta is out of range.
-    """
-    if segments < 1:
-        raise ValueError(f"segments is {segments}; at least 1 is needed")
-    if not 0 < epsilon < math.inf:
-        raise ValueError(f"epsilon is {epsilon}; it must be positive, for instance 1")
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta is {delta}; it must be at least 0 and less than 1")
-    smallest = epsilon / segments
-    if delta == 0:
-        return smallest
-    largest = epsilon + 2 * math.log(2 / delta)
-    if composed_delta(segments, largest, epsilon) <= delta:
-        return largest
-    root = float(brentq(lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14))
-    return max(smallest, root * (1 - 1e-9))
-
-
-def composed_delta(segments: int, each: float, epsilon: float) -> float:
-    """The δ at `epsilon` of `segments` adaptively composed mechanisms, each `each`-DP; no smaller one is true of all.
-
-    Kairouz, Oh, Viswanath, "The composition theorem for differential privacy", 2015, theorem 3.3: that of as many
-    randomised responses.
-    """
-    index = np.arange(segments + 1)
-    loss = (segments - 2 * index) * each
-    index, loss = index[loss > epsilon], loss[loss > epsilon]
-    choose = gammaln(segments + 1) - gammaln(index + 1) - gammaln(segments - index + 1)
-    log_probability = choose + (segments - index) * each - segments * np.logaddexp(0.0, each)
-    return float(np.sum(-np.exp(log_probability) * np.expm1(epsilon - loss)))
 
 
 def one_sided(draws: Integers) -> Integers:

@@ -23,9 +23,23 @@ LONG = 2048
 
 @dataclass(frozen=True)
 class ToeplitzStrategy:
-    """B⁻¹ = 1 − Σ pₙzⁿ with pₙ = weights[n − 1] / GRID."""
+    """B⁻¹ = 1 − Σ pₙzⁿ with pₙ = weights[n − 1] / GRID.
+
+    Attributes:
+        weights: whole numbers of grid units.
+        certified: the weights meet the three conditions of the certificate (docs/guarantees.md, section 2.3). Without
+            them only classes of one run, or of few enough patterns to try each, have a sensitivity.
+
+    Raises:
+        ValueError: `certified`, and a weight breaks a condition.
+    """
 
     weights: tuple[int, ...]
+    certified: bool = True
+
+    def __post_init__(self) -> None:
+        if self.certified:
+            _validate_conditions(self._integers)
 
     @cached_property
     def _integers(self) -> Integers:
@@ -102,6 +116,16 @@ class ToeplitzStrategy:
         return reach if protected.horizon is None else min(reach, protected.horizon)
 
 
+def _validate_conditions(weights: Integers) -> None:
+    broken = (weights < 0) | (np.diff(weights, prepend=GRID) > 0) | (np.cumsum(weights) > GRID)
+    if broken.any():
+        first = int(np.argmax(broken))
+        raise ValueError(
+            f"weights[{first}] is {weights[first]} after a sum of {weights[:first].sum()}; the certificate needs "
+            f"weights that are non-negative, non-increasing and sum to at most 1, which is {GRID}"
+        )
+
+
 def damped_root_weights(damping: float, length: int) -> Floats:
     """p₁ … p_length of (1 − rz)^(1/2) = 1 − Σ pₙzⁿ, with r = `damping`; shape (length,)."""
     index = np.arange(1, length + 1)
@@ -112,11 +136,13 @@ def damped_root_weights(damping: float, length: int) -> Floats:
 def nearest(weights: Floats) -> ToeplitzStrategy:
     """The strategy whose weights have sums p₁ + … + pₙ rounded to the nearest grid value, as far as any weight is left.
 
-    Rounding the sums keeps the answer to a long run exact, where rounding errors of single weights would add up.
+    Rounding the sums keeps the answer to a long run exact, where rounding errors of single weights would add up. It
+    can break the certificate's conditions, so the strategy is not certified.
     """
     integers = np.diff(np.rint(np.cumsum(weights) * GRID), prepend=0.0).astype(np.int64)
     used = np.flatnonzero(integers)
-    return ToeplitzStrategy(tuple(int(weight) for weight in integers[: used[-1] + 1 if len(used) else 0]))
+    kept = integers[: used[-1] + 1 if len(used) else 0]
+    return ToeplitzStrategy(tuple(int(weight) for weight in kept), certified=False)
 
 
 def quantise(weights: Floats) -> ToeplitzStrategy:

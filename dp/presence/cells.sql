@@ -1,5 +1,5 @@
 -- When was each user active on each day? One row per '+' operation: the user is recorded as active on `day`
--- during the arrival ticks [present_from, present_until); NULL means for ever. Intervals of one user and day may
+-- during the arrival ticks [present_from, present_until); NULL means forever. Intervals of one user and day may
 -- repeat or overlap; runs.sql takes their union.
 --
 -- In:  operations(user_id, day INT or NULL, at INT, seq BIGINT, op INT: +1 add, -1 retract, 0 erase).

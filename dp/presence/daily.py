@@ -11,6 +11,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.counts import Counts
+
 EPOCH = date(1970, 1, 1)
 # Larger than any flip number, and even: it freezes nobody.
 NO_BOUND = 2**31 - 2
@@ -23,19 +25,24 @@ def day_number(day: date) -> int:
 
 @dataclass(frozen=True)
 class DailyFlips:
-    """Starts and ends of presence runs in one trailing window, tick by tick from `first`."""
+    """Starts and ends of presence runs in one trailing window, tick by tick from `first`.
+
+    Attributes:
+        starts: runs that start at each tick, shape (T,).
+        ends: runs that end at each tick, shape (T,).
+        w_bound: the flips after which each user is cut; None where nobody is.
+    """
 
     window: int
     first: date
     starts: NDArray[np.int64]
-    """Runs that start at each tick, shape (T,)."""
     ends: NDArray[np.int64]
-    """Runs that end at each tick, shape (T,)."""
+    w_bound: int | None = None
 
     @property
-    def counts(self) -> NDArray[np.int64]:
-        """Users present at each tick, shape (T,)."""
-        return np.cumsum(self.starts - self.ends)
+    def counts(self) -> Counts:
+        """Users present at each tick."""
+        return Counts(np.cumsum(self.starts - self.ends), self.window, self.first, self.w_bound)
 
     @property
     def days(self) -> list[date]:
@@ -54,7 +61,7 @@ class Engine(Protocol):
 
     def bounded_counts(
         self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
-    ) -> dict[int, NDArray[np.int64]]:
+    ) -> dict[int, Counts]:
         """The counts of every window under several flip bounds; see `collect_bounded`."""
         ...
 
@@ -122,18 +129,18 @@ def collect(horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, i
         for tick, started, ended in answer(window):
             starts[tick - offset] = started
             ends[tick - offset] = ended
-        result[window] = DailyFlips(window=window, first=horizon.first, starts=starts, ends=ends)
+        result[window] = DailyFlips(window, horizon.first, starts, ends, horizon.w_bound)
     return result
 
 
 def collect_bounded(
     horizon: Horizon, answer: Callable[[int], Iterable[tuple[int, int, int, int]]]
-) -> dict[int, NDArray[np.int64]]:
+) -> dict[int, Counts]:
     """Dense counts from the sparse rows (w_bound, tick, gained, frozen) that `answer(window)` returns.
 
     Returns:
-        window → shape (T, 2·bounds): for every bound in turn the users present, each frozen after that many flips, and
-        the users who have had more than that many flips so far.
+        window → counts of shape (T, 2·bounds): for every bound in turn the users present, each frozen after that many
+        flips, and the users who have had more than that many flips so far.
     """
     offset = day_number(horizon.first)
     length = day_number(horizon.last) - offset + 1
@@ -144,5 +151,5 @@ def collect_bounded(
         for w_bound, tick, gained, frozen in answer(window):
             column = 2 * bounds.index(w_bound)
             steps[tick - offset, column : column + 2] = gained, frozen
-        result[window] = np.cumsum(steps, axis=0)
+        result[window] = Counts(np.cumsum(steps, axis=0), window, horizon.first, bounds)
     return result

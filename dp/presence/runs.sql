@@ -3,7 +3,7 @@
 --
 -- In: cells(user_id, day, present_from, present_until), from cells.sql.
 WITH intervals AS (
-  -- LEAST skips NULL (for ever).
+  -- LEAST skips NULL (forever).
   SELECT
     user_id,
     GREATEST(present_from, $first) AS starts_at,

@@ -1,15 +1,12 @@
 """The portable text on Spark SQL, for logs beyond one machine."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
+from dp.presence.daily import Horizon
+from dp.presence.sql_engine import Session, SqlEngine
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,51 +22,24 @@ NO_TOMBSTONES = "SELECT CAST(NULL AS STRING) AS user_id, CAST(NULL AS BIGINT) AS
 
 
 @dataclass(frozen=True)
-class SparkEngine:
+class SparkEngine(SqlEngine):
     """Answers from the canonical log at `path` in a running Spark session; make it with `spark_engine`."""
 
     session: "SparkSession"
     path: str
 
-    def daily_flips(
-        self, windows: Sequence[int], first: date, last: date, w_bound: int | None = None
-    ) -> dict[int, DailyFlips]:
-        """The flips of every window over the ticks `first` .. `last`, each user cut after `w_bound` flips.
-
-        Raises:
-            ValueError: see `Horizon`.
-        """
-        horizon = Horizon(tuple(windows), first, last, w_bound)
-        with self._asking(horizon, "flips") as answer:
-            return collect(horizon, answer)
-
-    def bounded_counts(
-        self, windows: Sequence[int], first: date, last: date, bounds: Sequence[int]
-    ) -> dict[int, NDArray[np.int64]]:
-        """The counts of every window under several flip bounds, in one query a window; see `collect_bounded`.
-
-        Raises:
-            ValueError: see `Horizon`.
-        """
-        horizon = Horizon(tuple(windows), first, last, bounds=tuple(bounds))
-        with self._asking(horizon, "levels") as answer:
-            return collect_bounded(horizon, answer)
-
     @contextmanager
-    def _asking(self, horizon: Horizon, name: str) -> Iterator[Callable[[int], Iterable[Any]]]:
-        """Runs the text `name` for one window after the other."""
-        # A session of its own has temporary relations of its own, on the same executors.
+    def open_session(self, horizon: Horizon) -> Iterator[Session]:
+        """A Spark session with temporary relations of its own, on the same executors."""
         spark = self.session.newSession()
         spark.read.parquet(self.path).selectExpr(*OPERATIONS).createTempView("operations")
         spark.sql(f"CREATE TEMP VIEW spent AS {NO_TOMBSTONES}")
-        spark.sql(f"CACHE TABLE cells AS {portable_text('cells', horizon, 1)}")
-
-        def answer(window: int) -> Iterable[Any]:
-            spark.sql(f"CREATE OR REPLACE TEMP VIEW runs AS {portable_text('runs', horizon, window)}")
-            return [tuple(row) for row in spark.sql(portable_text(name, horizon, window)).collect()]
-
         try:
-            yield answer
+            yield Session(
+                run=lambda text: [tuple(row) for row in spark.sql(text).collect()],
+                materialize="CACHE TABLE",
+                spend=lambda window: None,
+            )
         finally:
             spark.sql("UNCACHE TABLE IF EXISTS cells")
 
@@ -77,11 +47,11 @@ class SparkEngine:
 def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEngine:
     """The engine for the canonical log at `path` (Parquet, as `write_canonical` makes it; a folder of parts is fine).
 
-    A master such as `spark://host:7077` or `local[2]` opens a session (or reuses the one that runs); the caller
-    stops it: `engine.session.stop()`.
+    A master such as `spark://host:7077` or `local[2]` opens a session, or reuses the running one; the caller stops it
+    with `engine.session.stop()`.
 
     Raises:
-        ValueError: a file without the columns of a canonical log, `seq` above all: rows have no order on Spark.
+        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark.
     """
     session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
     columns = session.read.parquet(path).columns
@@ -99,7 +69,7 @@ def _session(master: str) -> "SparkSession":
 
     builder = SparkSession.builder.appName("dpdau").master(master).config("spark.ui.showConsoleProgress", "false")
     if master.startswith("local"):
-        # A session on this machine alone: it listens on loopback only; many shuffle partitions would only cost time.
+        # A session on this machine listens on loopback only; more shuffle partitions would only take time.
         builder = (
             builder.config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""What survives an erasure: per window one keyed counter of spent flips, no rows and no user id."""
+"""What survives an erasure: for each window, a counter of spent flips under a keyed pseudonym; no rows, no user id."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dp.presence.daily import Horizon, day_number, portable_text
 
 @dataclass(frozen=True)
 class Tombstones:
-    """Flips that erased users spent in the ticks `first` .. `through`."""
+    """The flips that erased users spent in the ticks `first` .. `through`."""
 
     first: date
     through: date
@@ -29,7 +29,7 @@ def pseudonyms(key: bytes) -> Callable[[str], bytes]:
     """
     if not 16 <= len(key) <= 64:
         raise ValueError(f"key has {len(key)} bytes: give 16 to 64 secret random bytes")
-    # Keying costs as much as hashing a short id: it is done once.
+    # Keying takes as long as hashing a short id, so it is done once.
     keyed = blake2b(key=key, digest_size=16)
 
     def pseudonym(user: str) -> bytes:
@@ -50,9 +50,18 @@ def compact(
 ) -> tuple[Log, Tombstones]:
     """The log without the rows of users who are erased as of the tick `through`, and their tombstones.
 
-    A user goes whose last operation with `at` <= `through` is an erase; later operations stay. `earlier` are the
-    tombstones of a previous compaction of this log, made with the same key and first tick: they are added in.
-    The returned log owns a connection of its own and still covers the period of the old one, which stays open.
+    A user is removed if the last operation with `at` <= `through` is an erase; later operations stay.
+
+    Args:
+        log: stays open and unchanged.
+        through: the tick of the compaction.
+        windows: trailing windows whose spent flips are kept.
+        first: the first tick, from which flips are counted.
+        key: of the pseudonyms; see `pseudonyms`.
+        earlier: tombstones of a previous compaction of this log, made with the same key and first tick; they are added.
+
+    Returns:
+        A log over the same period with a connection of its own, and the tombstones.
 
     Raises:
         ValueError: see `Horizon` and `pseudonyms`; or `earlier` has another first tick, other windows or a later end.
@@ -71,21 +80,7 @@ def compact(
             "GROUP BY user_id HAVING arg_max(op, (o.at, seq)) = 0",
             [day_number(through)],
         )
-        names = dict(cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall())
-        pseudonym = pseudonyms(key)
-        named = {user_id: pseudonym(user) for user_id, user in names.items()}
-        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
-        spent: dict[int, dict[bytes, int]] = {}
-        for window in horizon.windows:
-            spent[window] = dict(earlier.spent[window]) if earlier else {}
-            # A gone user is absent at `through`: all runs have ended, so each is two flips.
-            runs = cursor.execute(
-                f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) "
-                "SEMI JOIN gone USING (user_id) GROUP BY user_id"
-            ).fetchall()
-            for user_id, count in runs:
-                name = named[user_id]
-                spent[window][name] = spent[window].get(name, 0) + 2 * count
+        spent = _with_gone(cursor, horizon, pseudonyms(key), earlier)
         cursor.execute(
             "CREATE TEMP TABLE kept AS SELECT o.* FROM operations AS o ANTI JOIN "
             "(SELECT x.seq FROM operations AS x SEMI JOIN gone USING (user_id) WHERE x.at <= ?) USING (seq)",
@@ -96,10 +91,34 @@ def compact(
     return log_of(log, operations, users), Tombstones(first, through, spent)
 
 
+def _with_gone(
+    cursor: duckdb.DuckDBPyConnection,
+    horizon: Horizon,
+    pseudonym: Callable[[str], bytes],
+    earlier: Tombstones | None,
+) -> dict[int, dict[bytes, int]]:
+    """The earlier spent flips and those of the users in `gone`, as in `Tombstones.spent`."""
+    names = cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall()
+    named = {user_id: pseudonym(user) for user_id, user in names}
+    cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
+    spent: dict[int, dict[bytes, int]] = {}
+    for window in horizon.windows:
+        spent[window] = dict(earlier.spent[window]) if earlier else {}
+        # A removed user is absent at `through`: all runs have ended, so each is two flips.
+        runs = cursor.execute(
+            f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) "
+            "SEMI JOIN gone USING (user_id) GROUP BY user_id"
+        ).fetchall()
+        for user_id, count in runs:
+            name = named[user_id]
+            spent[window][name] = spent[window].get(name, 0) + 2 * count
+    return spent
+
+
 def spent_flips(
     connection: duckdb.DuckDBPyConnection, tombstones: Tombstones | None, key: bytes | None, horizon: Horizon
 ) -> dict[int, tuple[list[int | None], list[int]]]:
-    """Per window the columns of spent(user_id, flips) in flips.sql: user_id is None for users who are not back.
+    """For each window, the columns of spent(user_id, flips) in flips.sql; user_id is None for users who are not back.
 
     Raises:
         ValueError: tombstones without their key, of another first tick, or without one of the windows.

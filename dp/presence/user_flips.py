@@ -1,4 +1,4 @@
-"""Who comes and who leaves at every tick: the flips themselves, where daily counts of them are not enough."""
+"""Who comes and who leaves at every tick: the flips themselves, for when daily counts are not enough."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Integers = NDArray[np.int64]
 class UserFlips:
     """The flips of one window, in the order of their ticks.
 
-    A user's number is the place of the id among all ids of the log in ascending order, so it depends on the log's
-    content and not on the order of its rows.
+    A user's number is the position of the id among all ids of the log in ascending order, so it depends on the content
+    of the log and not on the order of its rows.
 
     Attributes:
-        ids: of the users, ascending; shape (users,).
+        ids: the ids of the users, ascending; shape (users,).
         ticks: counted from 0; shape (flips,).
-        users: numbers of the users, likewise.
-        steps: 1 who comes, −1 who leaves, likewise.
+        users: number of the user of each flip; shape (flips,).
+        steps: 1 for a user who comes, −1 for one who leaves; shape (flips,).
     """
 
     ids: pa.ChunkedArray
@@ -42,7 +42,10 @@ def user_flips(
 
     Args:
         connection: has the tables `operations` and `users`, as `dp.log.read_log` makes them.
-        window: trailing days.
+        window: length of the trailing window in days.
+        first: the first tick.
+        last: the last tick.
+        w_bound: the flips after which a user is frozen; None freezes nobody.
 
     Raises:
         ValueError: see `Horizon`.
@@ -61,7 +64,7 @@ def user_flips(
     bound = np.inf if w_bound is None else w_bound
     beyond = day_number(last) + 1
     starts = 2 * runs["run"] - 1 <= bound
-    # Runs that last beyond the last tick end after it, where nobody asks.
+    # Runs that last beyond the last tick end after it.
     ends = (2 * runs["run"] <= bound) & (runs["ends_at"] < beyond)
     ticks = np.concatenate([runs["starts_at"][starts], runs["ends_at"][ends]]) - day_number(first)
     who = np.concatenate([users[starts], users[ends]])

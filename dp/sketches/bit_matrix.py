@@ -1,4 +1,4 @@
-"""A bit matrix of users that is published with flipped bits; `sfm` and `gf2` say what a user does to a bit."""
+"""A bit matrix of users that is published with flipped bits; `sfm` and `gf2` define what a user does to a bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dp.sketches.flipped import (
     packed,
     unpacked,
 )
-from dp.sketches.protocol import Floats, Keys, around
+from dp.sketches.protocol import Floats, Keys
 
 Cells = NDArray[np.int64]
 
@@ -31,12 +31,12 @@ class Rule:
 
     Attributes:
         name: of the sketch.
-        write: from bits and the cells of users, repetitions welcome, to the bits with these users.
-        erase: likewise without them; raises UnsupportedError where that cannot be told.
-        join: the bits of a merger before any flips.
-        decay: from the chances that a bit is a user's to the decays of `Response`.
-        ceiling: what a bit tends to, likewise.
-        join_flipped: from two published sketches and fresh coins to the flip probability and the bits of their merger.
+        write: from bits and the cells of users, repetitions allowed, to the bits with these users.
+        erase: the same without these users; raises UnsupportedError where that cannot be known.
+        join: from the bits of two sketches, before any flips, to those of their union or difference.
+        decay: from the chances that a user falls on a bit to the decays of `Response`.
+        ceiling: the ceiling of `Response`.
+        join_flipped: from two published sketches and fresh coins to the flip probability and bits of their merger.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class BitMatrix:
-    """Buckets, levels, and the ε that a published sketch has.
+    """Buckets, levels, and the ε of a published sketch.
 
     Attributes:
         epsilon: ε of one published sketch, 0.001 to 30.
         lg_buckets: binary logarithm of the number of buckets.
-        levels: bits a bucket; users are counted up to about 2^(lg_buckets + levels).
+        levels: bits per bucket; users are counted up to about 2^(lg_buckets + levels).
         rule: what a user does to a bit.
     """
 
@@ -65,13 +65,13 @@ class BitMatrix:
     rule: Rule = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Validate once; raises ValueError for what is out of range."""
+        """Validate once; raises ValueError for a parameter out of range."""
         Layout(self.lg_buckets, self.levels)
         flip_probability(self.epsilon)
 
     @property
     def layout(self) -> Layout:
-        """Where the bits are."""
+        """The shape of the matrix."""
         return Layout(self.lg_buckets, self.levels)
 
     @property
@@ -80,27 +80,27 @@ class BitMatrix:
         return flip_probability(self.epsilon)
 
     def response(self, flip: float) -> Response:
-        """How often a bit is 1 that is flipped with that probability."""
+        """How often a bit is 1 after flips with that probability."""
         return Response(self.layout.buckets, self.rule.decay(self.layout.chances), self.rule.ceiling, flip)
 
     def empty(self) -> BitSketch:
-        """A sketch of nobody."""
+        """A sketch of no users."""
         return BitSketch(self, np.zeros(self.layout.size, dtype=np.bool_))
 
     def from_bytes(self, data: bytes) -> BitSketch:
-        """What `to_bytes` gave."""
+        """The sketch that `to_bytes` stored."""
         return BitSketch(self, self.layout.unpack(data))
 
     def flipped_from_bytes(self, data: bytes) -> FlippedSketch:
-        """What `to_bytes` of a published sketch gave; its ε may be another than that of the design.
+        """The published sketch that `to_bytes` stored; its ε may differ from that of the design.
 
         Raises:
-            ValueError: the bytes are no such sketch.
+            ValueError: the bytes are not such a sketch.
         """
         return FlippedSketch(self, *unpacked(self.layout, data))
 
     def standard_error(self, count: float) -> float:
-        """By Fisher's information, of a sketch that nobody has flipped: root mean square error over salts, in users."""
+        """By Fisher's information, before any flips: root mean square error over salts, in users."""
         return self.response(0.0).standard_error(count)
 
     def flipped_error(self, count: float) -> float:
@@ -110,7 +110,7 @@ class BitMatrix:
 
 @dataclass(frozen=True, eq=False)
 class BitSketch:
-    """What users have done to the bits, one level after the other. Not private: only what `private` gives is."""
+    """What users have done to the bits, level by level. Not private; only the result of `private` is."""
 
     design: BitMatrix
     bits: Bits
@@ -125,7 +125,7 @@ class BitSketch:
         return BitSketch(self.design, self.design.rule.write(self.bits, self.design.layout.cells(keys)))
 
     def remove(self, keys: Keys) -> BitSketch:
-        """Without these users, if the rule can tell."""
+        """Without these users, if the rule allows it."""
         return BitSketch(self.design, self.design.rule.erase(self.bits, self.design.layout.cells(keys)))
 
     def merge(self, other: BitSketch) -> BitSketch:
@@ -142,12 +142,11 @@ class BitSketch:
         return self.design.response(0.0).estimate(self.bits)
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many standard deviations at the estimate."""
-        estimate = self.estimate()
-        return around(estimate, self.design.response(0.0).deviation(estimate), deviations)
+        """The estimate ± `deviations` standard deviations at the estimate."""
+        return self.design.response(0.0).bounds(self.bits, deviations)
 
     def to_bytes(self) -> bytes:
-        """The bits, eight a byte."""
+        """The bits, eight per byte."""
         return np.packbits(self.bits).tobytes()
 
     def private(self, source: Source) -> FlippedSketch:
@@ -160,11 +159,11 @@ class BitSketch:
 
 @dataclass(frozen=True, eq=False)
 class FlippedSketch:
-    """A published sketch: ε-differentially private by itself, for all who know the hash. It takes no more users.
+    """A published sketch: ε-differentially private by itself, even against those who know the hash. It takes no users.
 
     Attributes:
-        design: where the bits are.
-        flip: the probability with which each bit is not what the users made it.
+        design: gives the shape of the matrix and the rule.
+        flip: the probability with which each bit was flipped.
         bits: shape (levels · buckets,).
     """
 
@@ -174,19 +173,19 @@ class FlippedSketch:
 
     @property
     def epsilon(self) -> float:
-        """What this sketch gives away of any user, if it is all that is published."""
+        """The ε of this sketch for every user, if nothing else is published."""
         return epsilon_of(self.flip)
 
     def merge(self, other: FlippedSketch, source: Source | None = None) -> FlippedSketch:
-        """A flipped sketch of what the rule merges to.
+        """A flipped sketch of the merger that the rule defines.
 
-        It is post-processing and costs nothing; both must have been flipped by coins of their own.
+        This is post-processing and costs no ε; both must have been flipped by independent coins.
 
         Args:
             source: fresh coins, which `sfm` needs.
 
         Raises:
-            ValueError: the other sketch has other buckets or levels or another rule, or coins are missing.
+            ValueError: the other sketch has another shape or rule, or coins are missing.
         """
         if (other.design.layout, other.design.rule) != (self.design.layout, self.design.rule):
             raise ValueError(
@@ -200,9 +199,8 @@ class FlippedSketch:
         return self.design.response(self.flip).estimate(self.bits)
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """The estimate ± so many standard deviations at the estimate, of hashing and flips together."""
-        estimate = self.estimate()
-        return around(estimate, self.design.response(self.flip).deviation(estimate), deviations)
+        """The estimate ± `deviations` standard deviations at the estimate, of hashing and flips together."""
+        return self.design.response(self.flip).bounds(self.bits, deviations)
 
     def to_bytes(self) -> bytes:
         """The flip probability and the bits."""

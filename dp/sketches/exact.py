@@ -1,4 +1,4 @@
-"""The set of all keys: no error, eight bytes a user."""
+"""The set of all keys: no error, eight bytes per user."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Keys, around
+from dp.sketches.protocol import Contract, Keys, SketchFamily, around
 
 
 @dataclass(frozen=True)
 class Exact:
-    """The set itself; nothing to choose."""
+    """The set itself, without parameters."""
 
     def empty(self) -> ExactSketch:
-        """A sketch of nobody."""
+        """A sketch of no users."""
         return ExactSketch(np.empty(0, dtype=np.int64))
 
     def from_bytes(self, data: bytes) -> ExactSketch:
-        """What `to_bytes` gave."""
+        """The sketch that `to_bytes` stored."""
         return ExactSketch(keys_from(data))
 
     def standard_error(self, count: float) -> float:
-        """None."""
+        """Zero."""
         return 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class ExactSketch:
-    """Ascending keys, each once."""
+    """Distinct keys in ascending order."""
 
     keys: Keys
 
@@ -51,7 +51,7 @@ class ExactSketch:
         return float(len(self.keys))
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """The count twice."""
+        """The count, twice."""
         return around(self.estimate(), 0.0, deviations)
 
     def to_bytes(self) -> bytes:
@@ -59,11 +59,11 @@ class ExactSketch:
         return self.keys.astype("<i8").tobytes()
 
 
-Whole = TypeVar("Whole", np.int64, np.uint64)
+Integer = TypeVar("Integer", np.int64, np.uint64)
 
 
-def distinct(keys: NDArray[Whole]) -> NDArray[Whole]:
-    """The keys ascending, each once. (NumPy's `unique` goes by a hash table and takes forty times as long.)"""
+def distinct(keys: NDArray[Integer]) -> NDArray[Integer]:
+    """The distinct keys in ascending order. (NumPy's `unique` uses a hash table and takes forty times as long.)"""
     ascending = np.sort(keys)
     first = np.ones(len(ascending), dtype=np.bool_)
     np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
@@ -84,7 +84,7 @@ def keys_from(data: bytes) -> Keys:
     """Ascending keys from little-endian 64-bit integers.
 
     Raises:
-        ValueError: the bytes are no ascending list of such integers.
+        ValueError: the bytes are not an ascending list of such integers.
     """
     if len(data) % 8:
         raise ValueError(f"data has {len(data)} bytes; a list of keys has a multiple of 8")
@@ -92,3 +92,15 @@ def keys_from(data: bytes) -> Keys:
     if np.any(keys[1:] <= keys[:-1]):
         raise ValueError("data is no list of keys: they must be ascending, each once")
     return keys
+
+
+FAMILY = SketchFamily(
+    make=Exact,
+    keys="hash",
+    removes="yes",
+    merges="union",
+    contract=Contract("sensitivity", "one user moves the count by at most 1", "1"),
+    error="0",
+    summary="the set of all keys",
+    source="—",
+)

@@ -1,9 +1,9 @@
 """A fixed share of all users, chosen by their keys: the sketch for logs in which users come and go.
 
-A user is in the sample for good or not at all, so that whatever the log does to a user it does to the sample, and one
-user moves the estimate by at most 1/rate (docs/guarantees.md, section 16.1). The idea is that of distinct sampling
+A user is in the sample for good or not at all, so the sample follows whatever the log does to a user, and one user
+moves the estimate by at most 1/rate (docs/guarantees.md, section 16.1). The idea is that of distinct sampling
 (Gibbons 2001, "Distinct sampling for highly-accurate answers to distinct values queries and event reports", section 3)
-at a level that is fixed beforehand.
+at a level fixed in advance.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import numpy as np
 
 from dp.intervals.sample import validate_rate
 from dp.sketches.exact import distinct, keys_from, without
-from dp.sketches.protocol import Keys, validate_deviations
-
-SPAN = 2**64
+from dp.sketches.protocol import KEY_SPAN, Contract, Keys, SketchFamily, validate_deviations
 
 
 @dataclass(frozen=True)
@@ -34,24 +32,24 @@ class FixedRate:
         """Validate once.
 
         Raises:
-            ValueError: the rate keeps nobody, or more than all.
+            ValueError: the rate is out of range.
         """
         validate_rate(self.rate)
 
     def kept(self, keys: Keys) -> Keys:
-        """Those of the keys that are in the sample, in their order."""
+        """The keys that are in the sample, in their order."""
         return keys[self.chosen(keys)]
 
     def chosen(self, keys: Keys) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """Which of the keys are in the sample, shape (n,)."""
-        return keys.view(np.uint64) <= np.uint64(int(self.rate * SPAN) - 1)
+        return keys.view(np.uint64) <= np.uint64(int(self.rate * KEY_SPAN) - 1)
 
     def empty(self) -> FixedRateSketch:
-        """A sketch of nobody."""
+        """A sketch of no users."""
         return FixedRateSketch(self, np.empty(0, dtype=np.int64))
 
     def from_bytes(self, data: bytes) -> FixedRateSketch:
-        """What `to_bytes` gave."""
+        """The sketch that `to_bytes` stored."""
         keys = keys_from(data)
         if not self.chosen(keys).all():
             raise ValueError(f"data has users whom a sample at the rate {self.rate} does not keep")
@@ -64,17 +62,17 @@ class FixedRate:
 
 @dataclass(frozen=True, eq=False)
 class FixedRateSketch:
-    """The ascending keys of the sample, each once."""
+    """The distinct keys of the sample in ascending order."""
 
     design: FixedRate
     keys: Keys
 
     def add(self, keys: Keys) -> FixedRateSketch:
-        """With those who are in the sample."""
+        """With those of the users who are in the sample."""
         return FixedRateSketch(self.design, distinct(np.concatenate([self.keys, self.design.kept(keys)])))
 
     def remove(self, keys: Keys) -> FixedRateSketch:
-        """Without those who are in the sample."""
+        """Without those of the users who are in the sample."""
         return FixedRateSketch(self.design, without(self.keys, self.design.kept(keys)))
 
     def merge(self, other: FixedRateSketch) -> FixedRateSketch:
@@ -86,11 +84,11 @@ class FixedRateSketch:
         return self.add(other.keys)
 
     def estimate(self) -> float:
-        """The size of the sample over the rate."""
+        """The size of the sample divided by the rate."""
         return len(self.keys) / self.design.rate
 
     def bounds(self, deviations: int) -> tuple[float, float]:
-        """Wilson's interval: the counts n with |sample − n·p| at most so many √(n·p(1 − p))."""
+        """Wilson's interval: the counts n with |sample − n·p| at most `deviations` times √(n·p(1 − p))."""
         rate = self.design.rate
         half = validate_deviations(deviations) * math.sqrt(1 - rate) / 2
         root = math.sqrt(half**2 + len(self.keys))
@@ -99,3 +97,16 @@ class FixedRateSketch:
     def to_bytes(self) -> bytes:
         """Little-endian 64-bit integers."""
         return self.keys.astype("<i8").tobytes()
+
+
+FAMILY = SketchFamily(
+    make=FixedRate,
+    keys="hash",
+    removes="yes",
+    merges="union",
+    contract=Contract("sensitivity", "one user moves the estimate by at most 1/rate, whatever the salt", "16.1"),
+    error="√(n(1 − p)/p) for the rate p",
+    summary="keeps a fixed share of all users, chosen by their keys",
+    source="Gibbons 2001, section 3",
+    example={"rate": 0.05},
+)

@@ -1,8 +1,9 @@
-"""What the sketches of flipped bits share: which bit is a user's, how often a bit is 1, and the coins that flip it.
+"""What the sketches of flipped bits share: which bit a user sets, how often a bit is 1, and the coins that flip it.
 
 A user's key picks one bit of a matrix of levels × buckets: the bucket uniformly, level j with probability 2^−j (the
-last level takes what is left). One user changes at most one bit, so that flipping every bit with probability
-1/(e^ε + 1) makes the matrix ε-differentially private, whoever knows the hash (docs/guarantees.md, section 16.5).
+last level takes what is left). One user changes at most one bit, so flipping every bit with probability
+1/(e^ε + 1) makes the matrix ε-differentially private, even against those who know the hash (docs/guarantees.md, section
+16.5).
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Floats, Keys, cut_error
+from dp.sketches.protocol import Floats, Keys, around, cut_error
 
 Bits = NDArray[np.bool_]
 
 Source = Callable[[float, int], Bits]
-"""source(probability, size): independent bits of shape (size,), each 1 with that probability. What is published needs
-a cryptographic source (`secure_flips`): whoever can predict the flips can undo them."""
+"""source(probability, size): independent bits of shape (size,), each 1 with that probability. Publication needs a
+cryptographic source (`secure_flips`): whoever can predict the flips can undo them."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the bits are.
+    """The shape of the bit matrix.
 
     Attributes:
         lg_buckets: binary logarithm of the number of buckets, 3 to 20.
@@ -41,7 +42,7 @@ class Layout:
         """Validate once.
 
         Raises:
-            ValueError: a matrix too small or too large to be of use.
+            ValueError: the matrix would be too small or too large to be useful.
         """
         if not 3 <= self.lg_buckets <= 20:
             raise ValueError(f"lg_buckets is {self.lg_buckets}; it must lie between 3 and 20, for instance 12")
@@ -60,14 +61,14 @@ class Layout:
 
     @property
     def chances(self) -> Floats:
-        """Probability that a user's bit is this one, for a bit of each level; shape (levels,)."""
+        """Probability that a user falls on a given bit, for each level; shape (levels,)."""
         exponents = np.minimum(np.arange(1, self.levels + 1), self.levels - 1)
         return 0.5**exponents / self.buckets
 
     def cells(self, keys: Keys) -> NDArray[np.int64]:
         """The bit of every key, as level · buckets + bucket with levels from 0; shape (n,).
 
-        The first bits of a key are the bucket; the level is how many zeros follow, as far as there are levels.
+        The first bits of a key are the bucket; the level is the number of zeros that follow, up to the last level.
         """
         unsigned = keys.view(np.uint64)
         bucket = (unsigned >> np.uint64(64 - self.lg_buckets)).astype(np.int64)
@@ -80,7 +81,7 @@ class Layout:
         """The bits that were packed, shape (size,).
 
         Raises:
-            ValueError: the bytes are too few or too many.
+            ValueError: there are too few or too many bytes.
         """
         if 8 * len(data) != self.size:
             raise ValueError(f"data has {len(data)} bytes; {self.size} bits take {self.size // 8}")
@@ -91,15 +92,14 @@ class Layout:
 class Response:
     """How often a bit is 1 when there are n users: q + (1 − 2q)·c·(1 − e^(−n·d)).
 
-    Bits of one level are alike, so that the numbers of ones, one a level, are all that an estimate needs. It is the
-    maximum of their likelihood as if bits were independent,
-    after Hehir, Ting, Cormode 2023 for `sfm`.
+    Bits of one level are alike, so an estimate needs only the number of ones on each level. It maximises their
+    likelihood as if bits were independent, as Hehir, Ting, Cormode 2023 do for `sfm`.
 
     Attributes:
         buckets: bits a level.
         decay: d, one for each level; shape (levels,).
         ceiling: c, what a bit tends to without flips: 1 or ½.
-        flip: q, the probability of a flip; 0 for a sketch that nobody has flipped.
+        flip: q, the probability of a flip; 0 before any flips.
     """
 
     buckets: int
@@ -108,19 +108,19 @@ class Response:
     flip: float
 
     def likelihood(self, ones: Floats, counts: Floats) -> Floats:
-        """Logarithm of the likelihood of so many ones, shape (levels,), for each of the counts; shape of `counts`."""
+        """Logarithm of the likelihood of these numbers of ones, shape (levels,), for each count; shape of `counts`."""
         from scipy.special import xlogy
 
         one, zero, _ = self.chances(counts)
         return np.asarray((xlogy(ones, one) + xlogy(self.buckets - ones, zero)).sum(axis=1), dtype=np.float64)
 
     def estimate(self, bits: Bits) -> float:
-        """The number of users that explains the bits best, from 0 to 8/d of the last level, whatever the bits.
+        """The number of users that explains the bits best, from 0 to 8/d of the last level.
 
-        Bits that are all full say only that there are at least about so many.
+        If all bits are set, the result is only about the least number of users there can be.
         """
         ones = bits.reshape(len(self.decay), self.buckets).sum(axis=1).astype(np.float64)
-        # The likelihood may have more than one summit, none narrower than the steps of this grid.
+        # The likelihood may have several peaks, none narrower than the steps of this grid.
         grid = np.concatenate([[0.0], np.geomspace(0.1, 8 / self.decay[-1], 256)])
         for _ in range(7):
             best = int(self.likelihood(ones, grid).argmax())
@@ -132,7 +132,7 @@ class Response:
         """Standard deviation of the estimate by Fisher's information, in users.
 
         √(1/I − n), for the information I of independent bits: they would be independent if the number of users were
-        a Poisson variable, which adds a variance of n that a fixed number of users has not.
+        a Poisson variable, which adds a variance of n that a fixed number of users does not have.
         """
         if count == 0 and self.flip == 0:
             return 0.0
@@ -141,8 +141,13 @@ class Response:
         information = self.buckets * float((slope[seen] ** 2 / (one[seen] * zero[seen])).sum())
         return math.sqrt(max(1 / information - count, 0.0)) if information else math.inf
 
+    def bounds(self, bits: Bits, deviations: int) -> tuple[float, float]:
+        """The estimate ± `deviations` standard deviations at the estimate."""
+        estimate = self.estimate(bits)
+        return around(estimate, self.deviation(estimate), deviations)
+
     def standard_error(self, count: float) -> float:
-        """Root mean square error of the estimate, in users: that of a normal variable that is cut off at zero."""
+        """Root mean square error of the estimate, in users, as if it were a normal variable cut off at zero."""
         return cut_error(self.deviation(count), count)
 
     def chances(self, counts: Floats) -> tuple[Floats, Floats, Floats]:
@@ -155,7 +160,7 @@ class Response:
 
 
 def flip_probability(epsilon: float) -> float:
-    """1/(e^ε + 1), rounded up, so that the guarantee is ε or a hair better.
+    """1/(e^ε + 1), rounded up, so that the guarantee is ε or slightly better.
 
     Raises:
         ValueError: ε is out of the range in which flips make sense.
@@ -182,10 +187,10 @@ def packed(flip: float, bits: Bits) -> bytes:
 
 
 def unpacked(layout: Layout, data: bytes) -> tuple[float, Bits]:
-    """What `packed` gave.
+    """The flip probability and the bits that `packed` stored.
 
     Raises:
-        ValueError: the bytes are no such sketch.
+        ValueError: the bytes are not such a sketch.
     """
     if len(data) < 8:
         raise ValueError(f"data has {len(data)} bytes; a flipped sketch begins with 8 for its flip probability")
@@ -196,7 +201,7 @@ def unpacked(layout: Layout, data: bytes) -> tuple[float, Bits]:
 
 
 def seeded_flips(generator: np.random.Generator) -> Source:
-    """Reproducible coins for experiments; never for what is published."""
+    """Reproducible coins for experiments; never use them for publication."""
 
     def flips(probability: float, size: int) -> Bits:
         return generator.random(size) < probability
@@ -216,12 +221,12 @@ def secure_flips(probability: float, size: int) -> Bits:
 
 @lru_cache(maxsize=64)
 def _randomized_response(probability: float) -> Callable[[bytes], bytes]:
-    """What flips every bit of a string of bytes. It holds a probability and no randomness."""
+    """OpenDP's randomised response on every bit of a string of bytes. It holds a probability and no randomness."""
     import opendp.prelude as opendp
 
     opendp.enable_features("contrib")
-    # It is given zeros, whose answers are the coins. Its own map counts two changed bits for each of `max_weight`;
-    # ours counts the one that a user changes.
+    # Its input is zeros, so that its answers are the coins. Its own privacy map counts two changed bits for each of
+    # `max_weight`; ours counts the one that a user changes.
     measurement: Callable[[bytes], bytes] = opendp.m.make_randomized_response_bitvec(
         opendp.bitvector_domain(max_weight=1), opendp.discrete_distance(), f=2 * probability
     )

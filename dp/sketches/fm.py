@@ -3,13 +3,13 @@
 Smith, Song, Thakurta 2020, "The Flajolet-Martin Sketch Itself Preserves Differential Privacy: Private Counting with
 Minimal Space" (NeurIPS): every user draws a geometric number for each of m registers, a register keeps the largest,
 none below a floor, and phantom users are there from the start. Each register is then ε′-DP (docs/guarantees.md, section
-16.4), and all of them are what m independent ε′-DP releases compose to (`dp.accounting.registers`). As with every
-sketch that is private by its hash, the salt must be secret and *one* sketch published under it.
+16.4), and all of them together are m independent ε′-DP releases, composed (`dp.accounting.registers`). As with every
+sketch that is private by its hash, the salt must be secret, and only *one* sketch may be published under it.
 
 A user's numbers are not drawn one by one. Points of a Poisson process of m a unit of time, each in a register chosen
 uniformly with replacement, are m independent processes of rate 1; the first point E of each is exponential, and
-u = 1 − e^(−E) uniform, all independent. The register takes the rank of E, which falls with E, so that later points of
-the same register do nothing, and a user is done with at the time from which no register can be raised. This is the idea
+u = 1 − e^(−E) uniform, all independent. The register takes the rank of E, which falls with E, so later points of the
+same register have no effect, and a user is finished once no register can be raised any more. This is the idea
 of SetSketch (Ertl 2021, "SetSketch: Filling the Gap between MinHash and HyperLogLog"), without its bookkeeping of
 registers already drawn. A user costs about one hash once the registers are high, not m.
 """
@@ -21,41 +21,39 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dp.sketches.keys import derived_key, siphash
-from dp.sketches.protocol import Floats, Keys, cut_error
+from dp.sketches.keys import Words, derived_key, siphash
+from dp.sketches.protocol import Contract, Floats, SketchFamily
 from dp.sketches.registers import (
+    RegisterDesign,
     Registers,
-    RegisterSketch,
     information,
     kept_share,
     likeliest,
     phantoms_needed,
     raised,
     ranks_of,
-    registers_from,
     validate_epsilon,
     validate_salt,
 )
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 2**8, 2**15
-"""Users worked off abreast: few at first, when registers are low and everybody raises some."""
+"""Users processed at once: few at first, when registers are low and every user raises some."""
 MOST_POINTS = 64
-"""Of one user worked off abreast, where there are many."""
+"""Points of one user processed at once, where there are many users."""
 RESOLUTION = 2.0**-48
-"""Of the uniform numbers; no rank is given below sixteen times this."""
+"""Of the uniform numbers; no rank corresponds to a share below sixteen times this."""
 
 
 @dataclass(frozen=True)
-class FlajoletMartin:
+class FlajoletMartin(RegisterDesign):
     """Each register ε′-DP for every number of users.
 
     Attributes:
-        epsilon_register: ε′ of one register (`dp.accounting.registers.register_epsilon` finds it for the whole's).
+        epsilon_register: ε′ of one register (`dp.accounting.registers.register_epsilon` finds it from ε of the whole).
         salt: 16 secret bytes, for one published sketch.
         registers: how many, a power of two from 1 to 2^16.
-        growth: γ; a rank more stands for 1 + γ times as many users. A byte has room for fine ranks: they cost nothing.
+        growth: γ; one rank more stands for 1 + γ times as many users. A byte has room for fine ranks, so they are free.
     """
 
     epsilon_register: float
@@ -67,7 +65,7 @@ class FlajoletMartin:
         """Validate once.
 
         Raises:
-            ValueError: no such ε′, number of registers or growth, or the salt has another length.
+            ValueError: ε′, the number of registers or the growth is out of range, or the salt does not have 16 bytes.
         """
         validate_epsilon("epsilon_register", self.epsilon_register, 1)
         if not 1 <= self.registers <= 2**16 or self.registers & (self.registers - 1):
@@ -78,7 +76,7 @@ class FlajoletMartin:
 
     @property
     def phantoms(self) -> int:
-        """How many users are in the sketch before anybody is: ⌈1/(e^ε′ − 1)⌉."""
+        """Number of phantom users: ⌈1/(e^ε′ − 1)⌉."""
         return phantoms_needed(1, self.epsilon_register)
 
     @property
@@ -86,43 +84,32 @@ class FlajoletMartin:
         """The probability with which a user's number is above the floor of a register."""
         return kept_share(self.epsilon_register)
 
-    def empty(self) -> RegisterSketch:
-        """The sketch of the phantoms."""
-        return RegisterSketch(self, self._start)
-
-    def from_bytes(self, data: bytes) -> RegisterSketch:
-        """What `to_bytes` gave."""
-        return RegisterSketch(self, registers_from(data, self.registers, len(self._rates)))
-
-    def with_users(self, registers: Registers, keys: Keys) -> Registers:
-        """The registers after these users."""
-        return self._with_points(registers, keys.view(np.uint64), self._user_key)
-
     def read(self, registers: Registers) -> float:
-        """Maximum likelihood for the number of users, phantoms taken off; it may be below zero."""
-        return likeliest(registers, self._rates) - self.phantoms
-
-    def standard_error(self, count: float) -> float:
-        """That of `deviation`, less what an estimate below zero gains by being cut off there."""
-        return cut_error(self.deviation(count), count)
+        """Maximum likelihood estimate of the number of users without the phantoms; it may be negative."""
+        return likeliest(registers, self.rates) - self.phantoms
 
     def deviation(self, count: float) -> float:
         """Standard deviation of `read`: 1/√(m·I(N)), N = n + phantoms, I the Fisher information of a register about N.
 
         For large n it is 1.004·n/√m (1.037 for γ = 1), and for n = 0 about 1.26/(ε′√m).
         """
-        known = self.registers * information(count + self.phantoms, self._rates)
+        known = self.registers * information(count + self.phantoms, self.rates)
         return 1 / math.sqrt(known) if known else math.inf
 
-    def _with_points(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
+    def key(self, group: str) -> bytes:
+        """See `RegisterDesign`."""
+        return derived_key(self.salt, f"fm {group}")
+
+    def with_words(self, registers: Registers, words: Words, key: bytes) -> Registers:
+        """See `RegisterDesign`."""
         first, size = 0, SMALLEST_CHUNK
-        while first < len(users):
-            registers = self._with_chunk(registers, users[first : first + size], key)
+        while first < len(words):
+            registers = self._with_chunk(registers, words[first : first + size], key)
             first, size = first + size, min(2 * size, LARGEST_CHUNK)
         return registers
 
-    def _with_chunk(self, registers: Registers, users: NDArray[np.uint64], key: bytes) -> Registers:
-        """All points of these users that can raise a register: the first few of everybody, then the next few, …"""
+    def _with_chunk(self, registers: Registers, users: Words, key: bytes) -> Registers:
+        """All points of these users that can raise a register: the first few of every user, then the next few, …"""
         times, done = np.zeros(len(users)), 0
         while len(users):
             horizon = float(self._horizons[registers.min()])
@@ -142,17 +129,7 @@ class FlajoletMartin:
         return registers
 
     @cached_property
-    def _user_key(self) -> bytes:
-        return derived_key(self.salt, "fm users")
-
-    @cached_property
-    def _start(self) -> Registers:
-        numbers = np.arange(self.phantoms, dtype=np.uint64)
-        empty = np.zeros(self.registers, dtype=np.uint8)
-        return self._with_points(empty, numbers, derived_key(self.salt, "fm phantoms"))
-
-    @cached_property
-    def _rates(self) -> Floats:
+    def rates(self) -> Floats:
         """a_r = −ln(1 − π(1 + γ)^(−r)): a user's number is above r with probability 1 − e^(−a_r)."""
         ranks = np.arange(255)
         shares = self.kept * (1 + self.growth) ** -ranks.astype(np.float64)
@@ -160,5 +137,26 @@ class FlajoletMartin:
 
     @cached_property
     def _horizons(self) -> Floats:
-        """Until when a point raises a register that holds r: a_r, and never if it is full."""
-        return np.append(self._rates, 0.0)
+        """The time until which a point raises a register that holds r: a_r, and 0 if it is full."""
+        return np.append(self.rates, 0.0)
+
+
+FAMILY = SketchFamily(
+    make=FlajoletMartin,
+    keys="hash",
+    removes="no",
+    merges="union",
+    contract=Contract(
+        "intrinsic",
+        "(ε, δ) of m ε′-DP registers for sets of every size, while the salt is secret; one published sketch a salt",
+        "16.4",
+    ),
+    error="1.004 n/√m for large n, 1.26/(ε′√m) for the estimate of nobody, before it is cut off at zero",
+    summary="in each of m registers the largest of all users' geometric numbers, above a floor, with phantom users",
+    source="Smith, Song, Thakurta 2020",
+    refusal=(
+        "one user who raises registers moves the estimate by more than any bound that holds for every log; "
+        "no noise is needed: its registers are private by the secret hash, in one published sketch a salt"
+    ),
+    example={"epsilon_register": 0.0074, "salt": bytes(16)},
+)

@@ -1,8 +1,8 @@
 """Keys: what a sketch sees of a user, a keyed hash of the user's id.
 
-SipHash-2-4 (Aumasson, Bernstein 2012, "SipHash: a fast short-input PRF", section 2) in NumPy, thousands of ids abreast:
-a library that is called once an id (PyPI's `siphash24`) makes one million a second, this makes several. Without the
-16-byte key nobody can tell which ids will collide or be sampled; with it anybody can (`dp.sketches.salts` keeps it).
+SipHash-2-4 (Aumasson, Bernstein 2012, "SipHash: a fast short-input PRF", section 2) in NumPy, thousands of ids at
+once: a library called once per id (PyPI's `siphash24`) hashes one million a second, this several. Without the 16-byte
+key nobody can tell which ids will collide or be sampled; with it anybody can (`dp.sketches.salts` keeps it).
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _CONSTANTS = struct.unpack(">4Q", b"somepseudorandomlygeneratedbytes")
 _ENDING = 0xFF
 _LOWEST_64 = 2**64 - 1
 _MOST_IDS = 2**14
-"""Ids hashed abreast: enough to make calls of NumPy cheap, few enough to stay in a core's second cache."""
+"""Ids hashed at once: enough to make calls of NumPy cheap, few enough to fit into a core's second-level cache."""
 _MOST_BYTES = 2**19 - 1
-"""Bytes of ids copied at a time, unless a single id has more; so the words in one of several are counted in 16 bits."""
+"""Bytes of ids copied at a time, unless a single id is longer; so the words of one of several fit into 16 bits."""
 _FEW = 8
-"""Fewer ids than these are hashed sooner one after the other in plain Python."""
+"""Fewer ids than this are hashed faster one by one in plain Python."""
 
 
 def keys_of(ids: pa.Array | pa.ChunkedArray | Sequence[str], key: bytes) -> Keys:
     """SipHash-2-4 of the UTF-8 bytes of every id, as signed integers, shape (n,).
 
     Args:
-        ids: user ids, none missing, equal ones welcome; an Arrow column may have any string type, or be a dictionary of
+        ids: user ids, none missing, duplicates allowed; an Arrow column may have any string type or be a dictionary of
             strings.
         key: 16 secret bytes.
 
     Raises:
         ValueError: the key has another length, or an id is missing.
-        TypeError: the ids are no strings.
+        TypeError: the ids are not strings.
     """
     start = _initial_state(key)
     column = _column(ids)
@@ -61,8 +61,8 @@ def siphash(words: Words, key: bytes) -> Words:
     """SipHash-2-4 of messages of whole words, for sketches that need more random bits of a user than one key has.
 
     Args:
-        words: one message a row, its bytes those of the words in little-endian order, shape (n, k); for instance a key
-            and a counter.
+        words: one message per row, its bytes those of the words in little-endian order, shape (n, k); for instance a
+            key and a counter.
         key: 16 secret bytes.
 
     Returns:
@@ -76,7 +76,7 @@ def siphash(words: Words, key: bytes) -> Words:
     hashes = np.empty(count, dtype=np.uint64)
     for first in range(0, count, _MOST_IDS):
         rows = words[first : first + _MOST_IDS]
-        state, spare = _abreast(start, len(rows))
+        state, spare = _states(start, len(rows))
         for position in range(length):
             _absorb(state, rows[:, position], spare)
         _absorb(state, np.uint64((8 * length & _ENDING) << 56), spare)
@@ -85,7 +85,7 @@ def siphash(words: Words, key: bytes) -> Words:
 
 
 def derived_key(key: bytes, purpose: str) -> bytes:
-    """Another 16-byte key, one a purpose; without `key`, none of them tells anything about another (keyed BLAKE2b).
+    """Another 16-byte key, one per purpose; without `key`, none of them reveals anything about another (keyed BLAKE2b).
 
     Raises:
         ValueError: the key does not have 16 bytes.
@@ -94,14 +94,14 @@ def derived_key(key: bytes, purpose: str) -> bytes:
 
 
 def validate_key(key: bytes) -> bytes:
-    """The key, if it has 16 bytes; raises ValueError, which does not show it, otherwise."""
+    """The key if it has 16 bytes; otherwise raises ValueError, which does not show it."""
     if len(key) != KEY_BYTES:
         raise ValueError(f"key has {len(key)} bytes; it needs {KEY_BYTES} secret random ones")
     return key
 
 
 def _column(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> pa.ChunkedArray:
-    """The ids as arrays that consist of offsets and bytes."""
+    """The ids as arrays of offsets and bytes."""
     if isinstance(ids, str):
         raise TypeError("ids is one string; give a list of strings")
     array = (
@@ -136,27 +136,27 @@ def _pieces(array: pa.Array) -> Iterator[tuple[_Offsets, NDArray[np.uint8]]]:
 
 
 def _hash_texts(offsets: _Offsets, data: NDArray[np.uint8], start: _State) -> Words:
-    """The hashes of the ids between the offsets, longest first, so that those that go on are always the first ones."""
+    """The hashes of the ids between the offsets, processed longest first, so that unfinished ones always come first."""
     begin, end = int(offsets[0]), int(offsets[-1])
-    # Words are read at addresses that are multiples of 8 and put together, two and two; hence the zeros at the end.
+    # Words are read at multiples of 8 and assembled from two neighbours; hence the zeros at the end.
     text = np.zeros((end - begin) // 8 + 2, dtype="<u8")
     text.view(np.uint8)[: end - begin] = data[begin:end]
 
     lengths = np.diff(offsets).astype(np.int64)
-    # By words and in 16 bits, because those are sorted by radix, five times as fast; ~ turns the order round.
+    # By number of words in 16 bits, because NumPy sorts those by radix, five times as fast; ~ reverses the order.
     order = np.argsort(~(lengths >> 3).astype(np.uint16), kind="stable")
     lengths, places = lengths[order], offsets[order].astype(np.int64) - begin
     whole_words, addresses = lengths >> 3, places >> 3
     skipped = (places & 7).astype(np.uint64) << 3
-    # A message ends with a word of what is left of it, nought to seven bytes, and its length modulo 256 on top.
+    # A message ends with a word of its last zero to seven bytes, with its length modulo 256 as the top byte.
     kept = (np.uint64(1) << ((lengths & 7).astype(np.uint64) << 3)) - np.uint64(1)
     ending = lengths.astype(np.uint64) << 56
 
-    state, spare = _abreast(start, len(lengths))
+    state, spare = _states(start, len(lengths))
     position, going_on, here = 0, len(lengths), text.take(addresses)
     while going_on >= _FEW:
         there = text.take(addresses[:going_on] + (position + 1))
-        # In two steps, because a shift by 64 has no meaning.
+        # In two steps, because a shift by 64 is undefined.
         word = (here[:going_on] >> skipped[:going_on]) | (there << (56 - skipped[:going_on]) << 8)
         position += 1
         longer = int(np.searchsorted(-whole_words, -position, side="right"))
@@ -179,8 +179,8 @@ def _initial_state(key: bytes) -> _State:
     return low ^ one, high ^ two, low ^ three, high ^ four
 
 
-def _abreast(start: _State, count: int) -> tuple[Words, Words]:
-    """The state of so many messages, one a column, shape (4, count), and room for intermediate results."""
+def _states(start: _State, count: int) -> tuple[Words, Words]:
+    """The initial states of `count` messages, one per column, shape (4, count), and space for intermediate results."""
     state = np.empty((4, count), dtype=np.uint64)
     state[:] = np.array(start, dtype=np.uint64)[:, None]
     return state, np.empty(count, dtype=np.uint64)
@@ -227,7 +227,7 @@ def _rotate(words: Words, bits: int, spare: Words) -> None:
 
 
 def _absorb_alone(state: list[int], message: bytes, length: int) -> _State:
-    """One message, or what is left of one of `length` bytes, in Python's integers."""
+    """The rest of a message of `length` bytes in all, in Python's integers."""
     one, two, three, four = state
     padded = message + bytes(7 - len(message) % 8) + bytes([length & _ENDING])
     for (word,) in struct.iter_unpack("<Q", padded):

@@ -1,13 +1,13 @@
-"""Salts: the secret keys of the users' hashes, where they are kept, and how one follows another.
+"""Salts: the secret keys of the users' hashes, where they are kept, and how they are rotated.
 
-A file has one line a salt, the first day on which it is in force and its 32 hexadecimal digits:
+A file has one line per salt, with the first day on which it is in force and its 32 hexadecimal digits:
 
-    2026-01-01 <32 hexadecimal digits>   # remarks and empty lines are welcome
+    2026-01-01 <32 hexadecimal digits>   # comments and empty lines are allowed
 
-or nothing but 32 digits, for a salt that is in force since ever.
+or just 32 digits, for a salt that has always been in force.
 A window of days is read under one salt, the one in force on its last day. For window − 1 days before a rotation there
-are therefore two salts under which a day's activity has to be recorded (`Salts.valid`). No salt is ever shown: messages
-name the line, people compare fingerprints.
+are therefore two salts under which a day's activity must be recorded (`Salts.valid`). No salt is ever shown: messages
+name the line, and people compare fingerprints.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Salt:
 
     @property
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that name the salt and give nothing away."""
+        """Eight hexadecimal digits that name the salt and reveal nothing of it."""
         return derived_key(self.key, "fingerprint")[:4].hex()
 
     def __repr__(self) -> str:
@@ -60,10 +60,10 @@ class Salt:
 
 @dataclass(frozen=True)
 class Salts:
-    """Salts that follow each other.
+    """Salts, one after the other.
 
     Attributes:
-        periods: the first day on which each salt is in force, ascending, and the salt.
+        periods: each salt with the first day on which it is in force, ascending.
     """
 
     periods: tuple[tuple[date, Salt], ...]
@@ -72,7 +72,7 @@ class Salts:
         """Validate once.
 
         Raises:
-            ValueError: there is no salt, the days do not ascend, or a salt returns.
+            ValueError: there is no salt, the days do not ascend, or a salt occurs twice.
         """
         if not self.periods:
             raise ValueError("there is no salt; give at least one")
@@ -99,11 +99,11 @@ class Salts:
         They are those in force on some tick in [day, day + window − 1], the last days of the windows with this day.
 
         Args:
-            day: a day of activity; it may lie before the first salt if some window with it does not end before.
-            window: days in a trailing window.
+            day: a day of activity; it may lie before the first salt if a window that contains it ends later.
+            window: length of a trailing window in days.
 
         Raises:
-            ValueError: the window has no days, or the first salt comes after all of these ticks.
+            ValueError: the window is empty, or the first salt comes after all of these ticks.
         """
         if window < 1:
             raise ValueError(f"window is {window}; it must have at least one day")
@@ -115,7 +115,7 @@ class Salts:
         return salts
 
     def changes(self, first: date, last: date) -> tuple[date, ...]:
-        """The ticks after `first`, up to `last`, at which another salt comes into force, ascending."""
+        """The ticks after `first`, up to and including `last`, at which another salt comes into force, ascending."""
         return tuple(start for start, _ in self.periods if first < start <= last)
 
     @property
@@ -129,12 +129,12 @@ def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
     """The salts in the variable DPDAU_SALT if it is set, those in the file otherwise.
 
     Args:
-        path: a file that nobody but its owner can read.
-        environment: the variable holds what such a file holds.
+        path: a file that only its owner can read.
+        environment: the variable has the format of such a file.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: others may read the file, or a line is no salt; the message names file and line.
+        ValueError: others may read the file, or a line is not a salt; the message names file and line.
     """
     if VARIABLE not in environment:
         return _parse(_read_private(path), str(path))
@@ -144,13 +144,13 @@ def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
 
 
 def create_salts(path: Path, random: Callable[[int], bytes]) -> Salts:
-    """The salts in the file, which is made with one, in force since ever, where there is none.
+    """The salts in the file; where there is none, it is made with one salt that has always been in force.
 
-    The file is there whole or not at all, and of several processes that make it one has its way with all.
+    The file appears complete or not at all, and if several processes make it at once, all get the salt of one of them.
 
     Args:
-        path: where to; the file is readable by its owner only.
-        random: so many secret random bytes, `secrets.token_bytes` for instance.
+        path: of the file, which only its owner can read.
+        random: from a number to that many secret random bytes, for instance `secrets.token_bytes`.
 
     Raises:
         OSError: the file can be neither made nor read.
@@ -169,7 +169,7 @@ def rotate(path: Path, first: date, random: Callable[[int], bytes]) -> Salts:
 
     Raises:
         OSError: the file cannot be read or replaced.
-        ValueError: a salt comes into force on that day or later; or see `load_salts`.
+        ValueError: another salt comes into force on that day or later; or see `load_salts`.
     """
     target = path.resolve()
     with _locked(target.parent):
@@ -191,7 +191,7 @@ def _line(first: date, salt: Salt) -> str:
 
 
 def _dated(text: str) -> str:
-    """The text with a day, where it is a salt and nothing else."""
+    """The text, with a day added if it is a salt and nothing else."""
     alone = text.strip()
     return f"{SINCE_EVER} {alone}" if _ALONE.fullmatch(alone) else text
 
@@ -220,13 +220,13 @@ def _read_private(path: Path) -> str:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:
             raise ValueError(f"{path} has the mode {mode:04o}: others may read the salts; run chmod 600 {path}")
-        # What is no text becomes a line that is no salt.
+        # Bytes that are not text make a line that is not a salt.
         return file.read().decode("utf-8-sig", errors="replace")
 
 
 @contextmanager
 def _new_file(path: Path, text: str) -> Iterator[Path]:
-    """A file of mode 0600 beside `path` that holds the text; what is done with it lasts, what is left of it goes."""
+    """A file of mode 0600 beside `path` that holds the text; links and renames of it last, the file itself goes."""
     handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
@@ -240,7 +240,7 @@ def _new_file(path: Path, text: str) -> Iterator[Path]:
 
 
 def _sync(folder: Path) -> None:
-    """Make what was renamed in a folder durable."""
+    """Make renames in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -250,7 +250,7 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Alone among the processes that do this with the folder; the lock ends with the process."""
+    """Exclude other processes that lock this folder; the lock ends with the process."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""All sketches side by side: what each can do, how large it is and how far off, and what privacy holds."""
+"""All sketches side by side: what each can do, its size, its error, and the privacy that holds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from dp.sketches import SKETCHES, Design, Family, Keys
+from dp.sketches import SKETCHES, Design, Keys, SketchFamily
 from dp.sketches.keys import siphash
 
 USERS = 100_000
 ANY_SALT = bytes(range(16))
 
 
-def table(families: Mapping[str, Family] = SKETCHES) -> list[dict[str, Any]]:
-    """One row a sketch, with the parameters of `Family.example` and the default ones.
+def table(families: Mapping[str, SketchFamily] = SKETCHES) -> list[dict[str, Any]]:
+    """One row per sketch, with the parameters of `SketchFamily.example` and the defaults.
 
     `bytes` is the measured length of `to_bytes` for 100,000 users, and `relative_error_percent` the standard error of
-    their count by formula, without any noise that a release would add: of the published sketch where that is private by
-    its own coins. `release` is "yes" or "no", and `refusal` says why not.
+    their count by formula, without the noise that a release would add; for sketches that are private by their own coins
+    it is the error of the published sketch. `release` is "yes" or "no", and `refusal` says why not.
     """
     return [_row(name, family) for name, family in families.items()]
 
@@ -31,11 +31,11 @@ def described(design: Design) -> str:
     return ", ".join(f"{one.name} {_shown(getattr(design, one.name))}" for one in shown)
 
 
-def some_keys(family: Family, users: int, salt: bytes) -> Keys:
-    """Keys of so many users for a sketch of the family, shape (users,).
+def some_keys(family: SketchFamily, users: int, salt: bytes) -> Keys:
+    """Keys of `users` users for a sketch of the family, shape (users,).
 
-    Hashes of the users' numbers under the salt; where the numbers themselves are the keys, a random half of twice as
-    many, because those who are present are seldom all those who have ever been numbered.
+    They are hashes of the users' numbers under the salt. Where numbers themselves are the keys, they are a random half
+    of twice as many, because the users present are seldom all those who have ever been numbered.
     """
     if family.keys == "number":
         seed = int.from_bytes(salt)
@@ -43,9 +43,9 @@ def some_keys(family: Family, users: int, salt: bytes) -> Keys:
     return siphash(np.arange(users, dtype=np.uint64)[:, None], salt).view(np.int64)
 
 
-def _row(name: str, family: Family) -> dict[str, Any]:
+def _row(name: str, family: SketchFamily) -> dict[str, Any]:
     design = family.make(**family.example)
-    # What is private by coins of its own is published with more error than it is held with.
+    # A sketch that is private by its own coins has a larger error once it is published.
     error = getattr(design, "flipped_error", design.standard_error)
     return {
         "sketch": name,

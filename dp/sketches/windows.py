@@ -1,8 +1,8 @@
 """Sketches over time: daily ones merged into trailing windows, or one that follows who is present.
 
-Merging is for logs that only ever add. Where activity can be taken back, a user leaves a window only when no other
-activity holds the user there, which no union of daily sketches can tell; then the sketch follows the presence runs,
-and users enter and leave it one flip at a time, as often as W_BOUND allows.
+Merging is for logs that only add. Where activity can be taken back, a user leaves a window only if no other activity
+keeps the user there, which no union of daily sketches can tell; then the sketch follows the presence runs, and users
+enter and leave it one flip at a time, as often as W_BOUND allows.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from functools import partial, reduce
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.log import Log
 from dp.presence.daily import EPOCH, Horizon, day_number, integer_columns
-from dp.presence.user_flips import UserFlips, user_flips
+from dp.presence.user_flips import Integers, UserFlips, user_flips
 from dp.sketches.keys import keys_of
 from dp.sketches.protocol import Design, Keys, Sketch
 from dp.sketches.salts import Salt, Salts
-
-Integers = NDArray[np.int64]
 
 
 class RetractedError(ValueError):
@@ -33,12 +30,12 @@ class RetractedError(ValueError):
 
 @dataclass(frozen=True)
 class DailySketches:
-    """A sketch a day and salt, as a store that keeps no user ids would have them.
+    """One sketch per day and salt, as in a store that keeps no user ids.
 
     Attributes:
         design: of each.
-        salts: under which users are known, and since when.
-        window: longest trailing window that is asked for, in days; so long a new salt is in use before it is in force.
+        salts: under which user ids are hashed, and since when.
+        window: the longest trailing window that can be read, in days; a new salt is recorded that long beforehand.
         sketches: by day and salt.
     """
 
@@ -48,7 +45,7 @@ class DailySketches:
     sketches: Mapping[tuple[date, Salt], Sketch]
 
     def add(self, day: date, hashed: Callable[[bytes], Keys]) -> DailySketches:
-        """With users who were active on that day, recorded under every salt that a window over it may be read with.
+        """With users who were active on that day, recorded under every salt that a window may be read under.
 
         Args:
             hashed: from a salt to the users' keys.
@@ -60,7 +57,7 @@ class DailySketches:
         return DailySketches(self.design, self.salts, self.window, changed)
 
     def merged(self, tick: date, window: int) -> Sketch:
-        """The users of the `window` days up to `tick`, read with the one salt that is in force then.
+        """The users of the `window` days up to `tick`, read under the one salt in force then.
 
         Raises:
             ValueError: the window is longer than `self.window`.
@@ -80,11 +77,11 @@ def rolling(
 
     Args:
         window: in days.
-        ignore_removals: take additions only, whatever is taken back later: what a union of sketches does to a log with
+        ignore_removals: use additions only, whatever is taken back later, as a union of sketches does to a log with
             deletions.
 
     Raises:
-        RetractedError: the log has retractions or erasures, and they are not to be ignored.
+        RetractedError: the log has retractions or erasures, and `ignore_removals` is false.
     """
     horizon = Horizon((window,), first, last)
     (removals,) = log.connection.execute("SELECT count(*) FROM operations WHERE op <> 1").fetchone() or (0,)
@@ -117,10 +114,10 @@ def rolling(
 def following(
     log: Log, design: Design, salt: bytes | None, window: int, first: date, last: date, w_bound: int | None = None
 ) -> Iterator[Sketch]:
-    """The sketch of who is present at every tick, each user cut after `w_bound` flips; for sketches that can remove.
+    """The sketch of the users present at every tick, each cut after `w_bound` flips; for sketches that can remove.
 
     Args:
-        salt: under which users are known to the sketch; None for sketches of user numbers (see `UserFlips`).
+        salt: under which user ids are hashed; None for sketches of user numbers (see `UserFlips`).
         window: trailing window, in days.
 
     Raises:
@@ -130,10 +127,10 @@ def following(
 
 
 def follow(flips: UserFlips, design: Design, salt: bytes | None, ticks: int) -> Iterator[Sketch]:
-    """`following` from the flips themselves, for whoever follows the same log under many salts.
+    """`following` from the flips themselves, which saves time when the same log is followed under many salts.
 
     Args:
-        ticks: how many.
+        ticks: number of ticks.
     """
     keys = np.arange(len(flips.ids), dtype=np.int64) if salt is None else keys_of(flips.ids, salt)
     edges = np.searchsorted(flips.ticks, np.arange(ticks + 1))

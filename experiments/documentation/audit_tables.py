@@ -5,81 +5,77 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 
 from dp.auditing.attacks import noise
 from dp.auditing.closeness import dp_resolution, resolution
 from dp.auditing.twins import TWINS
+from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS
 
-ROOT = Path(__file__).parents[2]
-AUDIT = ROOT / "results" / "audit.parquet"
-LIVE = ROOT / "results" / "audit_live.json"
+AUDIT = RESULTS / "audit.parquet"
+LIVE = RESULTS / "audit_live.json"
 
 
-def measured() -> str:
+def mechanisms() -> str:
     """Every mechanism at every promised ε, the units side by side."""
     rows = _of_kind("mechanism")
-    units, promised = list(dict.fromkeys(rows["unit"])), sorted(set(rows["epsilon"]))
-    titles = [f"{unit}, ε = {epsilon:g}" for unit in units for epsilon in promised]
-    lines = [
-        "| mechanism | seen | " + " | ".join(f"{title} | ratio | worst" for title in titles) + " |",
-        "|---|---|" + "---:|" * (3 * len(titles)),
-    ]
+    promises = [(unit, epsilon) for unit in dict.fromkeys(rows["unit"]) for epsilon in sorted(set(rows["epsilon"]))]
+    titles = [title for unit, epsilon in promises for title in (f"{unit}, ε = {epsilon:g}", "ratio", "worst")]
+    lines = []
     for name, part in rows.groupby("subject", sort=False):
-        found = part.set_index(["unit", "epsilon"])
+        by_promise = part.set_index(["unit", "epsilon"])
         cells = []
-        for key in [(unit, epsilon) for unit in units for epsilon in promised]:
-            if key not in found.index:
+        for promise in promises:
+            if promise not in by_promise.index:
                 cells += ["", "", ""]
                 continue
-            one = found.loc[key]
+            one = by_promise.loc[promise]
             cells += [f"{one['measured']:.3f}", f"{one['ratio']:.3f}", _decimals(one["worst"])]
-        lines.append(f"| `{name}` | {part['seen'].iloc[0]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([f"`{name}`", part["seen"].iloc[0], *cells])
+    return markdown_table(["mechanism", "seen", *titles], "ll" + "r" * len(titles), lines)
 
 
 def headline() -> str:
     """What the audit says, in two sentences."""
-    rows, twins_found = _of_kind("mechanism"), _of_kind("twin")
+    rows, broken = _of_kind("mechanism"), _of_kind("twin")
     ratios = rows.loc[rows["group"] == "Gaussian noise", "ratio"]
     return (
         f"At ε = {' and '.join(f'{epsilon:g}' for epsilon in sorted(set(rows['epsilon'])))}, "
         f"{rows['trials'].max():,.0f} releases prove {ratios.min():.2f} to {ratios.max():.2f} of the μ that mechanisms "
-        f"with Gaussian noise promise, and nothing more of any. {len(twins_found)} broken twins, mistakes made "
-        f"elsewhere, are caught in 99 of 100 attempts with {twins_found['caught_at'].min():,.0f} to "
-        f"{twins_found['caught_at'].max():,.0f} releases."
+        f"with Gaussian noise promise, and exceed no mechanism's promise. {len(broken)} broken twins, which "
+        f"repeat mistakes made elsewhere, are caught in 99 of 100 attempts with "
+        f"{broken['caught_at'].min():,.0f} to {broken['caught_at'].max():,.0f} releases."
     )
 
 
 def sketches() -> str:
     """Every sketch that promises something."""
-    rows = _of_kind("sketch")
-    lines = ["| sketch | seen | δ | trials | claimed ε | measured ε | ratio |", "|---|---|---:|---:|---:|---:|---:|"]
-    lines += [
-        f"| `{row['subject']}` | {row['seen']} | {row['delta']:g} | {row['trials']:,.0f} | {row['epsilon']:g} | "
-        f"{row['measured']:.3f} | {row['ratio']:.3f} |"
-        for _, row in rows.iterrows()
-    ]
-    return "\n".join(lines)
+    rows = [
+        (
+            f"`{row['subject']}`", row["seen"], f"{row['delta']:g}", f"{row['trials']:,.0f}", f"{row['epsilon']:g}",
+            f"{row['measured']:.3f}", f"{row['ratio']:.3f}",
+        )
+        for _, row in _of_kind("sketch").iterrows()
+    ]  # fmt: skip
+    return markdown_table(
+        ["sketch", "seen", "δ", "trials", "claimed ε", "measured ε", "ratio"], "llrrrrr", rows
+    )  # fmt: skip
 
 
 def closeness() -> str:
-    """What one vote of the attack on the noise tells apart, quick and full."""
-    quick, full = (_told_apart(half, runs) for half, runs in zip(noise.HALVES, noise.RUNS, strict=True))
-    lines = [
-        "| compared | draws, quick | must accept up to, reject from | draws, full | must accept up to, reject from |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {what} | {draws} | {span} | {more} | {narrow} |"
-        for (what, draws, span), (_, more, narrow) in zip(quick, full, strict=True)
-    ]
-    return "\n".join(lines)
+    """What one vote of the attack on the noise can distinguish, quick and full."""
+    quick, full = (_comparisons(half, runs) for half, runs in zip(noise.HALVES, noise.RUNS, strict=True))
+    limits = "must accept up to, reject from"
+    return markdown_table(
+        ["compared", "draws, quick", limits, "draws, full", limits],
+        "lrrrr",
+        [(*few, *many[1:]) for few, many in zip(quick, full, strict=True)],
+    )
 
 
-def _told_apart(half: int, runs: int) -> Iterator[tuple[str, str, str]]:
+def _comparisons(half: int, runs: int) -> Iterator[tuple[str, str, str]]:
     secure, times, ticks = 2 * half, noise.SEEDED, noise.TICKS
     sizes = {
         "secure and seeded": (secure, times * secure),
@@ -99,25 +95,29 @@ def _told_apart(half: int, runs: int) -> Iterator[tuple[str, str, str]]:
 
 def twins() -> str:
     """Every broken twin with the number of trials that catches it."""
-    lines = ["| twin | mistake | trials | caught | false alarms |", "|---|---|---:|---:|---:|"]
-    lines += [
-        f"| `{row['subject']}` | {TWINS[row['subject']]().mistake.rstrip('.')} | {row['caught_at']:,.0f} | "
-        f"{row['caught']:,.0f} ({100 * row['caught_at_least']:.1f} %) | "
-        f"{row['false_alarms']:,.0f} ({100 * row['false_alarms_at_most']:.1f} %) |"
+    rows = [
+        (
+            f"`{row['subject']}`",
+            TWINS[row["subject"]]().mistake.rstrip("."),
+            f"{row['caught_at']:,.0f}",
+            f"{row['caught']:,.0f} ({100 * row['caught_at_least']:.1f} %)",
+            f"{row['false_alarms']:,.0f} ({100 * row['false_alarms_at_most']:.1f} %)",
+        )
         for _, row in _of_kind("twin").iterrows()
     ]
-    return "\n".join(lines)
+    return markdown_table(["twin", "mistake", "trials", "caught", "false alarms"], "llrrr", rows)
 
 
 def live() -> str:
     """Real releases, from `dpdau audit --live … --out results/audit_live.json`."""
-    lines = ["| mechanism | seen | claimed ε | measured ε | ratio | releases |", "|---|---|---:|---:|---:|---:|"]
-    lines += [
-        f"| `{row['subject']}` | {row['seen']} | {row['claimed']:g} | {row['measured']:.3f} | {row['ratio']:.3f} | "
-        f"{row['trials']:,} |"
+    rows = [
+        (
+            f"`{row['subject']}`", row["seen"], f"{row['claimed']:g}", f"{row['measured']:.3f}", f"{row['ratio']:.3f}",
+            f"{row['trials']:,}",
+        )
         for row in json.loads(LIVE.read_text(encoding="utf-8"))
-    ]
-    return "\n".join(lines)
+    ]  # fmt: skip
+    return markdown_table(["mechanism", "seen", "claimed ε", "measured ε", "ratio", "releases"], "llrrrr", rows)
 
 
 def _of_kind(kind: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""Numbers in the documentation that experiments and mechanisms give: `make docs` fills the marked blocks.
+"""Blocks of the documentation that hold numbers of experiments and mechanisms; `make docs` fills them.
 
-A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when what stands there is not what this
+A block runs from `<!-- begin NAME -->` to `<!-- end NAME -->`; a test fails when its text is not what this
 module would write.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
@@ -19,10 +19,11 @@ from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS, ROOT
+from experiments.engine.population import START
 from experiments.kinds.loading import read
-from experiments.kinds.mechanisms.row import START
 
-ROOT = Path(__file__).parents[2]
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CLASSES: tuple[tuple[str, str, int], ...] = (
@@ -38,8 +39,8 @@ CLASSES: tuple[tuple[str, str, int], ...] = (
 
 def mechanism_list() -> str:
     """Every mechanism with its summary."""
-    rows = [f"| `{name}` | {family.noise} | {family.summary} |" for name, family in MECHANISMS.items()]
-    return "\n".join(["| mechanism | noise | what it does |", "|---|---|---|", *rows])
+    rows = [(f"`{name}`", family.noise, family.summary) for name, family in MECHANISMS.items()]
+    return markdown_table(["mechanism", "noise", "what it does"], "lll", rows)
 
 
 def standard_deviations() -> str:
@@ -49,7 +50,7 @@ def standard_deviations() -> str:
         deviation = calibrate_linear([linear_design(name, protected)], GUARANTEE, [1.0])[0].standard_deviation(HORIZON)
         return f"{np.sqrt(np.mean(deviation**2)):,.1f}"
 
-    return _table(cell, [name for name, family in MECHANISMS.items() if family.strategy])
+    return _by_class(cell, [name for name, family in MECHANISMS.items() if family.strategy])
 
 
 def factors() -> str:
@@ -61,7 +62,9 @@ def factors() -> str:
         worst, typical = chosen.sensitivity * np.sqrt([energy.max(), energy.mean()])
         return f"{worst:.3f} / {typical:.3f}"
 
-    return _table(cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian" and family.strategy])
+    return _by_class(
+        cell, [name for name, family in MECHANISMS.items() if family.noise == "gaussian" and family.strategy]
+    )
 
 
 def headline() -> str:
@@ -81,31 +84,31 @@ def headline() -> str:
     )
 
 
-def promised() -> str:
+def promise_sentence() -> str:
     """The promise of the default release."""
     request = Request({"mau": 30}, "user-day", 2, GUARANTEE, "damped-square-root", START, HORIZON, {"mau": 1.0})
     plan_release(request)
     return f"> {promise(request)}"
 
 
-FIGURES = (
+GALLERY = (
     "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
     "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
     "audit", "attacks",
 )  # fmt: skip
-"""In the order in which they are read; a test compares with the configs."""
+"""The figures in the order in which they are read; a test compares with the configs."""
 
 
 def gallery() -> str:
-    """Every figure under its question, with its finding, its config and its table."""
+    """Every figure under its question, with the finding of its table, its config and the table."""
     parts = []
-    for name in FIGURES:
+    for name in GALLERY:
         (path,) = (ROOT / "experiments").glob(f"*/{name}.toml")
         config, written = read(path), path.relative_to(ROOT).as_posix()
         parts += [
             f"## {config.question}",
             f"![{name}](../results/{name}.svg)",
-            str(getattr(config, "finding", "")),
+            config.kind.findings()[config.figure](pd.read_parquet(RESULTS / f"{name}.parquet")),
             f"[{name}.toml](../{written}) · `results/{name}.parquet` · `dpdau experiment run {written}`",
         ]
     return "\n\n".join(parts)
@@ -116,7 +119,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "standard-deviations": standard_deviations,
     "factors": factors,
     "headline": headline,
-    "promise": promised,
+    "promise": promise_sentence,
     "mechanism-bounds": mechanism_tables.table,
     "joint-gain": joint_table.table,
     "sketches": sketch_tables.capabilities,
@@ -124,7 +127,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
     "audit-headline": audit_tables.headline,
-    "audit-measured": audit_tables.measured,
+    "audit-measured": audit_tables.mechanisms,
     "audit-sketches": audit_tables.sketches,
     "audit-twins": audit_tables.twins,
     "audit-live": audit_tables.live,
@@ -132,8 +135,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
 }
 
 
-def filled(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
-    """The text with every marked block written anew.
+def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+    """Write every marked block of a text anew; returns the text.
 
     Raises:
         KeyError: a block has a name that no function writes.
@@ -146,11 +149,9 @@ def filled(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
     )
 
 
-def _table(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
-    rows = ["| metric, unit, W_BOUND | " + " | ".join(f"`{name}`" for name in names) + " |"]
-    rows.append("|---|" + "---:|" * len(names))
+def _by_class(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
+    rows = []
     for metric, unit, w_bound in CLASSES:
         protected = protected_class(unit, METRICS[metric], w_bound, HORIZON)
-        cells = " | ".join(cell(name, protected) for name in names)
-        rows.append(f"| {metric.upper()}, {unit}, {w_bound} | {cells} |")
-    return "\n".join(rows)
+        rows.append([f"{metric.upper()}, {unit}, {w_bound}", *(cell(name, protected) for name in names)])
+    return markdown_table(["metric, unit, W_BOUND", *(f"`{name}`" for name in names)], "l" + "r" * len(names), rows)

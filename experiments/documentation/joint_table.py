@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 
 from dp.accounting.calibrate import calibrate_on_time
@@ -16,15 +15,17 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms import GRID
 from dp.mechanisms.joint import Exceptions
 from dp.release import METRICS
+from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
+from experiments.engine.places import RESULTS
 
-RESULTS = Path(__file__).parents[2] / "results" / "joint.json"
+STORE = RESULTS / "joint.json"
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
 CASES = (Exceptions(0, 0), Exceptions(2, 0), Exceptions(2, 1))
 
 
-def computed(exceptions: Exceptions, horizon: int = HORIZON) -> dict[str, object]:
+def noise_of(exceptions: Exceptions, horizon: int = HORIZON) -> dict[str, object]:
     """Root mean square of the standard deviation × μ of every series: jointly, and by the sum of their worst cases."""
     windows = list(METRICS.values())
     shares = [1.0] * len(windows)
@@ -39,26 +40,24 @@ def computed(exceptions: Exceptions, horizon: int = HORIZON) -> dict[str, object
     return {"removals": exceptions.removals, "late": exceptions.late, "joint": joint, "summed": summed}
 
 
-def compute(path: Path = RESULTS) -> None:
+def compute(path: Path = STORE) -> None:
     """Compute all cases and replace the file."""
-    rows = [json.dumps(computed(case)) for case in CASES]
+    rows = [json.dumps(noise_of(case)) for case in CASES]
     write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
 
 
-def table(path: Path = RESULTS) -> str:
+def table(path: Path = STORE) -> str:
     """The stored numbers as a table."""
-    lines = [
-        "| at most | DAU | WAU | MAU | the same, worst cases added up | less noise |",
-        "|---|---:|---:|---:|---|---:|",
-    ]
+    rows = []
     for row in json.loads(path.read_text(encoding="utf-8")):
-        cells = " | ".join(f"**{row['joint'][metric]:.2f}**" for metric in METRICS)
+        joint = [f"**{row['joint'][metric]:.2f}**" for metric in METRICS]
         added = " / ".join(f"{row['summed'][metric]:.2f}" for metric in METRICS)
         gain = 1 - row["joint"]["mau"] / row["summed"]["mau"]
-        lines.append(f"| {row['removals']} removals, {row['late']} late days | {cells} | {added} | {gain:.0%} |")
-    return "\n".join(lines)
+        rows.append([f"{row['removals']} removals, {row['late']} late days", *joint, added, f"{gain:.0%}"])
+    titles = ["at most", "DAU", "WAU", "MAU", "the same, worst cases added up", "less noise"]
+    return markdown_table(titles, "lrrrlr", rows)
 
 
 if __name__ == "__main__":
     compute()
-    print(RESULTS, file=sys.stdout)
+    print(STORE)

@@ -21,12 +21,13 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
+from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
+from experiments.engine.pictures import save
+from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
-from experiments.kinds.figures import save
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "results" / "mechanisms.json"
+STORE = RESULTS / "mechanisms.json"
 IMAGES = ROOT / "docs" / "images"
 
 NAMES = tuple(name for name, family in MECHANISMS.items() if family.strategy and family.noise == "gaussian")
@@ -34,7 +35,7 @@ NAMES = tuple(name for name, family in MECHANISMS.items() if family.strategy and
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """Arguments of `protected_class`; `window` in days says nothing for the unit user."""
+    """Arguments of `protected_class`; `window` in days does not matter for the unit user."""
 
     unit: str
     window: int
@@ -70,7 +71,7 @@ class Row:
     Attributes:
         rms_factor: root mean square over the horizon of the standard deviation of a release times μ, in users.
         max_factor: the largest over the horizon.
-        lower_bound: what no mechanism's `rms_factor` falls below.
+        lower_bound: of `rms_factor`, over all mechanisms.
     """
 
     setting: Setting
@@ -81,51 +82,47 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the lower bound."""
+        """The factor over the lower bound."""
         return self.rms_factor / self.lower_bound
 
 
-def computed(name: str, setting: Setting) -> Row:
-    """The row of a mechanism, computed anew."""
+def compute_row(name: str, setting: Setting) -> Row:
+    """Compute the row of a mechanism."""
     chosen = linear_design(name, setting.protected)
     energy = chosen.strategy.decoder_energy(setting.horizon)
     typical, largest = (chosen.sensitivity * math.sqrt(value) for value in (energy.mean(), energy.max()))
     return Row(setting, name, typical, largest, lower_bound(setting.protected))
 
 
-def stored(path: Path = RESULTS) -> list[Row]:
-    """The rows that `compute` kept."""
+def stored_rows(path: Path = STORE) -> list[Row]:
+    """The rows that `compute` stored."""
     return [
         Row(Setting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
     ]  # fmt: skip
 
 
-def compute(path: Path = RESULTS) -> None:
+def compute(path: Path = STORE) -> None:
     """Compute all rows, some minutes, and replace the file."""
     settings = sorted({*BY_HORIZON, *BY_W_BOUND})
     rows = []
     for number, setting in enumerate(settings, start=1):
         print(f"{number}/{len(settings)} {setting}", file=sys.stderr, flush=True)
-        rows += [json.dumps(asdict(computed(name, setting))) for name in NAMES]
+        rows += [json.dumps(asdict(compute_row(name, setting))) for name in NAMES]
     write_atomically(path, ("[\n" + ",\n".join(rows) + "\n]\n").encode())
 
 
-def table(path: Path = RESULTS) -> str:
+def table(path: Path = STORE) -> str:
     """Factors and, in brackets, how many times the lower bound, for every class and horizon of the documentation."""
-    known = {(row.setting, row.mechanism): row for row in stored(path)}
-    lines = [
-        "| class, W_BOUND, T | lower bound | " + " | ".join(f"`{name}`" for name in NAMES) + " |",
-        "|---|---:|" + "---:|" * len(NAMES),
-    ]
+    known = {(row.setting, row.mechanism): row for row in stored_rows(path)}
+    lines = []
     for setting in BY_HORIZON:
         if setting.horizon in TABLE_HORIZONS:
             rows = [known[setting, name] for name in NAMES]
             best = min(row.rms_factor for row in rows)
-            cells = " | ".join(_cell(row, best) for row in rows)
-            lines.append(
-                f"| {setting.title}, {setting.w_bound}, {setting.horizon} | {rows[0].lower_bound:.3f} | {cells} |"
-            )
-    return "\n".join(lines)
+            title = f"{setting.title}, {setting.w_bound}, {setting.horizon}"
+            lines.append([title, f"{rows[0].lower_bound:.3f}", *(_cell(row, best) for row in rows)])
+    titles = ["class, W_BOUND, T", "lower bound", *(f"`{name}`" for name in NAMES)]
+    return markdown_table(titles, "lr" + "r" * len(NAMES), lines)
 
 
 def horizon_figure(rows: Sequence[Row]) -> Figure:
@@ -142,9 +139,9 @@ def w_bound_figure(rows: Sequence[Row]) -> Figure:
     return _figure(panels, titles, "w_bound", "W_BOUND [flips]", "MAU, error against W_BOUND", columns=2)
 
 
-def draw(path: Path = RESULTS, images: Path = IMAGES) -> list[Path]:
+def draw(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
     """Draw both figures from the stored rows; returns the paths of the pictures."""
-    rows = stored(path)
+    rows = stored_rows(path)
     pictures = {"mechanisms-horizon.png": horizon_figure(rows), "mechanisms-w-bound.png": w_bound_figure(rows)}
     for name, figure in pictures.items():
         save(figure, images / name)
@@ -206,7 +203,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if arguments == ["compute"]:
         compute()
-        print(RESULTS)
+        print(STORE)
     print(*draw(), sep="\n")
     return 0
 

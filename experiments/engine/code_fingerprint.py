@@ -1,4 +1,4 @@
-"""Which files of this project a piece of work depends on: a module's imports, and theirs, read from their text."""
+"""The files of this project that a module depends on: its imports and theirs, read from their text."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from experiments.engine.places import ROOT
 
 
 @cache
 def code_fingerprint(module: str, root: Path = ROOT) -> str:
-    """SHA-256, in hex, over all files that `module` depends on; a process that runs keeps the code it began with."""
+    """SHA-256, in hex, over all files that `module` depends on, as they were when a process first asked."""
     digest = hashlib.sha256()
     for path in closure(module, root):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
@@ -21,10 +21,10 @@ def code_fingerprint(module: str, root: Path = ROOT) -> str:
 
 
 def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
-    """The files of `module` and of everything below `root` that it imports, wherever in its text, in order of name.
+    """The files of `module` and of everything below `root` that it imports anywhere in its text, in order of name.
 
     Packages on the way to a module belong to it, because they run when it is imported; so do the SQL files in a
-    module's folder. What is imported for type checkers only does not run, and is left out.
+    module's folder. Imports for type checkers do not run and are left out.
 
     Raises:
         ValueError: there is no such module below `root`.
@@ -56,7 +56,7 @@ def _file(module: str, root: Path) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Modules that a file names in its imports, and what might be modules among the names it takes from them."""
+    """Modules that a file imports, and the names that it takes from them, which may be modules."""
     waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""Two tables side by side: rows that mean the same are found, and how far their numbers are apart is told."""
+"""Comparison of two tables: matches the rows that mean the same and measures how far apart their numbers are."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 NEGLIGIBLE = 1e-12
-"""An absolute difference that no tolerance minds: what rounding leaves of a zero."""
+"""An absolute difference that is always accepted: what rounding leaves of a zero."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a column of two tables is apart.
+    """How far apart a column of two tables is.
 
     Attributes:
-        largest: absolute difference; infinite where the values are no numbers, or a number meets none.
+        largest: absolute difference; infinite where values that are not numbers differ, or only one is a number.
         relative: largest of the differences over the larger of the two magnitudes.
         outside: rows that differ by more than the tolerance.
     """
@@ -32,12 +32,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two tables have in common and where they part.
+    """What two tables have in common and where they differ.
 
     Attributes:
-        identity: the columns by which rows are found again.
+        identity: the columns by which rows are matched.
         rows: how many both tables have.
-        only_first, only_second: rows that the other table lacks, or columns, in words.
+        only_first, only_second: rows and columns that the other table lacks, in words.
     """
 
     identity: tuple[str, ...]
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def within(self) -> bool:
-        """Whether the tables say the same, up to the tolerance."""
+        """Whether the tables agree, up to the tolerance."""
         return not (self.only_first or self.only_second or any(one.outside for one in self.differences))
 
 
@@ -56,7 +56,7 @@ def compare_files(first: Path, second: Path, tolerance: float) -> Comparison:
     """Compare two Parquet tables; see `compare`.
 
     Raises:
-        ValueError: a file is no table, or see `compare`.
+        ValueError: a file is not a table; or see `compare`.
     """
     tables = []
     for path in (first, second):
@@ -70,14 +70,14 @@ def compare_files(first: Path, second: Path, tolerance: float) -> Comparison:
 def compare(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> Comparison:
     """Compare two tables row by row.
 
-    Rows belong together that agree in the identity: the shortest run of leading columns that tells all rows of either
-    table apart.
+    Rows match if they agree in the identity: the shortest run of leading columns that distinguishes all rows of either
+    table.
 
     Args:
         tolerance: relative; for a number, over the larger of the two magnitudes.
 
     Raises:
-        ValueError: the tolerance is negative, or no columns tell the rows apart.
+        ValueError: the tolerance is negative, or no columns distinguish the rows.
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance is {tolerance}; it must be 0 or more")
@@ -115,25 +115,25 @@ def _keys(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def _word(value: Any) -> Any:
-    """A value by which rows can be found: no NaN, which differs from itself, and no array."""
+    """A value by which rows can be matched: NaN, which differs from itself, and arrays are replaced."""
     if isinstance(value, np.ndarray | list):
         return tuple(value)
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _difference(name: str, ours: list[Any], theirs: list[Any], tolerance: float) -> Difference:
-    pairs = [_apart(one, other) for one, other in zip(ours, theirs, strict=True)]
+    pairs = [_distance(one, other) for one, other in zip(ours, theirs, strict=True)]
     outside = sum(not (absolute <= NEGLIGIBLE or relative <= tolerance) for absolute, relative in pairs)
     absolute, relative = (max(values, default=0.0) for values in (zip(*pairs, strict=True) if pairs else ((), ())))
     return Difference(name, absolute, relative, outside)
 
 
-def _apart(one: Any, other: Any) -> tuple[float, float]:
-    """Absolute and relative difference of two cells; of lists, the largest."""
+def _distance(one: Any, other: Any) -> tuple[float, float]:
+    """Absolute and relative difference of two cells; for lists, the largest."""
     if isinstance(one, np.ndarray | list) and isinstance(other, np.ndarray | list):
         if len(one) != len(other):
             return float("inf"), float("inf")
-        pairs = [_apart(*values) for values in zip(one, other, strict=True)]
+        pairs = [_distance(*values) for values in zip(one, other, strict=True)]
         return (max(a for a, _ in pairs), max(r for _, r in pairs)) if pairs else (0.0, 0.0)
     one, other = _word(one), _word(other)
     if one == other:

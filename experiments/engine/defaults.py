@@ -1,9 +1,9 @@
-"""What the commands must know before any config is read."""
+"""What the commands need before any config is read."""
 
 from __future__ import annotations
 
 PROFILES = ("quick", "full")
-"""`quick` is a config as it stands."""
+"""`quick` is a config as it is written."""
 
 TOLERANCE = 1e-6
-"""Of a config that states none: largest relative difference of a number in two runs."""
+"""Largest relative difference of a number in two runs, for configs that do not state one."""

@@ -9,17 +9,17 @@ import msgspec
 
 
 def of_values(value: object) -> str:
-    """Of anything that msgspec writes as JSON; the order of keys does not matter."""
+    """Digest of anything that msgspec encodes as JSON; the order of keys does not matter."""
     return of_bytes(msgspec.json.encode(value, order="sorted"))
 
 
 def of_bytes(content: bytes) -> str:
-    """Of bytes."""
+    """Digest of bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
 def of_file(path: Path) -> str | None:
-    """Of a file's bytes; None where there is none."""
+    """Digest of a file's bytes; None if there is no file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

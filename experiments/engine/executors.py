@@ -1,6 +1,6 @@
 """Where chunks of tasks are computed: in this process, in a pool of processes, or on a Dask cluster.
 
-Whichever it is, a row depends on its task alone; only the order in which chunks are finished differs.
+A row depends on its task alone, wherever it is computed. Only the order in which chunks are finished differs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from multiprocessing import forkserver
 from typing import Any, NamedTuple
 
 LARGEST_CHUNK = 16
-"""Tasks: enough that handing them over costs nothing, few enough that a stopped run loses little."""
+"""Tasks in a chunk at most: enough that handing them over costs little, so few that a stopped run loses little."""
 CHUNKS_PER_PROCESS = 16
 FEWEST_POOLED = 4
-"""Fewer tasks are done before a pool has started."""
+"""Fewer tasks than this are done before a pool has started."""
 
 
-class Timed(NamedTuple):
+class TimedRow(NamedTuple):
     """A row and the seconds that it took."""
 
     row: dict[str, Any]
@@ -33,12 +33,12 @@ class Timed(NamedTuple):
 
 
 Evaluate = Callable[[Any], dict[str, Any]]
-Chunk = tuple[int, list[Timed]]
-"""Number of its first task, and what its tasks gave, in their order."""
+Chunk = tuple[int, list[TimedRow]]
+"""The number of its first task, and the rows of its tasks, in their order."""
 
 
-def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, scheduler: str | None) -> Iterator[Chunk]:
-    """Chunks of rows, as they are finished.
+def compute(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, scheduler: str | None) -> Iterator[Chunk]:
+    """Compute the rows of tasks; yields chunks of them in the order in which they are finished.
 
     Args:
         evaluate: a function that another process can import.
@@ -47,20 +47,20 @@ def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sche
 
     Raises:
         ChildProcessError: a process was ended from outside.
-        ValueError: no Dask is installed, or it cannot be reached.
+        ValueError: Dask is not installed, or the scheduler cannot be reached.
     """
     if scheduler is not None:
         with _dask(scheduler) as (executor, workers):
-            yield from _gathered(executor, evaluate, tasks, _chunk_size(len(tasks), workers))
+            yield from _submit(executor, evaluate, tasks, _chunk_size(len(tasks), workers))
         return
     jobs = min(jobs or os.cpu_count() or 1, len(tasks))
     if jobs <= 1 or len(tasks) < FEWEST_POOLED:
         for number, task in enumerate(tasks):
-            yield number, evaluated(evaluate, [task])
+            yield number, evaluate_all(evaluate, [task])
         return
     try:
         with _pool(jobs) as executor:
-            yield from _gathered(executor, evaluate, tasks, _chunk_size(len(tasks), jobs))
+            yield from _submit(executor, evaluate, tasks, _chunk_size(len(tasks), jobs))
     except BrokenProcessPool as error:
         raise ChildProcessError(
             "a process was ended from outside, for want of memory perhaps; finished points are kept, so run it again, "
@@ -69,17 +69,17 @@ def computed(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sche
 
 
 def prepare(module: str) -> None:
-    """Let the server of forks import a module, while this process does something else."""
+    """Let the fork server import a module while this process does something else."""
     forkserver.set_forkserver_preload([module])
     _start_server()
 
 
-def evaluated(evaluate: Evaluate, tasks: Sequence[Any]) -> list[Timed]:
+def evaluate_all(evaluate: Evaluate, tasks: Sequence[Any]) -> list[TimedRow]:
     """The rows of some tasks, one after the other."""
     rows = []
     for task in tasks:
         started = time.perf_counter()
-        rows.append(Timed(evaluate(task), time.perf_counter() - started))
+        rows.append(TimedRow(evaluate(task), time.perf_counter() - started))
     return rows
 
 
@@ -87,10 +87,11 @@ def _chunk_size(tasks: int, processes: int) -> int:
     return max(1, min(LARGEST_CHUNK, tasks // (CHUNKS_PER_PROCESS * processes)))
 
 
-def _gathered(executor: Executor, evaluate: Evaluate, tasks: Sequence[Any], size: int) -> Iterator[Chunk]:
+def _submit(executor: Executor, evaluate: Evaluate, tasks: Sequence[Any], size: int) -> Iterator[Chunk]:
     # Neighbours in a grid share what is costly to choose, so a chunk is made of neighbours.
     futures = {
-        executor.submit(evaluated, evaluate, tasks[start : start + size]): start for start in range(0, len(tasks), size)
+        executor.submit(evaluate_all, evaluate, tasks[start : start + size]): start
+        for start in range(0, len(tasks), size)
     }
     for future in as_completed(futures):
         yield futures.pop(future), future.result()
@@ -98,7 +99,7 @@ def _gathered(executor: Executor, evaluate: Evaluate, tasks: Sequence[Any], size
 
 @contextmanager
 def _pool(jobs: int) -> Iterator[Executor]:
-    """A pool of processes; left by an exception, it is ended at once and without a word."""
+    """A pool of processes; an exception ends it at once and silently."""
     others = set(multiprocessing.active_children())
     # DuckDB has threads of its own here, with which a plain fork may hang.
     _start_server()
@@ -117,7 +118,7 @@ def _pool(jobs: int) -> Iterator[Executor]:
 
 
 def _start_server() -> None:
-    """Start the server of forks if it does not run yet."""
+    """Start the fork server unless it is running."""
     with _ignoring_interrupts():
         # What the server ignores, its children ignore from birth: an interrupt is for this process alone.
         forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. Imports nothing heavy: the command line uses it too."""
+"""Files that appear whole or not at all. Imports nothing heavy, because the command line uses it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, making its folder if needed; nobody ever sees half of it."""
+    """Replace a file in one step, creating its folder if needed; no reader ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

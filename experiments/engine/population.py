@@ -7,6 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+START = date(2024, 1, 1)
+"""First day of every synthetic log."""
+
 RATES = ("delete_rate", "erase_rate", "late_rate", "rejoin_rate")
 
 
@@ -19,7 +22,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete_rate: float = 0.0
     erase_rate: float = 0.0
     late_rate: float = 0.0
-    # Unset and not a number by default, so that the digests of configs without it stay what they were.
+    # Unset by default, so that the fingerprints of configs without it do not change.
     rejoin_rate: float | msgspec.UnsetType = msgspec.UNSET
 
     @property
@@ -33,7 +36,7 @@ class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A log in a file.
 
     Attributes:
-        file: its path, from the folder in which the command is run.
+        file: its path, relative to the folder in which the command is run.
         first: the first tick.
         days: number of ticks.
         columns: the file's names for user, day or timestamp, op and at, where they differ from these.
@@ -46,5 +49,5 @@ class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return Path(self.file)

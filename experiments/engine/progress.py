@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Report = Callable[[str, float | None], None]
+"""Called with a stage and the fraction done, None where it is unknown."""
 
 PATIENCE_SECONDS = 2.0
+
+
+def silent(stage: str, fraction: float | None) -> None:
+    """Report nothing."""
 
 
 @contextmanager
 def progress_bar() -> Iterator[Report]:
     """A function to report (stage, fraction done or None) to; a bar appears on a terminal after two seconds."""
     if not sys.stderr.isatty():
-        yield lambda stage, fraction: None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import (

@@ -1,11 +1,11 @@
-"""One look for every figure: colour-blind safe, readable at column width, the same bytes for the same data."""
+"""The look of every figure: colour-blind safe, readable at column width, the same bytes for the same data."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# No palette of thirteen is kept apart by the common kinds of colour blindness. So markers say the kind of mechanism,
-# and colours (six of them by Okabe and Ito, all readable on white and on black) tell apart those with one marker.
+# No palette of thirteen can be distinguished under the common kinds of colour blindness. So markers show the kind of
+# mechanism, and colours (six by Okabe and Ito, all readable on white and on black) distinguish those with one marker.
 COLOURS: dict[str, str] = {
     "laplace": "#999999",
     "gaussian": "#E69F00",
@@ -67,6 +67,8 @@ SKETCH_MARKERS: dict[str, str] = {
 """The kind of privacy: o noise, s and D none (samples of hashes, registers), ^ a secret hash, v flipped bits."""
 TRUTH = "#000000"
 RELEASED = "#0072B2"
+BROKEN = "#B0413E"
+"""For what is broken on purpose."""
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 

@@ -1,9 +1,8 @@
-"""Tables on disk: tidy Parquet whose bytes depend on the values alone, provenance beside it, rows of a release."""
+"""Tables on disk: tidy Parquet whose bytes depend on the values alone, and their provenance."""
 
 from __future__ import annotations
 
 import io
-import json
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,13 @@ import pyarrow.parquet as parquet
 from experiments.engine.files import write_atomically
 
 SIGNIFICANT_DIGITS = 9
-"""Kept in tables: more than any reader needs, fewer than two processors may disagree in."""
+"""Digits kept in tables: more than any reader needs, fewer than those in which two processors may disagree."""
 
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "duckdb", "opendp", "matplotlib", "msgspec")
 
 
 MARK = b"dpdau."
-"""Begins the names of what a table says of its own origin."""
+"""Prefix of the names under which a table's metadata records its origin."""
 
 
 def write_table(
@@ -34,30 +33,22 @@ def write_table(
     """Write rows as Parquet; floats are rounded to nine significant digits. Returns whether the file changed.
 
     Args:
-        marks: kept in the file's metadata under names that begin with "dpdau."; a file with the same values is left as
-            it is, with the marks that it has.
-        anew: write it even so.
+        marks: kept in the file's metadata under names that begin with "dpdau."; a file with the same values keeps the
+            marks that it has.
+        anew: write the file even if its values are the same.
     """
     frame = pd.DataFrame(list(rows))
     for name in frame.columns[frame.dtypes == np.float64]:
         frame[name] = [float(f"{value:.{SIGNIFICANT_DIGITS}g}") for value in frame[name]]
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    if not anew and path.exists() and _content(_unmarked(parquet.read_table(path))) == _content(table):
+    if not anew and path.exists() and _content(_without_marks(parquet.read_table(path))) == _content(table):
         return False
     own = {MARK + name.encode(): value.encode() for name, value in (marks or {}).items()}
     write_atomically(path, _content(table.replace_schema_metadata({**(table.schema.metadata or {}), **own})))
     return True
 
 
-def marks_of(path: Path) -> dict[str, str]:
-    """What a table says of its own origin."""
-    metadata = parquet.read_schema(path).metadata or {}
-    return {
-        name.removeprefix(MARK).decode(): value.decode() for name, value in metadata.items() if name.startswith(MARK)
-    }
-
-
-def _unmarked(table: pa.Table) -> pa.Table:
+def _without_marks(table: pa.Table) -> pa.Table:
     metadata = table.schema.metadata or {}
     return table.replace_schema_metadata(
         {name: value for name, value in metadata.items() if not name.startswith(MARK)}
@@ -79,34 +70,6 @@ def provenance(**details: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-
-
-RELEASE_COLUMNS = frozenset(
-    {"metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
-    | {"mechanism", "unit", "w_bound"}
-)
-TRUTH_COLUMNS = frozenset({"metric", "day", "count"})
-
-
-def read_rows(path: Path, needed: frozenset[str]) -> pd.DataFrame:
-    """The rows of a release or of exact counts, from the CSV, JSON or Parquet file that a command wrote.
-
-    Raises:
-        ValueError: the file's name ends otherwise, or columns that are needed are missing.
-    """
-    match path.suffix:
-        case ".csv":
-            table = pd.read_csv(path)
-        case ".json":
-            table = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
-        case ".parquet":
-            table = pd.read_parquet(path)
-        case _:
-            raise ValueError(f"{path}: rows are read from .csv, .json or .parquet files")
-    if missing := needed - set(table.columns):
-        kind = "exact" if needed == TRUTH_COLUMNS else "release"
-        raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of 'dpdau {kind}'")
-    return table.assign(day=pd.to_datetime(table["day"]))
 
 
 def _git(*arguments: str) -> str | None:

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from experiments.documentation.blocks import GALLERY
 from experiments.engine.grid import point_seed
-from experiments.kinds.figures import FIGURES, draw, save
+from experiments.engine.pictures import save
+from experiments.kinds.figures import FIGURES, draw
 from experiments.kinds.loading import load
-from experiments.notebook import rounded
+from experiments.notebook import round_coordinates
 from tests.places import ROOT
 
 CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
@@ -32,7 +34,7 @@ def test_configs_are_called_what_their_files_are(name: str) -> None:
 
 
 def test_every_figure_has_a_config() -> None:
-    assert set(FIGURES) == set(CONFIGS)
+    assert set(FIGURES) == set(CONFIGS) == set(GALLERY)
 
 
 @names
@@ -95,4 +97,4 @@ def seen(path: Path) -> str:
     The solver of Matplotlib's layout goes by where its variables lie in memory, so that a figure of many panels may
     differ in the last bits from one process to another.
     """
-    return re.sub(r"\b[mpC][0-9a-f]{10}\b|\bC\d+_\w+", "id", rounded(path.read_text(encoding="utf-8")))
+    return re.sub(r"\b[mpC][0-9a-f]{10}\b|\bC\d+_\w+", "id", round_coordinates(path.read_text(encoding="utf-8")))

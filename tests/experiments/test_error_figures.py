@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from dp.log import read_log
 from dp.log.generate import generate, write_log
 from dp.presence import DuckDBEngine
-from experiments.engine.grid import START
-from experiments.engine.population import Population
+from experiments.engine.population import START, Population
+from experiments.engine.style import UNIT_TITLES
 from experiments.kinds.figures import draw
-from experiments.kinds.loading import Config, load
-from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, UNITS, USERS, W_BOUND_LOGS
+from experiments.kinds.loading import load
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, USERS, W_BOUND_LOGS
 from experiments.real_log import FIRST, LOGS
 from tests.places import ROOT
 
@@ -25,9 +26,9 @@ SMALLEST = 7.0
 """In points: text that can be read at column width."""
 
 
-def config_of(name: str) -> Config:
+def config_of(name: str) -> MechanismConfig:
     config = load(ROOT / f"experiments/configs/{name}.toml")
-    assert isinstance(config, Config)
+    assert isinstance(config, MechanismConfig)
     return config
 
 
@@ -35,7 +36,7 @@ def table_of(name: str) -> pd.DataFrame:
     return pd.read_parquet(ROOT / f"results/{name}.parquet")
 
 
-def populations(config: Config) -> list[Population]:
+def populations(config: MechanismConfig) -> list[Population]:
     return [*config.populations.values(), *([config.population] if config.population else [])]
 
 
@@ -74,7 +75,7 @@ def test_titles_say_what_the_configs_say() -> None:
         assert DELETION_LOGS[log].startswith("80 % are erased")
         assert deletion.populations[log].rates["erase_rate"] == 0.8
         assert deletion.populations[log].rates["rejoin_rate"] == rejoin
-    assert set(UNITS) == set(config_of("horizon_error").grid.unit)
+    assert set(UNIT_TITLES) == set(config_of("horizon_error").grid.unit)
     assert len(SHADES) >= max(len(w_bound.grid.epsilon), len(deletion.grid.w_bound))
 
 
@@ -109,7 +110,9 @@ def test_no_day_has_a_positive_bias(tmp_path: Path) -> None:
     last = START + timedelta(days=population.days - 1)
     with read_log(tmp_path / "log.parquet") as read:
         engine = DuckDBEngine(read.connection)
-        truth, *bounded = (engine.daily_flips([30], START, last, w)[30].counts for w in (None, *config.grid.w_bound))
+        truth, *bounded = (
+            engine.daily_flips([30], START, last, w)[30].counts.values for w in (None, *config.grid.w_bound)
+        )
     for counts in bounded:
         assert (counts <= truth).all()
         assert (counts >= 0).all()

@@ -11,20 +11,25 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dp.mechanisms import MECHANISMS
+from dp.names import DATA_DEPENDENT_MECHANISMS, MECHANISMS
 from experiments.engine import runner
+from experiments.engine.config import ConfigError
+from experiments.engine.grid import point_seed
+from experiments.engine.pictures import save
 from experiments.engine.style import COLOURS, MARKERS
 from experiments.engine.tables import write_table
-from experiments.kinds.figures import draw, release_figure, save
-from experiments.kinds.loading import MECHANISM_NAMES, Config, ConfigError, load
-from experiments.kinds.mechanisms.config import NOT_LINEAR
-from experiments.kinds.mechanisms.row import Task, evaluate, point_seed
+from experiments.kinds.figures import draw
+from experiments.kinds.loading import load, read
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.real_log import LOGS, draw_year
+from experiments.releases import release_figure
 from tests.places import ROOT
 
 CONFIG = ROOT / "experiments/configs/epsilon_vs_error.toml"
@@ -50,6 +55,11 @@ w_bound = [2, 4]
 mechanism = ["laplace", "square-root"]
 epsilon = [0.5, 1.0]
 """
+
+
+def run(path: Path, results: Path, cache: Path, *, profile: str = "quick", **options: Any) -> runner.RunSummary:
+    """Read a config and run it, as the command does."""
+    return runner.run(read(path, profile), path, results, cache, profile=profile, **options)
 
 
 @pytest.fixture
@@ -134,19 +144,19 @@ def test_a_mechanism_whose_error_depends_on_the_data_is_tried_on_the_true_counts
 
 @pytest.mark.slow
 def test_every_mechanism_can_be_tried_and_drawn(config_path: Path, tmp_path: Path) -> None:
-    names = ", ".join(f'"{name}"' for name in MECHANISM_NAMES)
+    names = ", ".join(f'"{name}"' for name in MECHANISMS)
     config_path.write_text(
         SMALL.replace('["laplace", "square-root"]', f"[{names}]")
         .replace("w_bound = [2, 4]", "w_bound = [2]").replace('"user-day", "user"', '"user"')
         .replace("days = 40", "days = 16").replace("epsilon = [0.5, 1.0]", "epsilon = [1.0]")
     )  # fmt: skip
     rows = runner.tabulate(load(config_path), tmp_path / "cache", jobs=1).rows
-    assert [row["mechanism"] for row in rows] == list(MECHANISM_NAMES)
+    assert [row["mechanism"] for row in rows] == list(MECHANISMS)
     write_table(rows, tmp_path / "t.parquet")
     save(draw("epsilon_vs_error", tmp_path / "t.parquet"), tmp_path / "t.svg")
     table = pd.read_parquet(tmp_path / "t.parquet").set_index("mechanism")
-    assert table.loc[table["analytic_rmse"].isna()].index.tolist() == list(NOT_LINEAR)
-    assert table.loc[table["analytic_mae"].isna()].index.tolist() == list(NOT_LINEAR)
+    assert table.loc[table["analytic_rmse"].isna()].index.tolist() == list(DATA_DEPENDENT_MECHANISMS)
+    assert table.loc[table["analytic_mae"].isna()].index.tolist() == list(DATA_DEPENDENT_MECHANISMS)
 
 
 # Simulated colour blindness: Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
@@ -191,7 +201,7 @@ def test_mechanisms_can_be_told_apart_by_colour_and_marker() -> None:
 def test_run_makes_a_tidy_table_with_provenance_and_figures(config_path: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
     config_path.write_text(SMALL.replace("w_bound = [2, 4]", "w_bound = [2]"))
-    finished = runner.run(config_path, out, cache, jobs=1)
+    finished = run(config_path, out, cache, jobs=1)
     assert (finished.computed, finished.reused) == (8, 0)
     assert [path.name for path in finished.files] == ["small.parquet", "small.json", "small.svg", "small.png"]
     assert all(path.stat().st_size > 0 for path in finished.files)
@@ -206,7 +216,7 @@ def test_run_makes_a_tidy_table_with_provenance_and_figures(config_path: Path, t
     # Run again: the same pictures, and a table that came out as it was keeps its provenance.
     pictures = [path.read_bytes() for path in finished.files[2:]]
     (out / "small.json").write_text('{"kept": true}\n')
-    again = runner.run(config_path, out, cache, jobs=1)
+    again = run(config_path, out, cache, jobs=1)
     assert (again.computed, again.reused) == (0, 8)
     assert json.loads((out / "small.json").read_text())["kept"] is True
     assert [path.read_bytes() for path in again.files[2:]] == pictures
@@ -215,10 +225,10 @@ def test_run_makes_a_tidy_table_with_provenance_and_figures(config_path: Path, t
 @pytest.mark.slow
 def test_a_changed_table_gets_new_provenance(config_path: Path, tmp_path: Path) -> None:
     out, cache = tmp_path / "out", tmp_path / "cache"
-    runner.run(config_path, out, cache, jobs=1)
+    run(config_path, out, cache, jobs=1)
     (out / "small.json").write_text('{"kept": true}\n')
     config_path.write_text(SMALL.replace("seed = 5", "seed = 6"))
-    runner.run(config_path, out, cache, jobs=1)
+    run(config_path, out, cache, jobs=1)
     assert "commit" in json.loads((out / "small.json").read_text())
 
 
@@ -247,7 +257,7 @@ def test_a_killed_run_goes_on_where_it_was(config_path: Path, tmp_path: Path) ->
     config_path.write_text(SMALL.replace("trials = 20", "trials = 3000"))
     cache = tmp_path / "cache"
     arguments = f"P({str(config_path)!r}), P('out'), P({str(cache)!r}), jobs=1"
-    script = f"from pathlib import Path as P; from experiments import runner; runner.run({arguments})"
+    script = f"from pathlib import Path as P; from tests.experiments.test_experiments import run; run({arguments})"
     child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 60
     while len(list(cache.glob("*.json"))) < 3 and time.monotonic() < deadline:
@@ -278,11 +288,11 @@ def test_tables_keep_nine_digits(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def committed() -> tuple[Config, pd.DataFrame]:
+def committed() -> tuple[MechanismConfig, pd.DataFrame]:
     return load(CONFIG), pd.read_parquet(ROOT / "results/epsilon_vs_error.parquet")
 
 
-def test_committed_table_says_what_the_documentation_says(committed: tuple[Config, pd.DataFrame]) -> None:
+def test_committed_table_says_what_the_documentation_says(committed: tuple[MechanismConfig, pd.DataFrame]) -> None:
     _, table = committed
     best = table.loc[table.groupby(["unit", "w_bound", "epsilon"])["analytic_noise_rmse"].idxmin()]
     assert set(best["mechanism"]) == {"damped-square-root"}
@@ -296,9 +306,9 @@ def test_committed_table_says_what_the_documentation_says(committed: tuple[Confi
 
 
 @pytest.mark.slow
-def test_committed_table_is_reproduced(committed: tuple[Config, pd.DataFrame], tmp_path: Path) -> None:
+def test_committed_table_is_reproduced(committed: tuple[MechanismConfig, pd.DataFrame], tmp_path: Path) -> None:
     _, table = committed
-    runner.run(CONFIG, tmp_path / "results", tmp_path / "cache")
+    run(CONFIG, tmp_path / "results", tmp_path / "cache")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "results/epsilon_vs_error.parquet"), table, rtol=1e-6)
 
 

@@ -18,15 +18,17 @@ from dp.accounting.accountants import compose
 from dp.intervals.binomial import clopper_pearson
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import Released
-from dp.mechanisms.sparse_vector import SparseVector
-from dp.release.release import _Drawn, _for_all_users
+from dp.release.sample import for_all_users, noise_level
+from experiments.engine.config import ConfigError
+from experiments.engine.labels import spread
+from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
-from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS, spread
-from experiments.kinds.accountants.trials import AccountantTask, evaluate_accountant
+from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
+from experiments.kinds.accountants.trials import evaluate_accountant
 from experiments.kinds.coverage import trials as coverage_tasks
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
-from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, counted, evaluate_coverage
-from experiments.kinds.loading import ConfigError, load
+from experiments.kinds.coverage.trials import BAND_LEVEL, evaluate_coverage, window_counts
+from experiments.kinds.loading import load
 from experiments.kinds.published.config import PublishedConfig, PublishedPoint
 from experiments.kinds.published.trials import PublishedTask, evaluate_published, norms
 from tests.places import ROOT
@@ -92,33 +94,30 @@ def test_bands_are_those_of_clopper_and_pearson(hits: int, trials: int) -> None:
 def test_the_last_days_are_counted_each_with_its_window() -> None:
     arrivals = np.random.default_rng(1).integers(0, 9, (3, 12))
     slowly = [[int(row[end - 4 : end].sum()) for end in range(4, 13)] for row in arrivals]
-    assert counted(arrivals, 4).tolist() == slowly
+    assert window_counts(arrivals, 4).tolist() == slowly
 
 
 @pytest.mark.parametrize("mechanism", ["square-root", "binary-tree-laplace", "sparse-vector"])
 def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> None:
     config, rate = coverage(), 0.1
-    made = coverage_tasks.calibrated(config, CoveragePoint(mechanism, 1.0, rate))
+    made = coverage_tasks.calibrate_point(config, CoveragePoint(mechanism, 1.0, rate))
     counts = np.random.default_rng(2).integers(60, 90, (1, config.horizon))
     low, high = coverage_tasks.ends_of(made, counts, rate, np.random.default_rng(3))(0.95)
     again = np.random.default_rng(3)
-    if isinstance(made, LinearMechanism):
-        estimates = made.simulate(counts[0], 1, again)[0]
-        half = made.half_width(0.95, config.horizon)
-        released = Released(estimates, estimates - half, estimates + half, made.standard_deviation(config.horizon))
-    else:
-        assert isinstance(made, SparseVector)
-        rehearsed = made.rehearse(counts[0], 1, np.random.default_rng(again.integers(2**63)), 0.975)
-        released = Released(*(values[0] for values in rehearsed))
-    expected = _for_all_users(_Drawn(released, [{}] * config.horizon), rate, 0.95, mechanism != "sparse-vector")
-    assert np.allclose(low[0], expected.released.low)
-    assert np.allclose(high[0], expected.released.high)
+    if made.data_dependent:
+        again = np.random.default_rng(again.integers(2**63))
+    run = made.trials(counts[0], 1, again, noise_level(0.95, made.data_dependent))
+    half = np.broadcast_to(run.half_widths, run.errors.shape)[0]
+    released = Released(run.estimates[0], run.estimates[0] - half, run.estimates[0] + half, run.deviations)
+    expected = for_all_users(released, rate, 0.95, made.data_dependent)
+    assert np.allclose(low[0], expected.low)
+    assert np.allclose(high[0], expected.high)
 
 
 def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the width holds the count 67 % of the time: of 300 independent days, never as many as 95 % allow."""
     config = coverage(trials=300)
-    task = CoverageTask(CoveragePoint("square-root", 1.0, 1.0), config)
+    task = PointTask(config, CoveragePoint("square-root", 1.0, 1.0))
     right = evaluate_coverage(task)
     assert right["one_day_low"] < 0.95 < right["one_day_high"]
     assert right["band_high"] > 0.95
@@ -131,7 +130,7 @@ def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     config = coverage(trials=300)
-    task = CoverageTask(CoveragePoint("optimal", 4.0, 0.1), config)
+    task = PointTask(config, CoveragePoint("optimal", 4.0, 0.1))
     right = evaluate_coverage(task)
     assert right["one_day_high"] > 0.95
     monkeypatch.setattr(
@@ -141,7 +140,7 @@ def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.
 
 
 def test_a_row_is_the_same_twice() -> None:
-    task = CoverageTask(CoveragePoint("sparse-vector", 4.0, 0.1), coverage(trials=5))
+    task = PointTask(coverage(trials=5), CoveragePoint("sparse-vector", 4.0, 0.1))
     row = evaluate_coverage(task)
     assert row == evaluate_coverage(task)
     assert json.loads(json.dumps(row, default=float, allow_nan=False))["trials"] == 5
@@ -158,7 +157,7 @@ def test_rows_say_what_the_accountants_say(release: str) -> None:
         parts.gaussian(sigma=20.0, count=30) if release == "gaussian" else parts.discrete_laplace(epsilon=0.1, count=30)
     )
     for name, answer in compose([part], 1e-6).items():
-        row = evaluate_accountant(AccountantTask(AccountantPoint(release, name, 30), config))
+        row = evaluate_accountant(PointTask(config, AccountantPoint(release, name, 30)))
         assert (row["epsilon"], row["exact"]) == (answer.epsilon, answer.exact)
 
 
@@ -209,11 +208,25 @@ def test_bounds_speak_of_the_norm_that_they_bound() -> None:
 # What is committed in results/.
 
 
+def test_committed_accounts_of_a_year_are_the_known_ones() -> None:
+    year = table_of("accountants_year").query("count == 365")
+    exact = year[year["exact"]].set_index("release")["epsilon"]
+    assert exact.to_dict() == pytest.approx({"gaussian": 4.63883, "discrete-laplace": 10.31386}, rel=1e-5)
+    wide = year.pivot(index="release", columns="accountant", values="epsilon")
+    assert wide.loc["gaussian", "zcdp"] == pytest.approx(4.958356, rel=1e-6)
+
+
+def test_committed_norms_exceed_the_logarithm_by_what_is_known() -> None:
+    year = table_of("published_norms").query("horizon == 365").set_index("subject")
+    assert year.loc["dense", "rms"] - math.log(365) / math.pi == pytest.approx(0.756, abs=5e-4)
+    assert year.loc["square-root", "largest"] - math.log(365) / math.pi == pytest.approx(1.07, abs=5e-3)
+
+
 @pytest.mark.slow
 def test_committed_rows_are_reproduced() -> None:
     config = coverage()
     table = table_of("interval_coverage").set_index(["mechanism", "epsilon", "rate"])
     for key in (("square-root", 1.0, 0.1), ("laplace", 4.0, 1.0), ("sparse-vector", 0.5, 1.0)):
-        row = evaluate_coverage(CoverageTask(CoveragePoint(*key), config))
+        row = evaluate_coverage(PointTask(config, CoveragePoint(*key)))
         for column in ("width", "pointwise", "one_day", "band", "no_interval"):
             assert row[column] == pytest.approx(table.loc[key, column], rel=1e-6, abs=1e-9), (key, column)

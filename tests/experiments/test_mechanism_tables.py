@@ -17,15 +17,15 @@ from experiments.documentation.mechanism_tables import (
     TABLE_HORIZONS,
     Row,
     Setting,
-    computed,
+    compute_row,
     draw,
     horizon_figure,
-    stored,
+    stored_rows,
     table,
     w_bound_figure,
 )
 
-ROWS = {(row.setting, row.mechanism): row for row in stored()}
+ROWS = {(row.setting, row.mechanism): row for row in stored_rows()}
 
 CHEAP = (
     ("gaussian", Setting("user", 30, 24, 4096), 1e-9),
@@ -60,7 +60,7 @@ def test_every_mechanism_stands_with_every_class() -> None:
 @pytest.mark.usefixtures("no_bound")
 @pytest.mark.parametrize(("name", "setting", "tolerance"), CHEAP, ids=lambda value: str(value)[:20])
 def test_stored_numbers_are_what_is_computed_today(name: str, setting: Setting, tolerance: float) -> None:
-    today = computed(name, setting)
+    today = compute_row(name, setting)
     assert same(today, ROWS[setting, name], tolerance), "run `make mechanisms`"
     stale = replace(today, rms_factor=1.01 * today.rms_factor)
     assert not same(stale, ROWS[setting, name], tolerance)
@@ -85,7 +85,7 @@ def test_no_mechanism_beats_the_lower_bound_and_all_share_it() -> None:
 
 
 def test_the_designs_numbers_stand_in_the_file() -> None:
-    # DESIGN section 4, at T = 365: independent noise, √ over a user-day, and the lower bound without an end.
+    # docs/mechanisms.md, at T = 365: independent noise, √ over a user-day, and the lower bound without an end.
     mau = Setting("user-day", 30, 2, 365)
     assert ROWS[mau, "gaussian"].rms_factor == pytest.approx(30**0.5)
     assert ROWS[mau, "square-root"].max_factor == pytest.approx(3.171, abs=1e-3)
@@ -101,7 +101,7 @@ def test_the_table_has_one_line_a_class_and_horizon_and_marks_the_best(tmp_path)
     rows = [replace(row, lower_bound=row.rms_factor / 2) for row in ROWS.values()]
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([asdict(row) for row in rows]))
-    assert stored(path) == rows
+    assert stored_rows(path) == rows
     assert all(line.count("(2.00)") == len(NAMES) for line in table(path).splitlines()[2:])
 
 

@@ -17,15 +17,18 @@ from dp.sketches import SKETCHES, family_of
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.table import some_keys
 from experiments.engine import runner
-from experiments.engine.runner import KINDS
+from experiments.engine.config import ConfigError
+from experiments.engine.grid import point_seed
 from experiments.engine.style import SKETCH_COLOURS, SKETCH_MARKERS
-from experiments.kinds.loading import Config, ConfigError, SketchConfig, load
-from experiments.kinds.mechanisms.row import point_seed
+from experiments.kinds.loading import load
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.registry import KINDS
 from experiments.kinds.sketches import trials as sketch_tasks
-from experiments.kinds.sketches.designs import SIZES, designed
+from experiments.kinds.sketches.config import SketchConfig
+from experiments.kinds.sketches.designs import SIZES, sketch_design
 from experiments.kinds.sketches.trials import GRID, SketchTask, evaluate_sketch
 from experiments.kinds.sketches.trials import sketch_tasks as make_tasks
-from tests.experiments.test_experiments import VISIONS, lab, linear_rgb
+from tests.experiments.test_experiments import VISIONS, lab, linear_rgb, run
 from tests.places import ROOT
 from workbench.cli.options import SKETCH_NAMES
 
@@ -124,12 +127,12 @@ def test_a_config_with_a_mistake_is_refused_by_name(tmp_path: Path, before: str,
 
 def test_the_grids_of_mechanisms_are_read_as_ever() -> None:
     config = load(ROOT / "experiments/configs/epsilon_vs_error.toml")
-    assert isinstance(config, Config)
+    assert isinstance(config, MechanismConfig)
     # What the committed table was computed from; a change of the type would change it.
     source = json.loads((ROOT / "results/epsilon_vs_error.json").read_text())
     assert config.fingerprint == source["config_sha256"]
     assert next(iter(config.points())).identity == "metric=mau unit=user-day w_bound=2 mechanism=laplace epsilon=0.1"
-    assert {Config, SketchConfig} <= set(KINDS)
+    assert {MechanismConfig, SketchConfig} <= set(KINDS.values())
 
 
 def test_a_population_of_one_day_is_all_there_on_it() -> None:
@@ -164,7 +167,7 @@ def test_the_noise_of_a_sample_is_as_much_larger_as_the_sample_is_smaller() -> N
     assert sketch_tasks.noise_scale(design, 0.5) == pytest.approx(200)
     sketch = design.empty().add(some_keys(family_of("fixed-rate"), 5000, bytes(16)))
     generator = np.random.default_rng(3)
-    noisy = [sketch_tasks.published(sketch, design, "fixed-rate", 0.5, generator) for _ in range(2000)]
+    noisy = [sketch_tasks.noisy_estimate(sketch, design, "fixed-rate", 0.5, generator) for _ in range(2000)]
     assert np.mean(noisy) == pytest.approx(sketch.estimate(), abs=5 * math.sqrt(2) * 200 / math.sqrt(2000))
     # √(5/4/2000) = 2.5 %; noise of a count would have a hundredth.
     assert np.std(noisy) == pytest.approx(math.sqrt(2) * 200, rel=0.1)
@@ -204,7 +207,9 @@ def test_a_sketch_that_is_published_without_its_flips_is_seen(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broken twin: its error is 0.37 of the formula's, and less than 0.5 of it with 40 trials all but surely."""
-    monkeypatch.setattr(sketch_tasks, "published", lambda sketch, design, name, epsilon, generator: sketch.estimate())
+    monkeypatch.setattr(
+        sketch_tasks, "noisy_estimate", lambda sketch, design, name, epsilon, generator: sketch.estimate()
+    )
     (row,) = rows_of(SMALL.split("[grid]")[0] + f"[grid]\n{name} = {{ lg_buckets = [9] }}\n", tmp_path).values()
     assert row["rmse"] / row["formula"] < 0.5  # type: ignore[operator]
 
@@ -214,9 +219,9 @@ def test_salts_are_fresh_in_each_trial(tmp_path: Path, monkeypatch: pytest.Monke
 
     def noting(sketch: str, size: float | None, epsilon: float, delta: float, salt: bytes) -> object:
         seen.append(salt)
-        return designed(sketch, size, epsilon, delta, salt)
+        return sketch_design(sketch, size, epsilon, delta, salt)
 
-    monkeypatch.setattr(sketch_tasks, "designed", noting)
+    monkeypatch.setattr(sketch_tasks, "sketch_design", noting)
     config = config_of(SMALL, tmp_path)
     task = make_tasks(config, list(config.points()), tmp_path)[3]
     first = evaluate_sketch(task)
@@ -274,10 +279,10 @@ def test_run_makes_a_table_and_a_figure(tmp_path: Path) -> None:
         config = config_of(text, tmp_path)
         config = config_of(text.replace(f"trials = {config.trials}", "trials = 2"), tmp_path)
         out = tmp_path / config.figure
-        finished = runner.run(tmp_path / "small.toml", out, tmp_path / "cache", jobs=1)
+        finished = run(tmp_path / "small.toml", out, tmp_path / "cache", jobs=1)
         assert finished.computed == 4
         assert all(path.stat().st_size > 0 for path in finished.files)
-        again = runner.run(tmp_path / "small.toml", out, tmp_path / "cache", jobs=1)
+        again = run(tmp_path / "small.toml", out, tmp_path / "cache", jobs=1)
         assert (again.computed, again.reused) == (0, 4)
         assert len(pd.read_parquet(out / "small.parquet")) == 4
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.mechanisms import EMPTY_STATE, GRID, Design, LinearMechanism, Strategy, linear_design
+from dp.mechanisms import EMPTY_STATE, GRID, LinearDesign, LinearMechanism, Strategy, linear_design
 from dp.units import protected_class
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ INSTANCES = tuple(Instance(name, arguments) for name in MECHANISM_NAMES for argu
 
 
 @cache
-def design_of(instance: Instance) -> Design:
+def design_of(instance: Instance) -> LinearDesign:
     """The instance's strategy with its sensitivity."""
     return linear_design(instance.name, protected_class(*instance.arguments))
 

@@ -12,8 +12,8 @@ import duckdb
 
 from dp.presence import DuckDBEngine
 from dp.presence.daily import EPOCH, day_number
-from tests.dp.presence.test_presence import log_of
 from tests.oracles import presence as presence_oracle
+from tests.oracles.logs import log_of
 from tests.oracles.presence import Operation as Row
 from workbench.service import ADD, ERASE, RETRACT, Operation, Service, Settings, load_settings
 from workbench.service.opening import open_store
@@ -136,7 +136,7 @@ class History:
             return {window: [0] * (last - first + 1) for window in windows}
         log = log_of(self.rows, self.connection)
         flips = DuckDBEngine(log.connection).daily_flips(windows, calendar(first), calendar(last), w_bound)
-        return {window: [int(count) for count in flips[window].counts] for window in windows}
+        return {window: [int(count) for count in flips[window].counts.values] for window in windows}
 
     def slow_counts(self, window: int, first: int, last: int, w_bound: int | None) -> list[int]:
         """The same of one window, by replaying the log tick by tick."""

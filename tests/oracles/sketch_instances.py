@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dp.sketches import SKETCHES, Design, Family, Keys, Sketch
+from dp.sketches import SKETCHES, Design, Keys, Sketch, SketchFamily
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
@@ -45,7 +45,7 @@ class Instance(NamedTuple):
     pickable: int | None = None
 
     @property
-    def family(self) -> Family:
+    def family(self) -> SketchFamily:
         """What it can do."""
         return SKETCHES[self.name]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dp.sketches import SKETCHES
-from experiments.kinds.sketches.designs import SIZES, designed
+from experiments.kinds.sketches.designs import SIZES, sketch_design
 from tests.conftest import Run
 from workbench.bench import sketches as bench
 from workbench.bench.timing import alternate_seconds
@@ -20,7 +20,7 @@ from workbench.bench.timing import alternate_seconds
 def test_every_sketch_is_measured() -> None:
     assert set(bench.SIZES) == set(SIZES) == set(SKETCHES)
     for name, size in bench.SIZES.items():
-        designed(name, size, 1.0, bench.DELTA, bench.SALT)
+        sketch_design(name, size, 1.0, bench.DELTA, bench.SALT)
 
 
 def test_all_users_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_the_errors_are_those_of_fresh_salts() -> None:
     """100 trials: 7 % (11 % with Laplace noise alone); the bands are 4 standard errors wide."""
     for name, users in (("fixed-rate", 20_000), ("hll", 20_000)):
         row = bench.error(name, users, 100)
-        alone = designed(name, bench.SIZES[name], 1.0, bench.DELTA, bench.SALT).standard_error(users) / users
+        alone = sketch_design(name, bench.SIZES[name], 1.0, bench.DELTA, bench.SALT).standard_error(users) / users
         assert row["sketch_alone"] == pytest.approx(100 * alone, rel=0.28)
     noisy = bench.error("exact", 1000, 100)
     assert noisy["sketch_alone"] == 0

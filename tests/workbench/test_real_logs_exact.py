@@ -36,7 +36,7 @@ def assert_same(path: Path, columns: dict[str, str] | None, cells: pd.DataFrame)
         found = DuckDBEngine(log.connection).daily_flips(WINDOWS, first, last)
     for window in WINDOWS:
         expected = count_active(cells, first, last, window)
-        assert found[window].counts.tolist() == expected, f"window {window}"
+        assert found[window].counts.values.tolist() == expected, f"window {window}"
 
 
 def test_the_log_with_cancellations() -> None:

@@ -15,8 +15,6 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dp.mechanisms import MECHANISMS
-from experiments.kinds.loading import MECHANISM_NAMES
 from tests.workbench.pages import texts, tidy
 from workbench.views import charts, tradeoff
 from workbench.views.error_chart import error_chart
@@ -213,7 +211,6 @@ def test_every_mechanism_has_a_line_of_its_own_and_the_bias_is_drawn_once() -> N
 
 
 def test_the_page_offers_what_can_be_computed(tmp_path: Path) -> None:
-    assert set(MECHANISMS) == set(MECHANISM_NAMES)
     only = msgspec.structs.replace(QUESTION, mechanisms=("guesswork",))
     state = answer(only, tmp_path, lambda state: None, lambda: True)
     assert state.error is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.engine.executors import computed
+from experiments.engine.executors import compute
 from experiments.engine.progress import Report
 
 Row = dict[str, Any]
@@ -90,7 +90,7 @@ def _hand_over(number: int, jobs: int) -> float:
     started = time.perf_counter()
     done = sum(
         len(rows)
-        for _, rows in computed(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
+        for _, rows in compute(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
     )
     assert done == number
     return time.perf_counter() - started

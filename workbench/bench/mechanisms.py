@@ -22,7 +22,7 @@ from dp.accounting.composition import Guarantee
 from dp.mechanisms import (
     EMPTY_STATE,
     MECHANISMS,
-    LinearMechanism,
+    LinearDesign,
     Mechanism,
     State,
     Strategy,
@@ -32,7 +32,6 @@ from dp.mechanisms import (
     linear_design,
     optimal,
 )
-from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.noise import Integers, Noise
 from dp.units import protected_class
 from experiments.engine.progress import Report
@@ -153,9 +152,11 @@ def step(name: str) -> list[Row]:
         # `optimal` may choose buffers too: what another mechanism chose before must not save it the time.
         buffered_toeplitz.strategy.cache_clear()
         started = time.process_time()
-        mechanism = calibrate([design(name, protected_class("user", 1, 2, horizon))], GUARANTEE, [1.0])[0]
+        protected = protected_class("user", 1, 2, horizon)
+        mechanism = calibrate([design(name, protected)], GUARANTEE, [1.0])[0]
         seconds = time.process_time() - started
-        state, counts = last_state(mechanism, horizon)
+        linear = None if mechanism.data_dependent else linear_design(name, protected)
+        state, counts = last_state(mechanism, linear, horizon)
         times = step_milliseconds(mechanism, state, counts)
         row |= {
             "design_seconds": round(seconds, 2), "step_ms": round(median(times[1:]), 3), "first_ms": round(times[0], 1),
@@ -173,8 +174,8 @@ def step_milliseconds(mechanism: Mechanism, state: State, counts: Integers) -> l
     return times
 
 
-def last_state(mechanism: Mechanism, horizon: int) -> tuple[State, Integers]:
-    """A state before the last tick and the counts of that tick.
+def last_state(mechanism: Mechanism, linear: LinearDesign | None, horizon: int) -> tuple[State, Integers]:
+    """A state before the last tick and the counts of that tick; `linear` is the design of a linear mechanism.
 
     The state has the size that it would have in a stream; what it remembers is made up where a stream would take long.
     """
@@ -183,13 +184,13 @@ def last_state(mechanism: Mechanism, horizon: int) -> tuple[State, Integers]:
     def seeded(noise: Noise, size: int) -> Any:
         return noise.seeded(generator, (size,)).astype(np.int64)
 
-    if isinstance(mechanism, AdaptiveFlippancy):
-        nobody = np.zeros((horizon, 2 * len(mechanism.levels)), dtype=np.int64)
+    if mechanism.bounds is not None:
+        nobody = np.zeros((horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
         return mechanism.run(EMPTY_STATE, nobody[1:], seeded, 0.95)[0], nobody[:1]
     counts = np.full(3, 1000, dtype=np.int64)
     state, _ = mechanism.run(EMPTY_STATE, counts, seeded, 0.95)
-    if isinstance(mechanism, LinearMechanism):
-        remembered = mechanism.strategy.memory(horizon - 2)
+    if linear is not None:
+        remembered = linear.strategy.memory(horizon - 2)
         if remembered != len(state.secret):
             state = State(0, np.zeros(remembered, dtype=np.int64), np.zeros(remembered))
     return state._replace(tick=horizon - 1), counts[:1]

@@ -16,8 +16,8 @@ from dp.sketches import SKETCHES, Keys, family_of
 from dp.sketches.keys import keys_of
 from dp.sketches.table import described, some_keys
 from experiments.engine.progress import Report
-from experiments.kinds.sketches.designs import designed
-from experiments.kinds.sketches.trials import published
+from experiments.kinds.sketches.designs import sketch_design
+from experiments.kinds.sketches.trials import noisy_estimate
 from workbench.bench.timing import alternate_seconds, processor_seconds
 
 Row = dict[str, Any]
@@ -86,7 +86,7 @@ def hashing(users: int) -> Row:
 
 def speed(name: str, users: int) -> Row:
     """Users added a second to an empty sketch, all at once; its bytes; time to merge two that half overlap."""
-    design = designed(name, SIZES[name], 1.0, DELTA, SALT)
+    design = sketch_design(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
     empty = design.empty()
     seconds = processor_seconds(lambda: empty.add(keys))
@@ -116,7 +116,7 @@ def error(name: str, users: int, trials: int) -> Row:
 
 def beside(name: str, users: int) -> Row:
     """One of DIRECT: our bulk update against a loop over the library's own, over the same keys, alternately."""
-    design = designed(name, SIZES[name], 1.0, DELTA, SALT)
+    design = sketch_design(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
 
     # As numbers that the library takes: CPC rounds negative ones to floats, the other two those from 2^63 on.
@@ -133,7 +133,7 @@ def beside(name: str, users: int) -> Row:
 
 def beside_duckdb(users: int, trials: int) -> Row:
     """DuckDB's approx_count_distinct over the keys as a column, against `hll`; with the relative errors in per cent."""
-    design = designed("hll", SIZES["hll"], 1.0, DELTA, SALT)
+    design = sketch_design("hll", SIZES["hll"], 1.0, DELTA, SALT)
     generator = np.random.default_rng(users)
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
@@ -162,9 +162,9 @@ def _error(name: str, users: int, epsilon: float, trials: int) -> float | None:
     errors = []
     for _ in range(trials):
         salt = generator.bytes(16)
-        design = designed(name, SIZES[name], 1.0 if alone else epsilon, DELTA, salt)
+        design = sketch_design(name, SIZES[name], 1.0 if alone else epsilon, DELTA, salt)
         sketch = design.empty().add(some_keys(family, users, salt))
-        estimate = sketch.estimate() if alone else published(sketch, design, name, epsilon, generator)
+        estimate = sketch.estimate() if alone else noisy_estimate(sketch, design, name, epsilon, generator)
         errors.append(estimate / users - 1)
     return _per_cent(errors)
 

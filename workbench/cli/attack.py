@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dp.names import ATTACKS
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
 from workbench.cli.output import Row, keep_apart
@@ -19,13 +20,9 @@ if TYPE_CHECKING:
     from dp.auditing.attacks import Attack, Outcome
 
 EXIT_FALLEN = 1
-# Spelt out because importing them takes a second; a test compares.
-ATTACK_NAMES = (
-    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
-    "service",
-)  # fmt: skip
-SERVICE = ATTACK_NAMES[-1]
+SERVICE = "service"
 """Made here: what it attacks stands above `dp`."""
+ATTACK_NAMES = (*ATTACKS, SERVICE)
 WORDS = ("threat", "criterion")
 FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -69,7 +66,7 @@ def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: P
         rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
     output.write(rows, title="Attacks: what was measured, and the most that the claim allows")
     if figure is not None:
-        from experiments.kinds.figures import save
+        from experiments.engine.pictures import save
 
         save(_drawn(outcomes), figure)
     wrong = [f"{one.name} against {one.target}" for one in outcomes if one.held != (one.target == OURS)]
@@ -80,13 +77,14 @@ def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: P
 
 def _attacks(names: Sequence[str]) -> Mapping[str, Attack]:
     """All attacks; that on the service only where it is named, for it takes its time to import."""
-    from dp.auditing.attacks import ATTACKS, attack_of
+    from dp.auditing.attacks import ATTACKS as OWN
+    from dp.auditing.attacks import attack_of
 
     if SERVICE not in names:
-        return ATTACKS
+        return OWN
     from workbench.attacks import service as attack_service
 
-    return {**ATTACKS, SERVICE: attack_of(attack_service)}
+    return {**OWN, SERVICE: attack_of(attack_service)}
 
 
 def _drawn(outcomes: Sequence[Outcome]) -> Figure:
@@ -94,8 +92,8 @@ def _drawn(outcomes: Sequence[Outcome]) -> Figure:
     import pandas as pd
 
     from experiments.engine.style import SETTINGS
+    from experiments.kinds.attacks.figure import attacks
     from experiments.kinds.attacks.trials import row_of
-    from experiments.kinds.audit.figure import attacks
 
     with mpl.rc_context(SETTINGS):
         return attacks(pd.DataFrame([row_of(outcome) for outcome in outcomes]))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dp.accounting.composition import Guarantee
-    from dp.auditing import Audit
+    from dp.auditing import Audit, AuditOptions
 
-    Audits = Callable[["Terms", str, float, Callable[[float], None]], list[Audit]]
+    Audits = Callable[["Terms", str, AuditOptions], list[Audit]]
 
 EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
@@ -106,7 +106,7 @@ def audit(
     of a year take 5 to 30 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
     from dp.accounting.composition import Guarantee
-    from dp.auditing.likelihood import CONFIDENCE
+    from dp.auditing.options import CONFIDENCE
 
     output.validate()
     if live and sketches:
@@ -136,7 +136,7 @@ def _attack_all(
     subjects: Sequence[tuple[str, Audits]], terms: Terms, named: set[str], report: Report
 ) -> tuple[list[Row], list[str]]:
     """The rows of all subjects, and why some have none; one that the user has `named` must have some."""
-    from dp.auditing.likelihood import FLAG_LEVEL
+    from dp.auditing.options import FLAG_LEVEL, AuditOptions
 
     rows: list[Row] = []
     refusals: list[str] = []
@@ -148,14 +148,16 @@ def _attack_all(
         progress(0.0)
         started = time.perf_counter()
         try:
-            found = attack(terms, name, FLAG_LEVEL / len(subjects), progress)
+            flag_level = FLAG_LEVEL / len(subjects)
+            options = AuditOptions(flag_level=flag_level, workers=os.cpu_count() or 1, report=progress)
+            found = attack(terms, name, options)
         except ValueError as error:
             if name in named:
                 raise
             refusals.append(f"{name}: {error}")
             continue
         seconds = time.perf_counter() - started
-        rows.extend(_row(one, seconds) for one in found)
+        rows.extend({**one.row(), "seconds": round(seconds, 3)} for one in found)
     return rows, refusals
 
 
@@ -169,31 +171,27 @@ class Terms:
     seed: int
 
     def generator(self, name: str) -> np.random.Generator:
-        """A generator of the subject's own: one audited alone gives what it gives among others."""
-        import numpy as np
+        """A generator of the subject's own."""
+        from dp.auditing.by_name import subject_generator
 
-        return np.random.default_rng([self.seed, *name.encode()])
+        return subject_generator(self.seed, name)
 
 
-def _simulated(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _simulated(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     from dp.auditing import audit_mechanism
 
-    workers = os.cpu_count() or 1
-    return audit_mechanism(
-        name, terms.users.protected, terms.promised, terms.trials, terms.generator(name),
-        flag_level=flag_level, workers=workers, report=report,
-    )  # fmt: skip
+    return audit_mechanism(name, terms.users.protected, terms.promised, terms.trials, terms.generator(name), options)
 
 
-def _sketch(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _sketch(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     from dp.auditing.sketches import audit_sketch
 
-    return audit_sketch(name, terms.promised, terms.trials, terms.generator(name), flag_level=flag_level, report=report)
+    return audit_sketch(name, terms.promised, terms.trials, terms.generator(name), options)
 
 
-def _live(terms: Terms, name: str, flag_level: float, report: Callable[[float], None]) -> list[Audit]:
+def _live(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     from dp.accounting.composition import Guarantee
-    from dp.auditing.live import audit_live
+    from dp.auditing.live import Account, audit_live
     from dp.ledger import open_ledger
     from dp.release import Request, charged
 
@@ -211,30 +209,8 @@ def _live(terms: Terms, name: str, flag_level: float, report: Callable[[float], 
         )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
-        return audit_live(
-            request, terms.trials, terms.generator(name), ledger, "audit", now, flag_level=flag_level, report=report
-        )
-
-
-def _row(one: Audit, seconds: float) -> Row:
-    return {
-        "subject": one.mechanism,
-        "seen": one.seen,
-        "claimed": one.claim.epsilon,
-        "measured": one.measured,
-        "ratio": one.ratio,
-        "worst": one.worst,
-        "flagged": one.flagged,
-        "delta": one.claim.delta,
-        "claimed_mu": one.claimed_mu,
-        "mu": one.mu,
-        "rates": one.epsilon,
-        "confidence": one.confidence,
-        "flag_level": one.flag_level,
-        "trials": one.trials,
-        "flips": list(one.flips),
-        "seconds": round(seconds, 3),
-    }
+        account = Account(ledger, "audit", now)
+        return audit_live(request, terms.trials, terms.generator(name), account, options)
 
 
 def _for_people(row: Row) -> Row:

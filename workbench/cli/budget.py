@@ -19,8 +19,6 @@ from workbench.cli.output import write_rows
 if TYPE_CHECKING:
     from dp.ledger import Ledger
 
-DEFAULT_CAP = (10.0, 1e-5)
-
 
 def _default_ledger() -> str:
     """The ledger that the service's settings name, so that a folder has one budget for all commands."""
@@ -68,17 +66,12 @@ def budget_create(
 @contextmanager
 def open_budget(path: Path) -> Iterator[Ledger]:
     """The ledger; a new one gets the default budget, and says so."""
-    from dp.accounting.composition import Guarantee
-    from dp.ledger import LedgerError, open_ledger
+    from dp.ledger import open_ledger, provide_budget
 
     with open_ledger(path) as ledger:
-        if not ledger.budgets():
-            try:
-                made = ledger.create_budget("default", Guarantee(*DEFAULT_CAP), datetime.now(UTC).date(), None)
-            except LedgerError:  # another process was first
-                made = ledger.budget("default")
+        if made := provide_budget(ledger, datetime.now(UTC).date()):
             click.echo(
-                f"new ledger {path}: budget 'default', epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, "
+                f"new ledger {path}: budget {made.name!r}, epsilon ≤ {made.cap.epsilon:g}, delta ≤ {made.cap.delta:g}, "
                 f"{made.period}",
                 err=True,
             )

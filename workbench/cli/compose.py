@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,29 +17,6 @@ if TYPE_CHECKING:
     from dp.accounting.mechanism_events import Part
 
 
-class Kind(NamedTuple):
-    """A mechanism in a spec: its constructor in `dp.accounting.mechanism_events`, the keys that it needs or may have.
-
-    Of `either`, exactly one must be there.
-    """
-
-    constructor: str
-    needed: tuple[str, ...] = ()
-    either: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-
-KINDS: dict[str, Kind] = {
-    "laplace": Kind("laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
-    "gaussian": Kind("gaussian", needed=("sigma",), optional=("sensitivity",)),
-    "discrete-laplace": Kind("discrete_laplace", either=("epsilon", "scale"), optional=("sensitivity",)),
-    "discrete-gaussian": Kind("discrete_gaussian", needed=("sigma",), optional=("sensitivity",)),
-    "pure": Kind("pure", needed=("epsilon",)),
-    "approximate": Kind("approximate", needed=("epsilon", "delta")),
-    "zcdp": Kind("zcdp", needed=("rho",)),
-    "gdp": Kind("gdp", needed=("mu",)),
-}
-LARGEST_NUMBER = 1e300
 EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 and count = 365'
 
 
@@ -118,6 +95,8 @@ def load_spec(path: Path) -> list[Part]:
     """
     import tomllib
 
+    from dp.accounting.spec import event_of
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -129,34 +108,4 @@ def load_spec(path: Path) -> list[Part]:
     tables = document.get("release")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{path}: there is no [[release]] table; write one for each kind of release, {EXAMPLE}")
-    return [_part(f"{path}: release {number}", table) for number, table in enumerate(tables, 1)]
-
-
-def _part(where: str, table: dict[str, Any]) -> Part:
-    from dp.accounting import mechanism_events as parts
-
-    name = table.get("mechanism")
-    if not isinstance(name, str) or name not in KINDS:
-        given = "is missing" if name is None else f"is {name!r}"
-        raise ValueError(f"{where}: mechanism {given}; choose one of {', '.join(KINDS)}")
-    kind = KINDS[name]
-    allowed = {*kind.needed, *kind.either, *kind.optional}
-    for key, value in table.items():
-        if key in ("mechanism", "count"):
-            continue
-        if key not in allowed:
-            raise ValueError(
-                f"{where}: unknown key {key!r} = {value!r}; {name!r} has {', '.join(sorted(allowed))}, count"
-            )
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > LARGEST_NUMBER:
-            raise ValueError(f"{where}: {key} is {value!r}; it must be a number")
-    if missing := [key for key in kind.needed if key not in table]:
-        raise ValueError(f"{where}: {missing[0]} is missing; {name!r} needs it")
-    if kind.either and sum(key in table for key in kind.either) != 1:
-        raise ValueError(f"{where}: {name!r} needs either {' or '.join(kind.either)}, and not both")
-    arguments = {key: value for key, value in table.items() if key != "mechanism"}
-    constructor: Callable[..., Part] = getattr(parts, kind.constructor)
-    try:
-        return constructor(**arguments)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+    return [event_of(f"{path}: release {number}", table) for number, table in enumerate(tables, 1)]

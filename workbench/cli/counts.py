@@ -8,20 +8,19 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.engine.progress import Report
 from workbench.cli.options import METRIC_WINDOWS, Day, Source, gathered_as, read_source
-from workbench.cli.sketches import Count, SketchChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dp.counts import Counts, Freeze
     from dp.log import Log
     from dp.presence import Engine
-    from dp.release.release import Freeze
 
 METRIC_NAMES = tuple(METRIC_WINDOWS)
 
@@ -72,28 +71,34 @@ class CountableLog:
     """A log that is open for counting.
 
     Attributes:
-        count: (windows, after how many flips users are left out, see `dp.release.Plan.freeze`) → counts per metric.
+        engine: counts all users.
+        log: None where the engine alone reads it.
         ticks: the days that the counts cover.
         arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
     """
 
-    count: Count
+    engine: Engine
+    log: Log | None
     ticks: list[date]
     arrived: Callable[[date], str] | None
 
+    def count(self, windows: dict[str, int], freeze: Freeze) -> dict[str, Counts]:
+        """Counts of all users by metric, with users left out as `dp.counts.Freeze` says."""
+        from dp.release import engine_counts
+
+        return engine_counts(self.engine, windows, self.ticks[0], self.ticks[-1], freeze)
+
 
 @contextmanager
-def open_log(
-    source: Source, query: Query, report: Report, sketch: SketchChoice | None = None
-) -> Iterator[CountableLog]:
-    """The log, read and checked by DuckDB or left to Spark; without a `sketch` everybody is counted.
+def open_log(source: Source, query: Query, report: Report) -> Iterator[CountableLog]:
+    """The log, read and checked by DuckDB or left to Spark.
 
     Raises:
         click.UsageError: options that do not go with the engine, or a last tick before the first.
     """
     if query.engine == "duckdb":
         with read_source(source, report) as checked:
-            yield _in_duckdb(checked, query, report, sketch)
+            yield _in_duckdb(checked, query, report)
         return
     first, last = _spark_ticks(source, query)
     from dp.presence import spark_engine
@@ -101,12 +106,12 @@ def open_log(
     report("starting Spark", None)
     spark = spark_engine(query.engine, source.log)
     try:
-        yield CountableLog(_counter(spark, first, last, report), _ticks(first, last), None)
+        yield CountableLog(spark, None, _ticks(first, last), None)
     finally:
         spark.session.stop()
 
 
-def _in_duckdb(log: Log, query: Query, report: Report, sketch: SketchChoice | None) -> CountableLog:
+def _in_duckdb(log: Log, query: Query, report: Report) -> CountableLog:
     from dp.log import arrived_fingerprint
     from dp.presence import DuckDBEngine
 
@@ -117,11 +122,8 @@ def _in_duckdb(log: Log, query: Query, report: Report, sketch: SketchChoice | No
             err=True,
         )
     first, last = query.first or log.first_day, query.last or log.last_day
-    ask = functools.partial(_counter, first=first, last=last, report=report)
-    count = (
-        sketch.counter(log, ask, first, last, report) if sketch else ask(DuckDBEngine(log.connection, progress=report))
-    )
-    return CountableLog(count, _ticks(first, last), functools.partial(arrived_fingerprint, log))
+    engine = DuckDBEngine(log.connection, progress=report)
+    return CountableLog(engine, log, _ticks(first, last), functools.partial(arrived_fingerprint, log))
 
 
 def _spark_ticks(source: Source, query: Query) -> tuple[date, date]:
@@ -138,19 +140,6 @@ def _spark_ticks(source: Source, query: Query) -> tuple[date, date]:
     if importlib.util.find_spec("pyspark") is None:
         raise click.UsageError("PySpark is not installed; it is the extra 'spark': uv sync --extra spark")
     return query.first, query.last
-
-
-def _counter(engine: Engine, first: date, last: date, report: Report) -> Count:
-    def count(wanted: dict[str, int], freeze: Freeze) -> dict[str, Any]:
-        report("counting users", None)
-        windows = sorted(set(wanted.values()))
-        if isinstance(freeze, tuple):
-            bounded = engine.bounded_counts(windows, first, last, freeze)
-            return {metric: bounded[window] for metric, window in wanted.items()}
-        flips = engine.daily_flips(windows, first, last, freeze)
-        return {metric: flips[window].counts for metric, window in wanted.items()}
-
-    return count
 
 
 def _ticks(first: date, last: date) -> list[date]:

@@ -25,15 +25,16 @@ def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> 
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
     with progress_bar() as report, open_log(source, query, report) as log:
+        report("counting users", None)
         truth = log.count(series, None)
         bounded = log.count(series, w_bound) if w_bound else None
     rows: list[Row] = []
     for metric in series:
         for tick, day in enumerate(log.ticks):
-            count = int(truth[metric][tick])
+            count = int(truth[metric].values[tick])
             row = {"metric": metric, "day": day.isoformat(), "count": count}
             if bounded:
-                kept = int(bounded[metric][tick])
+                kept = int(bounded[metric].values[tick])
                 row |= {"bounded_count": kept, "truncation_bias": kept - count}
             rows.append(row)
     click.secho("NOT PRIVATE: these are true counts; do not publish them.", fg="red", bold=True, err=True)

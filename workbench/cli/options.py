@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dp import names
+from dp.extensions import known_names
 from experiments.engine.progress import Report
 from workbench.cli.output import FORMATS, Row, chosen_format, keep_apart, write_rows
 
@@ -25,15 +27,9 @@ CONFIG_FILE = "dpdau.toml"
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-# Spelt out because importing them would cost every --help a second; a test compares.
-MECHANISM_NAMES = (
-    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
-    "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
-)  # fmt: skip
-SKETCH_NAMES = (
-    "exact", "bitmap", "fixed-rate", "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2",
-)  # fmt: skip
-METRIC_WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
+MECHANISM_NAMES = known_names("mechanisms", names.MECHANISMS)
+SKETCH_NAMES = known_names("sketches", names.SKETCHES)
+METRIC_WINDOWS = names.METRICS
 
 
 class Horizon(click.ParamType[int | str]):

@@ -18,8 +18,8 @@ from workbench.cli.options import FILE
 @click.option("--out", "outs", type=FILE, multiple=True, required=True, help="SVG, PNG or PDF; may be repeated.")
 def plot(released: Path, truth: Path | None, title: str | None, note: str | None, outs: Sequence[Path]) -> None:
     """Draw a release with its intervals, from the file that 'dpdau release --out' wrote."""
-    from experiments.engine.tables import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows
-    from experiments.kinds.figures import release_figure, save
+    from experiments.engine.pictures import save
+    from experiments.releases import RELEASE_COLUMNS, TRUTH_COLUMNS, read_rows, release_figure
 
     figure = release_figure(
         read_rows(released, RELEASE_COLUMNS),

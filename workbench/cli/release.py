@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,6 +29,7 @@ from workbench.cli.output import Row
 from workbench.cli.sketches import SketchChoice, sketch_options
 
 if TYPE_CHECKING:
+    from dp.counts import Counts
     from dp.mechanisms.joint import Exceptions
     from dp.release import Plan, Request
 
@@ -56,12 +57,12 @@ class Protection:
 
     def warn(self) -> None:
         """Say what is without effect, and what is dangerous."""
-        from dp.mechanisms import MECHANISMS
+        from dp.mechanisms import family_of
         from dp.release import uses_w_bound
 
         if self.w_bound is not None and not uses_w_bound(self.mechanism):
             click.echo(f"note: --w-bound is without effect: {self.mechanism} needs no W_BOUND to be given", err=True)
-        if self.delta > LARGE_DELTA and MECHANISMS[self.mechanism].delta != "none":
+        if self.delta > LARGE_DELTA and family_of(self.mechanism).delta != "none":
             click.echo(
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
             )
@@ -147,7 +148,9 @@ class Payment:
         """What the stream's key is derived from besides the request; empty where the stream has a name or none."""
         return source.identity if self.stream is None and not self.simulate else ""
 
-    def draw(self, plan: Plan, counts: dict[str, Any], data: str, arrived: Callable[[date], str] | None) -> list[Row]:
+    def draw(
+        self, plan: Plan, counts: dict[str, Counts], data: str, arrived: Callable[[date], str] | None
+    ) -> list[Row]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import default_stream, promise, publish, simulate_rows
 
@@ -205,13 +208,14 @@ def release(
         _check_consistent(protection.mechanism)
     protection.warn()
     sketch.validate(query.engine)
-    with progress_bar() as report, open_log(source, query, report, sketch) as log:
+    with progress_bar() as report, open_log(source, query, report) as log:
         from dp.release import plan_release
 
         request = _request(query.series, shares, protection, sketch, log.ticks, ci_level)
         report("calibrating the noise", None)
         plan = plan_release(request)
-        counts = log.count(query.series, plan.freeze)
+        report("counting users", None)
+        counts = sketch.counts(log.log, plan, log.ticks[-1], report) or log.count(query.series, plan.freeze)
         report("drawing the noise", None)
         rows = payment.draw(plan, counts, data, log.arrived)
     if consistent:
@@ -222,9 +226,9 @@ def release(
 
 
 def _check_consistent(mechanism: str) -> None:
-    from dp.mechanisms import MECHANISMS
+    from dp.mechanisms import family_of
 
-    if MECHANISMS[mechanism].strategy is None:
+    if family_of(mechanism).data_dependent:
         raise click.UsageError(
             f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
         )

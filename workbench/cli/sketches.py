@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,13 +16,10 @@ from workbench.cli.options import SKETCH_NAMES, Output, gathered_as, output_opti
 from workbench.cli.salt import salt_option
 
 if TYPE_CHECKING:
+    from dp.counts import Counts, Sample
     from dp.log import Log
-    from dp.presence import Engine
-    from dp.release.release import Freeze, Sample
+    from dp.release import Plan
     from dp.sketches.salts import Salts
-
-Count = Callable[[dict[str, int], "Freeze"], dict[str, Any]]
-Ask = Callable[["Engine"], Count]
 
 
 @dataclass(frozen=True)
@@ -68,58 +64,19 @@ class SketchChoice:
 
     def sample(self, first: date, horizon: int | None) -> Sample | None:
         """Whom a release from `first` on counts; None where it counts everybody."""
-        from dp.release import Sample
+        from dp.sketches.sampling import sample_in_force
 
-        if self.rate is None:
+        return None if self.rate is None else sample_in_force(self.rate, self.salts, first, horizon)
+
+    def counts(self, log: Log | None, plan: Plan, last: date, report: Report) -> dict[str, Counts] | None:
+        """Counts of the log as the plan's sketch gives them; None where any engine gives them."""
+        from dp.release import count_log
+
+        if log is None or self.sketch == "exact":
             return None
-        known = (date.max - first).days
-        last = first + timedelta(days=known if horizon is None else min(horizon - 1, known))
-        rotations = tuple(
-            ((tick - first).days, self.salts.in_force(tick).fingerprint) for tick in self.salts.changes(first, last)
-        )
-        return Sample(self.rate, self.salts.in_force(first).fingerprint, rotations)
-
-    def counter(self, log: Log, ask: Ask, first: date, last: date, report: Report) -> Count:
-        """Counts as the sketch gives them: of everybody, or of those in the sample.
-
-        Args:
-            ask: makes a counter of the log that it is given.
-        """
-        from dp.presence import DuckDBEngine
-
-        if self.sketch == "exact":
-            return ask(DuckDBEngine(log.connection, progress=report))
-
-        def count(wanted: dict[str, int], freeze: Freeze) -> dict[str, Any]:
-            from dp.sketches.fixed_rate import FixedRate
-            from dp.sketches.sampling import counts_of_sample
-
-            report("counting users", None)
-            if self.rate is None:
-                return _through_bitmaps(log, wanted, freeze, first, last)
-
-            def counted(part: Log) -> dict[str, Any]:
-                return ask(DuckDBEngine(part.connection, progress=report))(wanted, freeze)
-
-            return counts_of_sample(log, FixedRate(self.rate), self.salts, first, last, counted)
-
-        return count
-
-
-def _through_bitmaps(log: Log, wanted: dict[str, int], freeze: Freeze, first: date, last: date) -> dict[str, Any]:
-    import numpy as np
-
-    from dp.sketches.bitmap import Bitmap
-    from dp.sketches.windows import following
-
-    if isinstance(freeze, tuple):
-        raise click.UsageError("--sketch bitmap follows one W_BOUND; adaptive-flippancy needs several: use exact")
-    return {
-        metric: np.array(
-            [int(one.estimate()) for one in following(log, Bitmap(), None, window, first, last, freeze)], dtype=np.int64
-        )
-        for metric, window in wanted.items()
-    }
+        if self.sketch == "bitmap" and isinstance(plan.freeze, tuple):
+            raise click.UsageError("--sketch bitmap follows one W_BOUND; adaptive-flippancy needs several: use exact")
+        return count_log(log, plan, last, salts=None if self.rate is None else self.salts, progress=report)
 
 
 sketch_options = gathered_as(

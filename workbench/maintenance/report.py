@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.documentation.blocks import BLOCKS as EXPERIMENTS
-from experiments.documentation.blocks import filled
+from experiments.documentation.blocks import fill
+from experiments.documentation.markdown import markdown_table
 from workbench.service import Settings, promise_of_all
 from workbench.service.settings import SERIES, SeriesSettings
 
@@ -34,31 +35,33 @@ def live_promise() -> str:
 def settings_table() -> str:
     """Every setting with its default; the series side by side."""
     defaults = Settings()
-    rows = ["| setting | default |", "|---|---|"]
-    rows += [
-        f"| `{name}` | {_shown(getattr(defaults, name))} |" for name in Settings.__struct_fields__ if name not in SERIES
-    ]
-    rows += ["", "| of a series, such as `mau.epsilon` | " + " | ".join(SERIES) + " |", "|---|---|---|---|"]
-    for name in SeriesSettings.__struct_fields__:
-        cells = " | ".join(_shown(getattr(defaults.series[metric], name)) for metric in SERIES)
-        rows.append(f"| `{name}` | {cells} |")
-    return "\n".join(rows)
+    names = [name for name in Settings.__struct_fields__ if name not in SERIES]
+    common = markdown_table(
+        ["setting", "default"], "ll", [(f"`{name}`", _shown(getattr(defaults, name))) for name in names]
+    )
+    series = markdown_table(
+        ["of a series, such as `mau.epsilon`", *SERIES],
+        "l" * (1 + len(SERIES)),
+        [
+            [f"`{name}`", *(_shown(getattr(defaults.series[metric], name)) for metric in SERIES)]
+            for name in SeriesSettings.__struct_fields__
+        ],
+    )
+    return f"{common}\n\n{series}"
 
 
 def bench_serve() -> str:
     """What `dpdau bench serve --out results/bench_serve.json` measured."""
-    rows = json.loads(BENCH.read_text(encoding="utf-8"))
-    lines = [
-        "| events a request | connections | durable events/s | requests/s | p50 | p99 | share of sqlite |",
-        "|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row['events_per_request']:,} | {row['connections']} | **{row['events_per_second']:,}** | "
-        f"{row['requests_per_second']:,} | {row['p50_ms']:.1f} ms | {row['p99_ms']:.1f} ms | "
-        f"{row['share_of_sqlite']:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    rows = [
+        (
+            f"{row['events_per_request']:,}", str(row["connections"]), f"**{row['events_per_second']:,}**",
+            f"{row['requests_per_second']:,}", f"{row['p50_ms']:.1f} ms", f"{row['p99_ms']:.1f} ms",
+            f"{row['share_of_sqlite']:.2f}",
+        )
+        for row in json.loads(BENCH.read_text(encoding="utf-8"))
+    ]  # fmt: skip
+    titles = ["events a request", "connections", "durable events/s", "requests/s", "p50", "p99", "share of sqlite"]
+    return markdown_table(titles, "rrrrrrr", rows)
 
 
 def bench_headline() -> str:
@@ -75,58 +78,57 @@ def bench_mechanisms() -> str:
     return "\n\n".join(
         [
             "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 (`uv sync --extra bench`); "
-            'the error is sensitivity² × mean variance. "Over": it was given up after that time.',
+            'the error is sensitivity² × mean variance. "Over": the other library was stopped after that time.',
             _optimise(),
             "Simulating 365 ticks: processor time of one thread.",
             _simulate(),
-            "One secure release at the last tick, from the stored state to the next one, unit user, W_BOUND 2; in "
-            'brackets, choosing the strategy. Processor time. "—": choosing it takes too long.',
+            "One secure release at the last tick, from the stored state to the next one, for the unit user and "
+            'W_BOUND 2; in brackets, the time to choose the strategy. Processor time. "—": choosing takes too long.',
             _step(),
         ]
     )
 
 
 def _optimise() -> str:
-    lines = [
-        "| prefix sum | T | seconds | jax-privacy 2.0 | ratio | error | its error |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    rows = []
     for row in _bench_mechanisms("optimise"):
         over = "over " if row["jax_finished"] is False else ""
-        lines.append(
-            f"| {row['problem']} | {row['horizon']:,} | **{row['seconds']:.2f}** | "
-            f"{over}{_measured(row['jax_seconds'], 1)} | {over}{_measured(row['ratio'], 0)} | {row['error']:.4f} | "
-            f"{_measured(row['jax_error'], 4)} |"
-        )
-    return "\n".join(lines)
+        rows.append(
+            (
+                row["problem"], f"{row['horizon']:,}", f"**{row['seconds']:.2f}**",
+                f"{over}{_measured(row['jax_seconds'], 1)}", f"{over}{_measured(row['ratio'], 0)}",
+                f"{row['error']:.4f}", _measured(row["jax_error"], 4),
+            )
+        )  # fmt: skip
+    return markdown_table(
+        ["prefix sum", "T", "seconds", "jax-privacy 2.0", "ratio", "error", "its error"], "lrrrrrr", rows
+    )
 
 
 def _simulate() -> str:
-    lines = [
-        "| mechanism | million ticks/s | noise | decoding | draws a tick |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| `{row['mechanism']}` | **{row['million_ticks_per_second']:.1f}** | {row['noise_ns']:.1f} ns | "
-        f"{row['decode_ns']:.1f} ns | {row['draws_per_tick']:.2f} |"
+    rows = [
+        (
+            f"`{row['mechanism']}`", f"**{row['million_ticks_per_second']:.1f}**", f"{row['noise_ns']:.1f} ns",
+            f"{row['decode_ns']:.1f} ns", f"{row['draws_per_tick']:.2f}",
+        )
         for row in _bench_mechanisms("simulate")
-    ]
-    return "\n".join(lines)
+    ]  # fmt: skip
+    return markdown_table(["mechanism", "million ticks/s", "noise", "decoding", "draws a tick"], "lrrrr", rows)
 
 
 def _step() -> str:
-    rows = _bench_mechanisms("step")
-    horizons = sorted({row["horizon"] for row in rows})
-    lines = ["| mechanism | " + " | ".join(f"T = {horizon:,}" for horizon in horizons) + " |"]
-    lines.append("|---|" + "---:|" * len(horizons))
-    for name in dict.fromkeys(row["mechanism"] for row in rows):
-        cells = " | ".join(
+    steps = _bench_mechanisms("step")
+    horizons = sorted({row["horizon"] for row in steps})
+    rows = []
+    for name in dict.fromkeys(row["mechanism"] for row in steps):
+        cells = (
             "—" if row["step_ms"] is None else f"**{row['step_ms']:.2f} ms** ({row['design_seconds']:.1f} s)"
-            for row in rows
+            for row in steps
             if row["mechanism"] == name
         )
-        lines.append(f"| `{name}` | {cells} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", *cells])
+    titles = ["mechanism", *(f"T = {horizon:,}" for horizon in horizons)]
+    return markdown_table(titles, "l" + "r" * len(horizons), rows)
 
 
 def bench_sketches() -> str:
@@ -135,50 +137,54 @@ def bench_sketches() -> str:
     users, trials = max(row["users"] for row in tables["error"]), tables["error"][0]["trials"]
     return "\n\n".join(
         [
-            f"Processor time of one thread, {users:,} users: hashed keys added all at once, and two sketches merged "
-            "that have half of their users in common.",
+            f"Processor time of one thread, {users:,} users: hashed keys are added all at once, and two sketches that "
+            "share half of their users are merged.",
             _sketch_speed(tables["speed"]),
-            f'Relative error of one count, root mean square over {trials} fresh salts. "—": without a guarantee there '
-            "is no ε; and what is private by its hash has no version without.",
+            f'Relative error of one count, root mean square over {trials} fresh salts. "—": a sketch without a '
+            "guarantee has no ε, and a sketch that is private by its hash has no version without ε.",
             _sketch_error(tables["error"]),
-            "The same users through another library, on one thread, turn about in the same run.",
+            "The same users through another library, on one thread; the two alternate in the same run.",
             _sketch_beside(tables["beside"]),
         ]
     )
 
 
 def _sketch_speed(rows: list[dict[str, Any]]) -> str:
-    lines = ["| sketch | parameters | million users/s | bytes | merge |", "|---|---|---:|---:|---:|"]
-    lines += [
-        f"| {row['sketch'] if row['bytes'] is None else '`' + row['sketch'] + '`'} | {row['parameters'] or '—'} | "
-        f"**{row['million_users_per_second']:,.1f}** | {_measured(row['bytes'], 0)} | "
-        + ("—" if row["merge_ms"] is None else f"{row['merge_ms']:,.2f} ms")
-        + " |"
+    lines = [
+        (
+            row["sketch"] if row["bytes"] is None else f"`{row['sketch']}`",
+            row["parameters"] or "—",
+            f"**{row['million_users_per_second']:,.1f}**",
+            _measured(row["bytes"], 0),
+            "—" if row["merge_ms"] is None else f"{row['merge_ms']:,.2f} ms",
+        )
         for row in rows
     ]
-    return "\n".join(lines)
+    return markdown_table(["sketch", "parameters", "million users/s", "bytes", "merge"], "llrrr", lines)
 
 
 def _sketch_error(rows: list[dict[str, Any]]) -> str:
     columns = [name for name in rows[0] if name not in ("sketch", "users", "trials")]
     titles = ["ε = " + name.removeprefix("epsilon_") if name.startswith("epsilon") else "no ε" for name in columns]
-    lines = ["| sketch | users | " + " | ".join(titles) + " |", "|---|---:|" + "---:|" * len(columns)]
+    lines = []
     for row in rows:
         cells = ("—" if row[name] is None else f"{row[name]:.2g} %" for name in columns)
-        lines.append(f"| `{row['sketch']}` | {row['users']:,} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append([f"`{row['sketch']}`", f"{row['users']:,}", *cells])
+    return markdown_table(["sketch", "users", *titles], "lr" + "r" * len(columns), lines)
 
 
 def _sketch_beside(rows: list[dict[str, Any]]) -> str:
-    lines = ["| sketch | beside | million users/s | its | our time over its | error | its |"]
-    lines.append("|---|---|---:|---:|---:|---:|---:|")
+    lines = []
     for row in rows:
         errors = (_measured(row[name], 2) + ("" if row[name] is None else " %") for name in ("error", "its_error"))
         lines.append(
-            f"| `{row['sketch']}` | {row['beside']} | {row['million_users_per_second']:.1f} | "
-            f"{row['its_million_users_per_second']:.1f} | **{row['overhead']:.2f}** | " + " | ".join(errors) + " |"
-        )
-    return "\n".join(lines)
+            [
+                f"`{row['sketch']}`", row["beside"], f"{row['million_users_per_second']:.1f}",
+                f"{row['its_million_users_per_second']:.1f}", f"**{row['overhead']:.2f}**", *errors,
+            ]
+        )  # fmt: skip
+    titles = ["sketch", "beside", "million users/s", "its", "our time over its", "error", "its"]
+    return markdown_table(titles, "llrrrrr", lines)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -213,7 +219,7 @@ def write(root: Path = ROOT) -> None:
     """Fill every block of every document."""
     for document in DOCUMENTS:
         path = root / document
-        path.write_text(filled(path.read_text(encoding="utf-8"), BLOCKS), encoding="utf-8")
+        path.write_text(fill(path.read_text(encoding="utf-8"), BLOCKS), encoding="utf-8")
         print(path)
 
 

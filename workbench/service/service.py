@@ -17,8 +17,8 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.counts import Counts
 from dp.ledger import Budget, Charge, Ledger
 from dp.presence.daily import day_number
 from dp.release import plan_release, promise, publish
@@ -219,7 +219,7 @@ class Service:
         rows = self.releases(metric)
         first = calendar_day(self._progress().first)
         tick = published_tick(self.settings, metric, first, len(rows), day)
-        self._remember(metric, day - timedelta(days=tick), rows)
+        self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
 
     def releases(self, metric: str) -> list[str]:
@@ -254,7 +254,9 @@ class Service:
             assert open_day is not None
             return store.recount(day_number(day), window, open_day)
 
-        counts = {metric: np.array([self._write(recount)], dtype=np.int64)}
+        # Over one tick a user flips at most once, so that no bound freezes anybody.
+        values = np.array([self._write(recount)], dtype=np.int64)
+        counts = {metric: Counts(values, window, day, plan.freeze)}
         account = self.account
         stream, budget = account.fresh_stream(metric, day, request_id), account.fresh_budget
         with account.open() as ledger:
@@ -353,7 +355,7 @@ class Service:
         with account.open() as ledger:
             with ledger.transaction():
                 self._check(ledger)
-                counts = {metric: self._counts(one.window) for metric, one in self.settings.series.items()}
+                counts = {metric: self._counts(one.window, first) for metric, one in self.settings.series.items()}
                 rows = {
                     metric: publish(
                         ledger, account.stream(metric), self.settings.budget, plan, {metric: counts[metric]},
@@ -364,7 +366,7 @@ class Service:
             charges = len(account.own_charges(ledger))
         # Only now is it durable, and may be shown.
         for metric, published in rows.items():
-            self._remember(metric, first, published)
+            self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(published))
         days = min(len(series) for series in counts.values())
 
         def note(store: Store) -> None:
@@ -373,13 +375,12 @@ class Service:
 
         self._write(note)
 
-    def _remember(self, metric: str, first: date, rows: Sequence[str]) -> None:
-        self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(rows))
-
-    def _counts(self, window: int) -> NDArray[np.int64]:
+    def _counts(self, window: int, first: date) -> Counts:
         with self._reading() as store:
             counts = store.closed_counts(window)
-        return np.array([count.bounded for count in counts], dtype=np.int64)
+        # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
+        values = np.array([count.bounded for count in counts], dtype=np.int64)
+        return Counts(values, window, first, self.settings.bounds[window])
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import msgspec
 
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import validate_epsilon, validate_guarantee
-from dp.mechanisms import MECHANISMS
+from dp.extensions import known_names
+from dp.mechanisms import MECHANISMS, family_of
 from dp.noise import validate_level
 from dp.presence.daily import day_number
 from dp.release import Request, freezes
@@ -156,7 +157,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return dataclasses.replace(
             self.request(metric, day),
             guarantee=Guarantee(one.fresh, one.delta),
-            mechanism="gaussian" if MECHANISMS[one.mechanism].noise == "gaussian" else "laplace",
+            mechanism="gaussian" if family_of(one.mechanism).noise == "gaussian" else "laplace",
             horizon=1,
         )
 
@@ -267,11 +268,12 @@ def _validate(settings: Settings) -> None:
             "DAU has 1 day and WAU 7, MAU may have 30 or 28"
         )
     for metric, one in settings.series.items():
-        if one.mechanism not in MECHANISMS:
-            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(MECHANISMS)}")
-        if one.mechanism == "adaptive-flippancy":
+        known = known_names("mechanisms", MECHANISMS)
+        if one.mechanism not in known:
+            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(known)}")
+        if family_of(one.mechanism).own_bounds is not None:
             raise SettingsError(
-                f"{metric}.mechanism is adaptive-flippancy, which needs every day counted under all its W_BOUNDs; "
+                f"{metric}.mechanism is {one.mechanism}, which needs every day counted under all its W_BOUNDs; "
                 "a live store counts a day under one. Choose another, for instance sparse-vector, which needs no "
                 "W_BOUND, or run it on a log with 'dpdau release'"
             )
@@ -280,7 +282,7 @@ def _validate(settings: Settings) -> None:
         with _named(metric):
             protected_class(one.unit, one.window, one.w_bound, settings.horizon)
             for epsilon in (one.epsilon, one.fresh):
-                if MECHANISMS[one.mechanism].delta == "needed":
+                if family_of(one.mechanism).delta == "needed":
                     validate_guarantee(epsilon, one.delta)
                 else:
                     validate_epsilon(epsilon)

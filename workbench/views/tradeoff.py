@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
+from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
 from dp.release import METRICS
-from experiments.kinds.loading import MECHANISM_NAMES, OWN_BOUND
 from workbench.views.error_chart import error_chart
 from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 
@@ -63,7 +63,7 @@ def _controls() -> Question | None:
     )
     unit = st.selectbox("Who is protected", list(UNIT_NAMES), format_func=UNIT_NAMES.__getitem__, key="unit")
     # What finds its W_BOUND itself has nothing to show against it.
-    offered = [name for name in MECHANISM_NAMES if name != OWN_BOUND]
+    offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
     mechanisms = st.multiselect("Mechanisms", offered, list(DEFAULT_MECHANISMS), key="mechanisms")
     delta = st.select_slider(
         "δ of the whole series", DELTAS, 1e-6, format_func=lambda value: f"{value:g}", key="delta",
@@ -76,7 +76,7 @@ def _controls() -> Question | None:
     if not mechanisms:
         return None
     return Question(
-        metric or "mau", unit, tuple(name for name in MECHANISM_NAMES if name in mechanisms), epsilon, w_bound, delta,
+        metric or "mau", unit, tuple(name for name in MECHANISMS if name in mechanisms), epsilon, w_bound, delta,
         users, days, delete_rate / 100,
     )  # fmt: skip
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from experiments.kinds.loading import Config, Grid, Population
+from experiments.engine.population import Population
+from experiments.kinds.mechanisms.config import MechanismConfig, MechanismGrid
 
 EPSILONS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 W_BOUNDS = (2, 4, 6, 8, 12, 16, 24, 36)
@@ -42,9 +43,9 @@ class Question(msgspec.Struct, frozen=True):
     days: int
     delete_rate: float
 
-    def config(self, epsilons: Sequence[float], w_bounds: Sequence[int]) -> Config:
+    def config(self, epsilons: Sequence[float], w_bounds: Sequence[int]) -> MechanismConfig:
         """The experiment over these values of ε and W_BOUND."""
-        return Config(
+        return MechanismConfig(
             name="tradeoff",
             question="",
             figure="",
@@ -52,7 +53,7 @@ class Question(msgspec.Struct, frozen=True):
             trials=TRIALS,
             seed=SEED,
             population=Population(users=self.users, days=self.days, seed=POPULATION_SEED, delete_rate=self.delete_rate),
-            grid=Grid(
+            grid=MechanismGrid(
                 metric=[self.metric],
                 unit=[self.unit],
                 w_bound=list(w_bounds),

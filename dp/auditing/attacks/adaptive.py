@@ -14,12 +14,12 @@ import numpy as np
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.auditing.adaptive_flippancy import surely_beyond
+from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, epsilon_lower_bound
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.auditing.attacks.power import LEVEL, Floats, Integers, epsilon_disproved
 from dp.auditing.bounds import Alarms, epsilon_bound
-from dp.auditing.likelihood import strategy_matrix
+from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
+from dp.mechanisms.protocol import Floats, Integers
 from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
 from dp.units import protected_class
@@ -29,23 +29,23 @@ CRITERION = (
 )
 
 GUARANTEE = Guarantee(4.0, 1e-3)
-"""Weak, so that a few thousand series, which must be run tick by tick, show something."""
+"""A weak guarantee, so that a few thousand series, which must be run tick by tick, show something."""
 TICKS = 10
 RUN = 5
-"""How many ticks the user stays at most: the hull of the class."""
+"""The most ticks that the user stays: the hull of the class."""
 MECHANISMS = ("gaussian", "damped-square-root")
 LOW, HIGH = 200, 1000
 PURE = Guarantee(1.0, 0.0)
-"""Of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
-LEARNT = 30
+"""Guarantee of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
+LEARNING_RELEASES = 30
 """Releases from which the adversary learns before the user may come."""
 
-Truths = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-Next = Callable[[State, int, np.random.Generator], tuple[State, float]]
+Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+Step = Callable[[State, int, np.random.Generator], tuple[State, float]]
 """Releases one count: the next state and the estimate."""
 
 
-def played(step: Next, present: bool, generator: np.random.Generator) -> tuple[Floats, Integers, Integers]:
+def play(step: Step, present: bool, generator: np.random.Generator) -> tuple[Floats, Integers, Integers]:
     """One series against the adversary: the releases, the counts of everybody else, and when the user was to be there.
 
     Everybody else comes in crowds after a release that was high and stays away after a low one. The user comes after
@@ -65,9 +65,9 @@ def played(step: Next, present: bool, generator: np.random.Generator) -> tuple[F
 
 
 def attack(
-    setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Next]
+    setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Step]
 ) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """False and true alarms of the likelihood ratio and of returning answers, and of how many series each.
+    """False and true alarms of the likelihood ratio and of returning answers, and the number of series of each kind.
 
     Args:
         mechanism: whose noise is claimed.
@@ -78,7 +78,7 @@ def attack(
     ratio, returning = [0, 0], [0, 0]
     for present in (False, True):
         for _ in range(trials):
-            releases, known, watched = played(new_step(), present, setting.generator)
+            releases, known, watched = play(new_step(), present, setting.generator)
             moved = strategy @ watched
             # The logarithm of the likelihood ratio, in units of the noise's variance.
             ratio[present] += bool(moved @ (strategy @ (releases - known)) > moved @ moved / 2)
@@ -92,17 +92,19 @@ def _design(name: str) -> LinearMechanism:
     return calibrate_linear([design], GUARANTEE, [1.0])[0]
 
 
-def _fresh(mechanism: LinearMechanism, state: State, count: int, generator: np.random.Generator) -> tuple[State, float]:
+def _run_tick(
+    mechanism: LinearMechanism, state: State, count: int, generator: np.random.Generator
+) -> tuple[State, float]:
     state, released = mechanism.run(state, np.array([count]), partial(_seeded, generator), 0.95)
     return state, float(released.estimates[0])
 
 
-def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Next]) -> tuple[Reading, ...]:
+def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Step]) -> tuple[Reading, ...]:
     ratio, returning, trials = attack(setting, mechanism, new_step)
     delta = GUARANTEE.delta
     shown = {
-        "the likelihood ratio": epsilon_disproved(*ratio, trials, delta),
-        "answers that return": epsilon_disproved(*returning, trials, delta),
+        "the likelihood ratio": epsilon_lower_bound(*ratio, trials, delta),
+        "answers that return": epsilon_lower_bound(*returning, trials, delta),
     }
     return tuple(
         Reading(f"{mechanism.name}: ε shown at δ = {delta:g} by {test}", epsilon, GUARANTEE.epsilon)
@@ -110,7 +112,7 @@ def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[
     )
 
 
-def steered(mechanism: SparseVector, present: bool, generator: np.random.Generator) -> tuple[float, float]:
+def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator) -> tuple[float, float]:
     """One series of sparse-vector against the adversary, who makes the counts climb out of the band at every tick.
 
     After LEARNT ticks every count begins at the value released last. The user comes for one day, after the first value
@@ -119,9 +121,9 @@ def steered(mechanism: SparseVector, present: bool, generator: np.random.Generat
     Returns:
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
-    jump = surely_beyond(mechanism.threshold, mechanism)
+    jump = mechanism.surely_beyond(mechanism.threshold)
     source = partial(_seeded, generator)
-    counts = LOW + jump * np.arange(LEARNT)
+    counts = LOW + jump * np.arange(LEARNING_RELEASES)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)
     errors = (released.estimates - counts)[1:].tolist()
     last = released.estimates[-1]
@@ -140,8 +142,8 @@ def _seeded(generator: np.random.Generator, noise: Noise, size: int) -> Integers
     return noise.seeded(generator, (size,)).astype(np.int64)
 
 
-def sparse(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
-    """The ε that two tests show of sparse-vector, by their rates of alarms.
+def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
+    """The ε of sparse-vector that two tests show by their rates of alarms.
 
     One is the likelihood ratio of the released value. The other takes the lowest error so far for what is constant in
     all of them, and a value less than a user above it for one that nobody was added to.
@@ -152,13 +154,13 @@ def sparse(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
     alarms = {"the likelihood ratio": [0, 0], "the lowest answer": [0, 0]}
     for present in (False, True):
         for _ in range(trials):
-            error, lowest = steered(mechanism, present, setting.generator)
+            error, lowest = steer(mechanism, present, setting.generator)
             alarms["the likelihood ratio"][present] += error > 1 / 2
             alarms["the lowest answer"][present] += error - lowest >= 1
     return tuple(
         Reading(
             f"{mechanism.name}: ε shown by {test}",
-            float(epsilon_bound(Alarms(true, trials, false, trials), PURE.delta, LEVEL)),
+            float(epsilon_bound(Alarms(true, trials, false, trials), PURE.delta, ATTACK_CONFIDENCE)),
             PURE.epsilon,
         )
         for test, (false, true) in alarms.items()
@@ -169,25 +171,25 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     """Mechanisms that are run one tick at a time, with fresh noise for each."""
     readings: list[Reading] = []
     for mechanism in map(_design, MECHANISMS[-1:] if setting.quick else MECHANISMS):
-        step = partial(_fresh, mechanism)
-        readings += _readings(setting, mechanism, partial(_same, step))
-    return (*readings, *sparse(setting, SparseVector))
+        step = partial(_run_tick, mechanism)
+        readings += _readings(setting, mechanism, partial(_every_series, step))
+    return (*readings, *sparse_vector_readings(setting, SparseVector))
 
 
-def _same(step: Next) -> Next:
+def _every_series(step: Step) -> Step:
     """A mechanism remembers nothing but its state: one step serves all series."""
     return step
 
 
-def remembered(setting: Setting) -> tuple[Reading, ...]:
+def reuse_noise(setting: Setting) -> tuple[Reading, ...]:
     """Noise that is kept and used again when the same count comes back, so that nobody can average it out."""
     mechanism = _design("gaussian")
 
-    def new_step() -> Next:
+    def new_step() -> Step:
         answers: dict[int, float] = {}
 
         def step(state: State, count: int, generator: np.random.Generator) -> tuple[State, float]:
-            state, estimate = _fresh(mechanism, state, count, generator)
+            state, estimate = _run_tick(mechanism, state, count, generator)
             return state, answers.setdefault(count, estimate)
 
         return step
@@ -195,7 +197,7 @@ def remembered(setting: Setting) -> tuple[Reading, ...]:
     return _readings(setting, mechanism, new_step)
 
 
-def halved(setting: Setting) -> tuple[Reading, ...]:
+def half_noise(setting: Setting) -> tuple[Reading, ...]:
     """Half the noise that is claimed."""
     mechanism = _design("damped-square-root")
 
@@ -206,14 +208,14 @@ def halved(setting: Setting) -> tuple[Reading, ...]:
         state, released = mechanism.run(state, np.array([count]), source, 0.95)
         return state, float(released.estimates[0])
 
-    return _readings(setting, mechanism, partial(_same, step))
+    return _readings(setting, mechanism, partial(_every_series, step))
 
 
 @dataclass(frozen=True)
-class Unrenewed(SparseVector):
+class EdgesKeepNoise(SparseVector):
     """The edges of its band get their noise once, and keep it from one release to the next."""
 
-    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Truths) -> Held:
+    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Booleans) -> Held:
         after = super()._step(held, tick, count, draws, tested)
         if tick == 0:
             return after
@@ -222,10 +224,10 @@ class Unrenewed(SparseVector):
 
 
 @dataclass(frozen=True)
-class NoisyTest(SparseVector):
+class ReleasesComparedCount(SparseVector):
     """It releases the noisy count that its test compared with the edge, and not the edge plus the gap."""
 
-    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Truths) -> Held:
+    def _step(self, held: Held, tick: int, count: int, draws: Integers, tested: Booleans) -> Held:
         after = super()._step(held, tick, count, draws, tested)
         if tick == 0:
             return after
@@ -238,8 +240,8 @@ class NoisyTest(SparseVector):
 
 TARGETS: dict[str, Target] = {
     OURS: ours,
-    "the same noise whenever a count returns": remembered,
-    "half the noise": halved,
-    "sparse-vector with edges that keep their noise": partial(sparse, kind=Unrenewed),
-    "sparse-vector releasing what its test compared": partial(sparse, kind=NoisyTest),
+    "the same noise whenever a count returns": reuse_noise,
+    "half the noise": half_noise,
+    "sparse-vector with edges that keep their noise": partial(sparse_vector_readings, kind=EdgesKeepNoise),
+    "sparse-vector releasing what its test compared": partial(sparse_vector_readings, kind=ReleasesComparedCount),
 }

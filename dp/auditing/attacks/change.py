@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dp.auditing.likelihood import measurements
-from dp.mechanisms import Design
-
-Integers = NDArray[np.int64]
+from dp.auditing.measurements import exact_measurements
+from dp.mechanisms import LinearDesign
+from dp.mechanisms.protocol import Integers
 
 
-def measured_over_certified(design: Design, with_user: Integers, without_user: Integers) -> float:
+def measured_over_certified(design: LinearDesign, with_user: Integers, without_user: Integers) -> float:
     """‖B⁻¹Δ‖ of two count series, as the strategy measures them, over the sensitivity that the noise is scaled to.
 
     The norm is ℓ₁ for Laplace and ℓ₂ for Gaussian noise. Above 1 the noise is too small for these neighbours.
     """
-    difference = measurements(design.strategy, with_user) - measurements(design.strategy, without_user)
+    difference = exact_measurements(design.strategy, with_user) - exact_measurements(design.strategy, without_user)
     return float(np.linalg.norm(difference, ord=1 if design.noise == "laplace" else 2)) / design.sensitivity
-
-
-def runs(change: Integers) -> int:
-    """How often a difference series of zeros and ones begins to be one."""
-    return int(np.count_nonzero(np.diff(change, prepend=0) > 0))

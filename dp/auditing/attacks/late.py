@@ -13,12 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.attacks.change import Integers, measured_over_certified
+from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
-from dp.mechanisms import Design, linear_design
+from dp.mechanisms import LinearDesign, linear_design
+from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class
@@ -37,12 +39,12 @@ DISTURBANCES = (0, 1, 2)
 PROTECTED = 12
 """The day whose activity is protected."""
 
-Query = Callable[[Log], Log]
-"""The log as an engine looks at it."""
+LogView = Callable[[Log], Log]
+"""What an engine sees of a log."""
 
 
-def as_it_is(log: Log) -> Log:
-    """By arrival."""
+def by_arrival(log: Log) -> Log:
+    """The log as it is: an operation counts from its arrival on."""
     return log
 
 
@@ -52,7 +54,7 @@ def by_day(log: Log) -> Log:
     return log
 
 
-def revisions(setting: Setting, look: Query) -> tuple[Reading, ...]:
+def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
     """Publish a log week after week as it grows, and compare with what the whole log says of the same days."""
     operations = crowd(USERS, TICKS, setting.generator) + _out_of_order(setting)
     path = setting.new_folder() / "ledger.db"
@@ -66,9 +68,9 @@ def revisions(setting: Setting, look: Query) -> tuple[Reading, ...]:
         for ticks in (*range(WINDOW, TICKS, WINDOW), TICKS):
             so_far = [operation for operation in operations if operation.at < ticks]
             with look(log_of(so_far, setting.new_folder())) as log:
-                counts = _counts(log)[:ticks]
-                changed += int(np.count_nonzero(counts[: len(counted[-1])] != counted[-1]))
-                counted.append(counts)
+                counts = _counts(log).until(ticks)
+                changed += int(np.count_nonzero(counts.values[: len(counted[-1])] != counted[-1]))
+                counted.append(counts.values)
                 arrived = partial(arrived_fingerprint, log)
                 try:
                     shown = publish(ledger, "stream", "team", plan, {"wau": counts}, setting.now, arrived=arrived)
@@ -87,7 +89,7 @@ def revisions(setting: Setting, look: Query) -> tuple[Reading, ...]:
 
 
 def _out_of_order(setting: Setting) -> list[Operation]:
-    """An operation on each day that adds or retracts an earlier one, and now and then an erasure."""
+    """On each day an operation that adds or retracts an earlier user-day, and an erasure now and then."""
     draw = setting.generator.integers
     operations = []
     for arrival in range(TICKS):
@@ -98,11 +100,11 @@ def _out_of_order(setting: Setting) -> list[Operation]:
     return operations
 
 
-def _counts(log: Log) -> Integers:
+def _counts(log: Log) -> Counts:
     return DuckDBEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
-def smuggled(setting: Setting, look: Query) -> tuple[Reading, ...]:
+def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...]:
     """What one protected day changes for users who retract other days of its window or report them late, k times."""
     readings: list[Reading] = []
     users = setting.trials(300, 3_000)
@@ -170,16 +172,16 @@ def _presence(log: Log, users: int) -> Integers:
     return np.cumsum(steps, axis=1)
 
 
-def _design(name: str, runs: int) -> Design:
+def _design(name: str, runs: int) -> LinearDesign:
     return linear_design(name, protected_class("user-day", WINDOW, 2 * runs, TICKS))
 
 
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """The presence query, by arrival."""
-    return (*revisions(setting, as_it_is), *smuggled(setting, as_it_is), _ahead(setting))
+    return (*revisions(setting, by_arrival), *protected_day_changes(setting, by_arrival), _early_arrivals(setting))
 
 
-def _ahead(setting: Setting) -> Reading:
+def _early_arrivals(setting: Setting) -> Reading:
     try:
         log_of([Operation("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
     except LogError:
@@ -187,9 +189,9 @@ def _ahead(setting: Setting) -> Reading:
     return Reading("operations that arrived before their day and were let through", 1, 0)
 
 
-def backdated(setting: Setting) -> tuple[Reading, ...]:
-    """Counting by day: what arrives late changes days that are published, and the stream no longer goes on."""
-    return (*revisions(setting, by_day), *smuggled(setting, by_day))
+def count_by_day(setting: Setting) -> tuple[Reading, ...]:
+    """Counts by day: what arrives late changes days that are published, and the stream cannot go on."""
+    return (*revisions(setting, by_day), *protected_day_changes(setting, by_day))
 
 
-TARGETS: dict[str, Target] = {OURS: ours, "counting by day and not by arrival": backdated}
+TARGETS: dict[str, Target] = {OURS: ours, "counting by day and not by arrival": count_by_day}

@@ -27,23 +27,23 @@ from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.attacks.processes import at_once
 from dp.ledger import Ledger, LedgerError, open_ledger
-from dp.release import Request, plan_release, publish
+from dp.release import Request, plan_release, publish, stated_counts
 
 CRITERION = "what is charged never exceeds the cap, every charge counts, and nothing but a charge buys a release"
 
 CAP = 1.0
 AMOUNT = 0.05
 WORKERS = 8
-DEAR = 0.6
-"""What each process charges: there is room for one of them."""
+LARGE_AMOUNT = 0.6
+"""What each process charges: the budget has room for one of them."""
 PAUSE = 0.3
 """Seconds between looking and writing, where processes leave a gap; they start within much less."""
 TINY = (5e-324, 1e-300, 1e-30, 1e-10)
-NO_AMOUNTS = (0.0, -1.0, -5e-324, math.nan, math.inf, -math.inf)
+INVALID_AMOUNTS = (0.0, -1.0, -5e-324, math.nan, math.inf, -math.inf)
 PERIOD = timedelta(days=30)
 
 
-class Purse(Protocol):
+class BudgetClient(Protocol):
     """A budget, as one connection to it sees it."""
 
     def charge(self, key: str, epsilon: float, now: datetime) -> None:
@@ -58,28 +58,28 @@ class Purse(Protocol):
         """What the budget says was charged to it."""
 
 
-Open = Callable[[], AbstractContextManager[Purse]]
+OpenClient = Callable[[], AbstractContextManager[BudgetClient]]
 """Opens a connection to one and the same budget: CAP of ε, from `Setting.now` on for PERIOD. Can be pickled."""
 Wait = Callable[[], None]
 """Called by a purse that leaves a gap between looking and writing: the attacker chooses when the other workers run."""
 
 
-def attack(setting: Setting, new: Callable[[Setting, Wait], Open]) -> tuple[Reading, ...]:
+def attack(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> tuple[Reading, ...]:
     """Race for a budget, charge what is no amount, use keys again, and put the clock back."""
     return (
         _race_of_threads(setting, new),
         _race_of_processes(setting, new),
-        *_amounts(setting, new(setting, _at_once)),
-        *_keys(setting, new(setting, _at_once)),
-        *_clock(setting, new(setting, _at_once)),
+        *_amounts(setting, new(setting, _no_wait)),
+        *_keys(setting, new(setting, _no_wait)),
+        *_clock(setting, new(setting, _no_wait)),
     )
 
 
-def _at_once() -> None:
+def _no_wait() -> None:
     """Do not wait."""
 
 
-def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Reading:
+def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Reading:
     barrier = Barrier(WORKERS)
 
     def wait() -> None:
@@ -89,70 +89,74 @@ def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], Open]) -> 
         except BrokenBarrierError:
             return
 
-    work = partial(_charging, new(setting, wait), setting.trials(5, 25), AMOUNT, setting.now)
+    work = partial(_charge_repeatedly, new(setting, wait), setting.trials(5, 25), AMOUNT, setting.now)
     with ThreadPoolExecutor(WORKERS) as pool:
         granted = sum(pool.map(work, range(WORKERS)))
     return Reading("ε granted to threads that charge at the same time, of a cap of 1", round(granted * AMOUNT, 9), CAP)
 
 
-def _race_of_processes(setting: Setting, new: Callable[[Setting, Wait], Open]) -> Reading:
-    open_purse = new(setting, partial(time.sleep, PAUSE))
-    work = partial(_charging, open_purse, setting.trials(2, 10), DEAR, setting.now)
+def _race_of_processes(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Reading:
+    open_client = new(setting, partial(time.sleep, PAUSE))
+    work = partial(_charge_repeatedly, open_client, setting.trials(2, 10), LARGE_AMOUNT, setting.now)
     granted = sum(at_once(work, range(setting.trials(2, 4))))
-    return Reading("ε granted to processes that charge at the same time, of a cap of 1", round(granted * DEAR, 9), CAP)
+    return Reading(
+        "ε granted to processes that charge at the same time, of a cap of 1", round(granted * LARGE_AMOUNT, 9), CAP
+    )
 
 
-def _charging(open_purse: Open, charges: int, amount: float, now: datetime, worker: int) -> int:
+def _charge_repeatedly(open_client: OpenClient, charges: int, amount: float, now: datetime, worker: int) -> int:
     """How many of a worker's charges were granted."""
-    with open_purse() as purse:
-        return sum(_granted(purse, f"{worker} {number}", amount, now) for number in range(charges))
+    with open_client() as client:
+        return sum(_try_charge(client, f"{worker} {number}", amount, now) for number in range(charges))
 
 
-def _amounts(setting: Setting, open_purse: Open) -> Iterator[Reading]:
-    with open_purse() as purse:
+def _amounts(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
+    with open_client() as client:
         lost = 0
         # A float that holds a half holds nothing of what is added to it below 1e-16.
-        purse.charge("half", CAP / 2, setting.now)
+        client.charge("half", CAP / 2, setting.now)
         for number, amount in enumerate(TINY):
-            before = purse.spent()
-            granted = _granted(purse, f"tiny {number}", amount, setting.now)
-            lost += granted and purse.spent() <= before
+            before = client.spent()
+            granted = _try_charge(client, f"tiny {number}", amount, setting.now)
+            lost += granted and client.spent() <= before
         yield Reading("tiny charges that were granted and not counted", lost, 0)
-        free = sum(_granted(purse, f"none {number}", amount, setting.now) for number, amount in enumerate(NO_AMOUNTS))
+        free = sum(
+            _try_charge(client, f"none {number}", amount, setting.now) for number, amount in enumerate(INVALID_AMOUNTS)
+        )
         yield Reading("charges that are no amounts and were granted", free, 0)
 
 
-def _keys(setting: Setting, open_purse: Open) -> Iterator[Reading]:
-    with open_purse() as purse:
+def _keys(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
+    with open_client() as client:
         for _ in range(5):
-            _granted(purse, "key", AMOUNT, setting.now)
-        yield Reading("charges for one key", round(purse.spent() / AMOUNT, 9), 1)
-        more = _granted(purse, "key", 10 * AMOUNT, setting.now)
+            _try_charge(client, "key", AMOUNT, setting.now)
+        yield Reading("charges for one key", round(client.spent() / AMOUNT, 9), 1)
+        more = _try_charge(client, "key", 10 * AMOUNT, setting.now)
         yield Reading("larger charges granted under a key that was used", more, 0)
 
 
-def _clock(setting: Setting, open_purse: Open) -> Iterator[Reading]:
+def _clock(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
     times = (setting.now, setting.now + 2 * PERIOD, setting.now - PERIOD, setting.now)
     granted, outside = 0, 0
-    with open_purse() as purse:
+    with open_client() as client:
         for number, now in enumerate(times * setting.trials(2, 10)):
-            while _granted(purse, f"{number} {granted}", 0.25, now):
+            while _try_charge(client, f"{number} {granted}", 0.25, now):
                 granted += 1
                 outside += now != setting.now
     yield Reading("ε granted while the clock went to and fro, of a cap of 1", granted * 0.25, CAP)
     yield Reading("charges granted outside the period of the budget", outside, 0)
 
 
-def _granted(purse: Purse, key: str, epsilon: float, now: datetime) -> bool:
+def _try_charge(client: BudgetClient, key: str, epsilon: float, now: datetime) -> bool:
     try:
-        purse.charge(key, epsilon, now)
+        client.charge(key, epsilon, now)
     except (LedgerError, ValueError):
         return False
     return True
 
 
 @dataclass(frozen=True)
-class LedgerPurse:
+class LedgerClient:
     """A budget of the ledger."""
 
     ledger: Ledger
@@ -167,21 +171,21 @@ class LedgerPurse:
 
 
 @contextmanager
-def _opened_ledger(path: Path) -> Iterator[Purse]:
+def _open_ledger_client(path: Path) -> Iterator[BudgetClient]:
     with open_ledger(path) as ledger:
-        yield LedgerPurse(ledger)
+        yield LedgerClient(ledger)
 
 
-def new_ledger(setting: Setting, wait: Wait) -> Open:
+def new_ledger_budget(setting: Setting, wait: Wait) -> OpenClient:
     """The ledger on a file of its own; nobody can make it wait between looking and writing."""
     path = setting.new_folder() / "ledger.db"
     with open_ledger(path) as ledger:
         ledger.create_budget("team", Guarantee(CAP, 0.0), setting.now.date(), (setting.now + PERIOD).date())
-    return partial(_opened_ledger, path)
+    return partial(_open_ledger_client, path)
 
 
 @dataclass(frozen=True)
-class NaivePurse:
+class NaiveClient:
     """A table of charges in floats: look what was spent, refuse what would exceed the cap, write.
 
     Attributes:
@@ -212,22 +216,22 @@ class NaivePurse:
 
 
 @contextmanager
-def _opened_naive(path: Path, wait: Wait, monthly: bool) -> Iterator[Purse]:
+def _open_naive_client(path: Path, wait: Wait, monthly: bool) -> Iterator[BudgetClient]:
     with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as connection:
-        yield NaivePurse(connection, wait, monthly)
+        yield NaiveClient(connection, wait, monthly)
 
 
-def new_naive(setting: Setting, wait: Wait, monthly: bool) -> Open:
+def new_naive_budget(setting: Setting, wait: Wait, monthly: bool) -> OpenClient:
     """A naive purse on a file of its own."""
     path = setting.new_folder() / "naive.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # Without a type of its own the column keeps what it is given; NaN becomes NULL, which no sum counts.
         connection.execute("CREATE TABLE charges (key, month, epsilon)")
-    return partial(_opened_naive, path, wait, monthly)
+    return partial(_open_naive_client, path, wait, monthly)
 
 
-def restored(setting: Setting) -> tuple[Reading, ...]:
+def restore_copy(setting: Setting) -> tuple[Reading, ...]:
     """Publish, put back a copy of the file from before, and publish again.
 
     A file cannot know that it is old, so nothing is claimed: the readings say what such a copy costs. The live service,
@@ -236,6 +240,7 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
     ticks = 8
     guarantee = Guarantee(CAP, 1e-6)
     plan = plan_release(Request({"dau": 1}, "user-day", 2, guarantee, "gaussian", FIRST, ticks, {"dau": 1.0}))
+    counts = stated_counts(plan, {"dau": np.full(ticks, 100)})
     folder = setting.new_folder()
     path, copy = folder / "ledger.db", folder / "copy.db"
     with open_ledger(path) as ledger:
@@ -244,8 +249,8 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
     drawn, spent, more = [], 0.0, 0
     for file in (path, copy):
         with open_ledger(file) as ledger:
-            drawn.append(publish(ledger, "stream", "team", plan, {"dau": np.full(ticks, 100)}, setting.now))
-            more += _granted(LedgerPurse(ledger), "more", AMOUNT, setting.now)
+            drawn.append(publish(ledger, "stream", "team", plan, counts, setting.now))
+            more += _try_charge(LedgerClient(ledger), "more", AMOUNT, setting.now)
             spent += ledger.budget("team").spent.epsilon
     again = sum(first != second for first, second in zip(*drawn, strict=True))
     return (
@@ -257,21 +262,21 @@ def restored(setting: Setting) -> tuple[Reading, ...]:
 
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """The ledger, as releases use it."""
-    return (*attack(setting, new_ledger), *restored(setting))
+    return (*attack(setting, new_ledger_budget), *restore_copy(setting))
 
 
 def check_then_insert(setting: Setting) -> tuple[Reading, ...]:
     """A table of charges that is read first and written afterwards."""
-    return attack(setting, partial(new_naive, monthly=False))
+    return attack(setting, partial(new_naive_budget, monthly=False))
 
 
-def resetting(setting: Setting) -> tuple[Reading, ...]:
+def monthly_reset(setting: Setting) -> tuple[Reading, ...]:
     """A table of charges that begins anew with every month of the clock."""
-    return attack(setting, partial(new_naive, monthly=True))
+    return attack(setting, partial(new_naive_budget, monthly=True))
 
 
 TARGETS: dict[str, Target] = {
     OURS: ours,
     "check, then insert": check_then_insert,
-    "a budget that resets itself every month": resetting,
+    "a budget that resets itself every month": monthly_reset,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import partial, singledispatch
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -18,31 +18,30 @@ from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import delta_for
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.auditing.attacks.power import Floats, Integers
 from dp.auditing.closeness import (
     Frequencies,
     approximate_dp,
-    close,
-    counted,
+    are_close,
     discretise,
     dp_resolution,
-    law,
+    exact_frequencies,
+    frequencies,
     majority,
     majority_error,
     resolution,
 )
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.protocol import Source
+from dp.mechanisms.protocol import Floats, Integers, Source
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
 from dp.units import protected_class
 
 VOTES = 5
 LIMIT = VOTES // 2
-"""Of the votes that may be against."""
+"""Votes that may be against."""
 ERROR = 0.006
-"""Of one vote."""
+"""Probability that one vote is wrong."""
 
 CRITERION = (
     f"by most of {VOTES} votes both paths draw the claimed noise independently, keep (ε, δ) and release "
@@ -50,16 +49,16 @@ CRITERION = (
 )
 
 SCALE = 4 * GRID + 1
-"""Of the noise that is looked at: like that of a release, four users."""
+"""Scale of the noise that is tested: four users, as in a release."""
 WIDTH, REACH = 1.25, 3
-"""Standard deviations that a cell is wide, and cells on either side of the middle one."""
+"""Width of a cell in standard deviations, and the cells on either side of the middle one."""
 CELLS = 2 * REACH + 1
 PAIR_WIDTH = 2.0
-"""Of the cells of pairs, three by three."""
+"""Width of the cells of pairs, three by three."""
 RUN_WIDTH = 1.5
-"""Of the cells of whole runs, three by three by three."""
+"""Width of the cells of whole runs, three by three by three."""
 BITS = 4
-"""Last bits of a draw that are looked at."""
+"""Last bits of a draw that are tested."""
 HALVES = (7_500, 30_000)
 """Draws of one call, of the two of a vote; quick and full."""
 RUNS = (160, 800)
@@ -67,7 +66,7 @@ RUNS = (160, 800)
 SEEDED = 10
 """Seeded draws for one of OpenDP's, which takes a hundred times as long."""
 EPSILON = 1.0
-"""Of neighbours one scale apart."""
+"""ε of neighbours one scale apart."""
 
 MECHANISMS = (
     "gaussian", "laplace", "damped-square-root", "honaker-tree", "sparse-vector", "adaptive-flippancy",
@@ -75,16 +74,16 @@ MECHANISMS = (
 QUICK = ("gaussian", "damped-square-root")
 TICKS = 5
 WINDOW = 3
-BASE = 1000
+BASE_COUNT = 1000
 
 Draw = Callable[[int], Integers]
-"""So many draws of a noise."""
+"""That many draws of a noise."""
 
 
 # --- Draws -----------------------------------------------------------------------------------------------------------
 
 
-def drawn(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
+def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
     """Votes against draws that claim to be of a noise.
 
     Args:
@@ -96,16 +95,16 @@ def drawn(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
         draws = np.stack([draw(half), draw(half)])
         seeded = _seeded(setting, noise)
         tolerance = resolution(ERROR, draws.size, seeded.size)
-        alike = close(_in_cells(draws, noise), _in_cells(seeded, noise), tolerance)
-        return {"not close to seeded ones": alike, **_of_path(noise, draws)}
+        alike = are_close(_frequencies(draws, noise), _frequencies(seeded, noise), tolerance)
+        return {"not close to seeded ones": alike, **_verdicts(noise, draws)}
 
-    return _readings(_named(noise), "secure draws are", [vote() for _ in range(VOTES)])
+    return _readings(_noise_name(noise), "secure draws are", [vote() for _ in range(VOTES)])
 
 
-def rehearsed(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
+def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
     """Votes against what `noise.seeded` draws."""
-    votes = [_of_path(noise, _seeded(setting, noise)) for _ in range(VOTES)]
-    return _readings(_named(noise), "seeded draws are", votes)
+    votes = [_verdicts(noise, _seeded(setting, noise)) for _ in range(VOTES)]
+    return _readings(_noise_name(noise), "seeded draws are", votes)
 
 
 def _half(setting: Setting) -> int:
@@ -117,37 +116,37 @@ def _seeded(setting: Setting, noise: Noise) -> Integers:
     return noise.seeded(setting.generator, (2, SEEDED * _half(setting))).astype(np.int64)
 
 
-def _named(noise: Noise) -> str:
+def _noise_name(noise: Noise) -> str:
     return "Laplace noise" if noise.pure else "Gaussian noise"
 
 
-def _of_path(noise: Noise, halves: Integers) -> dict[str, bool]:
+def _verdicts(noise: Noise, halves: Integers) -> dict[str, bool]:
     """Verdicts on the draws of two calls, shape (2, draws), by what is wrong if they reject."""
     draws, (first, second) = halves.ravel(), halves
     before, after = draws.reshape(-1, 2).T
-    claimed = law(cell_shares(noise, WIDTH * math.sqrt(noise.variance), REACH))
-    even = law(np.full(2**BITS, 0.5**BITS))
+    claimed = exact_frequencies(cell_shares(noise, WIDTH * math.sqrt(noise.variance), REACH))
+    even = exact_frequencies(np.full(2**BITS, 0.5**BITS))
     claim = Guarantee(EPSILON, 0.0 if noise.pure else delta_for(1.0, EPSILON))
     return {
-        "not close to the claimed law": close(
-            _in_cells(draws, noise), claimed, resolution(ERROR, draws.size, math.inf)
+        "not close to the claimed law": are_close(
+            _frequencies(draws, noise), claimed, resolution(ERROR, draws.size, math.inf)
         ),
         "not close to the claimed law in pairs with the draw before": _independent(before, after, noise),
         "not close to the claimed law in pairs with another call": _independent(first, second, noise),
-        "not even in their last bits": close(
-            counted(draws % 2**BITS, 2**BITS), even, resolution(ERROR, draws.size, math.inf)
+        "not even in their last bits": are_close(
+            frequencies(draws % 2**BITS, 2**BITS), even, resolution(ERROR, draws.size, math.inf)
         ),
         "not (ε, δ)-private": approximate_dp(
-            _in_cells(first, noise),
-            _in_cells(second + noise.scale, noise),
+            _frequencies(first, noise),
+            _frequencies(second + noise.scale, noise),
             claim,
             dp_resolution(ERROR, CELLS, claim.epsilon, first.size, second.size),
         ),
     }
 
 
-def _in_cells(draws: Integers, noise: Noise) -> Frequencies:
-    return counted(discretise(draws, WIDTH * math.sqrt(noise.variance), REACH), CELLS)
+def _frequencies(draws: Integers, noise: Noise) -> Frequencies:
+    return frequencies(discretise(draws, WIDTH * math.sqrt(noise.variance), REACH), CELLS)
 
 
 def _independent(first: Integers, second: Integers, noise: Noise) -> bool:
@@ -155,7 +154,11 @@ def _independent(first: Integers, second: Integers, noise: Noise) -> bool:
     granularity = PAIR_WIDTH * math.sqrt(noise.variance)
     shares = cell_shares(noise, granularity, 1)
     pairs = 3 * discretise(first, granularity, 1) + discretise(second, granularity, 1)
-    return close(counted(pairs, 9), law(np.outer(shares, shares).ravel()), resolution(ERROR, pairs.size, math.inf))
+    return are_close(
+        frequencies(pairs, 9),
+        exact_frequencies(np.outer(shares, shares).ravel()),
+        resolution(ERROR, pairs.size, math.inf),
+    )
 
 
 def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
@@ -178,75 +181,88 @@ def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
 # --- Releases --------------------------------------------------------------------------------------------------------
 
 
-def released(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]:
+def release_readings(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]:
     """Votes against what a mechanism releases with draws from `source`, beside what it simulates.
 
     Args:
         source: stands for what `dp.release.publish` draws from; it is called for each run.
     """
-    mechanism = mechanism_of(name)
+    mechanism = small_mechanism(name)
     counts = counts_for(mechanism)
-    cells, number = looked_at(mechanism, counts, setting.generator)
+    cells, number = observation_cells(mechanism, counts, setting.generator)
     runs = setting.trials(*RUNS)
     votes = []
     for _ in range(VOTES):
         secure = cells(np.array([mechanism.run(EMPTY_STATE, counts, source, 0.95)[1].estimates for _ in range(runs)]))
         simulated = cells(mechanism.simulate(counts, SEEDED * runs, setting.generator))
         tolerance = resolution(ERROR, secure.size, simulated.size)
-        alike = close(counted(secure, number), counted(simulated, number), tolerance)
+        alike = are_close(frequencies(secure, number), frequencies(simulated, number), tolerance)
         votes.append({"not close to simulated ones": alike})
     return _readings(name, "released numbers are", votes)
 
 
-def mechanism_of(name: str) -> Mechanism:
+def small_mechanism(name: str) -> Mechanism:
     """A small instance of any registered mechanism, of TICKS ticks."""
     pure = family_of(name).delta == "none"
-    unit = "user" if name == "adaptive-flippancy" else "user-day"
+    unit = "user" if family_of(name).own_bounds else "user-day"
     protected = protected_class(unit, WINDOW, 2, TICKS)
     return calibrate([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
 
 
+@singledispatch
 def counts_for(mechanism: Mechanism) -> Integers:
     """Counts at which a mechanism that depends on the data decides now one way and now the other."""
-    ticks = np.arange(TICKS)
-    if isinstance(mechanism, SparseVector):
-        # One and a half bands up at each tick.
-        return BASE + ticks * (3 * mechanism.threshold // (2 * mechanism.grid))
-    if isinstance(mechanism, AdaptiveFlippancy):
-        counts = np.zeros((TICKS, 2 * len(mechanism.levels)), dtype=np.int64)
-        counts[:, ::2] = BASE
-        # Half as many frozen as a threshold, from the second tick on.
-        counts[1:, 1:-1:2] = np.array(mechanism.thresholds) // (2 * mechanism.grid)
-        counts[:, 0] -= counts[:, 1]
-        return counts
-    return np.full(TICKS, BASE)
+    return np.full(TICKS, BASE_COUNT)
 
 
-def looked_at(
-    mechanism: Mechanism, counts: Integers, generator: np.random.Generator
-) -> tuple[Callable[[Floats], Integers], int]:
-    """What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are.
+@counts_for.register
+def _(mechanism: SparseVector) -> Integers:
+    # One and a half bands up at each tick.
+    return BASE_COUNT + np.arange(TICKS) * (3 * mechanism.threshold // (2 * mechanism.grid))
+
+
+@counts_for.register
+def _(mechanism: AdaptiveFlippancy) -> Integers:
+    counts = np.zeros((TICKS, 2 * len(mechanism.levels)), dtype=np.int64)
+    counts[:, ::2] = BASE_COUNT
+    # Half as many frozen as a threshold, from the second tick on.
+    counts[1:, 1:-1:2] = np.array(mechanism.thresholds) // (2 * mechanism.grid)
+    counts[:, 0] -= counts[:, 1]
+    return counts
+
+
+Cells = tuple[Callable[[Floats], Integers], int]
+"""What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are."""
+
+
+@singledispatch
+def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+    """Cells of independent observations.
 
     Linear mechanisms show one independent number a tick, all of deviation 1: what is released less the counts, divided
     by the root of its covariance. Sums of Laplace noise are independent only where they are one draw each; of other
     mechanisms each run gives one cell: what is released at the first, the middle and the last tick together.
     """
     present = counts[:, 0] if counts.ndim == 2 else counts
-    if isinstance(mechanism, LinearMechanism):
-        decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
-        covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
-        if not mechanism.noise.pure or np.count_nonzero(covariance) == TICKS:
-            root = np.linalg.cholesky(covariance).astype(np.float64)
-            return partial(_whitened, root, present), CELLS
     deviations = (mechanism.simulate(counts, 10_000, generator) - present).std(axis=0)
-    return partial(_of_runs, deviations, present), 27
+    return partial(_run_cells, deviations, present), 27
 
 
-def _whitened(root: Floats, present: Integers, estimates: Floats) -> Integers:
+@observation_cells.register
+def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+    decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
+    covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
+    if mechanism.noise.pure and np.count_nonzero(covariance) > TICKS:
+        return observation_cells.dispatch(object)(mechanism, counts, generator)
+    root = np.linalg.cholesky(covariance).astype(np.float64)
+    return partial(_whiten, root, counts), CELLS
+
+
+def _whiten(root: Floats, present: Integers, estimates: Floats) -> Integers:
     return discretise(solve_triangular(root, (estimates - present).T, lower=True).ravel(), WIDTH, REACH)
 
 
-def _of_runs(deviations: Floats, present: Integers, estimates: Floats) -> Integers:
+def _run_cells(deviations: Floats, present: Integers, estimates: Floats) -> Integers:
     cells = discretise((estimates - present) / deviations, RUN_WIDTH, 1)
     return np.asarray(9 * cells[:, 0] + 3 * cells[:, TICKS // 2] + cells[:, -1])
 
@@ -266,9 +282,9 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     """Both kinds of noise, and what is released with them."""
     readings: list[Reading] = []
     for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
-        readings += drawn(setting, noise, noise.secure) + rehearsed(setting, noise)
+        readings += draw_readings(setting, noise, noise.secure) + seeded_draw_readings(setting, noise)
     for name in QUICK if setting.quick else MECHANISMS:
-        readings += released(setting, name, secure)
+        readings += release_readings(setting, name, secure)
     return tuple(readings)
 
 
@@ -277,18 +293,18 @@ def secure(noise: Noise, size: int) -> Integers:
     return noise.secure(size)
 
 
-Broken = Callable[[np.random.Generator, int], Integers]
-"""So many draws that claim to be of CLAIMED."""
+BrokenDraw = Callable[[np.random.Generator, int], Integers]
+"""That many draws that claim to be of CLAIMED."""
 
 CLAIMED = GaussianNoise(SCALE)
 
 
-def scaled(generator: np.random.Generator, size: int) -> Integers:
+def scale_too_small(generator: np.random.Generator, size: int) -> Integers:
     """A scale that is a fifth too small."""
     return _draws(GaussianNoise(round(0.8 * SCALE)), generator, size)
 
 
-def shifted(generator: np.random.Generator, size: int) -> Integers:
+def mean_off(generator: np.random.Generator, size: int) -> Integers:
     """A mean that is a quarter of a scale off."""
     return _draws(CLAIMED, generator, size) + SCALE // 4
 
@@ -298,12 +314,12 @@ def variance_as_deviation(generator: np.random.Generator, size: int) -> Integers
     return _draws(GaussianNoise(round(GRID * (SCALE / GRID) ** 2)), generator, size)
 
 
-def of_another_shape(generator: np.random.Generator, size: int) -> Integers:
+def laplace_for_gaussian(generator: np.random.Generator, size: int) -> Integers:
     """Laplace noise of the same variance."""
     return _draws(LaplaceNoise(round(SCALE / math.sqrt(2))), generator, size)
 
 
-def without_tails(generator: np.random.Generator, size: int) -> Integers:
+def cut_tails(generator: np.random.Generator, size: int) -> Integers:
     """Draws beyond one and a half deviations are drawn again."""
     draws = _draws(CLAIMED, generator, size)
     while len(beyond := np.flatnonzero(np.abs(draws) > 1.5 * SCALE)):
@@ -311,17 +327,17 @@ def without_tails(generator: np.random.Generator, size: int) -> Integers:
     return draws
 
 
-def each_twice(generator: np.random.Generator, size: int) -> Integers:
+def repeat_each_draw(generator: np.random.Generator, size: int) -> Integers:
     """Every draw comes twice."""
     return np.repeat(_draws(CLAIMED, generator, size // 2), 2)
 
 
-def seeded_anew(generator: np.random.Generator, size: int) -> Integers:
+def reseed_at_every_call(generator: np.random.Generator, size: int) -> Integers:
     """A generator with the same seed at every call."""
     return _draws(CLAIMED, np.random.default_rng(1), size)
 
 
-def in_single_precision(generator: np.random.Generator, size: int) -> Integers:
+def round_to_single_precision(generator: np.random.Generator, size: int) -> Integers:
     """Floats of 32 bits, of which 24 are digits."""
     return _draws(CLAIMED, generator, size).astype(np.float32).astype(np.int64)
 
@@ -330,35 +346,35 @@ def _draws(noise: Noise, generator: np.random.Generator, size: int) -> Integers:
     return noise.seeded(generator, (size,)).astype(np.int64)
 
 
-def broken(setting: Setting, draws: Broken) -> tuple[Reading, ...]:
+def broken_draw_readings(setting: Setting, draws: BrokenDraw) -> tuple[Reading, ...]:
     """Draws that claim to be Gaussian."""
-    return drawn(setting, CLAIMED, partial(draws, setting.generator))
+    return draw_readings(setting, CLAIMED, partial(draws, setting.generator))
 
 
-def half_the_noise(generator: np.random.Generator, size: int) -> Integers:
+def half_scale(generator: np.random.Generator, size: int) -> Integers:
     """Half the scale."""
     return _draws(GaussianNoise(SCALE // 2), generator, size)
 
 
-def halved(setting: Setting) -> tuple[Reading, ...]:
+def half_noise(setting: Setting) -> tuple[Reading, ...]:
     """Half the noise in draws, and in releases beside the simulation of all of it."""
 
     def source(noise: Noise, size: int) -> Integers:
         return _draws(noise, setting.generator, size) // 2
 
-    releases = [reading for name in QUICK for reading in released(setting, name, source)]
-    return (*broken(setting, half_the_noise), *releases)
+    releases = [reading for name in QUICK for reading in release_readings(setting, name, source)]
+    return (*broken_draw_readings(setting, half_scale), *releases)
 
 
 TARGETS: dict[str, Target] = {
     OURS: ours,
-    "a scale a fifth too small": partial(broken, draws=scaled),
-    "a mean a quarter of a scale off": partial(broken, draws=shifted),
-    "the variance as deviation": partial(broken, draws=variance_as_deviation),
-    "Laplace for Gaussian": partial(broken, draws=of_another_shape),
-    "no draw beyond one and a half deviations": partial(broken, draws=without_tails),
-    "every draw twice": partial(broken, draws=each_twice),
-    "a generator seeded anew at every call": partial(broken, draws=seeded_anew),
-    "draws in single precision": partial(broken, draws=in_single_precision),
-    "half the noise": halved,
+    "a scale a fifth too small": partial(broken_draw_readings, draws=scale_too_small),
+    "a mean a quarter of a scale off": partial(broken_draw_readings, draws=mean_off),
+    "the variance as deviation": partial(broken_draw_readings, draws=variance_as_deviation),
+    "Laplace for Gaussian": partial(broken_draw_readings, draws=laplace_for_gaussian),
+    "no draw beyond one and a half deviations": partial(broken_draw_readings, draws=cut_tails),
+    "every draw twice": partial(broken_draw_readings, draws=repeat_each_draw),
+    "a generator seeded anew at every call": partial(broken_draw_readings, draws=reseed_at_every_call),
+    "draws in single precision": partial(broken_draw_readings, draws=round_to_single_precision),
+    "half the noise": half_noise,
 }

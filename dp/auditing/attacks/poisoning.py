@@ -22,16 +22,16 @@ from dp.sketches.protocol import Design, Keys
 CRITERION = "without the salt, poisoned sketches err as ordinary ones do, at a level of 1e-5 a sketch"
 
 USERS = 3_000
-"""Everybody else."""
+"""Users besides those of the attacker."""
 ADDED = 600
-"""Users of the attacker."""
+"""Users that the attacker adds."""
 SALTS = 40
 KNOWN_SALTS = 10
-"""Fewer are enough where the salt is known, and each costs the choice anew."""
+"""Salts where the attacker knows them: fewer are enough, and the users are chosen again for each."""
 LIMIT = float(norm.isf(1e-5 / 2))
-"""Of a standard normal variable; an attack that moves the mean by 1.5 standard errors is seen 99.99 % of the time."""
+"""Limit of a standard normal variable; a mean moved by 1.5 standard errors is seen 99.99 % of the time."""
 
-Chosen = NDArray[np.intp]
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Poison:
     """
 
     design: Design
-    choose: Callable[[Keys], Chosen]
+    choose: Callable[[Keys], Places]
 
 
-def smallest(keys: Keys) -> Chosen:
+def smallest_keys(keys: Keys) -> Places:
     """Small keys look to KMV as if there were many."""
     return np.argsort(keys.view(np.uint64))[:ADDED]
 
 
-def highest_ranks(design: Hll, keys: Keys) -> Chosen:
-    """In every register the candidate of the highest rank, which is as much as all of them could do."""
+def highest_ranks(design: Hll, keys: Keys) -> Places:
+    """The candidate of the highest rank in every register, who does as much as all of them could."""
     # A sketch of one user is a list of one coupon: 26 bits of the register's address and 6 of the rank.
     coupons = np.array([_coupon(design, keys[place : place + 1]) for place in range(len(keys))])
     registers, ranks = coupons % 2**design.lg_k, coupons >> 26
@@ -66,12 +66,12 @@ def _coupon(design: Hll, key: Keys) -> int:
     return int.from_bytes(design.empty().add(key).to_bytes()[-4:], "little")
 
 
-def all_kept(keys: Keys) -> Chosen:
+def all_in_sample(keys: Keys) -> Places:
     """Only users of the sample, each of whom counts for 1/rate."""
     return np.flatnonzero(SAMPLE.chosen(keys))[:ADDED]
 
 
-def none_kept(keys: Keys) -> Chosen:
+def none_in_sample(keys: Keys) -> Places:
     """Nobody of the sample: users who are not counted at all."""
     return np.flatnonzero(~SAMPLE.chosen(keys))[:ADDED]
 
@@ -79,10 +79,10 @@ def none_kept(keys: Keys) -> Chosen:
 SAMPLE = FixedRate(0.1)
 REGISTERS = Hll(8)
 POISONS: dict[str, Poison] = {
-    "kmv, smallest keys": Poison(Kmv(256), smallest),
+    "kmv, smallest keys": Poison(Kmv(256), smallest_keys),
     "hll, highest ranks": Poison(REGISTERS, lambda keys: highest_ranks(REGISTERS, keys)),
-    "fixed-rate, all in the sample": Poison(SAMPLE, all_kept),
-    "fixed-rate, none in the sample": Poison(SAMPLE, none_kept),
+    "fixed-rate, all in the sample": Poison(SAMPLE, all_in_sample),
+    "fixed-rate, none in the sample": Poison(SAMPLE, none_in_sample),
 }
 
 

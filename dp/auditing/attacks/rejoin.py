@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.attacks.change import Integers, measured_over_certified
+from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.counts import Counts as DailyCounts
 from dp.log import Log, read_log, write_canonical
-from dp.mechanisms import EMPTY_STATE, Design, LinearMechanism, linear_design
-from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, rising_bounds
+from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.adaptive_flippancy_design import rising_bounds
+from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate
@@ -41,7 +44,7 @@ USERS = 20
 ATTACKER = "mallory"
 MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
 STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
-"""Days active and days erased, by turns."""
+"""Days active and days erased, alternately."""
 RATE = 0.5
 
 LEVELS = rising_bounds(TICKS)
@@ -49,36 +52,43 @@ LEVELS = rising_bounds(TICKS)
 
 Counts = Mapping[Any, Integers]
 """By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
-Count = Callable[[Log, Tombstones | None, bytes], Counts]
-"""What is counted in a log whose erased users left tombstones with a key."""
+CountQuery = Callable[[Log, Tombstones | None, bytes], Counts]
+"""Counts a log whose erased users left tombstones, which a key makes."""
 
 
 def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
     """What the presence query counts, with every bound and window."""
+    return {asked: counts.values for asked, counts in _counted(log, tombstones, key).items()}
+
+
+def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], DailyCounts]:
     engine = DuckDBEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
-def levels_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-    """What it counts for adaptive-flippancy: users present and users frozen, for every level."""
-    return DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+    """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
+    found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+    return {window: counts.values for window, counts in found.items()}
 
 
-def sampled_by(salts: Salts) -> Count:
-    """`counts_of`, of the sample that the salts choose."""
+def sampled_counts(salts: Salts) -> CountQuery:
+    """`counts_of` for the sample that the salts choose."""
 
     def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-        def of_part(part: Log) -> dict[str, Integers]:
-            return {" ".join(map(str, asked)): series for asked, series in counts_of(part, tombstones, key).items()}
+        def of_part(part: Log) -> dict[str, DailyCounts]:
+            return {" ".join(map(str, asked)): series for asked, series in _counted(part, tombstones, key).items()}
 
         counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
-        return {(w_bound, window): counts[f"{w_bound} {window}"] for w_bound in BOUNDS for window in WINDOWS}
+        return {(w_bound, window): counts[f"{w_bound} {window}"].values for w_bound in BOUNDS for window in WINDOWS}
 
     return count
 
 
-def erasing(log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: Count = counts_of) -> Counts:
+def counts_with_restarts(
+    log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: CountQuery = counts_of
+) -> Counts:
     """The counts of a log that is compacted, stored and opened again at the end of each of the ticks `stops`.
 
     Args:
@@ -89,7 +99,7 @@ def erasing(log: Log, stops: Iterable[int], setting: Setting, remember: bool, co
     tombstones: Tombstones | None = None
     pieces, begin = [], 0
     for stop in stops:
-        pieces.append(_between(count(log, tombstones, key), begin, stop + 1))
+        pieces.append(_slice_ticks(count(log, tombstones, key), begin, stop + 1))
         begin = stop + 1
         path = setting.new_folder() / "log.parquet"
         with log:
@@ -98,11 +108,11 @@ def erasing(log: Log, stops: Iterable[int], setting: Setting, remember: bool, co
             write_canonical(smaller, path)
         log, tombstones = read_log(path), left if remember else None
     with log:
-        pieces.append(_between(count(log, tombstones, key), begin, TICKS))
+        pieces.append(_slice_ticks(count(log, tombstones, key), begin, TICKS))
     return {asked: np.concatenate([piece[asked] for piece in pieces]) for asked in pieces[0]}
 
 
-def _between(counts: Counts, begin: int, end: int) -> Counts:
+def _slice_ticks(counts: Counts, begin: int, end: int) -> Counts:
     return {asked: series[begin:end] for asked, series in counts.items()}
 
 
@@ -149,12 +159,14 @@ def _mechanisms(setting: Setting) -> Sequence[str]:
 def attack(setting: Setting, remember: bool) -> list[dict[str, float]]:
     """Flip-flop by retractions; delete and rejoin; and the same with a compaction and a restart at every erasure."""
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = erasing(log_of(others, setting.new_folder()), (), setting, remember)
+    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember)
     found = []
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for op, compactions in (("-", ()), ("erase", ()), ("erase", _erasures(active, erased))):
             log = log_of(others + come_and_go(active, erased, op), setting.new_folder())
-            found.append(_compare(erasing(log, compactions, setting, remember), without_user, _mechanisms(setting)))
+            found.append(
+                _compare(counts_with_restarts(log, compactions, setting, remember), without_user, _mechanisms(setting))
+            )
     return found
 
 
@@ -163,10 +175,10 @@ def _erasures(active: int, erased: int) -> Sequence[int]:
     return range(active, TICKS - 1, active + erased)
 
 
-def rotating(
+def rotate_salts(
     setting: Setting, changes: Sequence[int], stays: Iterable[tuple[int, int]], remember: bool | None = None
 ) -> list[dict[str, float]]:
-    """What a user achieves who knows the salts, and is in all samples, or by turns in one and not in the next.
+    """What a user achieves who knows the salts, and is in all samples, or alternately in one and not in the next.
 
     Args:
         remember: compact the log and start again at every third erasure, with tombstones or without; None for neither.
@@ -177,7 +189,7 @@ def rotating(
 
     def sampled(operations: Iterable[Operation], compactions: Iterable[int]) -> Counts:
         log = log_of(operations, setting.new_folder())
-        return erasing(log, compactions, setting, bool(remember), sampled_by(salts))
+        return counts_with_restarts(log, compactions, setting, bool(remember), sampled_counts(salts))
 
     without_user = sampled(others, ())
     found = []
@@ -191,7 +203,7 @@ def rotating(
 
 
 def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
-    """An id that is in the first sample, the second, and so on by turns, as `kept` says."""
+    """An id that is in the samples that `kept` says, whose two values hold alternately."""
     candidates = [f"{ATTACKER} {number}" for number in range(4096)]
     fits = np.ones(len(candidates), dtype=bool)
     for number, (_, salt) in enumerate(salts.periods):
@@ -199,21 +211,21 @@ def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
     return candidates[int(np.flatnonzero(fits)[0])]
 
 
-def levelled(setting: Setting, remember: bool) -> tuple[Reading, ...]:
+def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
     """The counts of adaptive-flippancy, level by level, of a user who is erased and comes back all the time.
 
     The log is compacted and opened again after every third erasure, when the lowest level has frozen the user. A level
     may begin at any tick, and measures from there on; what is read is the worst beginning.
     """
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = erasing(log_of(others, setting.new_folder()), (), setting, remember, levels_of)
-    mechanism = _flippancy()
-    designs = [_design(level) for level in mechanism.levels if isinstance(level, LinearMechanism)]
+    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember, level_counts)
+    mechanism = _adaptive_flippancy()
+    designs = [_design(level) for level in mechanism.levels]
     flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for compactions in ((), _erasures(active, erased)[2::3]):
             log = log_of(others + come_and_go(active, erased), setting.new_folder())
-            with_user = erasing(log, compactions, setting, remember, levels_of)
+            with_user = counts_with_restarts(log, compactions, setting, remember, level_counts)
             for window in WINDOWS:
                 counts, known = with_user[window], without_user[window]
                 change = np.diff(counts - known, axis=0, prepend=0)
@@ -237,16 +249,14 @@ def levelled(setting: Setting, remember: bool) -> tuple[Reading, ...]:
     )
 
 
-def _flippancy() -> AdaptiveFlippancy:
-    """The mechanism as a release calibrates it."""
+def _adaptive_flippancy() -> AdaptiveFlippancy:
+    """Adaptive-flippancy as a release calibrates it."""
     request = Request({"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "adaptive-flippancy", FIRST, TICKS, {"dau": 1.0})
-    mechanism = plan_release(request).series[0].mechanism
-    assert isinstance(mechanism, AdaptiveFlippancy)
-    return mechanism
+    return cast(AdaptiveFlippancy, plan_release(request).series[0].mechanism)
 
 
-def _design(level: LinearMechanism) -> Design:
-    return Design(level.name, "gaussian", level.strategy, level.sensitivity, level.touched)
+def _design(level: LinearMechanism) -> LinearDesign:
+    return LinearDesign(level.name, "gaussian", level.strategy, level.sensitivity, level.touched)
 
 
 def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:
@@ -257,32 +267,34 @@ def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:
     return False
 
 
-STAYING = (TICKS, 0)
+ALWAYS_ACTIVE = (TICKS, 0)
 
 
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """The presence query with tombstones, and the sample with the one change of salts that a release allows."""
-    stays = (STAYING,) if setting.quick else (STAYING, *STAYS)
-    rotated = rotating(setting, (TICKS // 2,), stays)
+    stays = (ALWAYS_ACTIVE,) if setting.quick else (ALWAYS_ACTIVE, *STAYS)
+    rotated = rotate_salts(setting, (TICKS // 2,), stays)
     return (
         *_worst(attack(setting, remember=True)),
-        *_named("with a change of salts", rotated),
+        *_prefix_readings("with a change of salts", rotated),
         *_salts_and_compactions(setting, remember=True),
-        Reading("releases with two changes of salts that were let through", _let_through(), 0),
-        *levelled(setting, remember=True),
+        Reading("releases with two changes of salts that were let through", _accepted_rotations(), 0),
+        *level_readings(setting, remember=True),
     )
 
 
-def _named(when: str, found: Sequence[dict[str, float]]) -> list[Reading]:
+def _prefix_readings(when: str, found: Sequence[dict[str, float]]) -> list[Reading]:
     return [replace(reading, what=f"{when}: {reading.what}") for reading in _worst(found)]
 
 
 def _salts_and_compactions(setting: Setting, remember: bool) -> list[Reading]:
     stays = STAYS[: setting.trials(1, len(STAYS))]
-    return _named("with a change of salts and compactions", rotating(setting, (TICKS // 2,), stays, remember))
+    return _prefix_readings(
+        "with a change of salts and compactions", rotate_salts(setting, (TICKS // 2,), stays, remember)
+    )
 
 
-def _let_through() -> int:
+def _accepted_rotations() -> int:
     sample = Sample(RATE, "a1b2c3d4", ((8, "second"), (16, "third")))
     request = Request(
         {"dau": 1}, "user", 2, Guarantee(1.0, 1e-6), "damped-square-root", FIRST, TICKS, {"dau": 1.0},
@@ -295,24 +307,24 @@ def _let_through() -> int:
     return 1
 
 
-def forgetful(setting: Setting) -> tuple[Reading, ...]:
+def forget_flips(setting: Setting) -> tuple[Reading, ...]:
     """Compaction without tombstones: an erasure resets the counter of flips."""
     return (*_worst(attack(setting, remember=False)), *_salts_and_compactions(setting, remember=False))
 
 
-def thawing(setting: Setting) -> tuple[Reading, ...]:
+def thaw(setting: Setting) -> tuple[Reading, ...]:
     """Adaptive-flippancy on such counts: who was frozen thaws with an erasure."""
-    return levelled(setting, remember=False)
+    return level_readings(setting, remember=False)
 
 
-def twice_rotated(setting: Setting) -> tuple[Reading, ...]:
+def two_rotations(setting: Setting) -> tuple[Reading, ...]:
     """A sample whose salts change twice: who is in it, out of it and in it again flips beyond W_BOUND."""
-    return _worst(rotating(setting, (8, 16), [STAYING]))
+    return _worst(rotate_salts(setting, (8, 16), [ALWAYS_ACTIVE]))
 
 
 TARGETS: dict[str, Target] = {
     OURS: ours,
-    "a counter of flips that erasure resets": forgetful,
-    "frozen users who thaw after an erasure": thawing,
-    "two changes of salts": twice_rotated,
+    "a counter of flips that erasure resets": forget_flips,
+    "frozen users who thaw after an erasure": thaw,
+    "two changes of salts": two_rotations,
 }

@@ -18,15 +18,15 @@ from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import EMPTY_STATE
 from dp.noise import Noise
-from dp.release import Plan, Request, plan_release, publish
+from dp.release import Plan, Request, plan_release, publish, stated_counts
 
 CRITERION = "every answer is the first one byte for byte, at one charge, and averaging removes none of its noise"
 
 TICKS = 24
 COUNTS = np.arange(500, 500 + TICKS)
 GUARANTEE = Guarantee(1.0, 1e-6)
-AFFORDABLE = 4
-"""How many releases the budget has room for."""
+AFFORDABLE_RELEASES = 4
+"""Releases that the budget has room for."""
 RESTARTS = 10
 
 Ask = Callable[[str], list[str]]
@@ -55,7 +55,7 @@ def attack(setting: Setting, server: Server) -> tuple[Reading, ...]:
         Reading("different answers to one question", len({tuple(answer) for answer in answers}), 1),
         # The mean of equal floats may differ from them in the last digit.
         Reading("share of the noise that averaging removes", round(1 - left, 9), 0),
-        Reading("further answers under other names, without a charge that fits", others, AFFORDABLE - 1),
+        Reading("further answers under other names, without a charge that fits", others, AFFORDABLE_RELEASES - 1),
     )
 
 
@@ -66,12 +66,13 @@ def _plan() -> Plan:
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """`publish` with the noise of OpenDP, on a ledger that is opened again after every hundred questions."""
     plan, path = _plan(), setting.new_folder() / "ledger.db"
+    counts = stated_counts(plan, {"dau": COUNTS})
     _open_budget(path)
 
     @contextmanager
     def server() -> Iterator[Ask]:
         with open_ledger(path) as ledger:
-            yield lambda stream: publish(ledger, stream, "team", plan, {"dau": COUNTS}, setting.now)
+            yield lambda stream: publish(ledger, stream, "team", plan, counts, setting.now)
 
     readings = attack(setting, server)
     with open_ledger(path) as ledger:
@@ -80,11 +81,11 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     return (
         *readings,
         Reading("charges for one question", charged, 1),
-        Reading("ε spent on all questions", spent, AFFORDABLE * GUARANTEE.epsilon),
+        Reading("ε spent on all questions", spent, AFFORDABLE_RELEASES * GUARANTEE.epsilon),
     )
 
 
-def redrawn(setting: Setting) -> tuple[Reading, ...]:
+def draw_anew(setting: Setting) -> tuple[Reading, ...]:
     """A server that keeps no releases and draws anew for every answer."""
     plan = _plan()
 
@@ -104,8 +105,8 @@ def redrawn(setting: Setting) -> tuple[Reading, ...]:
 
 def _open_budget(path: Path) -> None:
     with open_ledger(path) as ledger:
-        cap = Guarantee(AFFORDABLE * GUARANTEE.epsilon, AFFORDABLE * GUARANTEE.delta)
+        cap = Guarantee(AFFORDABLE_RELEASES * GUARANTEE.epsilon, AFFORDABLE_RELEASES * GUARANTEE.delta)
         ledger.create_budget("team", cap, FIRST, None)
 
 
-TARGETS: dict[str, Target] = {OURS: ours, "noise drawn anew for every answer": redrawn}
+TARGETS: dict[str, Target] = {OURS: ours, "noise drawn anew for every answer": draw_anew}

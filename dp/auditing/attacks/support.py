@@ -16,24 +16,24 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.auditing.attacks.power import Floats
 from dp.ledger import open_ledger
 from dp.mechanisms import GRID
-from dp.release import Request, plan_release, publish
+from dp.mechanisms.protocol import Floats
+from dp.release import Request, plan_release, publish, stated_counts
 
 CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"
 
 PURE, APPROXIMATE = Guarantee(1.0, 0.0), Guarantee(1.0, 1e-6)
 MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
-"""Those that release their measurements or sums of them, so that nothing stands between the noise and the reader."""
+"""Mechanisms that release their measurements or sums of them, so that nothing hides the noise from the reader."""
 COUNTS = (0, 1)
-"""Of two logs that differ by one user: nobody and that user."""
+"""Counts of two logs that differ by one user: nobody, and that user."""
 SLACK = 4
-"""Neighbouring uniform draws that are tried, for the last digit of a logarithm."""
+"""Neighbouring uniform draws that are also tried, because the last digit of a logarithm may be off."""
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleaseSupport:
     """What was released for a count, and which of it another count could have given.
 
     Attributes:
@@ -45,7 +45,7 @@ class Released:
     possible: Callable[[Floats, int], np.ndarray[tuple[int], np.dtype[np.bool_]]]
 
 
-def attack(released: Released) -> tuple[float, float]:
+def attack(released: ReleaseSupport) -> tuple[float, float]:
     """Shares of the numbers that are off the grid, and that the neighbouring count could not have given."""
     off, impossible = [], []
     for count, other in (COUNTS, COUNTS[::-1]):
@@ -63,30 +63,31 @@ def on_grid(numbers: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.asarray(scaled == np.rint(scaled))
 
 
-def whole(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The discrete Laplace and Gaussian give every whole number, so every whole number less the count."""
+def whole_numbers(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which numbers differ from the count by multiples of the grid: discrete noise takes every such value."""
     return on_grid(numbers - count)
 
 
-def published(setting: Setting, mechanism: str, guarantee: Guarantee, count: int) -> Floats:
+def publish_constant(setting: Setting, mechanism: str, guarantee: Guarantee, count: int) -> Floats:
     """What `publish` shows of constant counts, with the noise of OpenDP."""
     ticks = setting.trials(64, 512)
     request = Request({"dau": 1}, "user-day", 2, guarantee, mechanism, FIRST, ticks, {"dau": 1.0})
     with open_ledger(setting.new_folder() / "ledger.db") as ledger:
         ledger.create_budget("team", guarantee, FIRST, None)
-        counts = {"dau": np.full(ticks, count)}
-        rows = publish(ledger, "stream", "team", plan_release(request), counts, setting.now)
+        plan = plan_release(request)
+        counts = stated_counts(plan, {"dau": np.full(ticks, count)})
+        rows = publish(ledger, "stream", "team", plan, counts, setting.now)
     return np.array([json.loads(row)["estimate"] for row in rows])
 
 
-def textbook(generator: np.random.Generator, ticks: int, count: int) -> Floats:
+def textbook_laplace(generator: np.random.Generator, ticks: int, count: int) -> Floats:
     """The count plus Laplace noise of scale 1, the inverse of its distribution at a uniform float."""
     uniform = generator.integers(1, 2**53, ticks) / 2**53
     return np.asarray(count + np.where(generator.random(ticks) < 0.5, -1.0, 1.0) * np.log(uniform))
 
 
-def textbook_gives(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which floats `textbook` can give for a count: those with a uniform draw that leads to them."""
+def textbook_support(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which floats `textbook_laplace` can give for a count: those with a uniform draw that leads to them."""
     nearest = np.rint(np.exp(-np.abs(numbers - count)) * 2**53)
     found = np.zeros(len(numbers), dtype=np.bool_)
     # All draws beside the nearest are tried that a rounded difference could stand for.
@@ -102,18 +103,20 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     """Numbers that were really published, with whole-number noise."""
     readings: list[Reading] = []
     for mechanism, guarantee in MECHANISMS.items():
-        readings += _readings(mechanism, Released(partial(published, setting, mechanism, guarantee), whole))
+        readings += _readings(
+            mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_numbers)
+        )
     return tuple(readings)
 
 
-def floats(setting: Setting) -> tuple[Reading, ...]:
+def float_laplace(setting: Setting) -> tuple[Reading, ...]:
     """Laplace noise as textbooks draw it, in floats."""
     ticks = setting.trials(1_000, 10_000)
-    released = Released(lambda count: textbook(setting.generator, ticks, count), textbook_gives)
+    released = ReleaseSupport(lambda count: textbook_laplace(setting.generator, ticks, count), textbook_support)
     return tuple(_readings("textbook Laplace", released))
 
 
-def _readings(name: str, released: Released) -> list[Reading]:
+def _readings(name: str, released: ReleaseSupport) -> list[Reading]:
     off, impossible = attack(released)
     return [
         Reading(f"{name}: share of numbers off the grid", off, 0),
@@ -121,4 +124,4 @@ def _readings(name: str, released: Released) -> list[Reading]:
     ]
 
 
-TARGETS: dict[str, Target] = {OURS: ours, "Laplace noise drawn in floats": floats}
+TARGETS: dict[str, Target] = {OURS: ours, "Laplace noise drawn in floats": float_laplace}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.validation import refuse_unknown
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_empty, refuse_unknown
+from experiments.engine.kind import Kind
 
 RELEASES = ("gaussian", "discrete-laplace")
 """Releases that can be accounted for."""
@@ -17,7 +19,7 @@ RELEASES = ("gaussian", "discrete-laplace")
 
 @dataclass(frozen=True)
 class AccountantPoint:
-    """A number of like releases, seen by one accountant."""
+    """A number of equal releases, under one accountant."""
 
     release: str
     accountant: str
@@ -40,32 +42,22 @@ class AccountantGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: list[int]
 
 
-class AccountantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AccountantConfig(ExperimentConfig, frozen=True, kw_only=True):
     """One experiment with accountants (`kind = "accountants"`): the ε that each reports for a number of releases.
 
+    See `ExperimentConfig` for what all configs have.
+
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
         delta: of all releases together.
-        releases: by name the one number that says what a release is: of "gaussian" its noise multiplier, the standard
-            deviation over the ℓ₂ sensitivity; of "discrete-laplace" its ε, the sensitivity being 1.
-        tolerance: largest relative difference between two runs on different machines.
+        releases: by name, the one number that describes a release: for "gaussian" its noise multiplier (standard
+            deviation over ℓ₂ sensitivity), for "discrete-laplace" its ε at sensitivity 1.
     """
 
-    name: str
-    question: str
-    figure: str
-    finding: str
+    kind: ClassVar[Kind] = Kind("accountants", "experiments.kinds.accountants", "evaluate_accountant")
+
     delta: float
     releases: dict[str, float]
     grid: AccountantGrid
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[AccountantPoint]:
         """All points: releases, then the grid in its order."""
@@ -75,19 +67,15 @@ class AccountantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.accountants import ACCOUNTANTS
-        from experiments.kinds.accountants.trials import part_of
+        from experiments.kinds.accountants.events import part_of
 
         if not 0 < self.delta < 1:
             raise ValueError(f"delta is {self.delta}; it must lie strictly between 0 and 1, for instance 1e-6")
-        for key, values, known in (
-            ("releases", list(self.releases), RELEASES),
-            ("grid.accountant", self.grid.accountant, tuple(ACCOUNTANTS)),
-        ):
-            if not values:
-                raise ValueError(f"{key} needs at least one value")
-            refuse_unknown(key, values, known)
-        if not self.grid.count:
-            raise ValueError("grid.count needs at least one value")
+        if not self.releases:
+            raise ValueError("releases needs at least one value")
+        refuse_empty(msgspec.to_builtins(self.grid))
+        refuse_unknown("releases", self.releases, RELEASES)
+        refuse_unknown("grid.accountant", self.grid.accountant, ACCOUNTANTS)
         for release, parameter in self.releases.items():
             for count in self.grid.count:
                 part_of(release, parameter, count)

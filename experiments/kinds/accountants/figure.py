@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
+
+from experiments.engine.labels import spread
 
 ACCOUNTANT_COLOURS = {
     "naive": "#999999",
@@ -18,14 +20,14 @@ ACCOUNTANT_COLOURS = {
     "gdp": "#1B9E77",
     "pld": "#D55E00",
 }
-"""By Okabe and Ito, but for two that are darker and readable on white."""
+"""By Okabe and Ito, except two that are darker to be readable on white."""
 
 TITLES = {
     "gaussian": "Gaussian noise, σ = {:g} × sensitivity",
     "discrete-laplace": "Discrete Laplace noise, ε = {:g} a release",
 }
 LABEL_ROOM = 0.052
-"""Of the height of a panel: the least distance of two labels."""
+"""Least distance of two labels, as a share of the height of a panel."""
 
 
 def accountants_year(table: pd.DataFrame) -> Figure:
@@ -68,15 +70,4 @@ def _label_ends(panel: Axes, part: pd.DataFrame, low: float, high: float) -> Non
         )
 
 
-def spread(heights: Sequence[float], room: float) -> list[float]:
-    """Ascending heights moved apart until neighbours are at least `room` apart, their groups kept in place."""
-    groups: list[list[float]] = []
-    for height in heights:
-        groups.append([height])
-        while len(groups) > 1 and _bottom(groups[-1], room) < _bottom(groups[-2], room) + room * len(groups[-2]):
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [_bottom(group, room) + room * place for group in groups for place in range(len(group))]
-
-
-def _bottom(group: Sequence[float], room: float) -> float:
-    return sum(group) / len(group) - room * (len(group) - 1) / 2
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"accountants_year": accountants_year}

@@ -1,10 +1,8 @@
-"""What an attack reads off one of its targets: one row."""
+"""The row of a point: what an attack measures on one of its targets."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,14 @@ import numpy as np
 
 from dp.auditing.attacks import OURS, Outcome, Setting, run_attack
 from experiments.engine.grid import point_seed
-from experiments.kinds.audit.config import AttackConfig, AttackPoint
+from experiments.engine.tasks import PointTask
+from experiments.kinds.attacks.config import AttackConfig, AttackPoint
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-"""What the attacks' clock says, which some of them move."""
+"""Where the attacks' clock starts; some of them move it."""
 
 
-@dataclass(frozen=True)
-class AttackTask:
-    """A point with all that its row depends on."""
-
-    point: AttackPoint
-    config: AttackConfig
-
-
-def attack_tasks(config: AttackConfig, wanted: Sequence[AttackPoint], folder: Path) -> list[AttackTask]:
-    """A task for each point; the folder is left empty."""
-    return [AttackTask(point, config) for point in wanted]
-
-
-def evaluate_attack(task: AttackTask) -> dict[str, Any]:
+def evaluate_attack(task: PointTask[AttackConfig, AttackPoint]) -> dict[str, Any]:
     """One row: what was measured, and the most that the claim allows; None where nothing is claimed."""
     point, config = task.point, task.config
     with tempfile.TemporaryDirectory() as folder:

@@ -1,17 +1,18 @@
-"""Configs of audits and of attacks. What checks them is imported when it is needed."""
+"""Configs of audits. What checks them is imported when it is needed."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.validation import refuse_unknown
-from experiments.kinds.mechanisms.config import OWN_BOUND
+from dp.names import OWN_BOUND_MECHANISMS
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_unknown
+from experiments.engine.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class AuditPoint:
 
 
 class AuditGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Mechanisms, units and ε to combine; sketches and ε; and twins besides."""
+    """Mechanisms, units and ε to combine; sketches and ε to combine; and twins."""
 
     mechanism: list[str]
     unit: list[str]
@@ -46,26 +47,22 @@ class AuditGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     twin: list[str] = []
 
 
-class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AuditConfig(ExperimentConfig, frozen=True, kw_only=True):
     """One audit (`kind = "audit"`): the ε that attacks prove against the ε that is promised.
 
+    See `ExperimentConfig` for what all configs have.
+
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
         window: trailing days of the series.
         horizon: ticks T.
         delta: of the mechanisms that need one.
         trials: releases at each point, half of them with the change.
-        attempts: audits of each twin, and of the right way, at every number of trials until the twin is caught.
+        attempts: audits of each twin, and of its correct original, at every number of trials until the twin is caught.
         seed: with a point's identity it gives the point's own seed.
-        tolerance: largest relative difference between two runs on different machines.
     """
 
-    name: str
-    question: str
-    figure: str
-    finding: str
+    kind: ClassVar[Kind] = Kind("audit", "experiments.kinds.audit", "evaluate_audit")
+
     window: int
     w_bound: int
     horizon: int
@@ -74,18 +71,12 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attempts: int
     seed: int
     grid: AuditGrid
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[AuditPoint]:
         """All points of the grid, in its order: the mechanisms where they serve the unit, the sketches, the twins."""
         grid = self.grid
         for name, unit, epsilon in itertools.product(grid.mechanism, grid.unit, grid.epsilon):
-            if (name, unit) != (OWN_BOUND, "user-day"):
+            if unit == "user" or name not in OWN_BOUND_MECHANISMS:
                 yield AuditPoint("mechanism", name, unit, epsilon)
         for name, epsilon in itertools.product(grid.sketch, grid.epsilon):
             yield AuditPoint("sketch", name, None, epsilon)
@@ -114,57 +105,3 @@ class AuditConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"attempts is {self.attempts}; at least 1 is needed")
         for unit in self.grid.unit:
             protected_class(unit, self.window, self.w_bound, self.horizon)
-
-
-@dataclass(frozen=True)
-class AttackPoint:
-    """An attack and one of its targets."""
-
-    attack: str
-    target: str
-
-    @property
-    def identity(self) -> str:
-        """The point in words; seeds and shards derive from it."""
-        return f"attack={self.attack} target={self.target.replace(' ', '-')}"
-
-
-class AttackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All attacks against all of their targets (`kind = "attacks"`).
-
-    Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
-        quick: fewer trials, with less power.
-        seed: with a point's identity it gives the point's own seed.
-        attacks: names in `dp.auditing.attacks.ATTACKS`.
-        tolerance: largest relative difference between two runs on different machines.
-    """
-
-    name: str
-    question: str
-    figure: str
-    finding: str
-    quick: bool
-    seed: int
-    attacks: list[str]
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
-
-    def points(self) -> Iterator[AttackPoint]:
-        """Every attack with each of its targets, the real one first."""
-        from dp.auditing.attacks import ATTACKS
-
-        for name in self.attacks:
-            yield from (AttackPoint(name, target) for target in ATTACKS[name].targets)
-
-    def check(self) -> None:
-        """Raise ValueError, which names the key, if a value is out of range."""
-        from dp.auditing.attacks import ATTACKS
-
-        refuse_unknown("attacks", self.attacks, ATTACKS)

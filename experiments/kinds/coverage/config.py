@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.validation import refuse_unknown
-from experiments.kinds.mechanisms.config import MECHANISM_NAMES, OWN_BOUND
+from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_empty, refuse_unknown
+from experiments.engine.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -39,30 +41,25 @@ class CoverageGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: list[float]
 
 
-class CoverageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CoverageConfig(ExperimentConfig, frozen=True, kw_only=True):
     """One experiment on intervals (`kind = "coverage"`): how often they hold the true count.
 
-    Every user of the log is active on one day, and so present for `window` ticks.
+    Every user of the log is active on one day, and so present for `window` ticks. See `ExperimentConfig` for what all
+    configs have.
 
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
         window: trailing days.
         horizon: ticks T.
-        arrivals: users who are active on a day, in the mean.
+        arrivals: average number of users who are active on a day.
         delta: of the mechanisms that need one.
         level: of the pointwise intervals, and of the band that holds all T counts at once: each of its intervals has
-            the level 1 − (1 − level)/T, after Bonferroni.
+            the level 1 − (1 − level)/T, by Bonferroni.
         trials: fresh samples and noise at each point.
         seed: with a point's identity it gives the point's own seed; by itself, that of the log.
-        tolerance: largest relative difference between two runs on different machines.
     """
 
-    name: str
-    question: str
-    figure: str
-    finding: str
+    kind: ClassVar[Kind] = Kind("coverage", "experiments.kinds.coverage", "evaluate_coverage")
+
     unit: str
     w_bound: int
     window: int
@@ -73,12 +70,6 @@ class CoverageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trials: int
     seed: int
     grid: CoverageGrid
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[CoveragePoint]:
         """All points of the grid, in its order."""
@@ -92,11 +83,11 @@ class CoverageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from dp.noise import validate_level
         from dp.units import protected_class
 
-        for name, values in msgspec.to_builtins(self.grid).items():
-            if not values:
-                raise ValueError(f"grid.{name} needs at least one value")
-        # Its intervals are for the count at a level of its own choice.
-        refuse_unknown("grid.mechanism", self.grid.mechanism, (name for name in MECHANISM_NAMES if name != OWN_BOUND))
+        refuse_empty(msgspec.to_builtins(self.grid))
+        # Its intervals are for a count with a W_BOUND that it chooses itself.
+        refuse_unknown(
+            "grid.mechanism", self.grid.mechanism, (name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS)
+        )
         for epsilon in self.grid.epsilon:
             validate_guarantee(epsilon, self.delta)
         for rate in self.grid.rate:

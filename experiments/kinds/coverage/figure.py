@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from experiments.engine.style import COLOURS, TRUTH
 
 SPREAD = 0.72
-"""Of the lines of one mechanism, in units of the distance between two mechanisms."""
+"""Height of the lines of one mechanism, in units of the distance between two mechanisms."""
 
 
 def interval_coverage(table: pd.DataFrame) -> Figure:
@@ -72,3 +74,6 @@ def _mark(panel: Axes, height: float, row: pd.Series, columns: tuple[str, str, s
     face = colour if row["rate"] == 1 else "white"
     panel.plot([middle], [height], color=colour, marker="o", markersize=3.2, markerfacecolor=face)
     panel.plot([whole], [height], color=colour, marker="|", markersize=6)
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"interval_coverage": interval_coverage}

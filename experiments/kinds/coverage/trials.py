@@ -1,10 +1,9 @@
-"""What is measured of intervals: a pure function from a log's counts and a seed to one row."""
+"""How often intervals hold: a pure function from a log's counts and a seed to one row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.intervals.binomial import clopper_pearson
 from dp.intervals.consistency import LARGEST, whole_interval
-from dp.intervals.sample import bound_level, interval, interval_of_bounds
-from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
-from dp.mechanisms.sparse_vector import SparseVector
+from dp.intervals.sample import interval, interval_of_bounds
+from dp.mechanisms import Mechanism, Trials, design, family_of
+from dp.release.sample import noise_level
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
+from experiments.engine.tasks import PointTask
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
 
 Floats = NDArray[np.float64]
@@ -27,34 +27,22 @@ Ends = Callable[[float], tuple[Floats, Floats]]
 """From a level to lower and upper ends, each of shape (trials, T)."""
 
 MOST_SAMPLED = 200
-"""Trials of a mechanism that depends on the data, where each trial has a sample and so a series of its own."""
+"""Most trials of a mechanism that depends on the data on samples, where every trial has its own series."""
 
 BAND_LEVEL = 0.95
-"""Of the Clopper–Pearson bands of the table."""
+"""Confidence level of the Clopper–Pearson bands of the table."""
 
 
-@dataclass(frozen=True)
-class CoverageTask:
-    """A point with all that its row depends on."""
-
-    point: CoveragePoint
-    config: CoverageConfig
-
-
-def coverage_tasks(config: CoverageConfig, wanted: Sequence[CoveragePoint], folder: Path) -> list[CoverageTask]:
-    """A task for each point; the folder is left empty."""
-    return [CoverageTask(point, config) for point in wanted]
-
-
-def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
+def evaluate_coverage(task: PointTask[CoverageConfig, CoveragePoint]) -> dict[str, Any]:
     """One row: how often intervals hold the true count, and a band all of them at once.
 
     `pointwise` is over all trials and ticks that have an interval; `no_interval` is the share of those that have none,
-    because an end is infinite. The ticks of a trial go together, so `one_day` looks at one of them, drawn anew in each
-    trial: its hits are independent, and `one_day_low` and `one_day_high` are their Clopper–Pearson band.
+    because an end is infinite. The ticks of a trial are correlated, so `one_day` looks at one of them, drawn anew in
+    each trial: its hits are independent, and `one_day_low` and `one_day_high` are their Clopper–Pearson band.
     `pointwise_whole` is for the same intervals with their ends drawn inwards to whole numbers. `band` is the share of
-    trials in which the Bonferroni band holds all T counts, with a band of its own; `band_whole` likewise. An end that
-    is infinite does not stand in its way. `width` is the mean of the pointwise intervals, in users.
+    trials in which the Bonferroni band holds all T counts, an infinite end counting as one that holds; `band_low` and
+    `band_high` are its Clopper–Pearson band, and `band_whole` is for ends drawn inwards. `width` is the average width
+    of the pointwise intervals, in users.
 
     Raises:
         ValueError: the mechanism cannot serve the point.
@@ -62,24 +50,12 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
     config, point = task.config, task.point
     generator = np.random.default_rng(point_seed(config.seed, point))
     arrivals = arrivals_of(config)
-    truth = counted(arrivals, config.window)
-    mechanism = calibrated(config, point)
-    at_once = isinstance(mechanism, LinearMechanism) or point.rate == 1
+    truth = window_counts(arrivals, config.window)
+    mechanism = calibrate_point(config, point)
+    at_once = not mechanism.data_dependent or point.rate == 1
     trials = config.trials if at_once else min(config.trials, MOST_SAMPLED)
-    kept = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
-    ends = ends_of(mechanism, counted(kept, config.window), point.rate, generator)
-    low, high = ends(config.level)
-    covered = holds(low, high, truth)
-    whole = holds(*whole_ends(low, high), truth)
-    band_low, band_high = ends(1 - (1 - config.level) / config.horizon)
-    band = holds(band_low, band_high, truth).all(axis=1)
-    band_whole = holds(*whole_ends(band_low, band_high), truth).all(axis=1)
-    finite = np.isfinite(low) & np.isfinite(high)
-    days = np.arange(trials), generator.integers(config.horizon, size=trials)
-    one_day = covered[days][finite[days]]
-    looked = len(one_day)
-    one_day_low, one_day_high = clopper_pearson(int(one_day.sum()), looked, BAND_LEVEL) if looked else (0.0, 1.0)
-    all_low, all_high = clopper_pearson(int(band.sum()), trials, BAND_LEVEL)
+    sampled_arrivals = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
+    ends = ends_of(mechanism, window_counts(sampled_arrivals, config.window), point.rate, generator)
     return {
         "mechanism": point.mechanism,
         "epsilon": point.epsilon,
@@ -92,18 +68,41 @@ def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
         "level": config.level,
         "trials": trials,
         "users": truth.mean(),
+        **_interval_columns(*ends(config.level), truth, generator),
+        **_band_columns(*ends(1 - (1 - config.level) / config.horizon), truth),
+    }
+
+
+def _interval_columns(low: Floats, high: Floats, truth: Integers, generator: np.random.Generator) -> dict[str, Any]:
+    covered, finite = holds(low, high, truth), np.isfinite(low) & np.isfinite(high)
+    trials, horizon = low.shape
+    days = np.arange(trials), generator.integers(horizon, size=trials)
+    one_day = covered[days][finite[days]]
+    one_day_low, one_day_high = _clopper_pearson_band(one_day) if one_day.size else (0.0, 1.0)
+    return {
         "width": _mean((high - low)[finite]),
         "no_interval": 1 - finite.mean(),
         "pointwise": _mean(covered[finite]),
-        "pointwise_whole": _mean(whole[finite]),
+        "pointwise_whole": _mean(holds(*whole_ends(low, high), truth)[finite]),
         "one_day": _mean(one_day),
         "one_day_low": one_day_low,
         "one_day_high": one_day_high,
-        "band": band.mean(),
-        "band_low": all_low,
-        "band_high": all_high,
-        "band_whole": band_whole.mean(),
     }
+
+
+def _band_columns(low: Floats, high: Floats, truth: Integers) -> dict[str, Any]:
+    band = np.asarray(holds(low, high, truth).all(axis=1))
+    band_low, band_high = _clopper_pearson_band(band)
+    return {
+        "band": band.mean(),
+        "band_low": band_low,
+        "band_high": band_high,
+        "band_whole": holds(*whole_ends(low, high), truth).all(axis=1).mean(),
+    }
+
+
+def _clopper_pearson_band(hits: NDArray[np.bool_]) -> tuple[float, float]:
+    return clopper_pearson(int(hits.sum()), len(hits), BAND_LEVEL)
 
 
 def arrivals_of(config: CoverageConfig) -> Integers:
@@ -112,13 +111,13 @@ def arrivals_of(config: CoverageConfig) -> Integers:
     return generator.poisson(config.arrivals, config.horizon + config.window - 1).astype(np.int64)
 
 
-def counted(arrivals: Integers, window: int) -> Integers:
+def window_counts(arrivals: Integers, window: int) -> Integers:
     """Users who were active in the trailing window; the last axis loses window − 1 days."""
     sums: Integers = np.lib.stride_tricks.sliding_window_view(arrivals, window, axis=-1).sum(axis=-1)
     return sums
 
 
-def calibrated(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
+def calibrate_point(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
     """The mechanism of a point."""
     protected = protected_class(config.unit, config.window, config.w_bound, config.horizon)
     return calibrate([design(point.mechanism, protected)], Guarantee(point.epsilon, config.delta), [1.0])[0]
@@ -132,52 +131,44 @@ def ends_of(mechanism: Mechanism, counts: Integers, rate: float, generator: np.r
         rate: share of the users that are in a sample.
 
     Raises:
-        ValueError: the mechanism tells no intervals of many trials at once.
+        ValueError: the mechanism has no intervals for many trials at once.
     """
-    if isinstance(mechanism, LinearMechanism):
-        return _linear_ends(mechanism, counts, rate, generator)
-    if isinstance(mechanism, SparseVector):
-        return _sparse_vector_ends(mechanism, counts, rate, generator)
-    raise ValueError(f"mechanism is {mechanism.name!r}, which this experiment cannot try; choose another")
-
-
-def _linear_ends(mechanism: LinearMechanism, counts: Integers, rate: float, generator: np.random.Generator) -> Ends:
-    trials, horizon = counts.shape
-    estimates = mechanism.simulate(np.zeros(horizon, dtype=np.int64), trials, generator) + counts
-    deviations = mechanism.standard_deviation(horizon)
+    if mechanism.bounds is not None:
+        raise ValueError(f"mechanism is {mechanism.name!r}, which this experiment cannot try; choose another")
+    run = _trials(mechanism, counts, rate, generator)
+    estimates = run.estimates
 
     def ends(level: float) -> tuple[Floats, Floats]:
-        half = mechanism.half_width(level, horizon)
+        half = run.reach(noise_level(level, mechanism.data_dependent) if rate < 1 else level)
         low, high = estimates - half, estimates + half
         if rate == 1:
             return low, high
-        return interval(estimates, low, high, deviations, rate, level)
+        if mechanism.data_dependent:
+            return interval_of_bounds(low, high, rate, level)
+        return interval(estimates, low, high, run.deviations, rate, level)
 
     return ends
 
 
-def _sparse_vector_ends(mechanism: SparseVector, counts: Integers, rate: float, generator: np.random.Generator) -> Ends:
-    seed = generator.integers(2**63)
-
-    def rehearsed(level: float) -> tuple[Floats, Floats]:
-        # The same draws whatever the level is.
-        again = np.random.default_rng(seed)
-        if rate == 1:
-            released = mechanism.rehearse(counts[0], len(counts), again, level)
-            return released.low, released.high
-        trials = [mechanism.rehearse(series, 1, again, level) for series in counts]
-        return np.concatenate([one.low for one in trials]), np.concatenate([one.high for one in trials])
-
-    def ends(level: float) -> tuple[Floats, Floats]:
-        if rate == 1:
-            return rehearsed(level)
-        return interval_of_bounds(*rehearsed(bound_level(level)), rate, level)
-
-    return ends
+def _trials(mechanism: Mechanism, counts: Integers, rate: float, generator: np.random.Generator) -> Trials:
+    """A trial for each of the series."""
+    if not mechanism.data_dependent:
+        # Its errors are the same for all counts.
+        return replace(mechanism.trials(counts[0], len(counts), generator, BAND_LEVEL), counted=counts)
+    own = np.random.default_rng(generator.integers(2**63))
+    if rate == 1:
+        return mechanism.trials(counts[0], len(counts), own, BAND_LEVEL)
+    runs = [mechanism.trials(series, 1, own, BAND_LEVEL) for series in counts]
+    return replace(
+        runs[0],
+        errors=np.concatenate([one.errors for one in runs]),
+        counted=counts,
+        reach=lambda level: np.concatenate([one.reach(level) for one in runs]),
+    )
 
 
 def whole_ends(low: Floats, high: Floats) -> tuple[Integers, Integers]:
-    """The whole numbers inside, ends that are infinite being as far off as whole numbers go."""
+    """The outermost whole numbers inside the intervals; infinite ends become the largest representable ones."""
     return whole_interval(np.maximum(low, -LARGEST), np.minimum(high, LARGEST))
 
 

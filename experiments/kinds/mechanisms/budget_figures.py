@@ -1,4 +1,4 @@
-"""Figures about one budget: what it buys by each measure of error, who makes the most of it, how to divide it."""
+"""Figures about one budget: which mechanisms make the most of it, and how to divide it between series."""
 
 from __future__ import annotations
 
@@ -11,93 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 
-from experiments.engine.style import COLOURS, MARKERS, TRUTH, UNIT_TITLES
-from experiments.kinds.mechanisms.error_curves import BAND, SMALL, logarithmic, mechanism_handles, trial_handles
+from experiments.engine.style import COLOURS, TRUTH, UNIT_TITLES
+from experiments.kinds.mechanisms.analysis import costs, unbeaten, worst_at
+from experiments.kinds.mechanisms.error_curves import BAND, SMALL, trial_handles
 
-MEASURES = {
-    "rmse": "RMSE [users]",
-    "mae": "mean absolute error [users]",
-    "p95_error": "1 day in 20 exceeds [users]",
-    "rmsre_100": "relative RMSE [%]",
-}
-"""Columns and what they are."""
-EPSILON_TICKS = (0.1, 0.5, 2, 8)
-ALIKE = 1.001
-"""Errors that differ by less are the same."""
 METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
-"""On which side of the end of its curve a name stands; those of WAU and MAU end near each other."""
+"""The side of its curve's end on which a name stands; the curves of WAU and MAU end near each other."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
-
-
-def epsilon_measures(table: pd.DataFrame) -> Figure:
-    """Four measures of error against ε, one row of panels a unit; points, bands over trials, formulas as lines."""
-    units = list(dict.fromkeys(table["unit"]))
-    percent = [name for name in table.columns if "rmsre" in name]
-    table = table.assign(**{name: 100 * table[name] for name in percent})
-    figure = Figure(figsize=(8.4, 2.75 * len(units) + 0.8), layout="constrained")
-    rows = figure.subplots(len(units), len(MEASURES), sharex=True, squeeze=False)
-    for panels, unit in zip(rows, units, strict=True):
-        part = table[table["unit"] == unit]
-        low, high = 0.7 * part["mae_p05"].min(), 1.4 * part["p95_error_p95"].max()
-        for panel, (name, title) in zip(panels, MEASURES.items(), strict=True):
-            _measure(panel, part, name)
-            if name == "rmsre_100":
-                low, high = 0.7 * part[f"{name}_p05"].min(), 1.4 * part[f"{name}_p95"].max()
-                panel.yaxis.tick_right()
-                panel.spines.right.set_visible(True)
-                panel.spines.left.set_visible(False)
-            logarithmic(panel, low, high, EPSILON_TICKS)
-            if unit == units[0]:
-                panel.set_title(title, loc="left", fontsize=8.5)
-            if name in ("mae", "p95_error"):
-                # The axis of the first panel is theirs, too.
-                panel.tick_params(labelleft=False)
-        panels[0].set_ylabel(UNIT_TITLES[unit])
-    for panel in rows[-1]:
-        panel.set_xlabel("ε of the series")
-    one = table.iloc[0]
-    handles = mechanism_handles(table)
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=len(handles),
-        fontsize=8,
-        columnspacing=1.2,
-        handlelength=1.5,
-        title=f"{one['metric'].upper()} released on {one['horizon']} days, W_BOUND = {one['w_bound']}, "
-        f"δ = {table['delta'].max():g}. Points: mean over {one['trials']:,} trials; bands: 5–95 % of them; "
-        "lines: formula",
-        title_fontsize=8.5,
-    )
-    return figure
-
-
-def _measure(panel: Axes, part: pd.DataFrame, name: str) -> None:
-    for mechanism, curve in part.groupby("mechanism", sort=False):
-        colour, curve = COLOURS[str(mechanism)], curve.sort_values("epsilon")
-        panel.fill_between(
-            curve["epsilon"], curve[f"{name}_p05"], curve[f"{name}_p95"], color=colour, alpha=BAND, linewidth=0
-        )
-        panel.plot(curve["epsilon"], curve[f"analytic_{name}"], color=colour, linewidth=1.0)
-        panel.plot(
-            curve["epsilon"], curve[name], color=colour, marker=MARKERS[str(mechanism)], markersize=2.8,
-            linestyle="none",
-        )  # fmt: skip
-
-
-def unbeaten(part: pd.DataFrame) -> list[str]:
-    """The mechanisms that no other beats, best first: with a smaller error no less memory, and the other way round.
-
-    Args:
-        part: rows of one class, one a mechanism.
-    """
-    rows = [(row["analytic_rmse"], row["memory"], str(row["mechanism"])) for _, row in part.iterrows()]
-
-    def beats(one: tuple[float, float, str], other: tuple[float, float, str]) -> bool:
-        better, leaner = one[0] < other[0] / ALIKE, one[1] < other[1]
-        return (better and one[1] <= other[1]) or (leaner and one[0] <= other[0] * ALIKE)
-
-    return [row[2] for row in sorted(rows) if not any(beats(other, row) for other in rows)]
 
 
 def mechanism_frontier(table: pd.DataFrame) -> Figure:
@@ -167,31 +87,6 @@ def _ranking(panel: Axes, part: pd.DataFrame) -> None:
     panel.set_title(f"{UNIT_TITLES[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
 
 
-def worst_at(part: pd.DataFrame) -> dict[str, float]:
-    """The share of each metric with which the largest relative error is least, from its formula ∝ 1/√share.
-
-    Args:
-        part: rows of one unit.
-    """
-    squares = {metric: cost**2 for metric, cost in costs(part).items()}
-    return {metric: square / sum(squares.values()) for metric, square in squares.items()}
-
-
-def costs(part: pd.DataFrame) -> dict[str, float]:
-    """The relative error of each metric if it had the whole budget, from its rows at all shares.
-
-    Raises:
-        ValueError: an error is not proportional to 1/√share, so that this number does not exist.
-    """
-    found = {}
-    for metric, rows in part.groupby("metric", sort=False):
-        each = rows["analytic_rmse"] * rows["relative_rmse"] / rows["rmse"] * np.sqrt(rows["share"])
-        if each.max() > 1.001 * each.min():
-            raise ValueError(f"the error of {metric} is not proportional to 1/√share")
-        found[str(metric)] = float(each.mean())
-    return found
-
-
 def budget_split(table: pd.DataFrame) -> Figure:
     """Relative error of each metric against its share of the budget, one panel a unit, with two ways to divide it."""
     figure = Figure(figsize=(8.4, 4.4), layout="constrained")
@@ -242,7 +137,7 @@ def _shares(panel: Axes, part: pd.DataFrame) -> None:
     panel.plot([100 * lowest, 100 * best[-1][1]], [level, level], color=TRUTH, linestyle="--", linewidth=1.0)
     for place, (metric, chosen) in enumerate(best):
         panel.plot([100 * chosen], [level], color=METRIC_COLOURS[metric], marker="o", markersize=8, fillstyle="none")
-        # The two smallest may be near each other, the largest near the name of its curve.
+        # The two smallest may be close to each other, and the largest to the name of its curve.
         offset, side = ((4, 6), "left") if place == 1 else ((-5, -12), "right")
         panel.annotate(
             f"{100 * chosen:.2g} %", (100 * chosen, level), offset, textcoords="offset points",

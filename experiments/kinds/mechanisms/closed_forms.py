@@ -1,4 +1,4 @@
-"""Errors by formula: what the trials of a linear mechanism must come near.
+"""Errors by formula, which the trials of a linear mechanism must approach.
 
 A release misses the truth by bias + noise. The noise is symmetric: normal to the last digit of a float, or a sum of
 Laplace draws with unit weights (`dp.noise`). Everything here follows from its tail P(noise > x) and from what lies

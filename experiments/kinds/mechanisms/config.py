@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.grid import METRICS, Point, Value, metric_of
+from dp.extensions import known_names
+from dp.names import (
+    ACCOUNTANTS,
+    DATA_DEPENDENT_MECHANISMS,
+    MECHANISMS,
+    METRICS,
+    OWN_BOUND_MECHANISMS,
+    RELEASED_SKETCHES,
+    UNITS,
+)
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_unknown
+from experiments.engine.kind import Kind
 from experiments.engine.population import RATES, LogFile, Population
-from experiments.engine.validation import refuse_unknown
+from experiments.kinds.mechanisms.points import MechanismPoint, Value, metric_of
 
-# Spelt out because importing them would cost every run from the cache a second; a test compares.
-MECHANISM_NAMES = (
-    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
-    "square-root", "damped-square-root", "buffered-toeplitz", "optimal", "sparse-vector", "adaptive-flippancy",
-)  # fmt: skip
-"""All mechanisms."""
-
-OWN_BOUND = "adaptive-flippancy"
-"""It finds its W_BOUND itself, for the unit user: its points leave w_bound unused, and there are none of user-day."""
 LINEAR_ONLY = ("accountant", "rate")
-"""What the mechanisms in NOT_LINEAR cannot be tried with."""
-NOT_LINEAR = ("sparse-vector", OWN_BOUND)
+"""Keys that mechanisms whose error depends on the data do not support."""
 
-SKETCHES = ("exact", "bitmap", "fixed-rate")
-"""What may count the users of a release; the other sketches have no proof together with a mechanism."""
 SAMPLE = "fixed-rate"
 
 SYNTHETIC = "synthetic"
@@ -38,25 +37,25 @@ MAIN = ("metric", "unit", "w_bound", "mechanism", "epsilon")
 """What every point has."""
 OF_POPULATION = ("users", *RATES)
 EXTRA = ("log", *OF_POPULATION, "horizon", "delta", "share", "accountant", "sketch", "rate", "trials", "seed")
-"""What points have where the grid combines it; it changes slowest."""
+"""What points have if the grid combines it; these values change slowest."""
 NEEDED = (*MAIN[1:], "delta", "trials", "seed")
 
 EXTRA_METRIC = re.compile(r"(rmsre|within)-([0-9]+(?:\.[0-9]+)?)")
-"""Columns on demand: rmsre-THRESHOLD in users, within-PER CENT."""
+"""Columns on demand: rmsre-USERS, within-PERCENT."""
 
 
-class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class MechanismGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Values to combine; every combination is one point. A key that is not here stands at the top of the config.
 
     Attributes:
-        metric: names in `points.METRICS`; or, in their place, `window`: trailing days.
+        metric: names in METRICS; or, in their place, `window`: trailing days.
         horizon: ticks, counted from the first; by default all that the population or the log has.
         log: names in `logs` and `populations`, and "synthetic" for the population.
         users, delete_rate, erase_rate, late_rate, rejoin_rate: in place of what a population says.
         share: part of the budget that this series has; all of it by default.
-        accountant: a name in `dp.accounting.ACCOUNTANTS`, by whose word the guarantee is kept; by default each kind of
-            noise has its own exact accounting.
-        sketch: what counts the users, a name in SKETCHES.
+        accountant: a name in `dp.accounting.accountants.ACCOUNTANTS` that must vouch for the guarantee; by default each
+            kind of noise has its own exact accounting.
+        sketch: what counts the users, a name in `dp.names.RELEASED_SKETCHES`.
         rate: share of the users whom fixed-rate keeps; points with another sketch do not have it.
     """
 
@@ -82,15 +81,13 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     seed: list[int] = []
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """One experiment with mechanisms: a question, a population, a grid, and how often to try.
+class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only=True):
+    """One experiment with mechanisms: a population, a grid, and the number of trials.
 
-    All but name, question, figure, finding, population, populations, logs, metrics and tolerance may stand in the grid
-    instead.
+    All but population, populations, logs, metrics and what all configs have (see `ExperimentConfig`) may stand in the
+    grid instead.
 
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
         delta: of every point with Gaussian noise.
         trials: simulated releases at each point.
         seed: with a point's identity it gives the point's own seed.
@@ -98,21 +95,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         logs: files by name.
         metrics: columns besides the usual ones: "rmsre-100" (root mean square relative error, counts below 100 users
             taken as 100), "within-10" (share of days whose error is at most 10 % of the count).
-        finding: what the table says, in a sentence.
-        tolerance: largest relative difference between two runs on different machines.
         grid: values to combine.
         also: more grids, each `grid` with some lists replaced; the points are those of all of them.
     """
 
-    name: str
-    question: str
-    figure: str
+    kind: ClassVar[Kind] = Kind(
+        "mechanisms", "experiments.kinds.mechanisms", "evaluate", "mechanism_tasks", rows="tasks"
+    )
+
     population: Population | None = None
-    populations: dict[str, Population] = {}
-    logs: dict[str, LogFile] = {}
-    metrics: list[str] = []
-    finding: str | None = None
-    tolerance: float | None = None
+    populations: dict[str, Population] = msgspec.field(default_factory=dict)
+    logs: dict[str, LogFile] = msgspec.field(default_factory=dict)
+    metrics: list[str] = msgspec.field(default_factory=list)
     metric: str | None = None
     window: int | None = None
     unit: str | None = None
@@ -128,8 +122,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     rate: float | None = None
     trials: int | None = None
     seed: int | None = None
-    grid: Grid = Grid()
-    also: list[Grid] = []
+    grid: MechanismGrid = MechanismGrid()
+    also: list[MechanismGrid] = msgspec.field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a key that stands in two places, or in none."""
@@ -153,29 +147,29 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             raise ValueError("there is no [population] and no log; give one of them")
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
+    def log_files(self) -> Mapping[str, LogFile]:
+        """The logs in files that rows depend on, by name."""
+        return self.logs
 
-    def points(self) -> Iterator[Point]:
+    def points(self) -> Iterator[MechanismPoint]:
         """All points of the grids, each once."""
         return iter(dict.fromkeys(point for part in self._parts for point in part._product()))
 
-    def _product(self) -> Iterator[Point]:
+    def _product(self) -> Iterator[MechanismPoint]:
         extra = {name: values for name in EXTRA if (values := getattr(self.grid, name))}
         metrics, units, w_bounds, mechanisms, epsilons = (self._metrics, *map(self._values, MAIN[1:]))
         combined = (_sampled_only(zip(extra, chosen, strict=True)) for chosen in itertools.product(*extra.values()))
         for pairs in dict.fromkeys(combined):
             for values in itertools.product(metrics, units, w_bounds, mechanisms, epsilons):
-                point = Point(*values, pairs)
-                if (point.unit, point.mechanism) != ("user-day", OWN_BOUND):
+                point = MechanismPoint(*values, pairs)
+                if point.unit == "user" or point.mechanism not in OWN_BOUND_MECHANISMS:
                     yield point
 
-    def setting(self, point: Point, name: str) -> Value | None:
-        """What holds at a point: the grid's value where it has one, else that at the top."""
+    def setting(self, point: MechanismPoint, name: str) -> Value | None:
+        """The value of a key at a point: that of the grid if it has one, else that at the top."""
         return dict(point.extra).get(name, getattr(self, name, None))
 
-    def source(self, point: Point) -> Population | LogFile:
+    def source(self, point: MechanismPoint) -> Population | LogFile:
         """Where the users of a point come from.
 
         Raises:
@@ -191,12 +185,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         changes = {key: value for key, value in point.extra if key in OF_POPULATION}
         return msgspec.structs.replace(population, **changes)
 
-    def rate_at(self, point: Point) -> float:
-        """Share of the users who are counted at a point: 1 but for a sample."""
+    def rate_at(self, point: MechanismPoint) -> float:
+        """Share of the users who are counted at a point: 1 unless it is a sample."""
         sketch, rate = self.setting(point, "sketch"), self.setting(point, "rate")
         return 1.0 if rate is None or sketch not in (None, SAMPLE) else float(rate)
 
-    def horizon_at(self, point: Point) -> int:
+    def horizon_at(self, point: MechanismPoint) -> int:
         """Ticks at a point."""
         chosen = self.setting(point, "horizon")
         return self.source(point).days if chosen is None else int(chosen)
@@ -205,22 +199,31 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         """Raise ValueError, which names the key, if a value is out of range."""
         for part in self._parts:
             part._check()
-        asked = any(OWN_BOUND in part._values("mechanism") for part in self._parts)
-        if asked and not any(point.mechanism == OWN_BOUND for point in self.points()):
-            raise ValueError(f"mechanism has {OWN_BOUND}, which serves the unit user only; give that unit too")
+        asked = {name for part in self._parts for name in part._values("mechanism")}
+        tried = {point.mechanism for point in self.points()}
+        for name in OWN_BOUND_MECHANISMS:
+            if name in asked and name not in tried:
+                raise ValueError(f"mechanism has {name}, which serves the unit user only; give that unit too")
 
     def _check(self) -> None:
-        from dp.accounting.accountants import ACCOUNTANTS
-        from dp.accounting.gaussian import validate_guarantee
-        from dp.intervals.sample import validate_rate
-        from dp.units import UNITS, protected_class
+        self._check_names()
+        self._check_numbers()
+        self._check_sample()
+        unable = sorted(set(DATA_DEPENDENT_MECHANISMS) & set(self._values("mechanism")))
+        for name in LINEAR_ONLY:
+            if self._given(name) and unable:
+                raise ValueError(f"mechanism has {', '.join(unable)}, which cannot be tried with {name}; take one away")
+        if (fewest := min(self._values("trials"))) < 2:
+            raise ValueError(f"trials is {fewest}; a band over trials needs at least 2")
+        self._check_points()
 
+    def _check_names(self) -> None:
         for key, values, known in (
             ("metric", self._metrics if self.window is None and not self.grid.window else [], METRICS),
             ("unit", self._values("unit"), UNITS),
-            ("mechanism", self._values("mechanism"), MECHANISM_NAMES),
-            ("accountant", self._given("accountant"), ACCOUNTANTS),
-            ("sketch", self._given("sketch"), SKETCHES),
+            ("mechanism", self._values("mechanism"), known_names("mechanisms", MECHANISMS)),
+            ("accountant", self._given("accountant"), known_names("accountants", ACCOUNTANTS)),
+            ("sketch", self._given("sketch"), RELEASED_SKETCHES),
         ):
             key = f"grid.{key}" if getattr(self.grid, key) else key
             refuse_unknown(key, values, known)
@@ -235,17 +238,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 raise ValueError(
                     f"metrics has {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10"
                 )
+
+    def _check_numbers(self) -> None:
+        from dp.accounting.gaussian import validate_guarantee
+
         for epsilon, delta in itertools.product(self._values("epsilon"), self._values("delta")):
             validate_guarantee(epsilon, delta)
         for share in self._given("share"):
             if not 0 < share <= 1:
                 raise ValueError(f"share is {share}; it is a part of the budget, above 0 and at most 1")
-        self._check_sample(validate_rate)
-        for name in LINEAR_ONLY:
-            if self._given(name) and (unable := sorted(set(NOT_LINEAR) & set(self._values("mechanism")))):
-                raise ValueError(f"mechanism has {', '.join(unable)}, which cannot be tried with {name}; take one away")
-        if (fewest := min(self._values("trials"))) < 2:
-            raise ValueError(f"trials is {fewest}; a band over trials needs at least 2")
+
+    def _check_points(self) -> None:
+        from dp.units import protected_class
+
         for point in self._product():
             horizon, longest = self.horizon_at(point), self.source(point).days
             if not 1 <= horizon <= longest:
@@ -254,20 +259,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
                 raise ValueError(f"window is {point.window} days; it must be at least 1")
             protected_class(point.unit, 1, point.w_bound, horizon)
 
-    def _check_sample(self, validate: Callable[[float], object]) -> None:
+    def _check_sample(self) -> None:
         """Raise ValueError if a sketch and a rate do not go together."""
+        from dp.intervals.sample import validate_rate
+
         sketches, rates = self._given("sketch"), self._given("rate")
         for rate in rates:
-            validate(rate)
+            validate_rate(rate)
         if rates and sketches and SAMPLE not in sketches:
             raise ValueError(f"rate is for the sketch {SAMPLE}; sketch is {', '.join(sketches)}")
         if SAMPLE in sketches and not rates:
             raise ValueError(f"sketch is {SAMPLE}, which needs a rate, for instance rate = 0.1")
 
     @property
-    def _parts(self) -> list[Config]:
-        """The same with one grid each."""
-        given = [msgspec.to_builtins(grid) for grid in (Grid(), *self.also)]
+    def _parts(self) -> list[MechanismConfig]:
+        """Copies of this config with one grid each."""
+        given = [msgspec.to_builtins(grid) for grid in (MechanismGrid(), *self.also)]
         grids = [msgspec.structs.replace(self.grid, **changes) for changes in given]
         return [msgspec.structs.replace(self, grid=grid, also=[]) for grid in grids]
 
@@ -277,7 +284,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         return [metric_of(window) for window in windows] or self._values("metric")
 
     def _given(self, name: str) -> Sequence[Any]:
-        """The values of a key that need not be there."""
+        """The values of an optional key."""
         return [] if getattr(self, name) is None and not getattr(self.grid, name) else self._values(name)
 
     def _values(self, name: str) -> Sequence[Any]:
@@ -287,7 +294,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def _sampled_only(pairs: Iterable[tuple[str, Value]]) -> tuple[tuple[str, Value], ...]:
-    """The pairs without the rate of a sketch that has none."""
+    """The pairs without the rate, unless the sketch has one."""
     kept = tuple(pairs)
     sketch = dict(kept).get("sketch", SAMPLE)
     return kept if sketch == SAMPLE else tuple(pair for pair in kept if pair[0] != "rate")

@@ -13,15 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
+from experiments.engine.labels import spread
 from experiments.engine.style import COLOURS, MARKERS, TRUTH
-from experiments.kinds.accountants.figure import spread
 
 SMALL = 7.5
 """Size of labels and remarks."""
 LABEL_ROOM = 0.04
-"""Of the height of a panel: the least distance of two labels."""
+"""Least distance of two labels, as a share of the height of a panel."""
 BAND = 0.18
-"""Opacity."""
+"""Opacity of bands."""
 
 End = tuple[float, float, str, str]
 """Where a curve ends, its label and its colour."""
@@ -35,7 +35,7 @@ def error_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str, marke
 
 
 def bias_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str = TRUTH) -> None:
-    """The truncation bias where there is one: a logarithmic axis has no place for 0."""
+    """The truncation bias where there is one: a logarithmic axis cannot show 0."""
     panel.plot(curve[along], curve["bias_rms"].where(curve["bias_rms"] > 0), color=colour, linestyle=":")
 
 

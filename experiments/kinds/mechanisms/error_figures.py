@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.engine.style import COLOURS, MARKERS, TRUTH
+from experiments.engine.style import COLOURS, MARKERS, TRUTH, UNIT_TITLES
 from experiments.kinds.mechanisms.error_curves import bias_curve, error_curve, heading, label_ends, logarithmic, remark
 
 SHADES = ("#D55E00", "#0072B2", "#1B9E77", "#8073B8")
-"""For values that a figure compares, in ascending order; by Okabe and Ito, but for two that are darker."""
+"""Colours of the values that a figure compares, in ascending order; by Okabe and Ito, except two that are darker."""
 
-# What a population is stands in the config and not in the table; a test compares.
+# Populations are described in the config and not in the table; a test compares.
 USERS = {"w_bound_error": 10_000, "horizon_error": 4_000, "deletion_error": 4_000}
 W_BOUND_LOGS = {
     "invoices": ("An online shop", "every invoice counts"),
@@ -27,7 +27,6 @@ DELETION_LOGS = {
     "leaving": "80 % are erased and stay away",
     "rejoining": "80 % are erased and come back",
 }
-UNITS = {"user-day": "One user-day protected", "user": "The whole user protected"}
 SHOP = (
     "Online shop: UCI Online Retail (Chen, Sain, Guo 2012). On the left every invoice counts as activity, "
     "cancellations too; on the right one cancelled line takes the whole day back, on the day of the cancellation: "
@@ -87,7 +86,7 @@ def horizon_error(table: pd.DataFrame) -> Figure:
             remark(panel, "no bias: nobody is frozen", "left")
         logarithmic(panel, 6, 1.3 * table["rmse_p95"].max(), curve["horizon"].tolist())
         label_ends(panel, ends)
-        panel.set_title(UNITS[str(unit)], loc="left")
+        panel.set_title(UNIT_TITLES[str(unit)].capitalize(), loc="left")
         panel.set_xlabel("horizon T [days]")
     panels[0].set_ylabel("RMSE of a released day [users]")
     one, users = table.iloc[0], USERS["horizon_error"]

@@ -1,4 +1,4 @@
-"""From errors to the numbers of a row: over days and trials, and by formula."""
+"""The numbers of a row: measures of error over days and trials, and by formula."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.kinds.mechanisms.closed_forms import mean_absolute, quantile_absolute
-from experiments.kinds.mechanisms.trials import Tried
+from experiments.kinds.mechanisms.trials import TrialErrors
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -18,13 +18,13 @@ HIGH = 0.95
 """The quantile of `p95_error`."""
 
 
-def measured(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict[str, float]:
+def error_columns(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict[str, float]:
     """Columns over trials: each measure with its 5 % and 95 % quantiles; see `row.evaluate`.
 
     Args:
         errors: in users, shape (trials, T).
         truth: shape (T,).
-        metrics: names that `asked_metric` knows.
+        metrics: names that `error_measure` knows.
     """
     size = np.abs(errors)
     by_trial = np.sqrt((errors**2).mean(axis=1))
@@ -35,31 +35,31 @@ def measured(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict[str,
         "relative_rmse": by_trial.mean() / truth.mean(),
     }
     for metric in metrics:
-        each = np.array([asked_metric(metric, one[np.newaxis], truth) for one in errors])
-        columns |= _banded(column(metric), asked_metric(metric, errors, truth), each)
+        each = np.array([error_measure(metric, one[np.newaxis], truth) for one in errors])
+        columns |= _banded(column_of(metric), error_measure(metric, errors, truth), each)
     return columns
 
 
-def by_formula(tried: Tried, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
+def formula_columns(trial: TrialErrors, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
     """Columns `analytic_…`, NaN where there is no formula."""
-    squared = tried.deviation**2 + tried.bias**2
-    if tried.sampling_deviation is not None:
-        squared = squared + tried.sampling_deviation**2
+    squared = trial.deviation**2 + trial.bias**2
+    if trial.sampling_deviation is not None:
+        squared = squared + trial.sampling_deviation**2
     columns = {
         "analytic_rmse": np.sqrt(squared.mean()),
-        "analytic_noise_rmse": np.sqrt((tried.deviation**2).mean()),
-        "analytic_mae": mean_absolute(tried.tails, tried.bias) if tried.tails else np.nan,
-        "analytic_p95_error": quantile_absolute(tried.tails, tried.bias, HIGH) if tried.tails else np.nan,
+        "analytic_noise_rmse": np.sqrt((trial.deviation**2).mean()),
+        "analytic_mae": mean_absolute(trial.tails, trial.bias) if trial.tails else np.nan,
+        "analytic_p95_error": quantile_absolute(trial.tails, trial.bias, HIGH) if trial.tails else np.nan,
     }
     for metric in metrics:
-        name, threshold = parsed(metric)
+        name, threshold = parse_measure(metric)
         if name == "rmsre":
-            columns[f"analytic_{column(metric)}"] = np.sqrt((squared / np.maximum(truth, threshold) ** 2).mean())
+            columns[f"analytic_{column_of(metric)}"] = np.sqrt((squared / np.maximum(truth, threshold) ** 2).mean())
     return columns
 
 
-def asked_metric(metric: str, error: Floats, truth: Counts) -> float:
-    """A measure of error that a config asks for by name.
+def error_measure(metric: str, error: Floats, truth: Counts) -> float:
+    """A measure of error by its name in a config.
 
     Args:
         metric: "rmsre-THRESHOLD": the root mean square relative error, where a count below the threshold counts as
@@ -70,17 +70,17 @@ def asked_metric(metric: str, error: Floats, truth: Counts) -> float:
     Raises:
         ValueError: the name says something else.
     """
-    name, number = parsed(metric)
+    name, number = parse_measure(metric)
     if name == "rmsre":
         return float(np.sqrt(((error / np.maximum(truth, number)) ** 2).mean()))
     return float((np.abs(error) <= number / 100 * truth).mean())
 
 
-def parsed(metric: str) -> tuple[str, float]:
+def parse_measure(metric: str) -> tuple[str, float]:
     """The two parts of a measure's name.
 
     Raises:
-        ValueError: see `asked_metric`.
+        ValueError: see `error_measure`.
     """
     name, _, number = metric.partition("-")
     if name not in ("rmsre", "within"):
@@ -88,7 +88,7 @@ def parsed(metric: str) -> tuple[str, float]:
     return name, float(number)
 
 
-def column(metric: str) -> str:
+def column_of(metric: str) -> str:
     """The column of a measure."""
     return metric.replace("-", "_")
 

@@ -1,4 +1,4 @@
-"""What is measured at one point: a pure function from counts and a seed to one row."""
+"""The row of a point: a pure function of counts and a seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from dp.mechanisms import family_of
 from dp.units import protected_class
-from experiments.engine.grid import START, Point, point_seed
-from experiments.kinds.mechanisms.measures import asked_metric, by_formula, measured
+from experiments.engine.grid import point_seed
+from experiments.kinds.mechanisms.measures import error_columns, formula_columns
+from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.trials import (
-    CI_LEVEL,
+    Observed,
     Steps,
-    Tried,
-    try_adaptive_flippancy,
-    try_linear,
-    try_sparse_vector,
+    TrialErrors,
+    linear_trial_errors,
+    trial_errors,
 )
 
 Counts = NDArray[np.int64]
@@ -32,15 +32,15 @@ class Task:
         truth: true counts, shape (T,).
         bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
             that need no W_BOUND do not use them.
-        metrics: columns besides the usual ones; see `asked_metric`.
+        metrics: columns besides the usual ones; see `measures.error_measure`.
         share: part of the budget that the series has.
-        accountant: by whose word the guarantee is kept; None for the noise's own exact accounting.
+        accountant: the one that vouches for the guarantee; None for the noise's own exact accounting.
         rate: share of the users who are counted.
         steps: the flips behind `bounded`, where only a sample of the users is counted.
-        levels: for adaptive-flippancy, its counts, shape (2·levels, T).
+        levels: counts under the bounds of a mechanism that chooses its own, shape (2·bounds, T).
     """
 
-    point: Point
+    point: MechanismPoint
     delta: float
     trials: int
     seed: int
@@ -57,13 +57,13 @@ class Task:
 def evaluate(task: Task) -> dict[str, Any]:
     """One row: the error of a released day in users, in total and split into noise, sketch error and truncation bias.
 
-    `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials; `mae`,
-    `p95_error` (what one day in twenty exceeds) and the measures that are asked for likewise. `analytic_rmse` is
+    `rmse` is over the days of one series; its mean and its 5 % and 95 % quantiles are over the trials. The same holds
+    for `mae`, `p95_error` (what one day in twenty exceeds) and the measures in `metrics`. `analytic_rmse` is
     √(mean variance + mean squared bias) by formula; `analytic_mae` and `analytic_p95_error` are exact for the noise
     that is drawn. `coverage` is the share of days whose interval covers the count that the noise was added to:
-    intervals speak of noise (and of the sample where there is one), truncation bias is reported apart. `memory` is the
-    most numbers that a stream keeps of the counts between two ticks. What has no formula, because the error depends on
-    the data, is None; `noise_rmse` of sparse-vector is of all that its estimates miss.
+    intervals speak of noise (and of the sample where there is one); truncation bias is reported separately. `memory` is
+    the most numbers that a stream keeps of the counts between two ticks. What has no formula, because the error depends
+    on the data, is None; `noise_rmse` of sparse-vector covers the whole error of its estimates.
 
     Raises:
         ValueError: the mechanism cannot serve the point.
@@ -71,47 +71,40 @@ def evaluate(task: Task) -> dict[str, Any]:
     point = task.point
     truth = np.array(task.truth)
     generator = np.random.default_rng(point_seed(task.seed, point))
-    tried = _tried(task, truth, generator)
+    trial = _trial_errors(task, truth, generator)
     row = {
         **point.values,
         "window": point.window,
-        "delta": tried.delta,
+        "delta": trial.delta,
         "horizon": len(truth),
         "trials": task.trials,
-        "sensitivity": tried.sensitivity,
-        "memory": tried.memory,
-        **measured(tried.errors, truth, task.metrics),
-        **by_formula(tried, truth, task.metrics),
-        "noise_rmse": _root_mean_square(tried.noise),
-        "bias_rms": _root_mean_square(tried.bias),
-        "bias_mean": tried.bias.mean(),
-        "coverage": tried.coverage,
+        "sensitivity": trial.sensitivity,
+        "memory": trial.memory,
+        **error_columns(trial.errors, truth, task.metrics),
+        **formula_columns(trial, truth, task.metrics),
+        "noise_rmse": _root_mean_square(trial.noise),
+        "bias_rms": _root_mean_square(trial.bias),
+        "bias_mean": trial.bias.mean(),
+        "coverage": trial.coverage,
     }
-    if tried.sampling is not None:
-        row["sketch_rmse"] = _root_mean_square(tried.sampling)
+    if trial.sampling is not None:
+        row["sketch_rmse"] = _root_mean_square(trial.sampling)
     if "delta" in dict(point.extra):
         # What the point may spend: what its guarantee has is 0 where the noise needs no δ.
         row["delta_allowed"] = task.delta
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
 
 
-def _tried(task: Task, truth: Counts, generator: np.random.Generator) -> Tried:
+def _trial_errors(task: Task, truth: Counts, generator: np.random.Generator) -> TrialErrors:
     point = task.point
     protected = protected_class(point.unit, point.window, point.w_bound, len(truth))
     budget = (point.epsilon, task.delta, task.share)
-    if family_of(point.mechanism).strategy is not None:
-        bounded = np.array(task.bounded)
-        return try_linear(
-            point.mechanism, protected, budget, truth, bounded, task.trials, generator,
-            accountant=task.accountant, rate=task.rate, steps=task.steps,
-        )  # fmt: skip
-    if point.mechanism == "sparse-vector":
-        return try_sparse_vector(protected, budget, truth, task.trials, generator)
-    return try_adaptive_flippancy(protected, budget, truth, np.array(task.levels), task.trials, generator)
+    observed = Observed(truth, np.array(task.bounded), np.array(task.levels).T, task.steps)
+    asked = (point.mechanism, protected, budget, observed, task.trials, generator)
+    if family_of(point.mechanism).data_dependent:
+        return trial_errors(*asked)
+    return linear_trial_errors(*asked, accountant=task.accountant, rate=task.rate)
 
 
 def _root_mean_square(errors: NDArray[np.float64]) -> float:
     return float(np.sqrt((errors**2).mean()))
-
-
-__all__ = ["CI_LEVEL", "START", "Task", "asked_metric", "evaluate", "point_seed"]

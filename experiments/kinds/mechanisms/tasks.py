@@ -1,4 +1,4 @@
-"""Tasks of experiments with mechanisms: the counts that the points of a config are tried on."""
+"""Tasks of experiments with mechanisms: each point of a config with its counts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.log import Log, read_log
-from dp.log.generate import generate, write_log
-from dp.mechanisms.adaptive_flippancy import rising_bounds
+from dp.mechanisms import family_of
 from dp.presence import DuckDBEngine, user_flips
-from experiments.engine.grid import START, Point
-from experiments.engine.population import LogFile, Population
-from experiments.kinds.mechanisms.config import OWN_BOUND, Config
+from experiments.engine.population import START, LogFile, Population
+from experiments.engine.synthetic_log import write_synthetic_log
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.kinds.mechanisms.trials import Steps
 
@@ -27,21 +27,22 @@ Series = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What the points of one log need to know of it.
+class SeriesCounts:
+    """The counts of one log that its points need.
 
     Attributes:
         series: counts by (metric, flip bound), the bound None for true ones.
-        steps: likewise, the flips behind them, where a sample is drawn.
-        levels: by (metric, horizon) the counts of adaptive-flippancy, shape (2·levels, T).
+        steps: by the same keys, the flips behind the counts, where a sample is drawn.
+        levels: by (mechanism, metric, horizon), the counts under the bounds of a mechanism that chooses its own, shape
+            (2·bounds, T).
     """
 
     series: dict[tuple[str, int | None], Series]
     steps: dict[tuple[str, int | None], Steps]
-    levels: dict[tuple[str, int], tuple[Series, ...]]
+    levels: dict[tuple[str, str, int], tuple[Series, ...]]
 
 
-def mechanism_tasks(config: Config, wanted: Sequence[Point], folder: Path) -> list[Task]:
+def mechanism_tasks(config: MechanismConfig, wanted: Sequence[MechanismPoint], folder: Path) -> list[Task]:
     """A task for each point, with the counts of its log; synthetic logs are written into the folder.
 
     Raises:
@@ -50,37 +51,41 @@ def mechanism_tasks(config: Config, wanted: Sequence[Point], folder: Path) -> li
     tasks: list[Task] = []
     for source, group in groupby(wanted, config.source):
         points = list(group)
-        counted = count(config, source, points, folder)
-        tasks += [_task(config, point, counted) for point in points]
+        counts = count_series(config, source, points, folder)
+        tasks += [_task(config, point, counts) for point in points]
     return tasks
 
 
-def count(config: Config, source: Source, wanted: Sequence[Point], folder: Path) -> Counted:
-    """What the points need to know of their source, over all its days."""
+def count_series(
+    config: MechanismConfig, source: Source, wanted: Sequence[MechanismPoint], folder: Path
+) -> SeriesCounts:
+    """The counts of a source that the points need, over all its days."""
     windows = {point.metric: point.window for point in sorted(wanted, key=lambda point: point.metric)}
     bounds = sorted({point.w_bound for point in wanted if point.unit == "user"})
     sampled = {(point.metric, _bound(point)) for point in wanted if config.rate_at(point) < 1}
-    own = {(point.metric, config.horizon_at(point)) for point in wanted if point.mechanism == OWN_BOUND}
+    own = {(point.mechanism, point.metric, config.horizon_at(point)) for point in wanted}
     with _log(source, folder) as (log, first):
         engine = DuckDBEngine(log.connection)
         last = first + timedelta(days=source.days - 1)
         flips = engine.daily_flips(list(windows.values()), first, last)
         series: dict[tuple[str, int | None], Series] = {
-            (metric, None): _whole(flips[window].counts) for metric, window in windows.items()
+            (metric, None): _whole(flips[window].counts.values) for metric, window in windows.items()
         }
         bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
         for metric, window in windows.items():
-            series |= {(metric, one): _whole(bounded[window][:, 2 * place]) for place, one in enumerate(bounds)}
+            series |= {(metric, one): _whole(bounded[window].values[:, 2 * place]) for place, one in enumerate(bounds)}
         steps: dict[tuple[str, int | None], Steps] = {}
         for metric, bound in sampled:
             moves = user_flips(log.connection, windows[metric], first, last, bound)
             steps[metric, bound] = Steps(_whole(moves.ticks), _whole(moves.users), _whole(moves.steps))
         levels = {}
-        for metric, horizon in own:
-            ends = first + timedelta(days=horizon - 1)
-            columns = engine.bounded_counts([windows[metric]], first, ends, rising_bounds(horizon))[windows[metric]]
-            levels[metric, horizon] = tuple(_whole(column) for column in columns.T)
-    return Counted(series, steps, levels)
+        for mechanism, metric, horizon in own:
+            own_bounds = family_of(mechanism).own_bounds
+            if own_bounds is not None:
+                ends = first + timedelta(days=horizon - 1)
+                columns = engine.bounded_counts([windows[metric]], first, ends, own_bounds(horizon))[windows[metric]]
+                levels[mechanism, metric, horizon] = tuple(_whole(column) for column in columns.values.T)
+    return SeriesCounts(series, steps, levels)
 
 
 @contextmanager
@@ -89,34 +94,34 @@ def _log(source: Source, folder: Path) -> Iterator[tuple[Log, date]]:
         path, first, columns = source.path, source.first, source.columns
     else:
         path, first, columns = folder / "population.parquet", START, {}
-        write_log(generate(source.users, source.days, seed=source.seed, start=START, **source.rates), path)
+        write_synthetic_log(source, path)
     with read_log(path, columns=columns) as log:
         yield log, first
 
 
-def _task(config: Config, point: Point, counted: Counted) -> Task:
+def _task(config: MechanismConfig, point: MechanismPoint, counts: SeriesCounts) -> Task:
     horizon, bound, rate = config.horizon_at(point), _bound(point), config.rate_at(point)
     values = {name: config.setting(point, name) for name in ("delta", "trials", "seed", "share", "accountant")}
-    steps = counted.steps[point.metric, bound] if rate < 1 else None
+    steps = counts.steps[point.metric, bound] if rate < 1 else None
     return Task(
         point,
         float(values["delta"] or 0),
         int(values["trials"] or 0),
         int(values["seed"] or 0),
         # A count depends on what had arrived by its day, so those of a shorter horizon are the first of a longer one.
-        counted.series[point.metric, None][:horizon],
-        counted.series[point.metric, bound][:horizon],
+        counts.series[point.metric, None][:horizon],
+        counts.series[point.metric, bound][:horizon],
         tuple(config.metrics),
         share=float(values["share"] or 1),
         accountant=None if values["accountant"] is None else str(values["accountant"]),
         rate=rate,
         steps=None if steps is None else steps.before(horizon),
-        levels=counted.levels[point.metric, horizon] if point.mechanism == OWN_BOUND else (),
+        levels=counts.levels.get((point.mechanism, point.metric, horizon), ()),
     )
 
 
-def _bound(point: Point) -> int | None:
-    """After how many flips users are frozen; None if they are not."""
+def _bound(point: MechanismPoint) -> int | None:
+    """The number of flips after which users are frozen; None if they are not."""
     return point.w_bound if point.unit == "user" else None
 
 
@@ -124,4 +129,4 @@ def _whole(values: NDArray[np.int64]) -> Series:
     return tuple(values.tolist())
 
 
-__all__ = ["count", "evaluate", "mechanism_tasks"]
+__all__ = ["evaluate", "mechanism_tasks"]

@@ -13,9 +13,7 @@ from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.mechanism_events import Part, gaussian, laplace
 from dp.intervals.sample import interval
-from dp.mechanisms import GRID, Design, LinearMechanism, design, linear_design
-from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.sparse_vector import SparseVector
+from dp.mechanisms import GRID, LinearDesign, LinearMechanism, Mechanism, design, family_of, linear_design
 from dp.units import ProtectedClass
 from experiments.kinds.mechanisms.closed_forms import Tails, tails_of
 
@@ -44,7 +42,24 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Tried:
+class Observed:
+    """The counts of one log that a point is about.
+
+    Attributes:
+        truth: shape (T,).
+        bounded: with every user frozen after W_BOUND flips, where the point is for whole users; else the truth.
+        side_by_side: under each bound of a mechanism that chooses its own, shape (T, 2·bounds).
+        steps: the flips behind `bounded`, where only a sample of the users is counted.
+    """
+
+    truth: Counts
+    bounded: Counts
+    side_by_side: Counts
+    steps: Steps | None = None
+
+
+@dataclass(frozen=True)
+class TrialErrors:
     """What the trials at a point gave, in users.
 
     Attributes:
@@ -52,7 +67,7 @@ class Tried:
         bias: of those counts, shape (T,) or (trials, T).
         sampling: what the sample adds, shape (trials, T); None where all users are counted.
         deviation: standard deviations of the noise by formula, shape (T,), NaN where they depend on the data.
-        sampling_deviation: likewise of `sampling`.
+        sampling_deviation: those of `sampling`.
         tails: of the noise, where nothing else is random.
         coverage: share of the intervals that cover what they are for, among those that have ends.
         delta: of the guarantee.
@@ -78,51 +93,67 @@ class Tried:
         return total if self.sampling is None else total + self.sampling
 
 
-def try_linear(
+def trial_errors(
     name: str,
     protected: ProtectedClass,
     budget: Budget,
-    truth: Counts,
-    bounded: Counts,
+    observed: Observed,
+    trials: int,
+    generator: np.random.Generator,
+) -> TrialErrors:
+    """Trials of any mechanism, with the noise that it has for its part of a budget.
+
+    Raises:
+        ValueError: the mechanism cannot serve the class.
+    """
+    epsilon, delta, share = budget
+    family, shares = family_of(name), _shares(share)
+    mechanism = calibrate([design(name, protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
+    return _errors(mechanism, observed, trials, generator, 0.0 if family.delta == "none" else delta)
+
+
+def linear_trial_errors(
+    name: str,
+    protected: ProtectedClass,
+    budget: Budget,
+    observed: Observed,
     trials: int,
     generator: np.random.Generator,
     *,
     accountant: str | None = None,
     rate: float = 1.0,
-    steps: Steps | None = None,
-) -> Tried:
-    """Trials of a linear mechanism; see `experiments.kinds.mechanisms.row.Task` for the arguments.
+) -> TrialErrors:
+    """`trial_errors` of a linear mechanism, with what formulas say of them.
+
+    Args:
+        accountant: see `experiments.kinds.mechanisms.row.Task`.
+        rate: share of the users who are counted.
 
     Raises:
         ValueError: the mechanism cannot serve the class, or the accountant has no answer for it.
     """
     epsilon, delta, share = budget
-    horizon, shares = len(truth), _shares(share)
+    horizon, shares = len(observed.truth), _shares(share)
     chosen = linear_design(name, protected)
     mechanism = calibrate_linear([chosen] * len(shares), Guarantee(epsilon, delta), shares)[0]
     if accountant is not None:
         mechanism = by_accountant(chosen, accountant, Guarantee(epsilon * share, delta * share))
-    noise = mechanism.simulate(np.zeros_like(truth), trials, generator)
-    deviation, half = mechanism.standard_deviation(horizon), mechanism.half_width(CI_LEVEL, horizon)
-    tried = Tried(
-        noise,
-        bias=(bounded - truth).astype(np.float64),
-        deviation=deviation,
-        coverage=float((np.abs(noise) <= half).mean()),
-        delta=0.0 if mechanism.noise.pure and accountant is None else delta,
+    pure = mechanism.noise.pure and accountant is None
+    found = replace(
+        _errors(mechanism, observed, trials, generator, 0.0 if pure else delta),
         sensitivity=mechanism.sensitivity,
-        memory=max(mechanism.strategy.memory(tick) for tick in range(horizon)),
         tails=tails_of(mechanism, horizon),
     )
-    if steps is None:
-        return tried
-    sampled = samples(steps, horizon, rate, trials, generator)
+    if observed.steps is None:
+        return found
+    bounded, noise, half = observed.bounded, found.noise, mechanism.half_width(CI_LEVEL, horizon)
+    sampled = samples(observed.steps, horizon, rate, trials, generator)
     estimates = sampled + noise
-    low, high = interval(estimates, estimates - half, estimates + half, deviation, rate, CI_LEVEL)
+    low, high = interval(estimates, estimates - half, estimates + half, found.deviation, rate, CI_LEVEL)
     return replace(
-        tried,
+        found,
         noise=noise / rate,
-        deviation=deviation / rate,
+        deviation=found.deviation / rate,
         coverage=float(((low <= bounded) & (bounded <= high)).mean()),
         tails=None,
         sampling=sampled / rate - bounded,
@@ -130,57 +161,27 @@ def try_linear(
     )
 
 
-def try_sparse_vector(
-    protected: ProtectedClass, budget: Budget, truth: Counts, trials: int, generator: np.random.Generator
-) -> Tried:
-    """Trials of sparse-vector, which needs no W_BOUND and so has no bias."""
-    epsilon, delta, share = budget
-    shares = _shares(share)
-    mechanism = calibrate([design("sparse-vector", protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
-    assert isinstance(mechanism, SparseVector)
-    released = mechanism.rehearse(truth, trials, generator, CI_LEVEL)
-    covered = ((released.low <= truth) & (truth <= released.high))[np.isfinite(released.low)]
-    return Tried(
-        released.estimates - truth,
-        bias=np.zeros(len(truth)),
-        deviation=np.full(len(truth), np.nan),
-        coverage=covered.mean(),
+def _errors(
+    mechanism: Mechanism, observed: Observed, trials: int, generator: np.random.Generator, delta: float
+) -> TrialErrors:
+    """Trials on the counts that the mechanism needs."""
+    truth = observed.truth
+    run = mechanism.trials(_needed(mechanism, observed), trials, generator, CI_LEVEL)
+    return TrialErrors(
+        run.errors,
+        bias=(run.counted - truth).astype(np.float64),
+        deviation=run.deviations,
+        coverage=run.covered,
         delta=delta,
         sensitivity=float("nan"),
-        memory=3 + mechanism.releases,
+        memory=mechanism.memory(len(truth)),
     )
 
 
-def try_adaptive_flippancy(
-    protected: ProtectedClass,
-    budget: Budget,
-    truth: Counts,
-    levels: Counts,
-    trials: int,
-    generator: np.random.Generator,
-) -> Tried:
-    """Trials of adaptive-flippancy: the bias is that of the level that a trial is at.
-
-    Args:
-        levels: shape (2·levels, T): users present and users frozen, level by level.
-    """
-    epsilon, delta, share = budget
-    shares = _shares(share)
-    mechanism = calibrate([design("adaptive-flippancy", protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
-    assert isinstance(mechanism, AdaptiveFlippancy)
-    estimates, path = mechanism.rehearse(levels.T, trials, generator)
-    present = levels[::2][path, np.arange(len(truth))]
-    linear = [level for level in mechanism.levels if isinstance(level, LinearMechanism)]
-    inner = max(level.strategy.memory(tick) for level in linear for tick in range(len(truth)))
-    return Tried(
-        estimates - present,
-        bias=(present - truth).astype(np.float64),
-        deviation=np.full(len(truth), np.nan),
-        coverage=_covered(linear, estimates - present, path),
-        delta=delta,
-        sensitivity=float("nan"),
-        memory=inner + 2 * len(mechanism.thresholds),
-    )
+def _needed(mechanism: Mechanism, observed: Observed) -> Counts:
+    if mechanism.bounds is not None:
+        return observed.side_by_side
+    return observed.bounded if family_of(mechanism.name).needs_w_bound else observed.truth
 
 
 def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.random.Generator) -> Counts:
@@ -193,7 +194,7 @@ def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.
     return np.cumsum(moves, axis=1)
 
 
-def by_accountant(chosen: Design, accountant: str, guarantee: Guarantee) -> LinearMechanism:
+def by_accountant(chosen: LinearDesign, accountant: str, guarantee: Guarantee) -> LinearMechanism:
     """The mechanism with the least noise, to a millionth, of which an accountant says that it keeps a guarantee.
 
     Laplace noise, and independent Gaussian noise, is accounted a measurement at a time: one protected change alters
@@ -222,7 +223,7 @@ def by_accountant(chosen: Design, accountant: str, guarantee: Guarantee) -> Line
     return chosen.with_scale(alone.noise.scale * high)
 
 
-def _part(chosen: Design, scale: float) -> Part:
+def _part(chosen: LinearDesign, scale: float) -> Part:
     """What an accountant is told of a noise scale, in grid units."""
     if chosen.noise == "laplace":
         return laplace(epsilon=GRID / scale, count=chosen.touched)
@@ -234,15 +235,3 @@ def _part(chosen: Design, scale: float) -> Part:
 def _shares(share: float) -> list[float]:
     """The shares of a series and, if there is anything left, of a like one."""
     return [1.0] if share == 1 else [share, 1 - share]
-
-
-def _covered(levels: list[LinearMechanism], noise: Floats, path: Counts) -> float:
-    """Share of the intervals, each of the level at its tick, that cover the count of that level."""
-    horizon = noise.shape[1]
-    widths = np.stack([level.half_width(CI_LEVEL, horizon) for level in levels])
-    since = np.empty_like(path)
-    for place in range(len(levels)):
-        here = path == place
-        start = np.argmax(here, axis=1)[:, np.newaxis]
-        since[here] = (np.arange(horizon) - start)[here]
-    return float((np.abs(noise) <= widths[path, since]).mean())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
-from experiments.engine import digests
-from experiments.engine.validation import refuse_unknown
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_empty, refuse_unknown
+from experiments.engine.kind import Kind
 
 FACTORISATIONS = ("binary-tree", "honaker-tree", "square-root", "toeplitz", "dense")
 """Computed from strategies in `dp.mechanisms`, "toeplitz" and "dense" being the best of their kind."""
@@ -17,9 +19,9 @@ BOUNDS = (
     "lower-bound", "mathias-1993", "matousek-nikolov-talwar-2020",
     "henzinger-kalinin-upadhyay-2025-above", "henzinger-kalinin-upadhyay-2025-below",
 )  # fmt: skip
-"""What nothing beats, computed; and formulas that papers state."""
+"""The computed lower bound, and formulas from papers."""
 LONGEST_DENSE = 512
-"""Horizons up to which the dense optimum, and the lower bound that comes with it, take seconds."""
+"""Longest horizon at which the dense optimum and its lower bound take seconds."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         subject: one of FACTORISATIONS.
         horizon: T.
-        mean_square: mean over the ticks.
-        largest_square: of all ticks; none where it is not known.
+        mean_square: the mean over the ticks.
+        largest_square: the largest over the ticks; None if unknown.
         source: the paper that the factorisation is from.
     """
 
@@ -54,35 +56,25 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PublishedGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Values to combine; every combination is one point, but for what takes too long: see LONGEST_DENSE."""
+    """Values to combine; every combination is one point, except those that take too long, see LONGEST_DENSE."""
 
     subject: list[str]
     horizon: list[int]
 
 
-class PublishedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PublishedConfig(ExperimentConfig, frozen=True, kw_only=True):
     """Factorisation norms of the prefix sum (`kind = "published"`), ours beside what was published.
 
+    See `ExperimentConfig` for what all configs have.
+
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
-        finding: what the table says, in one sentence.
         references: the numbers to set beside ours, at points of the grid.
-        tolerance: largest relative difference between two runs on different machines.
     """
 
-    name: str
-    question: str
-    figure: str
-    finding: str
+    kind: ClassVar[Kind] = Kind("published", "experiments.kinds.published", "evaluate_published", "published_tasks")
+
     references: list[Reference]
     grid: PublishedGrid
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[PublishedPoint]:
         """All points of the grid, in its order."""
@@ -93,9 +85,7 @@ class PublishedConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         refuse_unknown("grid.subject", self.grid.subject, (*FACTORISATIONS, *BOUNDS))
-        for name, values in msgspec.to_builtins(self.grid).items():
-            if not values:
-                raise ValueError(f"grid.{name} needs at least one value")
+        refuse_empty(msgspec.to_builtins(self.grid))
         if min(self.grid.horizon) < 1:
             raise ValueError(f"grid.horizon has {min(self.grid.horizon)}; it is a number of ticks, at least 1")
         points = set(self.points())

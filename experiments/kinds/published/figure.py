@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -102,3 +104,6 @@ def _label(panel: Axes, end: float, height: float, text: str, colour: str, lift:
         fontsize=8,
         annotation_clip=False,
     )
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"published_norms": published_norms}

@@ -41,7 +41,7 @@ class PublishedTask:
     """A point with all that its row depends on.
 
     Attributes:
-        reference: what was computed of it elsewhere, if anything was.
+        reference: what was computed elsewhere for it, or None.
     """
 
     point: PublishedPoint
@@ -57,8 +57,8 @@ def published_tasks(config: PublishedConfig, wanted: Sequence[PublishedPoint], f
 def evaluate_published(task: PublishedTask) -> dict[str, Any]:
     """One row: `rms` and `largest` are ‖column‖ of B⁻¹ times the root mean square and the largest ‖row‖ of B.
 
-    Their least values over all factorisations are the norms γ_F and γ₂. A bound on one says nothing of the other, which
-    is then None. `reference_rms` and `reference_largest` are the numbers from elsewhere, None without any.
+    Their least values over all factorisations are the norms γ_F and γ₂. A bound on one says nothing about the
+    other, which is then None. `reference_rms` and `reference_largest` are the numbers from elsewhere, None without any.
     """
     point, known = task.point, task.reference
     rms, largest = norms(point.subject, point.horizon)

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
-import msgspec
-
-from experiments.engine import digests
-from experiments.engine.grid import SketchPoint
+from experiments.engine.config import ExperimentConfig
+from experiments.engine.grid import refuse_unknown
+from experiments.engine.kind import Kind
 from experiments.engine.population import Population
-from experiments.engine.validation import refuse_unknown
 
 
-class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One experiment with sketches (`kind = "sketches"`): one count at a time, published with one ε.
+@dataclass(frozen=True)
+class SketchPoint:
+    """One sketch in one size.
 
     Attributes:
-        name: of the table and the figure.
-        figure: how to draw the table, a name in `experiments.kinds.figures.FIGURES`.
+        parameter: what its memory depends on; None if there is nothing to choose.
+        size: the parameter's value.
+    """
+
+    sketch: str
+    parameter: str | None
+    size: int | float | None
+
+    @property
+    def identity(self) -> str:
+        """The point in words; seeds and shards derive from it."""
+        return f"sketch={self.sketch}" + (f" {self.parameter}={self.size}" if self.parameter else "")
+
+
+class SketchConfig(ExperimentConfig, frozen=True, kw_only=True):
+    """One experiment with sketches (`kind = "sketches"`): one count at a time, published with one ε.
+
+    See `ExperimentConfig` for what all configs have.
+
+    Attributes:
         epsilon: of each published count by itself; one user is protected.
         delta: of those that need one (`fm`).
         trials: fresh salts and noise at each point.
@@ -26,13 +45,10 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         window: length of the trailing window, in days.
         ticks: how many of the last days are published.
         grid: for each sketch the parameter that its memory depends on, and its values; empty where there is none.
-        finding: what the table says, in a sentence.
-        tolerance: largest relative difference between two runs on different machines.
     """
 
-    name: str
-    question: str
-    figure: str
+    kind: ClassVar[Kind] = Kind("sketches", "experiments.kinds.sketches", "evaluate_sketch", "sketch_tasks")
+
     epsilon: float
     delta: float
     trials: int
@@ -41,13 +57,6 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: int
     ticks: int
     grid: dict[str, dict[str, list[int | float]]]
-    finding: str | msgspec.UnsetType = msgspec.UNSET
-    tolerance: float | msgspec.UnsetType = msgspec.UNSET
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all values, in hex."""
-        return digests.of_values(self)
 
     def points(self) -> Iterator[SketchPoint]:
         """All sketches in all sizes, in the order of the grid."""
@@ -60,7 +69,7 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.gaussian import validate_guarantee
-        from experiments.kinds.sketches.designs import SIZES, designed
+        from experiments.kinds.sketches.designs import SIZES, sketch_design
 
         refuse_unknown("grid", self.grid, SIZES)
         if not self.grid:
@@ -76,7 +85,7 @@ class SketchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if isinstance(point.size, float) and point.parameter != "rate":
                 raise ValueError(f"grid.{point.sketch}.{point.parameter} has {point.size}; write a whole number")
             try:
-                designed(point.sketch, point.size, self.epsilon, self.delta, bytes(16))
+                sketch_design(point.sketch, point.size, self.epsilon, self.delta, bytes(16))
             except ValueError as error:
                 raise ValueError(f"grid.{point.sketch}.{point.parameter}: {error}") from error
         if self.window < 1:

@@ -1,4 +1,4 @@
-"""The sketches as experiments make them: one parameter for the memory, the others as a release would have them."""
+"""The sketches of experiments: one parameter sets the memory, the others are as in a release."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES: dict[str, str | None] = {
 """The parameter that the memory of a sketch depends on; None where it depends on the users alone."""
 
 
-def designed(sketch: str, size: int | float | None, epsilon: float, delta: float, salt: bytes) -> Design:
+def sketch_design(sketch: str, size: int | float | None, epsilon: float, delta: float, salt: bytes) -> Design:
     """A sketch in that size; one that is private by itself gets (ε, δ), and its secret salt if it has one.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def _errors(panel: Axes, table: pd.DataFrame) -> None:
 
 
 def _legend(figure: Figure, table: pd.DataFrame) -> None:
-    """Sketches under the kind of privacy that they have."""
+    """A legend that groups sketches by the kind of their privacy."""
     handles: list[Line2D] = []
     for privacy, title in LEGENDS.items():
         names = table.loc[table["privacy"] == privacy, "sketch"].unique()
@@ -107,7 +108,7 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
 
 
 def _stroke(name: str, privacy: str) -> dict[str, Any]:
-    """What is not private is hollow and dashed."""
+    """The stroke of a sketch; hollow and dashed if it is not private."""
     colour = SKETCH_COLOURS[name]
     hollow = privacy == BASELINE
     return {
@@ -126,3 +127,9 @@ def _bytes(value: float, position: int) -> str:
             return f"{value:g} {unit}"
         value /= 1000
     return f"{value:g} MB"
+
+
+FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "sketch_memory": sketch_memory,
+    "sketch_turnstile": sketch_turnstile,
+}

@@ -1,4 +1,4 @@
-"""What is measured of one sketch in one size: a pure function from a log and a seed to one row."""
+"""The row of one sketch in one size: a pure function of a log and a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.log import Log, read_log
-from dp.log.generate import generate, write_log
 from dp.noise import LaplaceNoise
 from dp.presence import DuckDBEngine, UserFlips, user_flips
 from dp.sketches import Design, Sketch, family_of
@@ -27,9 +26,11 @@ from dp.sketches.hll import Hll
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.table import some_keys
 from dp.sketches.windows import follow, rolling
-from experiments.engine.grid import START, SketchPoint, point_seed
-from experiments.kinds.sketches.config import SketchConfig
-from experiments.kinds.sketches.designs import designed
+from experiments.engine.grid import point_seed
+from experiments.engine.population import START
+from experiments.engine.synthetic_log import write_synthetic_log
+from experiments.kinds.sketches.config import SketchConfig, SketchPoint
+from experiments.kinds.sketches.designs import sketch_design
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +43,7 @@ PRIVACY = {
     "intrinsic": "private by itself",
     "none": "baseline: not private",
 }
-"""What the kind of a contract makes of a published count."""
+"""By the kind of a sketch's contract, how private a published count is."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class SketchTask:
     Attributes:
         log: of the population, or None where all its users came on one day.
         truth: users present at each of the published ticks.
-        seen: users that a union of daily sketches is of, which never sees anybody leave; likewise.
+        union: users in the union of daily sketches at each of these ticks; nobody ever leaves it.
     """
 
     point: SketchPoint
     config: SketchConfig
     log: Path | None
     truth: tuple[int, ...]
-    seen: tuple[int, ...]
+    union: tuple[int, ...]
 
     @property
     def follows(self) -> bool:
@@ -74,25 +75,24 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
         users = (population.users,)
         return [SketchTask(point, config, None, users, users) for point in wanted]
     path = folder / "population.parquet"
-    log = generate(population.users, population.days, seed=population.seed, start=START, **population.rates)
-    write_log(log, path)
+    write_synthetic_log(population, path)
     first, last = _ticks(config)
     with read_log(path) as log:
         flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]
         unions = rolling(log, Exact(), _always(ANY_SALT), config.window, first, last, ignore_removals=True)
-        seen = tuple(int(union.estimate()) for union in unions)
-    truth = tuple(int(count) for count in flips.counts)
-    return [SketchTask(point, config, path, truth, seen) for point in wanted]
+        union = tuple(int(sketch.estimate()) for sketch in unions)
+    truth = tuple(flips.counts.values.tolist())
+    return [SketchTask(point, config, path, truth, union) for point in wanted]
 
 
 def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
-    """One row: bytes and relative error of a sketch, each published count having the ε of the config by itself.
+    """One row: bytes and relative error of a sketch. Each published count has the ε of the config by itself.
 
-    `rmse` is over all trials and ticks, relative to the true counts; `bias` is their mean relative error and
-    `bias_deviation` the standard error of that mean over trials, whose ticks go together. `formula` is what `rmse`
-    should be: √(variance of the sketch + of the noise + square of what a sketch without removals misses), the last of
-    which is `missed`, relative. `bytes` is the size of the sketch as it is held, on average. `released` are the counts
-    of the first trial, `truth` the true ones, tick by tick.
+    `rmse` is over all trials and ticks, relative to the true counts. `bias` is their mean relative error, and
+    `bias_deviation` the standard error of that mean over trials (the ticks of a trial are correlated). `formula` is
+    what `rmse` should be: √(variance of the sketch + variance of the noise + square of what a sketch without removals
+    misses); the last of these is `missed`, relative. `bytes` is the average size of the sketch in memory. `released`
+    are the counts of the first trial, `truth` the true ones, tick by tick.
 
     Raises:
         ValueError: the parameters are none of the sketch's.
@@ -100,20 +100,11 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     point, config = task.point, task.config
     generator = np.random.default_rng(point_seed(config.seed, point))
     truth = np.array(task.truth, dtype=np.float64)
-    counted = truth if task.follows else np.array(task.seen, dtype=np.float64)
-    estimates = np.empty((config.trials, len(truth)))
-    sizes = np.empty_like(estimates)
-    with _opened(task.log) as log:
-        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
-        for trial in range(config.trials):
-            salt = generator.bytes(16)
-            design = designed(point.sketch, point.size, config.epsilon, config.delta, salt)
-            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
-                estimates[trial, tick] = published(sketch, design, point.sketch, config.epsilon, generator)
-                sizes[trial, tick] = len(sketch.to_bytes())
+    users = truth if task.follows else np.array(task.union, dtype=np.float64)
+    estimates, sizes, design = _publish(task, generator)
     errors = estimates / truth - 1
-    deviation = np.array([_deviation(task, design, count) for count in counted])
-    missed = (counted - truth) / truth
+    deviation = np.array([_deviation(task, design, count) for count in users])
+    missed = (users - truth) / truth
     return {
         "sketch": point.sketch,
         "parameter": point.parameter,
@@ -139,6 +130,22 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     }
 
 
+def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, Floats, Design]:
+    """The published counts and the bytes of their sketches, both of shape (trials, ticks), and the last design."""
+    point, config = task.point, task.config
+    estimates = np.empty((config.trials, len(task.truth)))
+    sizes = np.empty_like(estimates)
+    with _open_log(task.log) as log:
+        flips = user_flips(log.connection, config.window, *_ticks(config)) if log and task.follows else None
+        for trial in range(config.trials):
+            salt = generator.bytes(16)
+            design = sketch_design(point.sketch, point.size, config.epsilon, config.delta, salt)
+            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
+                estimates[trial, tick] = noisy_estimate(sketch, design, point.sketch, config.epsilon, generator)
+                sizes[trial, tick] = len(sketch.to_bytes())
+    return estimates, sizes, design
+
+
 def sketches(
     task: SketchTask, log: Log | None, flips: UserFlips | None, design: Design, salt: bytes
 ) -> Iterator[Sketch]:
@@ -159,11 +166,11 @@ def sketches(
         yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
 
 
-def published(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
+def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
     """One published count, with seeded coins and noise.
 
-    A sketch that is private by itself gives its estimate; on the others there is discrete Laplace noise for one user
-    more or less: right where that moves the estimate by a known amount, and a baseline that is not private elsewhere.
+    A sketch that is private by itself gives its estimate. The others get discrete Laplace noise for one user more or
+    less: right where that user moves the estimate by a known amount, and a baseline that is not private elsewhere.
     """
     if isinstance(sketch, BitSketch):
         return sketch.private(seeded_flips(generator)).estimate()
@@ -174,12 +181,12 @@ def published(sketch: Sketch, design: Design, name: str, epsilon: float, generat
 
 
 def noise_scale(design: Design, epsilon: float) -> float:
-    """Of Laplace noise, in users: by how much one user moves the estimate over ε, or as if it were 1."""
+    """Scale of the Laplace noise, in users: how far one user moves the estimate (1 if unknown) over ε."""
     return 1 / (design.rate * epsilon) if isinstance(design, FixedRate) else 1 / epsilon
 
 
 def _deviation(task: SketchTask, design: Design, count: float) -> float:
-    """Standard error of a published count, of sketch and noise together, around what the sketch is of."""
+    """Standard error of a published count, from sketch and noise together, around the count that the sketch holds."""
     if isinstance(design, BitMatrix):
         return design.flipped_error(count)
     if isinstance(design, Hll | Cpc):
@@ -200,5 +207,5 @@ def _always(salt: bytes) -> Salts:
     return Salts(((date.min, Salt(salt)),))
 
 
-def _opened(path: Path | None) -> AbstractContextManager[Log | None]:
+def _open_log(path: Path | None) -> AbstractContextManager[Log | None]:
     return nullcontext() if path is None else read_log(path)

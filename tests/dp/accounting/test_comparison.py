@@ -43,7 +43,7 @@ def test_published_errors_of_prefix_sums(name: str, mean: float, largest: float 
 @pytest.mark.parametrize(
     ("name", "window", "expected"),
     [
-        # DESIGN section 4, user-day, w = 2: what does not grow with the horizon.
+        # docs/mechanisms.md, user-day, w = 2: what does not grow with the horizon.
         ("gaussian", 30, 5.477), ("damped-square-root", 30, 2.555), ("square-root", 30, 3.171),
         ("gaussian", 7, 2.646), ("damped-square-root", 7, 1.897), ("square-root", 7, 2.707),
     ],

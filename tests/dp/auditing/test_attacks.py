@@ -34,12 +34,12 @@ from dp.auditing.attacks import (
     run_attack,
     support,
 )
-from dp.auditing.attacks.change import measured_over_certified, runs
+from dp.auditing.attacks.change import measured_over_certified
+from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, mu_lower_bound
 from dp.auditing.attacks.late import by_day
 from dp.auditing.attacks.logs import Operation, day, log_of
 from dp.auditing.attacks.outcome import Attack
 from dp.auditing.attacks.poisoning import ADDED, KNOWN_SALTS, LIMIT, REGISTERS, SALTS, SAMPLE, USERS, highest_ranks
-from dp.auditing.attacks.power import LEVEL, mu_disproved
 from dp.auditing.attacks.processes import at_once
 from dp.auditing.attacks.repeated_query import TICKS
 from dp.auditing.bounds import Alarms, epsilon_bound
@@ -189,8 +189,8 @@ def shown_range(mu: float, claimed: float, trials: int, quantile: float = 1e-5) 
     right = norm.cdf(mu / 2)
     few, many = (int(binom.ppf(level, trials, right)) for level in (quantile, 1 - quantile))
     return (
-        mu_disproved(trials - few, few, trials) / claimed,
-        mu_disproved(trials - many, many, trials) / claimed,
+        mu_lower_bound(trials - few, few, trials) / claimed,
+        mu_lower_bound(trials - many, many, trials) / claimed,
     )
 
 
@@ -213,20 +213,20 @@ def test_power_of_the_adaptive_attack() -> None:
     assert shown_range(claimed, claimed, 1_000)[0] > 0.4
     assert shown_range(claimed, claimed, 1_000, 5.1e-5)[1] < 1
     # A test that is right every time disproves the claim.
-    assert epsilon_for(mu_disproved(0, 1_000, 1_000), adaptive.GUARANTEE.delta) > adaptive.GUARANTEE.epsilon
+    assert epsilon_for(mu_lower_bound(0, 1_000, 1_000), adaptive.GUARANTEE.delta) > adaptive.GUARANTEE.epsilon
 
 
 def test_power_against_sparse_vector_s_twins() -> None:
     """By the exact probabilities of its alarms a twin escapes once in 10,000 runs or less; half as many series miss."""
     # Errors are geometric noise, all but exponential, above what is constant: the lowest of LEARNT − 1 of them or more.
     scale = 2 / adaptive.PURE.epsilon
-    lowest = adaptive.LEARNT - 1
+    lowest = adaptive.LEARNING_RELEASES - 1
     recognised = lowest / (lowest + 1)
     mistaken = math.exp(-1 / scale) * recognised
 
     def caught(trials: int) -> float:
         count = np.arange(trials + 1)
-        shown = np.array([epsilon_bound(Alarms(true, trials, count, trials), 0.0, LEVEL) for true in count])
+        shown = np.array([epsilon_bound(Alarms(true, trials, count, trials), 0.0, ATTACK_CONFIDENCE) for true in count])
         chance = np.outer(binom.pmf(count, trials, recognised), binom.pmf(count, trials, mistaken))
         return float(chance[shown > adaptive.PURE.epsilon].sum())
 
@@ -244,29 +244,29 @@ def test_power_of_poisoning() -> None:
 
 
 def test_nothing_is_shown_by_a_test_that_guesses() -> None:
-    assert mu_disproved(500, 500, 1_000) == 0.0
-    assert mu_disproved(500, 510, 1_000) == 0.0
-    assert mu_disproved(0, 0, 1_000) == 0.0
+    assert mu_lower_bound(500, 500, 1_000) == 0.0
+    assert mu_lower_bound(500, 510, 1_000) == 0.0
+    assert mu_lower_bound(0, 0, 1_000) == 0.0
 
 
-@pytest.mark.parametrize("kind", [SparseVector, adaptive.Unrenewed, adaptive.NoisyTest])
+@pytest.mark.parametrize("kind", [SparseVector, adaptive.EdgesKeepNoise, adaptive.ReleasesComparedCount])
 def test_the_errors_of_sparse_vector_are_as_its_power_assumes(kind: type[SparseVector]) -> None:
     """Noise of a test, less that of an edge: fresh for ours, one for all for one twin, and none for the other."""
     one = calibrated(protected_class("user-day", 1, 2, None), 1, *adaptive.PURE)
     mechanism = kind(one.hull, one.horizon, one.releases, one.threshold, one.noise)
     draws = np.random.default_rng(11)
-    found = np.array([adaptive.steered(mechanism, False, draws) for _ in range(300)])
+    found = np.array([adaptive.steer(mechanism, False, draws) for _ in range(300)])
     above = found[:, 0] - found[:, 1]
     scale = 2 / adaptive.PURE.epsilon
     mistaken = np.count_nonzero(above >= 1) / len(above)
-    expected = math.exp(-1 / scale) * (adaptive.LEARNT - 1) / adaptive.LEARNT
+    expected = math.exp(-1 / scale) * (adaptive.LEARNING_RELEASES - 1) / adaptive.LEARNING_RELEASES
     if kind is SparseVector:
         assert found[:, 0].min() < -scale
         assert mistaken > 0.9
     else:
         # Five standard errors.
         assert mistaken == pytest.approx(expected, abs=5 * math.sqrt(expected * (1 - expected) / len(above)))
-    assert (found[:, 0] >= 0).all() == (kind is adaptive.NoisyTest)
+    assert (found[:, 0] >= 0).all() == (kind is adaptive.ReleasesComparedCount)
 
 
 # --- What the attacks are made of ------------------------------------------------------------------------------------
@@ -290,8 +290,6 @@ def test_a_change_is_measured_by_the_strategy_s_matrix(name: str) -> None:
     measured = strategy_matrix(design.strategy, 20) @ change
     expected = np.linalg.norm(measured, ord=1 if name == "laplace" else 2) / design.sensitivity
     assert measured_over_certified(design, others + change, others) == pytest.approx(expected, rel=1e-12)
-    assert runs(change) == 2
-    assert runs(np.zeros(20, dtype=np.int64)) == 0
 
 
 def test_a_log_is_in_the_order_of_arrival_and_can_be_backdated(tmp_path: Path) -> None:
@@ -320,16 +318,16 @@ def test_the_attacker_reads_hll_s_registers_right() -> None:
 def test_the_inspection_of_floats_knows_what_each_count_can_give() -> None:
     generator = np.random.default_rng(3)
     for count in (0, 1):
-        numbers = support.textbook(generator, 2_000, count)
-        assert support.textbook_gives(numbers, count).all()
-        assert support.textbook_gives(numbers, 1 - count).mean() < 0.5
+        numbers = support.textbook_laplace(generator, 2_000, count)
+        assert support.textbook_support(numbers, count).all()
+        assert support.textbook_support(numbers, 1 - count).mean() < 0.5
     # Numbers that nothing gives, and numbers that are not on the grid.
-    assert not support.textbook_gives(np.nextafter(numbers, np.inf), count).all()
+    assert not support.textbook_support(np.nextafter(numbers, np.inf), count).all()
     assert support.on_grid(np.array([0.5, -3.0, 2.0**-24, 2.0**-25, 0.1])).tolist() == [True, True, True, False, False]
 
 
 def test_an_inspection_that_proves_nothing_is_refused() -> None:
-    useless = support.Released(lambda count: np.array([float(count)]), lambda numbers, count: numbers > 7)
+    useless = support.ReleaseSupport(lambda count: np.array([float(count)]), lambda numbers, count: numbers > 7)
     with pytest.raises(RuntimeError, match="proves nothing"):
         support.attack(useless)
 
@@ -356,7 +354,9 @@ def test_counts_of_a_compacted_sample_are_those_of_the_whole_log(tmp_path: Path)
     operations = [operation._replace(user=user) for operation in rejoin.come_and_go(2, 2)]
     operations += [Operation(f"user {number}", 3, "+", 3) for number in range(8)]
     whole, compacted, forgotten = (
-        rejoin.erasing(log_of(operations, given.new_folder()), stops, given, remember, rejoin.sampled_by(salts))
+        rejoin.counts_with_restarts(
+            log_of(operations, given.new_folder()), stops, given, remember, rejoin.sampled_counts(salts)
+        )
         for stops, remember in (((), True), ((2, 14), True), ((2, 14), False))
     )
     assert all((whole[asked] == compacted[asked]).all() for asked in whole)

@@ -18,24 +18,24 @@ import pytest
 from scipy.stats import chisquare
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.likelihood import Audit
-from dp.auditing.sketches import (
-    LEVELS,
-    LG_BUCKETS,
+from dp.auditing.case import Case
+from dp.auditing.options import AuditOptions
+from dp.auditing.result import Audit
+from dp.auditing.sketches import SKETCH_CASES, audit_sketch
+from dp.auditing.sketches.estimates import estimate_case
+from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
+from dp.auditing.sketches.secret_registers import (
     REGISTERS,
-    SKETCH_ATTACKS,
     RegisterDesign,
-    audit_sketch,
-    flipped_bits,
     log_ratio,
-    noisy_estimate,
-    of_hashes,
-    register_law,
-    scored,
-    side_by_side,
+    register_distribution,
+    registers_of_hashes,
+    sample_registers,
+    table_scores,
     worst_others,
 )
 from dp.auditing.twins import TWINS
+from dp.auditing.verdict import audit_case
 from dp.mechanisms import LinearMechanism
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.release import Request, Sample, plan_release
@@ -56,7 +56,7 @@ SENSITIVE = [name for name, family in SKETCHES.items() if family.contract.kind =
 
 def audited(name: str, claim: Guarantee, trials: int = 100_000, seed: int = 3) -> dict[str, Audit]:
     found = audit_sketch(name, claim, trials, np.random.default_rng([seed, *name.encode()]))
-    return {audit.seen: audit for audit in found}
+    return {audit.view: audit for audit in found}
 
 
 # --- Every sketch ----------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ REACHED = {
 )
 def test_every_sketch_is_audited_or_refused_with_its_reason(name):
     if SKETCHES[name].contract.kind == "none":
-        assert name not in SKETCH_ATTACKS
+        assert name not in SKETCH_CASES
         assert f"noise-on-{name}" in TWINS, "what is refused is shown to be right"
         with pytest.raises(ValueError, match="promises nothing") as refused:
             audit_sketch(name, PURE, 1000, np.random.default_rng(0))
@@ -89,7 +89,7 @@ def test_every_sketch_is_audited_or_refused_with_its_reason(name):
     assert found.keys() == REACHED[name].keys()
     for seen, audit in found.items():
         assert not audit.flagged
-        assert audit.mechanism == name
+        assert audit.subject == name
         assert audit.claim.delta == 0
         assert audit.ratio >= REACHED[name][seen]
     assert next(iter(found.values())).claim == PURE
@@ -120,7 +120,7 @@ def test_a_merger_is_held_to_the_epsilon_that_it_names(name):
 
 def test_the_level_of_flags_is_shared_trials_are_counted_and_progress_is_reported():
     done: list[float] = []
-    found = audit_sketch("sfm", PURE, 5001, np.random.default_rng(0), flag_level=0.02, report=done.append)
+    found = audit_sketch("sfm", PURE, 5001, np.random.default_rng(0), AuditOptions(flag_level=0.02, report=done.append))
     assert [(audit.flag_level, audit.trials) for audit in found] == [(0.01, 5000)] * 2
     assert done == sorted(done)
     assert done[-1] == 1.0
@@ -158,8 +158,8 @@ def test_half_the_noise_on_an_estimate_is_flagged_and_so_is_a_user_who_counts_tw
     halved = replace(mechanism, noise=noise(mechanism.noise.scale // 2))
 
     def flagged(made: LinearMechanism, moved: float) -> bool:
-        against = noisy_estimate(made, claim, 500 / rate, (500 + moved) / rate, rate)
-        return against.audit("exact", 20_000, np.random.default_rng(5)).flagged
+        case = estimate_case("exact", made, claim, 500 / rate, (500 + moved) / rate, rate)
+        return audit_case(case, 20_000, np.random.default_rng(5))[0].flagged
 
     assert not flagged(mechanism, 1)
     assert not flagged(mechanism, -1)
@@ -186,21 +186,27 @@ def test_the_score_of_bits_is_the_likelihood_ratio_of_all_matrices(make):
         np.where(every == sketch.bits, np.log1p(-design.flip), np.log(design.flip)).sum(axis=1)
         for sketch in (before, after)
     ]
-    against = flipped_bits("bits", PURE, [before], [after], lambda generator: lambda flip, size: coins)
-    for scores, sketch in ((against.unchanged, before), (against.changed, after)):
+    case = bit_case("sketch", "bits", PURE, [before], [after], lambda generator: lambda flip, size: coins)
+    for scores, sketch in ((case.unchanged, before), (case.changed, after)):
         coins = (every ^ sketch.bits).ravel()
         found = scores(len(every), np.random.default_rng(0))
-        assert (2 * found - 1) * 1.0 == pytest.approx(logs[1] - logs[0])
+        np.testing.assert_allclose(2 * found - 1, logs[1] - logs[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", [sfm, gf2])
 def test_secure_coins_keep_the_claim_and_half_of_them_do_not(make):
     nobody = make(1.0, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(np.array([7]))
-    right = flipped_bits("bits", PURE, [nobody], [user], lambda generator: secure_flips)
-    half = flipped_bits("bits", PURE, [nobody], [user], lambda generator: lambda flip, n: secure_flips(flip / 2, n))
-    assert not right.audit("secure", 20_000, np.random.default_rng(0), flag_level=1e-6).flagged
-    assert half.audit("secure", 20_000, np.random.default_rng(0), flag_level=1e-6).flagged
+    right = bit_case("secure", "bits", PURE, [nobody], [user], lambda generator: secure_flips)
+    half = bit_case(
+        "secure", "bits", PURE, [nobody], [user], lambda generator: lambda flip, n: secure_flips(flip / 2, n)
+    )
+
+    def flagged(case: Case) -> bool:
+        return audit_case(case, 20_000, np.random.default_rng(0), AuditOptions(flag_level=1e-6))[0].flagged
+
+    assert not flagged(right)
+    assert flagged(half)
 
 
 # --- Registers -------------------------------------------------------------------------------------------------------
@@ -249,8 +255,8 @@ DESIGNS: list[RegisterDesign] = [
 @pytest.mark.parametrize("users", [1, 2, 4])
 def test_the_law_of_registers_is_that_of_the_slow_definition(design, users, monkeypatch):
     """With few ranks, so that every state can be tried."""
-    monkeypatch.setattr("dp.auditing.sketches.LG_SMALLEST", 3)
-    law = register_law(design, users)
+    monkeypatch.setattr("dp.auditing.sketches.secret_registers.LG_SMALLEST", 3)
+    law = register_distribution(design, users)
     assert law == pytest.approx(user_by_user(design, users, len(law) - 1), abs=1e-15)
     assert law.sum() == pytest.approx(1.0)
 
@@ -263,13 +269,13 @@ def test_the_score_of_registers_is_the_log_ratio_of_the_law_and_never_above_the_
         ]
         for design, others in itertools.product(designs, (0, 3)):
             table = log_ratio(design, others)
-            laws = [register_law(design, design.phantoms + others + more) for more in (0, 1)]
+            laws = [register_distribution(design, design.phantoms + others + more) for more in (0, 1)]
             assert table == pytest.approx(np.log(laws[1] / laws[0]), abs=1e-6)
             assert np.abs(table).max() <= epsilon + 1e-6
             assert table[(0,) * many] == pytest.approx(-epsilon), "an empty sketch tells all"
             registers = np.array(list(itertools.product((0, 1, 200), repeat=many)), dtype=np.uint8)
             expected = [table[tuple(min(value, len(table) - 1) for value in row)] for row in registers]
-            assert scored(table, registers).tolist() == expected
+            assert table_scores(table, registers).tolist() == expected
 
 
 @pytest.mark.parametrize("lg_m", [0, 1, 3])
@@ -279,8 +285,8 @@ def test_sketches_side_by_side_are_what_each_is_alone(lg_m):
     nobody = np.zeros(design.registers, dtype=np.uint8)
     alone = [design.with_hashes(nobody, row) for row in hashes]
     # A large sketch takes the bits that name the small ones from the tail of the fractions, nine of 64.
-    assert (of_hashes(design, hashes) == alone).all()
-    assert of_hashes(design, hashes[:1]).tolist() == [alone[0].tolist()]
+    assert (registers_of_hashes(design, hashes) == alone).all()
+    assert registers_of_hashes(design, hashes[:1]).tolist() == [alone[0].tolist()]
 
 
 def fits(registers: np.ndarray, law: np.ndarray) -> float:
@@ -307,12 +313,12 @@ SMALL: list[RegisterDesign] = [
 
 @pytest.mark.parametrize("design", SMALL, ids=repr)
 def test_sketches_side_by_side_have_the_law_of_fresh_salts(design):
-    registers = side_by_side(design, 3, 20_000, np.random.default_rng(4))
+    registers = sample_registers(design, 3, 20_000, np.random.default_rng(4))
     assert registers.shape == (20_000, design.registers)
-    assert fits(registers, register_law(design, design.phantoms + 3)) > LEVEL
-    assert fits(registers, register_law(design, design.phantoms + 2)) < LEVEL
+    assert fits(registers, register_distribution(design, design.phantoms + 3)) > LEVEL
+    assert fits(registers, register_distribution(design, design.phantoms + 2)) < LEVEL
     keeping = replace(design, **{"epsilon" if isinstance(design, OrderInvariant) else "epsilon_register": 3.0})
-    assert fits(registers, register_law(keeping, design.phantoms + 3)) < LEVEL
+    assert fits(registers, register_distribution(keeping, design.phantoms + 3)) < LEVEL
 
 
 @pytest.mark.slow
@@ -323,13 +329,13 @@ def test_a_sketch_of_a_fresh_salt_and_real_keys_has_the_same_law():
         registers = [
             replace(design, salt=generator.bytes(16)).empty().add(keys).registers.tolist() for _ in range(2000)
         ]
-        assert fits(np.array(registers), register_law(design, design.phantoms + 2)) > LEVEL
-        assert fits(np.array(registers), register_law(design, design.phantoms + 3)) < LEVEL
+        assert fits(np.array(registers), register_distribution(design, design.phantoms + 2)) > LEVEL
+        assert fits(np.array(registers), register_distribution(design, design.phantoms + 3)) < LEVEL
 
 
 @pytest.mark.parametrize("many", REGISTERS)
 def test_the_worst_number_of_others_is_none_because_an_empty_sketch_grows_rare(many):
     design = OrderInvariant(1.0, SALT, many.bit_length() - 1)
     assert worst_others(design, PURE, 100_000) == 0
-    empty = [register_law(design, design.phantoms + others)[(0,) * many] for others in range(3)]
+    empty = [register_distribution(design, design.phantoms + others)[(0,) * many] for others in range(3)]
     assert empty == sorted(empty, reverse=True)

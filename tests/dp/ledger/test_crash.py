@@ -16,7 +16,6 @@ import signal
 import sqlite3
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
@@ -29,8 +28,9 @@ import pytest
 from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from dp.noise import Noise
-from dp.release import Plan, Request, plan_release, publish
-from tests.oracles.scenarios import run_scenario
+from dp.release import Plan, Request, plan_release
+from tests.oracles.scenarios import at_once, forked, run_scenario, wait
+from tests.oracles.stated import publish
 
 NOW = datetime(2026, 6, 1)
 METRICS = {"dau": 1, "mau": 30}
@@ -142,31 +142,6 @@ def release_in_stages(folder: Path, clock: Clock, stream: str = "stream", *, sho
             clock.tick(f"shown {ticks} ticks")
 
 
-def forked(work: Callable[[], object]) -> int:
-    """Start a child that does `work` and ends; its process id."""
-    process = os.fork()
-    if process == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return process
-
-
-def wait(process: int) -> int | None:
-    """The signal that ended a child, or None where it ended by itself and well."""
-    _, status = os.waitpid(process, 0)
-    if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status)
-    if os.WEXITSTATUS(status):
-        raise RuntimeError(f"child {process} failed with {os.WEXITSTATUS(status)}")
-    return None
-
-
 def prepared(folder: Path) -> Path:
     folder.mkdir()
     with open_ledger(folder / "ledger.db") as ledger:
@@ -201,23 +176,6 @@ def kill_at_random(root: Path) -> None:
         if wait(process) == signal.SIGKILL:
             (folder / "killed").write_text(f"attempt {attempt}")
             killed += 1
-
-
-def at_once(works: list[Callable[[], object]]) -> None:
-    """Run several children that all start at the same moment."""
-    ready, go = os.pipe()
-
-    def waiting(work: Callable[[], object]) -> None:
-        os.close(go)
-        os.read(ready, 1)
-        work()
-
-    processes = [forked(lambda work=work: waiting(work)) for work in works]
-    time.sleep(0.05)
-    os.close(go)
-    ended_by = [wait(process) for process in processes]
-    os.close(ready)
-    assert ended_by == [None] * len(works)
 
 
 def charge_until_refused(folder: Path, worker: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import dp.log
+import dp.log.csv_format
 from dp.log import Log, LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
 from dp.presence import DuckDBEngine
 
@@ -440,7 +440,7 @@ def test_the_fast_and_the_slow_csv_reader_agree(
     expected = [(user, DAY, "+", DAY) for user in users]
     assert read(path) == expected
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dp.log, "_fast_csv", lambda *arguments: False)
+        patch.setattr(dp.log.csv_format, "_stage_fast", lambda *arguments: False)
         assert read(path) == expected
 
 
@@ -455,9 +455,9 @@ def test_the_readers_agree_on_rubbish(tmp_path_factory: pytest.TempPathFactory, 
     folder = tmp_path_factory.mktemp("rubbish")
     path = write(folder, "user,day\n" + content + f"\nz,{DAY}\n")
     outcomes = []
-    for reader in (dp.log._fast_csv, lambda *arguments: False):
+    for reader in (dp.log.csv_format._stage_fast, lambda *arguments: False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dp.log, "_fast_csv", reader)
+            patch.setattr(dp.log.csv_format, "_stage_fast", reader)
             try:
                 rows = read(path, quarantine=folder / "bad.csv")
             except LogError as error:
@@ -511,7 +511,7 @@ def test_one_user_s_rows_do_not_reorder_another_s(tmp_path: Path) -> None:
         path.write_text("user,timestamp,op,at\n" + mine + theirs)
         with read_log(path) as log:
             day = date(2024, 5, 1)
-            counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts[0]))
+            counts.append(int(DuckDBEngine(log.connection).daily_flips([1], day, day)[1].counts.values[0]))
     assert counts == [0, 1]
 
 

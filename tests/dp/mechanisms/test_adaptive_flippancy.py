@@ -21,15 +21,11 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, ks_2samp, norm
 
 from dp.accounting.gaussian import epsilon_for, mu_for
-from dp.mechanisms.adaptive_flippancy import (
-    AdaptiveFlippancy,
-    design,
-    gdp_of_pure,
-    pure_of_gdp,
-    rising_bounds,
-)
+from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.adaptive_flippancy_design import design, rising_bounds
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, State
+from dp.mechanisms.pure_gdp import gdp_of_pure, pure_of_gdp
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.units import ProtectedClass
@@ -135,12 +131,12 @@ def test_the_definition_and_pieces(case):
     for level in set(path.tolist()):
         here = np.flatnonzero(path == level)
         _, alone = mechanism.levels[level].run(EMPTY_STATE, counts[here, 2 * level], PerNoise(seed), 0.9)
-        for all_ticks, these in zip(released, alone, strict=True):
+        for all_ticks, these in zip(released.arrays, alone.arrays, strict=True):
             np.testing.assert_array_equal(all_ticks[here], these)
     source = PerNoise(seed)
     middle, first, _ = mechanism.trace(EMPTY_STATE, counts[:cut], source, 0.9)
     last, second, _ = mechanism.trace(middle, counts[cut:], source, 0.9)
-    for piece, other, whole in zip(first, second, released, strict=True):
+    for piece, other, whole in zip(first.arrays, second.arrays, released.arrays, strict=True):
         np.testing.assert_allclose(np.concatenate([piece, other]), whole, rtol=1e-12)
     assert last.tick == state.tick
     assert last.secret.tolist() == state.secret.tolist()

@@ -254,6 +254,6 @@ def rms_factor(name: str, arguments: tuple[str, int, int, int]) -> float:
 
 @pytest.mark.slow
 def test_a_third_of_the_gap_at_24_flips_is_closed():
-    # Certificate of the damped square root 8.55, lower bound 6.85 (DESIGN section 4): a third of the gap is at 7.98.
+    # A third of the gap between the cut bound 8.55 and the lower bound 6.85 (docs/guarantees.md, 2.6) is at 7.98.
     assert rms_factor("buffered-toeplitz", ("user", 1, 24, 365)) <= 7.45
     assert rms_factor("damped-square-root", ("user", 1, 24, 365)) <= 8.15

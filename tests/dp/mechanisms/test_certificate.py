@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from functools import cache
 from itertools import pairwise
 
@@ -143,7 +144,7 @@ def test_every_strategy_with_the_three_conditions_is_bounded(weights, w_bound, w
 @given(weights=st.lists(st.integers(-GRID, GRID), min_size=1, max_size=9), w_bound=st.integers(1, 9))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_weights_of_any_sign_are_bounded_where_every_pattern_is_tried(weights, w_bound):
-    strategy = ToeplitzStrategy(tuple(weights))
+    strategy = ToeplitzStrategy(tuple(weights), certified=False)
     for arguments in (ClassArguments("user", 1, w_bound, 10), ClassArguments("user-day", 6, w_bound, 10)):
         bound = strategy.sensitivity_squared(protected_class(*arguments))
         assert brute_force(strategy, arguments) <= bound * (1 + 1e-12)
@@ -362,12 +363,29 @@ def test_the_majorant_is_the_least_concave_one(values):
     ],
 )
 def test_weights_that_break_the_conditions_serve_only_classes_that_can_be_tried(weights):
-    strategy = ToeplitzStrategy(weights)
+    with pytest.raises(ValueError, match=r"weights\[\d\] is .*non-negative, non-increasing and sum to at most 1"):
+        ToeplitzStrategy(weights)
+    strategy = ToeplitzStrategy(weights, certified=False)
     with pytest.raises(ValueError, match="non-negative, non-increasing and sum to at most 1"):
         strategy.sensitivity_squared(protected_class("user", 1, 6, 365))
     series = all_series(7)
     exact = float(endless_energies(strategy, series[count_runs(series) <= 2]).max())
     assert strategy.sensitivity_squared(protected_class("user-day", 7, 4, None)) == pytest.approx(exact, rel=2e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ((GRID // 4, GRID // 2), f"weights[1] is {GRID // 2} after a sum of {GRID // 4}"),
+        ((5, 4, -1), "weights[2] is -1 after a sum of 9"),
+        ((GRID // 2, GRID // 2, 1), f"weights[2] is 1 after a sum of {GRID}"),
+        ((GRID + 1,), f"weights[0] is {GRID + 1} after a sum of 0"),
+    ],
+)
+def test_a_refused_weight_is_named_with_its_value(weights, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ToeplitzStrategy(weights)
+    assert ToeplitzStrategy(weights, certified=False).weights == weights
 
 
 def test_the_conditions_are_needed():
@@ -379,7 +397,7 @@ def test_the_conditions_are_needed():
 
 
 def test_the_closed_form_of_the_square_root_over_an_endless_series():
-    # E(l) = (4/π) Σ 1/(2j − 1) (DESIGN section 4), approached from below as the horizon grows.
+    # E(l) = (4/π) Σ 1/(2j − 1) (Fichtenberger, Henzinger, Upadhyay 2023), approached from below as the horizon grows.
     horizon = 1200
     response = certificate.step_response(damped_root_weights(1.0, horizon - 1), horizon)
     for run, value in ((1, 1.273), (7, 2.489), (30, 3.415)):
@@ -388,7 +406,7 @@ def test_the_closed_form_of_the_square_root_over_an_endless_series():
         assert exact * (1 - 1e-3) <= certificate.run_energy(response, run)[run] <= exact
 
 
-# --- The numbers of DESIGN section 4, in standard deviations per 1/μ -------------------------------------------------
+# --- Numbers computed apart, in standard deviations per 1/μ -----------------------------------------------------------
 
 
 def normalised_deviation(name: str, unit: str, window: int, w_bound: int, horizon: int | None) -> np.ndarray:

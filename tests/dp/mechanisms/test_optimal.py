@@ -251,7 +251,8 @@ def test_the_best_toeplitz_matrix_is_not_improved_by_a_small_change(horizon):
     for size in (2**18, 2**14):
         for _ in range(20):
             nudge = np.rint(generator.normal(0, size, len(strategy.weights))).astype(int)
-            other = ToeplitzStrategy(tuple(int(each) for each in np.array(strategy.weights, dtype=int) + nudge))
+            nudged = np.array(strategy.weights, dtype=int) + nudge
+            other = ToeplitzStrategy(tuple(int(each) for each in nudged), certified=False)
             assert mean_square(other, protected) >= best * (1 - 1e-9)
 
 

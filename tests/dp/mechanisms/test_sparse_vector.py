@@ -21,15 +21,8 @@ from scipy.stats import chi2
 
 from dp.accounting.advanced import homogeneous_epsilon
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, State
-from dp.mechanisms.sparse_vector import (
-    DRAWS,
-    SparseVector,
-    calibrated,
-    composed_delta,
-    design,
-    one_sided,
-    segment_epsilon,
-)
+from dp.mechanisms.segments import composed_delta, segment_epsilon
+from dp.mechanisms.sparse_vector import DRAWS, SparseVector, calibrated, design, one_sided
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass, protected_class
 from tests.oracles.nonlinear import (
@@ -108,7 +101,7 @@ def test_the_definition_and_pieces(case):
     source = Scripted(draws)
     state, first = mechanism.run(EMPTY_STATE, np.array(counts[:cut], dtype=np.int64), source, 0.9)
     state, second = mechanism.run(state, np.array(counts[cut:], dtype=np.int64), source, 0.9)
-    for piece, other, at_once in zip(first, second, whole, strict=True):
+    for piece, other, at_once in zip(first.arrays, second.arrays, whole.arrays, strict=True):
         np.testing.assert_array_equal(np.concatenate([piece, other]), at_once)
     assert state.tick == whole_state.tick
     assert state.secret.tolist() == whole_state.secret.tolist()
@@ -152,7 +145,7 @@ def test_a_rehearsal_with_the_noise_of_a_release_agrees_with_it():
     counts = np.random.default_rng(2).integers(0, 15, 40)
     rehearsed = mechanism.rehearse(counts, 3, np.random.default_rng(3), 0.9)
     _, released = SMALL.run(EMPTY_STATE, counts, Scripted(script), 0.9)
-    for many, one in zip(rehearsed, released, strict=True):
+    for many, one in zip(rehearsed.arrays, released.arrays, strict=True):
         np.testing.assert_array_equal(many, np.tile(one, (3, 1)))
 
 

@@ -1,7 +1,7 @@
-"""The portable text against the replay of presence_oracle, and the laws of compaction."""
+"""The portable text against the replay of `tests.oracles.presence`, and the laws of compaction."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import duckdb
 import numpy as np
@@ -9,44 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dp.log import Log
 from dp.presence import DailyFlips, DuckDBEngine, Horizon, Tombstones, compact
 from tests.oracles import presence as oracle
-from tests.oracles.presence import DAYS, Operation, operations
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
+from tests.oracles.presence import Operation, operations
 
 WINDOWS = (1, 2, 7, 28, 30)
 BOUNDS = (None, 1, 2, 3, 4)
-ORIGIN = date(1970, 1, 1)
 KEY = b"sixteen bytes or more"
-CODES = {"+": 1, "-": -1, "erase": 0}
-
-HORIZON_END = 36
-
-
-def day(number: int) -> date:
-    return ORIGIN + timedelta(days=number)
-
-
-def log_of(operations: Sequence[Operation], connection: duckdb.DuckDBPyConnection) -> Log:
-    """A log in memory, as read_log would make it from a file with these rows."""
-    users = sorted({operation.user for operation in operations})
-    connection.execute(
-        "CREATE OR REPLACE TABLE operations AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::INTEGER[]) AS day, "
-        "unnest(?::INTEGER[]) AS at, unnest(?::BIGINT[]) AS seq, unnest(?::TINYINT[]) AS op",
-        [
-            [users.index(operation.user) for operation in operations],
-            [operation.day for operation in operations],
-            [operation.at for operation in operations],
-            list(range(len(operations))),
-            [CODES[operation.op] for operation in operations],
-        ],
-    )
-    connection.execute(
-        'CREATE OR REPLACE TABLE users AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::VARCHAR[]) AS "user"',
-        [list(range(len(users))), users],
-    )
-    rows = len(operations)
-    return Log(connection, rows, rows, 0, day(0), day(HORIZON_END), len(users))
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +50,6 @@ def test_equals_the_replay_at_a_drawn_prefix(
     prefix = [rows[seq] for seq in sorted(by_arrival)]
     with duckdb.connect() as connection:
         agree(connection, prefix, first, first + length, w_bound)
-
-
-def stream(seed: int, rows: int) -> list[Operation]:
-    rng = np.random.default_rng(seed)
-    result = []
-    for _ in range(rows):
-        about, op = (
-            int(rng.choice(DAYS)),
-            str(rng.choice(["+", "+", "+", "-", "-", "erase"], p=[0.2] * 3 + [0.15] * 2 + [0.1])),
-        )
-        at = about + int(rng.choice([0, 0, 1, 7]))
-        result.append(Operation(str(rng.choice(list("abcd"))), None if op == "erase" else about, op, at))
-    return result
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 1, marks=pytest.mark.slow), (3, 3)])
@@ -132,7 +89,7 @@ def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: i
         engine = DuckDBEngine(log_of(rows, connection).connection)
         found = engine.bounded_counts((1, 7), day(first), day(first + length), LEVELS)
         for window in (1, 7):
-            assert found[window].tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
+            assert found[window].values.tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,19 +102,19 @@ def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
     for index, w_bound in enumerate(LEVELS):
         alone = engine.daily_flips((1, 30), day(2), day(HORIZON_END), w_bound)
         for window in (1, 30):
-            present, frozen = found[window][:, 2 * index], found[window][:, 2 * index + 1]
-            assert present.tolist() == alone[window].counts.tolist()
+            present, frozen = found[window].values[:, 2 * index], found[window].values[:, 2 * index + 1]
+            assert present.tolist() == alone[window].counts.values.tolist()
             assert (np.diff(frozen) >= 0).all()
             if w_bound % 2 == 0:
-                missed = truth[window].counts - present
+                missed = truth[window].counts.values - present
                 assert ((missed >= 0) & (missed <= frozen)).all()
-    assert found[1][-1, 5] > 0
+    assert found[1].values[-1, 5] > 0
 
 
 def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", number, "+", number) for number in (0, 2, 4)]
     engine = DuckDBEngine(log_of(rows, connection).connection)
-    found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1]
+    found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1].values
     assert found.T.tolist() == [
         [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1],
         [1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 1],
@@ -167,11 +124,11 @@ def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) ->
 
 def test_without_tombstones_a_compaction_thaws_who_was_frozen(connection: duckdb.DuckDBPyConnection) -> None:
     log = log_of([*REJOIN, Operation("a", 7, "+", 7)], connection)
-    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     small, tombstones = compact(log, day(3), [1], day(0), KEY)
     with small:
-        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1]
-        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1]
+        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1].values
+        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     assert full[:, 1].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # the user is back on day 5, and once more on day 7
     assert kept[4:].tolist() == full[4:].tolist()
     assert lost[5:7, 1].tolist() == [0, 0]
@@ -184,7 +141,7 @@ def counts(
     connection: duckdb.DuckDBPyConnection, rows: Sequence[Operation], window: int, last: int, w: int | None = None
 ) -> list[int]:
     engine = DuckDBEngine(log_of(rows, connection).connection)
-    return engine.daily_flips([window], day(0), day(last), w)[window].counts.tolist()
+    return engine.daily_flips([window], day(0), day(last), w)[window].counts.values.tolist()
 
 
 def test_a_window_reaches_back_w_days(connection: duckdb.DuckDBPyConnection) -> None:
@@ -248,7 +205,7 @@ def test_activity_before_the_first_tick_is_a_run_that_starts_there(connection: d
 def test_daily_flips_names_its_days() -> None:
     flips = DailyFlips(7, date(2024, 2, 28), np.array([2, 0, 1]), np.array([0, 1, 0]))
     assert flips.days == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
-    assert flips.counts.tolist() == [2, 1, 2]
+    assert flips.counts.values.tolist() == [2, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +238,7 @@ def test_wrong_bounds_are_refused(connection: duckdb.DuckDBPyConnection, bounds:
 
 
 def after(flips: DailyFlips, through: int) -> list[int]:
-    return flips.counts.tolist()[through + 1 :]
+    return flips.counts.values.tolist()[through + 1 :]
 
 
 REJOIN = [
@@ -319,7 +276,7 @@ def test_compaction_changes_no_count_after_it(
     for window in windows:
         assert after(small[window], through) == after(full[window], through)
         assert after(smaller[window], through + again) == after(full[window], through + again)
-        assert fewer[window][through + 1 :].tolist() == levels[window][through + 1 :].tolist()
+        assert fewer[window].values[through + 1 :].tolist() == levels[window].values[through + 1 :].tolist()
 
 
 def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(

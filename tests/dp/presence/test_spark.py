@@ -10,7 +10,7 @@ import pytest
 
 from dp.log import write_canonical
 from dp.presence import DuckDBEngine, spark_engine
-from tests.dp.presence.test_presence import HORIZON_END, day, log_of, stream
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
 
 pytestmark = pytest.mark.spark
 
@@ -43,7 +43,8 @@ def test_the_rows_are_identical(session: Any, tmp_path: Path, seed: int, w_bound
         levels = DuckDBEngine(log.connection).bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8))
     engine = spark_engine(session, path)
     for window, counts in engine.bounded_counts([1, 7], day(3), day(HORIZON_END), (2, 3, 8)).items():
-        assert counts.tolist() == levels[window].tolist()
+        assert counts.values.tolist() == levels[window].values.tolist()
+        assert (counts.freeze, counts.window, counts.first) == ((2, 3, 8), window, day(3))
     found = engine.daily_flips([1, 7], day(3), day(HORIZON_END), w_bound)
     for window in (1, 7):
         assert found[window].starts.tolist() == expected[window].starts.tolist()

@@ -14,20 +14,9 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.ledger import BudgetExhausted, LedgerError, open_ledger
 from dp.mechanisms import GRID, MECHANISMS
-from dp.release import (
-    METRICS,
-    Plan,
-    Request,
-    charged,
-    default_stream,
-    freezes,
-    plan_release,
-    promise,
-    publish,
-    published,
-    simulate_rows,
-)
+from dp.release import METRICS, Plan, Request, charged, default_stream, freezes, plan_release, promise, published
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, ENDLESS_NAMES, MECHANISM_NAMES
+from tests.oracles.stated import publish, simulate_rows
 
 NOW = datetime(2026, 6, 1, 9, 0, 0)
 FIRST = date(2026, 1, 1)

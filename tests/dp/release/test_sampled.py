@@ -21,12 +21,13 @@ from dp.accounting.composition import Guarantee
 from dp.intervals.sample import fewest_users, interval, most_users
 from dp.ledger import LedgerError, open_ledger
 from dp.presence import DuckDBEngine
-from dp.release import Request, Sample, plan_release, publish, simulate_rows
+from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
 from dp.sketches.sampling import sampled
-from tests.dp.presence.test_presence import day, log_of
+from tests.oracles.logs import day, log_of
 from tests.oracles.presence import Operation
+from tests.oracles.stated import publish, simulate_rows
 
 FIRST = date(2026, 1, 1)
 TICKS = 24
@@ -187,7 +188,10 @@ def test_a_protected_change_moves_the_sample_by_itself_or_not_at_all() -> None:
             # An activity of somebody else, long before, so that no log is empty.
             log = log_of([*rows, Operation("zoe", 0, "+", 0)], connection)
             with sampled(log, design, KEY) as part:
-                found = [DuckDBEngine(one.connection).daily_flips([3], day(1), day(8))[3].counts for one in (log, part)]
+                found = [
+                    DuckDBEngine(one.connection).daily_flips([3], day(1), day(8))[3].counts.values
+                    for one in (log, part)
+                ]
             return found[0], found[1]
 
         known = {rows: counts(list(rows)) for size in range(7) for rows in itertools.combinations(cells, size)}

@@ -14,7 +14,7 @@ from dp.accounting.composition import Guarantee
 from dp.intervals.sample import fewest_users, most_users
 from dp.ledger import LedgerError, open_ledger
 from dp.mechanisms.joint import Exceptions
-from dp.release import Request, Sample, plan_release, publish, simulate_rows
+from dp.release import Request, Sample, plan_release
 from dp.sketches import SKETCHES, Design
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
@@ -22,6 +22,7 @@ from dp.sketches.keys import keys_of
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.windows import DailySketches
 from tests.conftest import Run
+from tests.oracles.stated import publish, simulate_rows
 
 FIRST = date(2026, 1, 1)
 TICKS = 24

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dp.counts import Counts
 from dp.presence import DuckDBEngine, user_flips
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.exact import Exact
@@ -21,8 +22,8 @@ from dp.sketches.protocol import UnsupportedError
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.sampling import counts_of_sample, sampled
 from dp.sketches.windows import DailySketches, RetractedError, following, rolling
-from tests.dp.presence.test_presence import HORIZON_END, day, log_of, stream
 from tests.oracles import presence as oracle
+from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
 
 OLD, NEW = Salt(bytes(range(16))), Salt(bytes(range(16, 32)))
@@ -153,7 +154,7 @@ def test_the_log_of_a_sample_counts_what_the_sketch_of_the_sample_counts(
     followed = [one.estimate() for one in following(log, design, OLD.key, 7, day(0), day(36), w_bound)]
     with sampled(log, design, OLD.key) as part:
         chosen = set(users(part))
-        counts = DuckDBEngine(part.connection).daily_flips([7], day(0), day(36), w_bound)[7].counts
+        counts = DuckDBEngine(part.connection).daily_flips([7], day(0), day(36), w_bound)[7].counts.values
         assert part.users == len(chosen)
     assert np.allclose(followed, counts / 0.3)
     everyone = users(log)
@@ -172,11 +173,11 @@ def test_a_rotation_changes_the_sample_at_its_tick_and_nothing_else(connection: 
     rows = [row._replace(user=f"{row.user}{seed}") for seed in range(30) for row in stream(seed, 60)]
     log, design = log_of(rows, connection), FixedRate(0.3)
 
-    def count(part) -> dict[str, np.ndarray]:
+    def count(part) -> dict[str, Counts]:
         return {"wau": DuckDBEngine(part.connection).daily_flips([7], day(0), day(36), 2)[7].counts}
 
     def counted(salts: Salts) -> np.ndarray:
-        return counts_of_sample(log, design, salts, day(0), day(36), count)["wau"]
+        return counts_of_sample(log, design, salts, day(0), day(36), count)["wau"].values
 
     old, new, both = counted(ALWAYS), counted(Salts(((date(1, 1, 1), NEW),))), counted(ROTATING)
     assert both.tolist() == [*old[:20], *new[20:]]

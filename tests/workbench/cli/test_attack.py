@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dp.auditing import attacks
 from dp.auditing.attacks import ATTACKS, OURS, Attack, Reading
-from experiments.kinds.figures import save
+from experiments.engine.pictures import save
 from workbench.attacks import service as attack_service
 from workbench.cli.attack import ATTACK_NAMES, FIGURE_SUFFIXES, SERVICE
 from workbench.cli.main import main

@@ -9,8 +9,9 @@ import json
 import pyarrow.parquet as parquet
 import pytest
 
+from dp.accounting.spec import CONSTRUCTORS
 from tests.oracles.accountant_instances import ACCOUNTANT_NAMES
-from workbench.cli.compose import KINDS, load_spec
+from workbench.cli.compose import load_spec
 
 YEAR = '[[release]]\nmechanism = "gaussian"\nsigma = 20.0\ncount = 365\n'
 MIXED = """
@@ -165,7 +166,7 @@ def test_a_missing_spec_and_a_bad_delta_are_refused(run, tmp_path):
 def test_the_spec_knows_every_mechanism_that_the_documentation_lists(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(EVERY, encoding="utf-8")
-    assert len(load_spec(path)) == len(KINDS)
+    assert len(load_spec(path)) == len(CONSTRUCTORS)
     assert [part.count for part in load_spec(path)[:2]] == [30, 12]
 
 

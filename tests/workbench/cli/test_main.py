@@ -12,11 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dp.mechanisms import MECHANISMS
 from tests.conftest import Run
 from tests.workbench.cli.common import PERIOD, generated_log, rows_of
 from workbench.cli.main import main
-from workbench.cli.options import MECHANISM_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +124,6 @@ def test_paths_that_are_one_file_are_refused(run: Run, log: Path, tmp_path: Path
     assert "perhaps a ledger" in run(*release, "--out", "other.ledger", "--format", "json", code=2).stderr
     assert "perhaps a ledger" in run("exact", mine, "--on-error", "quarantine", "other.ledger", code=2).stderr
     assert json.loads(run("budget", "--ledger", "other.ledger", "--format", "json").stdout)["charges"]
-
-
-def test_names_of_mechanisms_are_those_that_exist() -> None:
-    assert set(MECHANISM_NAMES) == set(MECHANISMS)
 
 
 def test_missing_period_is_called_data(run: Run, log: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 from dp.sketches import SKETCHES
 from tests.conftest import Run
 from tests.workbench.cli.common import PERIOD, generated_log, rows_of
-from workbench.cli.options import SKETCH_NAMES
 
 SALT = "000102030405060708090a0b0c0d0e0f"
 OTHER = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
@@ -30,10 +29,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sampled(log: Path, *more: object) -> tuple[object, ...]:
     return ("release", log, "--metric", "mau", *PERIOD, "--epsilon", 1, "--sketch", "fixed-rate", "--rate", 0.2, *more)
-
-
-def test_the_names_spelt_out_are_those_of_the_library() -> None:
-    assert list(SKETCH_NAMES) == list(SKETCHES)
 
 
 def test_a_sample_is_released_once_with_a_salt_that_is_made_and_kept(run: Run, log: Path, tmp_path: Path) -> None:

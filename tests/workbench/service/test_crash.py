@@ -22,8 +22,7 @@ import pytest
 
 from dp.ledger import Ledger, open_ledger
 from dp.presence.tombstones import pseudonyms
-from tests.dp.ledger.test_crash import at_once, forked, wait
-from tests.oracles.scenarios import run_scenario
+from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from workbench.service import Operation, Service, Settings, open_service
 from workbench.service import service as service_module

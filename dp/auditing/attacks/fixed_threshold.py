@@ -1,33 +1,30 @@
-"""How much a test whose threshold was fixed beforehand tells: the μ and the ε that its errors disprove."""
+"""What a test whose threshold was fixed beforehand proves: the μ and the ε that its rates of alarms disprove."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.accounting import gaussian
 from dp.auditing.bounds import Alarms, mu_bound
+from dp.mechanisms.protocol import Floats, Integers
 
-LEVEL = 0.9999
-"""Confidence of every lower bound: some dozen of them together err once in several hundred runs."""
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+ATTACK_CONFIDENCE = 0.9999
+"""Confidence of every lower bound: a few dozen of them together err once in several hundred runs."""
 
 
-def mu_disproved(alarms: int, hits: int, trials: int) -> float:
-    """The largest μ, with confidence LEVEL, that releases show not to hold; 0 where they show nothing.
+def mu_lower_bound(alarms: int, hits: int, trials: int) -> float:
+    """The largest μ that the alarms disprove at ATTACK_CONFIDENCE; 0 where they disprove none.
 
     Args:
         alarms: how many of `trials` releases without the change a test took for releases with it.
         hits: how many of as many releases with the change it recognised.
     """
-    return float(mu_bound(Alarms(hits, trials, alarms, trials), LEVEL))
+    return float(mu_bound(Alarms(hits, trials, alarms, trials), ATTACK_CONFIDENCE))
 
 
-def epsilon_disproved(alarms: int, hits: int, trials: int, delta: float) -> float:
-    """The ε at `delta` of the μ that is disproved."""
-    shown = mu_disproved(alarms, hits, trials)
+def epsilon_lower_bound(alarms: int, hits: int, trials: int, delta: float) -> float:
+    """The ε at `delta` on the Gaussian curve of `mu_lower_bound`."""
+    shown = mu_lower_bound(alarms, hits, trials)
     return gaussian.epsilon_for(shown, delta) if shown else 0.0
 
 

@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.blackbox import black_box
-from dp.auditing.likelihood import Sampler, Scores
-from dp.auditing.power import Attempt, Twin
-from dp.auditing.sketches import (
+from dp.auditing.case import Case
+from dp.auditing.power import Attempt, Twin, attempts_on
+from dp.auditing.sampling import Sampler
+from dp.auditing.sketches.estimates import CANDIDATE_USERS
+from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
+from dp.auditing.sketches.secret_registers import (
     ANY_SALT,
-    LEVELS,
-    LG_BUCKETS,
-    TRIED_USERS,
     RegisterDesign,
-    SketchAttack,
-    flipped_bits,
     log_ratio,
-    of_hashes,
-    scored,
-    secret_registers,
+    random_hashes,
+    register_case,
+    registers_of_hashes,
+    table_scores,
 )
+from dp.auditing.verdict import audit_case, audit_samplers
 from dp.mechanisms import GRID
 from dp.mechanisms.protocol import Floats
 from dp.noise import LaplaceNoise
@@ -53,14 +51,14 @@ KNOWN_KEY = bytes(range(16))
 
 def _noise_on_sketch(name: str, sketch: SketchDesign) -> Twin:
     def attempt(shift: float) -> Attempt:
-        return lambda trials, generator: black_box(
-            _laplace_sample(0.0), _laplace_sample(shift), PURE, trials, generator, mechanism=name
+        return lambda trials, generator: audit_samplers(
+            name, PURE, _laplace_sample(0.0), _laplace_sample(shift), trials, generator
         )
 
     @cache
     def moved() -> float:
         users = sketch.empty().add(keys_of([f"user {index}" for index in range(2000)], KNOWN_KEY))
-        others = [keys_of([f"other {index}"], KNOWN_KEY) for index in range(TRIED_USERS)]
+        others = [keys_of([f"other {index}"], KNOWN_KEY) for index in range(CANDIDATE_USERS)]
         return max(abs(users.add(other).estimate() - users.estimate()) for other in others)
 
     return Twin(
@@ -88,8 +86,8 @@ def _half_flips() -> Twin:
     return Twin(
         "half-flips",
         "The probability of a flip passed where randomised response asks for that of a random bit, which is twice it.",
-        _of_sketch("sfm", flipped_bits("bits", PURE, [nobody], [user], half)),
-        _of_sketch("sfm", flipped_bits("bits", PURE, [nobody], [user])),
+        attempts_on(bit_case("sfm", "bits", PURE, [nobody], [user], half)),
+        attempts_on(bit_case("sfm", "bits", PURE, [nobody], [user])),
     )
 
 
@@ -105,13 +103,9 @@ def _same_coins() -> Twin:
     return Twin(
         "same-coins",
         "Two sites flip their sketches with coins of one seed, which cancel each other when the sketches are merged.",
-        _of_sketch("gf2", flipped_bits("merger", claim, [nobody, nobody], [user, nobody], same)),
-        _of_sketch("gf2", flipped_bits("merger", claim, [nobody, nobody], [user, nobody])),
+        attempts_on(bit_case("gf2", "merger", claim, [nobody, nobody], [user, nobody], same)),
+        attempts_on(bit_case("gf2", "merger", claim, [nobody, nobody], [user, nobody])),
     )
-
-
-def _of_sketch(name: str, against: SketchAttack) -> Attempt:
-    return lambda trials, generator: against.audit(name, trials, generator)
 
 
 @dataclass(frozen=True)
@@ -137,10 +131,10 @@ class _KeepsEverybody(OrderInvariant):
 
 def _secret(name: str, design: RegisterDesign, claim: Guarantee) -> Attempt:
     @cache
-    def against(trials: int) -> SketchAttack:
-        return secret_registers(design, claim, trials)
+    def case(trials: int) -> Case:
+        return register_case(name, design, claim, trials)
 
-    return lambda trials, generator: against(trials).audit(name, trials, generator)
+    return lambda trials, generator: audit_case(case(trials), trials, generator)[0]
 
 
 def _no_phantoms() -> Twin:
@@ -167,24 +161,26 @@ def _one_salt() -> Twin:
     design = OrderInvariant(PURE.epsilon / 2, ANY_SALT, lg_m=0)
     table = log_ratio(design, 0)
 
-    def drawn(trials: int, generator: np.random.Generator) -> NDArray[np.uint64]:
-        return generator.integers(2**64, size=(trials, design.phantoms + 1), dtype=np.uint64)
-
-    def differs(joined: bool) -> Scores:
+    def differs(joined: bool) -> Sampler:
         def scores(trials: int, generator: np.random.Generator) -> Floats:
-            today = drawn(trials, generator)
-            yesterday = of_hashes(design, today[:, 1:])
-            published = of_hashes(design, today if joined else today[:, 1:])
+            today = random_hashes(design, 1, trials, generator)
+            yesterday = registers_of_hashes(design, today[:, 1:])
+            published = registers_of_hashes(design, today if joined else today[:, 1:])
             return np.asarray((published != yesterday).any(axis=1), dtype=np.float64)
 
         return scores
 
-    def today_alone(joined: bool) -> Scores:
-        return lambda trials, generator: scored(table, of_hashes(design, drawn(trials, generator)[:, 1 - joined :]))
+    def today_alone(joined: bool) -> Sampler:
+        def scores(trials: int, generator: np.random.Generator) -> Floats:
+            hashes = random_hashes(design, 1, trials, generator)
+            return table_scores(table, registers_of_hashes(design, hashes[:, 1 - joined :]))
 
-    def attempt(scores: Callable[[bool], Scores]) -> Attempt:
-        against = SketchAttack("2 sketches", PURE, scores(False), scores(True), design.phantoms + 1)
-        return _of_sketch("order-invariant", against)
+        return scores
+
+    def attempt(scores: Callable[[bool], Sampler]) -> Attempt:
+        return attempts_on(
+            Case("order-invariant", "2 sketches", PURE, scores(False), scores(True), design.phantoms + 1)
+        )
 
     return Twin(
         "one-salt",

@@ -1,10 +1,10 @@
 """The worst pattern of a class for any measured matrix, found by search.
 
-A pattern is the sorted ticks of its flips, starts and ends of runs by turns; an end at T is a run that lasts to the end
-of the series. With S the two-dimensional prefix sums of Q = MᵀM its energy ‖MΔ‖² is Σ sₐs_b S[tₐ, t_b], the signs s
-alternating. Nothing is assumed of Q, so that trees and other strategies that depend on the position are searched as
-well as Toeplitz ones. The search takes one run exactly; for more it puts runs and gaps in one by one where they add
-most, then moves single flips and exchanges neighbouring pairs until nothing helps, from several beginnings.
+A pattern is the sorted ticks of its flips, alternately starts and ends of runs; an end at T is a run that lasts to the
+end of the series. With S the two-dimensional prefix sums of Q = MᵀM its energy ‖MΔ‖² is Σ sₐs_b S[tₐ, t_b], where the
+signs s alternate. Nothing is assumed of Q, so that trees and other strategies that depend on the position are searched
+as well as Toeplitz ones. The search is exact for one run. For more it inserts runs and gaps one by one where they add
+most, then moves single flips and exchanges neighbouring pairs until nothing helps, from several starting points.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from numpy.typing import NDArray
 from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
-MOST_ENUMERATED = 200_000
-"""Up to so many sets of flips each is tried."""
+MAX_ENUMERATED = 200_000
+"""Every set of flips is tried where there are at most this many."""
 
-WINDOWS = 40
-"""Positions of a short hull from which flips are moved; the most promising of all."""
+PROMISING_WINDOWS = 40
+"""Positions of a short hull in which flips are moved; the most promising of all."""
 
 RESTARTS = 3
-"""Regular patterns, and as many random ones, that are moved besides the one put together run by run."""
+"""Regular patterns, and as many random ones, that are improved besides the one built run by run."""
 
-IMPROVES = 1 + 1e-9
+MIN_GAIN = 1 + 1e-9
+"""An energy is larger only by at least this factor; float errors are smaller."""
 
 
 class Pattern(NamedTuple):
-    """A difference series, and what it does.
+    """A difference series Δ of zeros and ones, and the energy of its change.
 
     Attributes:
-        flips: starts and ends of its runs by turns, ascending.
+        flips: starts and ends of its runs, alternately; ascending.
         energy: ‖MΔ‖² in squared users.
         exact: whether every pattern of the class was tried.
     """
@@ -59,7 +60,7 @@ def worst_pattern(form: Floats, protected: ProtectedClass, generator: np.random.
     Args:
         form: Q = MᵀM for the matrix M of what is seen, shape (T, T).
         protected: of a class without a horizon, the patterns that end within T ticks.
-        generator: of random beginnings.
+        generator: of random starting points.
 
     Raises:
         ValueError: the series is shorter than the hull.
@@ -69,11 +70,11 @@ def worst_pattern(form: Floats, protected: ProtectedClass, generator: np.random.
         raise ValueError(f"{ticks} ticks are measured, but the hull of the class has {protected.hull}")
     sums = np.zeros((ticks + 1, ticks + 1))
     sums[1:, 1:] = form.cumsum(axis=0).cumsum(axis=1)
-    if _sets_of_flips(protected, ticks) <= MOST_ENUMERATED:
-        return _of_all(sums, protected)
+    if _sets_of_flips(protected, ticks) <= MAX_ENUMERATED:
+        return _enumerate(sums, protected)
     if protected.runs == 1:
-        return _one_run(sums, protected)
-    found = list(_searched(sums, protected, generator))
+        return _best_single_run(sums, protected)
+    found = list(_search(sums, protected, generator))
     best = max(found, key=lambda flips: _energy(sums, flips))
     return Pattern(best, _energy(sums, best), exact=False)
 
@@ -82,8 +83,8 @@ def _sets_of_flips(protected: ProtectedClass, ticks: int) -> int:
     return sum(comb(ticks + 1, 2 * runs) for runs in range(1, protected.runs + 1))
 
 
-def _of_all(sums: Floats, protected: ProtectedClass) -> Pattern:
-    """Every set of flips, some at a time."""
+def _enumerate(sums: Floats, protected: ProtectedClass) -> Pattern:
+    """Try every set of flips, a chunk at a time."""
     ticks = len(sums) - 1
     best = Pattern(np.array([0, 1]), -1.0, exact=True)
     for runs in range(1, protected.runs + 1):
@@ -101,7 +102,7 @@ def _of_all(sums: Floats, protected: ProtectedClass) -> Pattern:
     return best
 
 
-def _one_run(sums: Floats, protected: ProtectedClass) -> Pattern:
+def _best_single_run(sums: Floats, protected: ProtectedClass) -> Pattern:
     diagonal = np.diag(sums)
     starts, ends = np.indices(sums.shape)
     allowed = (ends > starts) & (ends - starts <= protected.hull)
@@ -112,43 +113,43 @@ def _one_run(sums: Floats, protected: ProtectedClass) -> Pattern:
     return Pattern(np.array([start, end]), float(energies[start, end]), exact=True)
 
 
-def _searched(sums: Floats, protected: ProtectedClass, generator: np.random.Generator) -> Iterator[Integers]:
-    """Patterns that no single move makes worse, one for each beginning."""
+def _search(sums: Floats, protected: ProtectedClass, generator: np.random.Generator) -> Iterator[Integers]:
+    """Patterns that no single move improves, one for each starting point."""
     ticks = len(sums) - 1
     if protected.open_ended:
         # Fewer runs than all end where they like; all of them end with the series.
         fewer = protected.runs - 1
-        yield from _within(sums, fewer, generator, pinned=False)
-        yield from _within(sums, protected.runs, generator, pinned=True)
+        yield from _search_window(sums, fewer, generator, pinned=False)
+        yield from _search_window(sums, protected.runs, generator, pinned=True)
         return
     windows = np.arange(ticks - protected.hull + 1)
     parts = {int(low): sums[low : low + protected.hull + 1, low : low + protected.hull + 1] for low in windows}
-    first = {low: _built(part, protected.runs, np.empty(0, dtype=np.int64)) for low, part in parts.items()}
-    promising = sorted(parts, key=lambda low: -_energy(parts[low], first[low]))[:WINDOWS]
+    first = {low: _insert_pairs(part, protected.runs, np.empty(0, dtype=np.int64)) for low, part in parts.items()}
+    promising = sorted(parts, key=lambda low: -_energy(parts[low], first[low]))[:PROMISING_WINDOWS]
     for low in promising:
-        for flips in _within(parts[low], protected.runs, generator, pinned=False):
+        for flips in _search_window(parts[low], protected.runs, generator, pinned=False):
             yield flips + low
 
 
-def _within(sums: Floats, runs: int, generator: np.random.Generator, *, pinned: bool) -> Iterator[Integers]:
-    """Beginnings in a series as long as the hull, each moved until nothing helps.
+def _search_window(sums: Floats, runs: int, generator: np.random.Generator, *, pinned: bool) -> Iterator[Integers]:
+    """Starting points in a series as long as the hull, each improved until nothing helps.
 
     Args:
         pinned: the last run lasts to the end.
     """
     ticks = len(sums) - 1
     last = np.array([ticks]) if pinned else np.empty(0, dtype=np.int64)
-    for flips in _beginnings(sums, runs, generator, last):
-        yield _moved(sums, flips, runs, pinned)
+    for flips in _starting_points(sums, runs, generator, last):
+        yield _improve(sums, flips, runs, pinned)
 
 
-def _beginnings(sums: Floats, runs: int, generator: np.random.Generator, last: Integers) -> Iterator[Integers]:
+def _starting_points(sums: Floats, runs: int, generator: np.random.Generator, last: Integers) -> Iterator[Integers]:
     ticks = len(sums) - 1
     if len(last):
         energies = np.diag(sums)[:-1] + sums[-1, -1] - 2 * sums[:-1, -1]
-        yield _built(sums, runs, np.array([energies.argmax(), ticks]))
+        yield _insert_pairs(sums, runs, np.array([energies.argmax(), ticks]))
     else:
-        yield _built(sums, runs, last)
+        yield _insert_pairs(sums, runs, last)
     for share in np.linspace(0.3, 0.85, RESTARTS):
         period = ticks / runs
         regular = np.rint(np.arange(runs)[:, np.newaxis] * period + [0.0, share * period]).astype(np.int64).ravel()
@@ -162,18 +163,18 @@ def _beginnings(sums: Floats, runs: int, generator: np.random.Generator, last: I
             yield np.concatenate([np.sort(generator.choice(room, 2 * runs - len(last), replace=False)), last])
 
 
-def _built(sums: Floats, runs: int, flips: Integers) -> Integers:
-    """Runs and gaps put in one at a time where they add most, as long as they add anything."""
+def _insert_pairs(sums: Floats, runs: int, flips: Integers) -> Integers:
+    """Insert runs and gaps, one at a time where they add most, as long as they add anything."""
     while len(flips) < 2 * runs:
-        gain, bigger = _with_pair(sums, flips)
+        gain, bigger = _insert_pair(sums, flips)
         if gain <= 0:
             break
         flips = bigger
     return flips
 
 
-def _moved(sums: Floats, flips: Integers, runs: int, pinned: bool) -> Integers:
-    """Single flips moved and pairs exchanged, each to where the energy is largest, until nothing helps."""
+def _improve(sums: Floats, flips: Integers, runs: int, pinned: bool) -> Integers:
+    """Move single flips and exchange pairs, each to where the energy is largest, until nothing helps."""
     energy = _energy(sums, flips)
     while True:
         for position in range(len(flips) - pinned):
@@ -181,12 +182,12 @@ def _moved(sums: Floats, flips: Integers, runs: int, pinned: bool) -> Integers:
         for position in range(len(flips) - 1 - pinned):
             if position + 1 < len(flips) - pinned:
                 without = np.delete(flips, [position, position + 1])
-                _, other = _with_pair(sums, without)
-                if _energy(sums, other) > _energy(sums, flips) * IMPROVES:
+                _, other = _insert_pair(sums, without)
+                if _energy(sums, other) > _energy(sums, flips) * MIN_GAIN:
                     flips = other
-        flips = _built(sums, runs, flips)
+        flips = _insert_pairs(sums, runs, flips)
         improved = _energy(sums, flips)
-        if improved <= energy * IMPROVES:
+        if improved <= energy * MIN_GAIN:
             return flips
         energy = improved
 
@@ -205,8 +206,8 @@ def _best_place(sums: Floats, flips: Integers, position: int) -> Integers:
     return moved
 
 
-def _with_pair(sums: Floats, flips: Integers) -> tuple[float, Integers]:
-    """The largest gain of a run put into a gap, or a gap into a run, and the pattern with it."""
+def _insert_pair(sums: Floats, flips: Integers) -> tuple[float, Integers]:
+    """The largest gain of a run inserted into a gap, or a gap into a run, and the pattern with it."""
     places = np.arange(len(sums))
     between = np.searchsorted(flips, places, side="right")
     # Where an even number of flips lies before, the pair is a run: its first flip is a start.

@@ -1,0 +1,283 @@
+"""A release in three calls: plan, simulate, publish. Results are pandas frames, defaults those of the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from dp.accounting.composition import Guarantee
+from dp.counts import Counts
+from dp.face.arguments import Day, day_of, table_of, windows_of
+from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
+from dp.log import Log, read_log
+from dp.mechanisms import Mechanism
+from dp.mechanisms.joint import Exceptions
+from dp.names import DEFAULT_MECHANISM
+from dp.release import (
+    Plan,
+    Request,
+    charged,
+    count_log,
+    default_stream,
+    plan_release,
+    promise,
+    publish,
+    simulate_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dp.sketches.salts import Salts
+
+Source = Log | Path | str | Mapping[str, Counts]
+"""What can be counted: a log, the path of one, or counts that were counted for the plan."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReleasePlan:
+    """A release with its noise, before anything is counted, drawn or spent. Make it with `dp.plan`.
+
+    Attributes:
+        calibrated: the request and its mechanisms.
+        last: the last tick that is counted.
+        salts: that choose the sample, where one is counted.
+    """
+
+    calibrated: Plan
+    last: date
+    salts: Salts | None = None
+
+    @property
+    def request(self) -> Request:
+        """The public parameters."""
+        return self.calibrated.request
+
+    @property
+    def mechanisms(self) -> dict[str, Mechanism]:
+        """The calibrated mechanism of every metric."""
+        return {series.metric: series.mechanism for series in self.calibrated.series}
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """(ε, δ) of the whole release: what the ledger is charged, once."""
+        return charged(self.request)
+
+    @property
+    def promise(self) -> str:
+        """What is promised to whom, in one sentence."""
+        return promise(self.request)
+
+    @property
+    def stream(self) -> str:
+        """The key under which `publish` charges and continues, unless another is given: made of the request alone."""
+        return default_stream(self.request.specification(), "")
+
+    @property
+    def std(self) -> dict[str, float]:
+        """The largest standard deviation of a release of each metric, in users; NaN where it depends on the data."""
+        return {metric: float(self.deviations[metric].max()) for metric in self.mechanisms}
+
+    @property
+    def deviations(self) -> pd.DataFrame:
+        """Standard deviations of the releases, in users: a row a day, a column a metric."""
+        import pandas as pd
+
+        ticks = (self.last - self.request.first).days + 1
+        rate = 1.0 if self.request.sample is None else self.request.sample.rate
+        return pd.DataFrame(
+            {metric: one.standard_deviation(ticks) / rate for metric, one in self.mechanisms.items()},
+            index=pd.date_range(self.request.first, periods=ticks, name="day"),
+        )
+
+    def count(self, source: Source) -> dict[str, Counts]:
+        """The counts that the plan needs. NOT PRIVATE.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+        with ExitStack() as stack:
+            return self._counted(source, stack)[1]
+
+    @overload
+    def simulate(self, source: Source, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
+    @overload
+    def simulate(self, source: Source, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
+    def simulate(self, source: Source, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
+        """A rehearsal: seeded noise, nothing charged, every row says `secure: False`. Not private.
+
+        Args:
+            source: a log, the path of one, or the plan's own counts.
+            seed: the same seed gives the same numbers.
+            rows: whether to return plain rows and no frame.
+
+        Raises:
+            LogError: the log cannot be read.
+            ValueError: counts were not counted as the plan says.
+        """
+        simulated = simulate_rows(self.calibrated, self.count(source), seed)
+        return simulated if rows else _frame(simulated)
+
+    @overload
+    def publish(
+        self,
+        source: Source,
+        *,
+        ledger: Ledger | Path | str = ...,
+        budget: str = ...,
+        stream: str | None = ...,
+        now: datetime | None = ...,
+        rows: Literal[False] = False,
+    ) -> pd.DataFrame: ...
+    @overload
+    def publish(
+        self,
+        source: Source,
+        *,
+        ledger: Ledger | Path | str = ...,
+        budget: str = ...,
+        stream: str | None = ...,
+        now: datetime | None = ...,
+        rows: Literal[True],
+    ) -> list[str]: ...
+    def publish(
+        self,
+        source: Source,
+        *,
+        ledger: Ledger | Path | str = "dpdau.ledger",
+        budget: str = DEFAULT_BUDGET,
+        stream: str | None = None,
+        now: datetime | None = None,
+        rows: bool = False,
+    ) -> pd.DataFrame | list[str]:
+        """Publish with OpenDP's noise: charged once for the whole horizon, drawn once, the same bytes ever after.
+
+        A ledger that has no budget yet gets one called "default" (ε 10, δ 1e-5).
+
+        Args:
+            source: a log, the path of one, or the plan's own counts.
+            ledger: an open ledger, or the path of one, which is made where there is none.
+            stream: idempotent key, `self.stream` by default. Under the same key published days return unchanged and
+                later days are added; a log whose past is another is refused.
+            now: what the ledger's clock says; by default the time of day in UTC.
+            rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
+
+        Raises:
+            BudgetExhausted: nothing was charged or released.
+            LedgerError: the stream exists with other parameters or another past.
+            LogError: the log cannot be read.
+            ValueError: counts were not counted as the plan says.
+        """
+        from dp.log import arrived_fingerprint
+
+        now = now or datetime.now(UTC)
+        with ExitStack() as stack:
+            log, counts = self._counted(source, stack)
+            book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(Path(ledger)))
+            provide_budget(book, now.date())
+            published = publish(
+                book, stream or self.stream, budget, self.calibrated, counts, now,
+                arrived=None if log is None else lambda through: arrived_fingerprint(log, through),
+            )  # fmt: skip
+        return published if rows else _frame([json.loads(row) for row in published])
+
+    def _counted(self, source: Source, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
+        if isinstance(source, Mapping):
+            return None, dict(source)
+        log = source if isinstance(source, Log) else stack.enter_context(read_log(source))
+        return log, count_log(log, self.calibrated, self.last, salts=self.salts)
+
+
+def plan(
+    metrics: str | Sequence[str] | Mapping[str, int],
+    *,
+    epsilon: float,
+    first: Day,
+    last: Day,
+    delta: float = 1e-6,
+    unit: str = "user-day",
+    w_bound: int = 2,
+    mechanism: str = DEFAULT_MECHANISM,
+    horizon: int | Literal["unlimited"] | None = None,
+    split: Mapping[str, float] | None = None,
+    ci_level: float = 0.95,
+    on_time: Exceptions | None = None,
+    sketch: str = "exact",
+    rate: float | None = None,
+    salts: Salts | None = None,
+) -> ReleasePlan:
+    """Choose and calibrate the noise of a release; nothing is counted or spent.
+
+    Args:
+        metrics: one or more of "dau", "wau" and "mau"; or any names, each with its trailing window in days.
+        epsilon: of all series together, over the whole horizon.
+        first: first tick, a date or its text (2024-01-31).
+        last: last tick that is counted.
+        delta: of all series together; Laplace mechanisms do not use it.
+        unit: who is protected: "user-day" or "user".
+        w_bound: W_BOUND, the most flips of presence of what is protected.
+        mechanism: a name in `dp.MECHANISMS`.
+        horizon: ticks that the guarantee covers; by default from `first` to `last`. Give it when the stream is to be
+            continued later.
+        split: how the metrics divide the budget; equally by default.
+        ci_level: level of the pointwise intervals.
+        on_time: with unit "user", for users who act on time but for so many exceptions.
+        sketch: what counts the users; "fixed-rate" counts a sample.
+        rate: with "fixed-rate", the share of the users in the sample.
+        salts: with "fixed-rate", the secret salts that choose it (`dp.sketches.salts.load_salts`).
+
+    Raises:
+        ValueError: an argument is out of range, unknown, or does not fit the others; the message names it.
+
+    Examples:
+        >>> import dp
+        >>> plan = dp.plan(["dau", "mau"], epsilon=1, first="2024-01-01", last="2024-04-29")
+        >>> print(plan.promise)
+        Promised: (1, 1e-06)-differential privacy over all 120 days together, for one user's activity on one day with \
+its later retraction, as long as that changes the user's presence at most 2 times.
+        >>> round(plan.std["mau"], 1)
+        15.3
+    """
+    windows = windows_of(metrics)
+    start, end = day_of("first", first), day_of("last", last)
+    if end < start:
+        raise ValueError(f"last is {end}, before first, which is {start}")
+    if (sketch == "fixed-rate") != (rate is not None):
+        raise ValueError(f"sketch is {sketch!r} and rate is {rate}; a rate goes with the sketch 'fixed-rate'")
+    if (rate is None) != (salts is None):
+        raise ValueError("rate and salts go together: a sample is chosen by secret salts")
+    covered = None if horizon == "unlimited" else horizon or (end - start).days + 1
+    request = Request(
+        windows=windows,
+        unit=unit,
+        w_bound=w_bound,
+        guarantee=Guarantee(float(epsilon), float(delta)),
+        mechanism=mechanism,
+        first=start,
+        horizon=covered,
+        shares=dict.fromkeys(windows, 1.0) if split is None else dict(split),
+        ci_level=ci_level,
+        on_time=on_time,
+        sketch=sketch,
+        sample=_sample(rate, salts, start, covered),
+    )
+    return ReleasePlan(plan_release(request), end, salts)
+
+
+def _sample(rate: float | None, salts: Salts | None, first: date, ticks: int | None) -> Any:
+    if rate is None or salts is None:
+        return None
+    from dp.sketches.sampling import sample_in_force
+
+    return sample_in_force(rate, salts, first, ticks)
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of a release with days as dates."""
+    frame = table_of(rows)
+    return frame.assign(day=frame["day"].astype("datetime64[s]"))

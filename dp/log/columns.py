@@ -1,0 +1,59 @@
+"""Which column of a file holds what."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dp.log.files import printable
+from dp.log.log import LogError
+
+COLUMNS = ("user", "day", "timestamp", "op", "at")
+"""What a file may have."""
+FIELDS = ("user", "day", "op", "at")
+"""What every row is reduced to: day is whichever of day and timestamp the file has."""
+
+
+def validate_columns(columns: Mapping[str, str]) -> None:
+    """Raise ValueError unless all keys are names of ours."""
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        raise ValueError(f"columns = {dict(columns)}: {unknown} not among ours, which are {', '.join(COLUMNS)}")
+
+
+def day_columns(columns: Mapping[str, str]) -> list[str]:
+    """Which of day and timestamp to look for: what `columns` names, or else both."""
+    return [name for name in ("day", "timestamp") if name in columns] or ["day", "timestamp"]
+
+
+def choose_columns(path: Path, found: list[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Which column holds which field.
+
+    Args:
+        path: of the file, for messages.
+        found: the columns of the file.
+        columns: from our names to the file's, where they differ.
+
+    Returns:
+        From each of `FIELDS` that the file has to the file's name of it.
+
+    Raises:
+        LogError: a name twice, a name in `columns` that is not there, no user, or not exactly one of day and timestamp.
+    """
+    listed = f"columns found: {', '.join(map(printable, found))}"
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise LogError(f"{path}: column {', '.join(map(repr, twice))} appears more than once; {listed}")
+    for ours, theirs in columns.items():
+        if theirs not in found:
+            raise LogError(f"{path}: no column {theirs!r} for {ours}; {listed}")
+    chosen = {ours: columns.get(ours, ours) for ours in COLUMNS if columns.get(ours, ours) in found}
+    if "user" not in chosen:
+        raise LogError(f"{path}: no column 'user' (another name: --columns user=NAME); {listed}")
+    days = [ours for ours in day_columns(columns) if ours in chosen]
+    if len(days) != 1:
+        problem = "both a day and a timestamp column" if days else "no column 'day' or 'timestamp'"
+        raise LogError(f"{path}: {problem} (choose one: --columns day=NAME or timestamp=NAME); {listed}")
+    return {
+        "user": chosen["user"],
+        "day": chosen[days[0]],
+        **{name: chosen[name] for name in FIELDS[2:] if name in chosen},
+    }

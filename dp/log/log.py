@@ -1,0 +1,66 @@
+"""A checked log: one table of operations in a database of its own."""
+
+from dataclasses import dataclass, replace
+from datetime import date
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+
+
+class LogError(ValueError):
+    """A log that cannot be used; the message names file, line and reason."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """A checked log in a DuckDB connection of its own. Use it as a context manager, or close it.
+
+    Tables: `operations(user_id, day, at, seq, op)` with days as INT since 1970-01-01 (day is NULL in an erase), op
+    +1 add, -1 retract, 0 erase, seq the order of arrival; `users(user_id, user)`.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    rows_read: int
+    rows_used: int
+    rows_set_aside: int
+    first_day: date
+    """The earliest day in the log (an erase counts with its arrival)."""
+    last_day: date
+    """The last arrival in the log."""
+    users: int
+
+    def __enter__(self) -> Self:
+        """The log itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, which frees the memory of the rows."""
+        self.connection.close()
+
+
+def log_of(log: Log, operations: pa.Table, users: pa.Table) -> Log:
+    """A log of these operations and users over the period of `log`.
+
+    Args:
+        log: gives the period; it stays open.
+        operations: user_id, day, at, seq and op, as in `Log`.
+        users: user_id and user.
+
+    Returns:
+        A log with a connection of its own, whose rows all count as read and used.
+    """
+    connection = duckdb.connect()
+    for relation, rows in (("operations", operations), ("users", users)):
+        connection.register("moved", rows)
+        connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
+        connection.unregister("moved")
+    kept = operations.num_rows
+    return replace(log, connection=connection, rows_read=kept, rows_used=kept, rows_set_aside=0, users=users.num_rows)

@@ -1,0 +1,15 @@
+"""What an ε-DP mechanism is worth in terms of Gaussian differential privacy, and the other way round."""
+
+from __future__ import annotations
+
+from scipy.special import expit, log_ndtr, ndtri
+
+
+def gdp_of_pure(epsilon: float) -> float:
+    """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
+    return -2 * float(ndtri(expit(-epsilon)))
+
+
+def pure_of_gdp(mu: float) -> float:
+    """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
+    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)

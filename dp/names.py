@@ -1,0 +1,34 @@
+"""Names that commands, settings and configs need before anything heavy is imported: said once, and import-free.
+
+Each tuple has a registry beside what it names (`dp.mechanisms.MECHANISMS`, `dp.sketches.SKETCHES`,
+`dp.accounting.accountants.ACCOUNTANTS`, `dp.auditing.attacks.ATTACKS`) with these names in this order; a test holds
+them together.
+"""
+
+METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
+"""Trailing window of each metric, in days; MAU may also be asked for with 28."""
+
+UNITS = ("user-day", "user")
+
+DEFAULT_MECHANISM = "damped-square-root"
+
+LINEAR_MECHANISMS = (
+    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
+    "square-root", "damped-square-root", "buffered-toeplitz", "optimal",
+)  # fmt: skip
+OWN_BOUND_MECHANISMS = ("adaptive-flippancy",)
+"""They find their W_BOUND themselves, for the unit user."""
+DATA_DEPENDENT_MECHANISMS = ("sparse-vector", *OWN_BOUND_MECHANISMS)
+"""Their error depends on the data."""
+MECHANISMS = LINEAR_MECHANISMS + DATA_DEPENDENT_MECHANISMS
+
+RELEASED_SKETCHES = ("exact", "bitmap", "fixed-rate")
+"""Sketches whose counts a mechanism can make private."""
+SKETCHES = (*RELEASED_SKETCHES, "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2")
+
+ACCOUNTANTS = ("naive", "advanced", "zcdp", "rdp", "gdp", "pld")
+
+ATTACKS = (
+    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
+)  # fmt: skip
+"""The attack on the live service stands above the library (`workbench.attacks`)."""

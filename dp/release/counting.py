@@ -1,0 +1,90 @@
+"""Counts for a plan: an engine or a log is asked for what the plan needs, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dp.counts import Counts, Freeze
+
+if TYPE_CHECKING:
+    from dp.log import Log
+    from dp.presence import Engine
+    from dp.release.plan import Plan
+    from dp.sketches.salts import Salts
+
+Progress = Callable[[str, float | None], None]
+
+
+def engine_counts(
+    engine: Engine, windows: Mapping[str, int], first: date, last: date, freeze: Freeze
+) -> dict[str, Counts]:
+    """The counts of every metric at the ticks `first` .. `last`.
+
+    Args:
+        windows: metric → trailing days.
+        freeze: see `dp.counts.Freeze`.
+
+    Raises:
+        ValueError: see `dp.presence.Horizon`.
+    """
+    distinct = sorted(set(windows.values()))
+    if isinstance(freeze, tuple):
+        bounded = engine.bounded_counts(distinct, first, last, freeze)
+        return {metric: bounded[window] for metric, window in windows.items()}
+    flips = engine.daily_flips(distinct, first, last, freeze)
+    return {metric: flips[window].counts for metric, window in windows.items()}
+
+
+def count_log(
+    log: Log, plan: Plan, last: date, *, salts: Salts | None = None, progress: Progress = lambda stage, done: None
+) -> dict[str, Counts]:
+    """The counts of a log that a plan needs, from its first tick to `last`, as its sketch counts them.
+
+    Args:
+        salts: of the keys, where the plan counts a sample.
+
+    Raises:
+        ValueError: the sketch cannot give what the plan needs, a sample has no salts, or `last` is before the first
+            tick.
+    """
+    from dp.presence import DuckDBEngine
+
+    request, freeze = plan.request, plan.freeze
+    windows, first = request.windows, request.first
+    if request.sketch == "bitmap":
+        return _bitmap_counts(log, windows, first, last, freeze)
+    if request.sample is None:
+        return engine_counts(DuckDBEngine(log.connection, progress=progress), windows, first, last, freeze)
+    if salts is None:
+        raise ValueError("salts are missing: the plan counts a sample, which is chosen by a secret salt")
+    from dp.sketches.fixed_rate import FixedRate
+    from dp.sketches.sampling import counts_of_sample
+
+    def of_part(part: Log) -> dict[str, Counts]:
+        return engine_counts(DuckDBEngine(part.connection, progress=progress), windows, first, last, freeze)
+
+    return counts_of_sample(log, FixedRate(request.sample.rate), salts, first, last, of_part)
+
+
+def _bitmap_counts(log: Log, windows: Mapping[str, int], first: date, last: date, freeze: Freeze) -> dict[str, Counts]:
+    from dp.sketches.bitmap import Bitmap
+    from dp.sketches.windows import following
+
+    if isinstance(freeze, tuple):
+        raise ValueError("sketch is 'bitmap', which follows one W_BOUND; adaptive-flippancy needs several: use exact")
+    return {
+        metric: Counts(
+            np.array(
+                [int(one.estimate()) for one in following(log, Bitmap(), None, window, first, last, freeze)],
+                dtype=np.int64,
+            ),
+            window,
+            first,
+            freeze,
+        )
+        for metric, window in windows.items()
+    }

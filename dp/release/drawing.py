@@ -1,0 +1,111 @@
+"""Drawing: a mechanism's noise on its counts, secure in a release and seeded in a rehearsal; and rows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.counts import Counts
+from dp.ledger import Budget
+from dp.mechanisms import EMPTY_STATE, Mechanism, State
+from dp.mechanisms.protocol import Released, Source
+from dp.noise import Noise
+from dp.release.own_counts import own_counts
+from dp.release.plan import Plan, Series
+from dp.release.request import Request, charged, spell_exceptions
+from dp.release.sample import finite, for_all_users, noise_level
+
+Integers = NDArray[np.int64]
+
+
+def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:
+    """One simulated release as rows; every row says `secure: false` and nothing is charged.
+
+    Args:
+        counts: see `publish`.
+    """
+    checked = own_counts(plan, counts)
+    # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
+    return [
+        row
+        for series in plan.series
+        for row in release_rows(
+            plan,
+            series,
+            0,
+            draw(
+                series.mechanism,
+                EMPTY_STATE,
+                checked[series.metric],
+                seeded_source(np.random.default_rng([seed, *series.metric.encode()])),
+                plan.request,
+            )[1],
+            remaining=None,
+        )
+    ]
+
+
+def seeded_source(generator: np.random.Generator) -> Source:
+    """Reproducible draws; never for a release."""
+
+    def source(noise: Noise, size: int) -> Integers:
+        return noise.seeded(generator, (size,)).astype(np.int64)
+
+    return source
+
+
+def secure_source(noise: Noise, size: int) -> Integers:
+    """OpenDP's draws, with entropy of the operating system."""
+    return noise.secure(size)
+
+
+def draw(
+    mechanism: Mechanism, state: State, counts: Integers, source: Source, request: Request
+) -> tuple[State, Released]:
+    """The state after the ticks of `counts`, and what they publish of all users."""
+    level, sample = request.ci_level, request.sample
+    if sample is None:
+        return mechanism.run(state, counts, source, level)
+    state, released = mechanism.run(state, counts, source, noise_level(level, mechanism.data_dependent))
+    return state, for_all_users(released, sample.rate, level, mechanism.data_dependent)
+
+
+def release_rows(
+    plan: Plan, series: Series, start: int, released: Released, *, remaining: Budget | None
+) -> list[dict[str, Any]]:
+    """One row a tick, as published; `remaining` is None in a rehearsal."""
+    request = plan.request
+    whole = charged(request)
+    return [
+        {
+            "metric": series.metric,
+            "window": series.window,
+            "day": (request.first + timedelta(days=start + index)).isoformat(),
+            "estimate": float(estimate),
+            "ci_low": finite(low),
+            "ci_high": finite(high),
+            "ci_level": request.ci_level,
+            "std": finite(deviation),
+            "epsilon": series.guarantee.epsilon,
+            "delta": series.guarantee.delta,
+            "epsilon_total": whole.epsilon,
+            "delta_total": whole.delta,
+            "mechanism": request.mechanism,
+            "sketch": request.sketch,
+            "unit": request.unit,
+            "w_bound": request.flip_bound,
+            "horizon": request.horizon,
+            "budget": remaining.name if remaining else None,
+            "budget_remaining": remaining.remaining.epsilon if remaining else None,
+            "secure": remaining is not None,
+            **({"on_time": spell_exceptions(request.on_time)} if request.on_time is not None else {}),
+            **dict(zip(released.columns, extra, strict=True)),
+        }
+        for index, (estimate, low, high, deviation, *extra) in enumerate(
+            zip(*released.arrays, *released.columns.values(), strict=True)
+        )
+    ]

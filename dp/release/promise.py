@@ -1,0 +1,33 @@
+"""What a release promises, in plain words."""
+
+from __future__ import annotations
+
+from dp.release.request import Request, charged, freezes, uses_w_bound
+
+
+def protected(request: Request) -> str:
+    """Whom the guarantee protects, in plain words."""
+    if request.unit == "user":
+        everything = "everything that one user ever does"
+        if request.on_time is not None:
+            removals, late = request.on_time
+            return (
+                f"{everything} on the day itself and for good, with at most {removals} removals and {late} late "
+                "days (activity before the first tick counts as one of them); nobody is frozen"
+            )
+        if freezes(request.unit, request.mechanism):
+            return f"{everything}, a user being frozen after {request.w_bound} changes of presence"
+        if request.mechanism == "sparse-vector":
+            return f"{everything}, however often the user's presence changes; nobody is frozen"
+        return f"{everything}, a user being frozen after as many changes of presence as the rows say (W_BOUND)"
+    change = "one user's activity on one day with its later retraction"
+    if uses_w_bound(request.mechanism):
+        return f"{change}, as long as that changes the user's presence at most {request.w_bound} times"
+    return f"{change}, however often that changes the user's presence"
+
+
+def promise(request: Request) -> str:
+    """In one plain sentence: what is promised to whom."""
+    epsilon, delta = charged(request)
+    span = "however many days are published" if request.horizon is None else f"over all {request.horizon} days together"
+    return f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."

@@ -1,0 +1,93 @@
+"""What someone asks to be published: the public parameters of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from dp.accounting.composition import Guarantee
+from dp.counts import Sample
+from dp.mechanisms import family_of
+from dp.mechanisms.joint import Exceptions
+
+
+@dataclass(frozen=True)
+class Request:
+    """What someone asks to be published; the public parameters of a stream.
+
+    Attributes:
+        windows: metric name → trailing window in days.
+        unit: who is protected, "user-day" or "user".
+        w_bound: most flips of the protected change; without effect where the mechanism needs no such bound.
+        guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
+        mechanism: a name in `dp.mechanisms.MECHANISMS`.
+        first: first tick.
+        horizon: number of ticks that the guarantee covers, None for no end.
+        shares: how the series divide the budget (μ² or ε); one positive number each, normalised.
+        ci_level: level of the pointwise intervals.
+        on_time: for the unit user, protects whoever acts on time with at most these exceptions: nobody is frozen, and
+            the series are calibrated for their joint worst case (docs/guarantees.md, section 14).
+        sketch: what counts the users, a name in `dp.sketches.SKETCHES` whose counts a mechanism can make private.
+        sample: for the sketch fixed-rate, whom it counts; the counts given are then those of the sample.
+    """
+
+    windows: Mapping[str, int]
+    unit: str
+    w_bound: int
+    guarantee: Guarantee
+    mechanism: str
+    first: date
+    horizon: int | None
+    shares: Mapping[str, float]
+    ci_level: float = 0.95
+    on_time: Exceptions | None = None
+    sketch: str = "exact"
+    sample: Sample | None = None
+
+    @property
+    def flip_bound(self) -> int | None:
+        """W_BOUND, None where the guarantee is for none."""
+        return self.w_bound if family_of(self.mechanism).needs_w_bound and self.on_time is None else None
+
+    def specification(self) -> dict[str, Any]:
+        """The request as plain JSON values: what a stream's later calls must repeat."""
+        plain = asdict(self)
+        # Streams of before this was an option say nothing of it.
+        if plain.pop("on_time") is not None:
+            plain["on_time"] = spell_exceptions(self.on_time)
+        if self.sketch == "exact":
+            del plain["sketch"]
+        del plain["sample"]
+        if self.sample is not None:
+            plain["sample"] = {"rate": self.sample.rate, "salt": self.sample.salt}
+        return {
+            **plain,
+            "w_bound": self.flip_bound,
+            "windows": dict(self.windows),
+            "shares": dict(self.shares),
+            "guarantee": list(self.guarantee),
+            "first": self.first.isoformat(),
+        }
+
+
+def charged(request: Request) -> Guarantee:
+    """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
+    pure = family_of(request.mechanism).delta == "none"
+    return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
+
+
+def uses_w_bound(mechanism: str) -> bool:
+    """Whether a mechanism's guarantee is for a given W_BOUND; sparse-vector and adaptive-flippancy need none."""
+    return family_of(mechanism).needs_w_bound
+
+
+def freezes(unit: str, mechanism: str) -> bool:
+    """Whether the counts of a series must leave users out after W_BOUND flips."""
+    return unit == "user" and uses_w_bound(mechanism)
+
+
+def spell_exceptions(exceptions: Exceptions | None) -> str | None:
+    """As on the command line; None where there are none."""
+    return exceptions and f"removals={exceptions.removals},late={exceptions.late}"

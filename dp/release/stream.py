@@ -1,0 +1,177 @@
+"""Streams: charged once, drawn once, continued day by day; the only way from a plan to what is published."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.counts import Counts, Sample
+from dp.ledger import Budget, Ledger, LedgerError
+from dp.mechanisms import EMPTY_STATE, Mechanism, State
+from dp.release.drawing import draw, release_rows, secure_source
+from dp.release.own_counts import own_counts
+from dp.release.plan import Plan, Series
+from dp.release.request import charged
+
+Integers = NDArray[np.int64]
+
+
+def publish(
+    ledger: Ledger,
+    stream: str,
+    budget: str,
+    plan: Plan,
+    counts: Mapping[str, Counts],
+    now: datetime,
+    data: str = "",
+    arrived: Callable[[date], str] | None = None,
+) -> list[str]:
+    """Charge, draw, commit, and only then return the release, one JSON row per series and tick.
+
+    Ticks that the stream has published before come back byte for byte; only later ones are drawn. The charge is for
+    the whole horizon and happens once, before any noise exists.
+
+    Args:
+        stream: idempotent key.
+        counts: metric → counts from the first tick on, counted as the plan says; may reach further than in earlier
+            calls.
+        data: names the data the stream is bound to, where it is to be bound to a fixed log.
+        arrived: names the operations that had arrived by the end of a day. A stream can be continued only where the
+            past is as it was: this name, where it is given, and in any case the true counts.
+
+    Raises:
+        BudgetExhausted: nothing was charged or released.
+        LedgerError: the stream exists with other parameters, noise or past.
+        ValueError: counts are missing, no whole numbers, or longer than the horizon; nothing was charged.
+    """
+    checked = own_counts(plan, counts)
+    longest = max(len(values) for values in checked.values())
+    ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": data}, now)
+    # All series of a call ask for the same days.
+    arrived = arrived and functools.cache(arrived)
+    with ledger.transaction():
+        remaining = ledger.budget(budget)
+        for series in plan.series:
+            _publish_series(ledger, stream, plan, series, checked[series.metric], remaining, arrived)
+    return published(ledger, stream, plan.request.windows, longest)
+
+
+def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str, int], ticks: int) -> list[str]:
+    """The first `ticks` rows of every metric as they were published, fewer where fewer exist."""
+    return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
+
+
+def default_stream(specification: Mapping[str, Any], data: str) -> str:
+    """A key made of the public parameters and the data's fingerprint: the same command means the same stream."""
+    text = json.dumps({**specification, "data": data}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _StreamState:
+    """What a stream keeps between calls: how to go on, and what must not have changed.
+
+    Attributes:
+        state: what the mechanism needs of the past.
+        mechanism: names strategy and noise; a stream drawn with two of them is covered by no certificate.
+        counts: names the true counts of all published ticks, and the salts of a sample.
+        operations: names the operations they were counted from, where the caller can tell.
+    """
+
+    state: State
+    mechanism: str
+    counts: str
+    operations: str | None
+
+    def text(self) -> str:
+        tick, secret, public = self.state
+        return json.dumps([tick, secret.tolist(), public.tolist(), self.mechanism, self.counts, self.operations])
+
+
+def _state_from(text: str) -> _StreamState:
+    tick, secret, public, mechanism, counts_name, operations = json.loads(text)
+    state = State(tick, np.array(secret, dtype=np.int64), np.array(public, dtype=np.float64))
+    return _StreamState(state, mechanism, counts_name, operations)
+
+
+def _publish_series(
+    ledger: Ledger,
+    stream: str,
+    plan: Plan,
+    series: Series,
+    counts: Integers,
+    budget: Budget,
+    arrived: Callable[[date], str] | None,
+) -> None:
+    stored = ledger.state(stream, series.metric)
+    before = _state_from(stored) if stored else None
+    state = before.state if before else EMPTY_STATE
+    fresh = counts[state.tick :]
+    if not len(fresh):
+        return
+
+    def name_arrived(ticks: int) -> str | None:
+        return arrived(plan.request.first + timedelta(days=ticks - 1)) if arrived else None
+
+    mechanism = _name_mechanism(series.mechanism)
+    if before:
+        counted = _name_counts(counts[: state.tick], plan.request.sample)
+        _validate_continuation(stream, before, mechanism, counted, name_arrived, plan.request.sample is not None)
+    after, released = draw(series.mechanism, state, fresh, secure_source, plan.request)
+    rows = release_rows(plan, series, state.tick, released, remaining=budget)
+    stored_next = _StreamState(after, mechanism, _name_counts(counts, plan.request.sample), name_arrived(len(counts)))
+    ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
+
+
+def _validate_continuation(
+    stream: str,
+    before: _StreamState,
+    mechanism: str,
+    counts: str,
+    name_arrived: Callable[[int], str | None],
+    sampled: bool,
+) -> None:
+    """Refuse to go on where the guarantee would not carry over.
+
+    W_BOUND is enforced, and a change's hull is what it is, over one log that only grows; noise is certified for one
+    strategy.
+    """
+    if mechanism != before.mechanism:
+        raise LedgerError(
+            f"stream {stream!r} was drawn with another strategy or noise than this version computes; "
+            "continue it with the version that opened it, or open another --stream"
+        )
+    changed = counts != before.counts
+    if not changed and before.operations is not None:
+        operations = name_arrived(before.state.tick)
+        changed = operations is not None and operations != before.operations
+    if changed:
+        raise LedgerError(
+            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.state.tick} "
+            "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
+            "activity back is a row ('-' or 'erase'), not a missing one"
+            + ("; and no salt may come into force on a day that is published already" if sampled else "")
+        )
+
+
+def _name_mechanism(mechanism: Mechanism) -> str:
+    return _digest(list(mechanism.describe().values()))
+
+
+def _name_counts(counts: Integers, sample: Sample | None) -> str:
+    """Names the counts of all ticks so far and, of a sample, the salts that chose it."""
+    if sample is None:
+        return _digest(counts.tolist())
+    return _digest([counts.tolist(), sample.salt, [change for change in sample.rotations if change[0] < len(counts)]])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

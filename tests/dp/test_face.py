@@ -1,0 +1,175 @@
+"""The public face: `import dp`, what it shows, and that its examples run in an empty folder."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import re
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import dp
+from dp.counts import Counts
+from dp.ledger import open_ledger
+from dp.log import read_log
+from dp.log.generate import generate, write_log
+from dp.sketches.salts import Salt, Salts
+from tests.places import ROOT
+from workbench.cli.main import main
+
+NOW = datetime(2026, 6, 1)
+DATES = {"first": "2024-01-01", "last": "2024-02-09"}
+
+
+@pytest.fixture(scope="module")
+def log_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "log.csv"
+    write_log(generate(400, 40, delete_rate=0.2, erase_rate=0.02, seed=7), path)
+    return path
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; before = set(sys.modules); import dp; "
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "['dp']"
+
+
+def test_every_public_name_is_there_and_says_what_it_is() -> None:
+    assert sorted(dp.__all__) == sorted(set(dp.__all__))
+    assert set(dp.__all__) <= set(dir(dp))
+    for name in dp.__all__:
+        assert getattr(dp, name) is not None
+        if callable(getattr(dp, name)):
+            assert getattr(dp, name).__doc__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", dp.__version__)
+    with pytest.raises(AttributeError, match="module 'dp' has no attribute 'nothing'"):
+        _ = dp.nothing  # type: ignore[attr-defined]
+    assert (ROOT / "dp" / "py.typed").exists()
+
+
+def test_no_public_name_is_a_module_of_the_same_name() -> None:
+    """A module that is imported takes the place of a function of its name."""
+    for name in dp.__all__:
+        assert not (ROOT / "dp" / f"{name}.py").exists()
+        assert not (ROOT / "dp" / name).exists()
+
+
+def test_plan_rehearse_publish(log_file: Path, tmp_path: Path) -> None:
+    plan = dp.plan(["dau", "mau"], epsilon=1, **DATES)
+    assert plan.promise.startswith("Promised: (1, 1e-06)-differential privacy over all 40 days together")
+    assert list(plan.std) == ["dau", "mau"]
+    assert plan.std["dau"] < plan.std["mau"] == plan.deviations["mau"].max()
+    assert len(plan.deviations) == 40
+    log = dp.read_log(log_file)
+    rehearsal = plan.simulate(log, seed=1)
+    assert isinstance(rehearsal, pd.DataFrame)
+    assert not rehearsal["secure"].any()
+    assert rehearsal.equals(plan.simulate(log_file, seed=1))
+    assert str(rehearsal["day"].iloc[0].date()) == DATES["first"]
+    ledger = tmp_path / "dpdau.ledger"
+    released = plan.publish(log, ledger=ledger, now=NOW)
+    assert released["secure"].all()
+    texts = plan.publish(log, ledger=ledger, now=NOW, rows=True)
+    assert [json.loads(text)["estimate"] for text in texts] == released["estimate"].tolist()
+    assert texts == plan.publish(log_file, ledger=ledger, now=NOW, rows=True)
+    with open_ledger(ledger) as opened:
+        assert [charge.stream for charge in opened.charges()] == [plan.stream]
+        assert opened.budget("default").spent == plan.guarantee
+        assert plan.publish(log, ledger=opened, now=NOW, rows=True) == texts
+
+
+def test_the_defaults_are_those_of_the_command(log_file: Path) -> None:
+    runner = CliRunner()
+    options = ["--from", DATES["first"], "--to", DATES["last"], "--simulate", "--seed", "3", "--format", "json"]
+    for metric in dp.METRICS:
+        shown = runner.invoke(main, ["release", str(log_file), "--metric", metric, "--epsilon", "1", *options])
+        assert shown.exit_code == 0, shown.output
+        plan = dp.plan(metric, epsilon=1, **DATES)
+        assert plan.simulate(log_file, seed=3, rows=True) == json.loads(shown.stdout)
+
+
+@pytest.mark.parametrize("command", ["mechanisms", "calibrate"])
+def test_tables_are_those_of_the_commands(command: str) -> None:
+    names = ["laplace", "damped-square-root", "sparse-vector"]
+    options = [word for name in names for word in ("--mechanism", name)]
+    extra = {"mechanisms": ["--no-bound"], "calibrate": ["--target-std", "20"]}[command]
+    words = [command, "--metric", "wau", "--horizon", "50", "--format", "json", *options, *extra]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 0, shown.output
+    asked = {"horizon": 50, "mechanisms": names}
+    made = dp.compare("wau", **asked) if command == "mechanisms" else dp.calibrate("wau", target_std=20, **asked)
+    assert made.astype(object).where(made.notna(), None).to_dict("records") == json.loads(shown.stdout)
+
+
+def test_counts_that_are_not_the_plans_are_refused_before_anything_is_charged(log_file: Path, tmp_path: Path) -> None:
+    """DAU of users who come and go often: what froze nobody is far from what is promised of frozen users."""
+    frozen = dp.plan("dau", epsilon=1, unit="user", w_bound=8, **DATES)
+    free = dp.plan("dau", epsilon=1, **DATES)
+    wrong = free.count(log_file)
+    assert wrong["dau"].values[-1] > 1.2 * frozen.count(log_file)["dau"].values[-1]
+    ledger = tmp_path / "ledger"
+    with pytest.raises(ValueError, match="nobody is frozen, but what is promised needs"):
+        frozen.publish(wrong, ledger=ledger, now=NOW)
+    with open_ledger(ledger) as opened:
+        assert not opened.charges()
+    assert len(frozen.publish(frozen.count(log_file), ledger=ledger, now=NOW)) == 40
+
+
+def test_a_sample_is_counted_by_its_salts(log_file: Path) -> None:
+    salts = Salts(((datetime(2000, 1, 1).date(), Salt(bytes(range(16)))),))
+    plan = dp.plan("mau", epsilon=1, sketch="fixed-rate", rate=0.5, salts=salts, **DATES)
+    counted = plan.count(log_file)["mau"]
+    assert counted.sample == plan.request.sample
+    rows = plan.simulate(log_file, seed=1)
+    assert {"rate", "sketch_std"} <= set(rows)
+    # Half of the users, each counted as two: within ten standard deviations of noise and sample.
+    with read_log(log_file) as log:
+        everybody = dp.plan("mau", epsilon=1, **DATES).count(log)["mau"]
+    assert np.abs(2 * counted.values - everybody.values).max() < 10 * np.sqrt(everybody.values.max())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": "qau"}, "metrics has 'qau'; choose from dau, wau, mau"),
+        ({"first": "01.02.2024"}, "first is '01.02.2024'; it is a date"),
+        ({"last": "2023-12-31"}, "last is 2023-12-31, before first"),
+        ({"unit": "household"}, "unit is 'household'"),
+        ({"mechanism": "magic"}, "mechanism is 'magic'"),
+        ({"rate": 0.1}, "a rate goes with the sketch 'fixed-rate'"),
+        ({"sketch": "fixed-rate", "rate": 0.1}, "rate and salts go together"),
+        ({"epsilon": -1}, "epsilon is -1"),
+        ({"split": {"mau": 1.0}}, "shares are for"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(arguments: dict[str, object], message: str) -> None:
+    usual = {"metrics": ["dau"], "epsilon": 1, **DATES}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dp.plan(**{**usual, **arguments})  # type: ignore[arg-type]
+
+
+def test_other_windows_have_names_of_their_own(log_file: Path) -> None:
+    plan = dp.plan({"14-day": 14}, epsilon=1, **DATES)
+    assert plan.count(log_file)["14-day"].window == 14
+    assert isinstance(plan.count(log_file)["14-day"], Counts)
+
+
+EXAMPLES = ("dp.face.plan", "dp.face.tables", "dp.counts", "dp.auditing.by_name")
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_examples_in_docstrings_run(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert results.attempted > 0
+    assert results.failed == 0

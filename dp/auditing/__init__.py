@@ -1,14 +1,17 @@
-"""Attacks on what the library promises: lower bounds on ε and μ that a kept promise stays above, and readings.
+"""Attacks on what the library promises, and what they prove.
 
-A *case* (`case`) is two distributions to tell apart, releases without and with one change, and the claim about them.
-`mechanisms`, `adaptive_flippancy` and `sketches` make cases, from a *pattern*, the worst change of a class
-(`worst_pattern`), and the *score* that tells most, the likelihood ratio (`likelihood`). A *view* is what the attacker
-sees. `verdict` draws trials (`sampling`), turns scores and histograms (`histogram`) into *alarms* and alarms into lower
-bounds (`bounds`). An *audit* (`result`) is what one test proved of one case; `by_name` and `live` audit what is
-registered and what is really published. A *twin* (`twins`) is a known mistake beside the right way, and *power*
-(`power`) the number of trials at which an audit catches it. An *attack* (`attacks`, one module each) tries what stands
-around the noise; its *readings* are measured numbers, each with the most that the claim allows. `closeness` decides
-whether two samples have one distribution.
+- View: what an attacker sees, for instance releases, the noisy measurements behind them, or a sketch.
+- Pattern (`worst_pattern`): a protected change of the counts; the worst one of a class is found by search.
+- Case (`case`): two distributions to tell apart, without and with one change, and the claim about them. `mechanisms`,
+  `adaptive_flippancy` and `sketches` make the cases of what is registered, `live` those of real releases.
+- Score (`likelihood`): the log likelihood ratio of one trial. Features (`histogram`): numbers of a trial where there is
+  no such ratio, or beside it.
+- Verdict (`verdict`): from trials (`sampling`) by scores and alarms to lower bounds on ε and μ (`bounds`).
+- Audit (`result`): what one test proved of one case; `by_name` audits a mechanism or a sketch.
+- Twin (`twins`): a known mistake beside the right way. Power (`power`): the number of trials that catch it.
+- Attack (`attacks`, one module each): an attempt on what stands around the noise. It is made against targets, the
+  project and broken twins, and takes readings: measured numbers, each with the most that the claim allows.
+- Closeness (`closeness`): whether two samples come from one distribution.
 """
 
 from dp.auditing.by_name import audit

@@ -14,10 +14,10 @@ import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.mechanisms import cases
-from dp.auditing.options import AuditOptions
+from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import CHUNK_FLOATS, Sampler
-from dp.auditing.verdict import USUAL, audit_case
+from dp.auditing.verdict import audit_case
 from dp.ledger import BudgetExhausted, Ledger
 from dp.mechanisms.protocol import Floats, Integers
 from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
@@ -46,7 +46,7 @@ def audit_live(
     trials: int,
     generator: np.random.Generator,
     account: Account,
-    options: AuditOptions = USUAL,
+    options: AuditOptions = DEFAULT_OPTIONS,
 ) -> list[Audit]:
     """Publish a series again and again, half of the times with a protected change, and say what that proves.
 

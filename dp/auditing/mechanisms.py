@@ -12,10 +12,10 @@ from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_
 from dp.auditing.case import Case
 from dp.auditing.histogram import release_features
 from dp.auditing.likelihood import View, likelihood_ratio, linear_case, views
-from dp.auditing.options import AuditOptions
+from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import ReleaseSampler, simulate_releases, subtract_known
-from dp.auditing.verdict import USUAL, audit_cases
+from dp.auditing.verdict import audit_cases
 from dp.mechanisms import LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.units import ProtectedClass
@@ -36,7 +36,7 @@ def audit_mechanism(
     promised: Guarantee,
     trials: int,
     generator: np.random.Generator,
-    options: AuditOptions = USUAL,
+    options: AuditOptions = DEFAULT_OPTIONS,
 ) -> list[Audit]:
     """Calibrate a mechanism, attack it and say what was proved.
 

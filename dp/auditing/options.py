@@ -44,5 +44,8 @@ class AuditOptions:
             yield part, replace(self, flag_level=self.flag_level / len(parts), report=report)
 
 
+DEFAULT_OPTIONS = AuditOptions()
+
+
 def _report_part(report: Report, before: int, parts: int, done: float) -> None:
     report((before + done) / parts)

@@ -25,7 +25,7 @@ from dp.auditing.bounds import (
 )
 from dp.auditing.case import Case, as_observed
 from dp.auditing.histogram import learn_histogram
-from dp.auditing.options import AuditOptions
+from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import Sampler, in_chunks
 from dp.mechanisms.protocol import Floats
@@ -35,17 +35,17 @@ THRESHOLD_SHARE = 0.2
 
 MIN_TRIALS, MIN_HISTOGRAM_TRIALS = 20, 50
 
-USUAL = AuditOptions()
-
 
 def audit_cases(
-    cases: Sequence[Case], trials: int, generator: np.random.Generator, options: AuditOptions = USUAL
+    cases: Sequence[Case], trials: int, generator: np.random.Generator, options: AuditOptions = DEFAULT_OPTIONS
 ) -> list[Audit]:
     """All tests of several cases, which share one flag level; see `audit_case`."""
     return [audit for case, share in options.share(cases) for audit in audit_case(case, trials, generator, share)]
 
 
-def audit_case(case: Case, trials: int, generator: np.random.Generator, options: AuditOptions = USUAL) -> list[Audit]:
+def audit_case(
+    case: Case, trials: int, generator: np.random.Generator, options: AuditOptions = DEFAULT_OPTIONS
+) -> list[Audit]:
     """The likelihood-ratio test, where the case has a score, and the histogram test, where it has features.
 
     Args:

@@ -30,6 +30,7 @@ from dp.auditing.closeness import (
     majority_error,
     resolution,
 )
+from dp.auditing.mechanisms import BASE_COUNT
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Floats, Integers, Source
@@ -74,7 +75,6 @@ MECHANISMS = (
 QUICK = ("gaussian", "damped-square-root")
 TICKS = 5
 WINDOW = 3
-BASE_COUNT = 1000
 
 Draw = Callable[[int], Integers]
 """That many draws of a noise."""

@@ -15,12 +15,12 @@ import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.case import Case
-from dp.auditing.options import AuditOptions
+from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sketches.estimates import estimate_cases
 from dp.auditing.sketches.flipped_bits import bit_cases
 from dp.auditing.sketches.secret_registers import register_cases
-from dp.auditing.verdict import USUAL, audit_cases
+from dp.auditing.verdict import audit_cases
 from dp.sketches import family_of
 
 __all__ = ["SKETCH_CASES", "audit_sketch"]
@@ -31,7 +31,7 @@ def audit_sketch(
     promised: Guarantee,
     trials: int,
     generator: np.random.Generator,
-    options: AuditOptions = USUAL,
+    options: AuditOptions = DEFAULT_OPTIONS,
 ) -> list[Audit]:
     """Make a sketch for a promise, attack it and say what was proved.
 

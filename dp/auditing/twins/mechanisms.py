@@ -12,6 +12,7 @@ import numpy as np
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.auditing.likelihood import LikelihoodRatio, audit_linear, likelihood_ratio
+from dp.auditing.mechanisms import BASE_COUNT
 from dp.auditing.options import FLAG_LEVEL
 from dp.auditing.power import Attempt, Coverage, Twin
 from dp.auditing.twins.accounting import continuous_accounting
@@ -22,7 +23,6 @@ from dp.units import protected_class
 
 USUAL = Guarantee(1.0, 1e-6)
 PURE = Guarantee(1.0, 0.0)
-BASE_COUNT = 1000
 WINDOW, TICKS = 7, 16
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.examples import load_profile
 from workbench.cli.main import main
+
+load_profile()
 
 Run = Callable[..., Result]
 

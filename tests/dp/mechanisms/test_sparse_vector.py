@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -32,6 +32,7 @@ from dp.mechanisms.sparse_vector import (
 )
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass, protected_class
+from tests.examples import examples
 from tests.oracles.nonlinear import (
     Band,
     clopper_pearson,
@@ -96,7 +97,7 @@ series = st.integers(1, 9).flatmap(
 
 
 @given(series)
-@settings(max_examples=80, deadline=None, derandomize=True)
+@examples(80)
 def test_the_definition_and_pieces(case):
     counts, draws, (hull, releases), threshold, cut = case
     mechanism = replace(SMALL, hull=hull, releases=releases, threshold=threshold)
@@ -314,7 +315,7 @@ def test_a_published_composition():
 
 
 @given(st.integers(1, 400), st.floats(0.01, 8.0), st.sampled_from([1e-12, 1e-6, 1e-2]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_the_largest_epsilon_of_a_segment(segments, epsilon, delta):
     each = segment_epsilon(segments, epsilon, delta)
     assert each >= epsilon / segments

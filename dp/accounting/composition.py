@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 Floats = NDArray[np.float64]
 
@@ -51,6 +50,8 @@ def renyi_epsilon(curve: Callable[[Floats], Floats], delta: float) -> float:
         curve: Rényi divergence D_α at each of an array of orders α > 1. Curves add up under composition.
         delta: strictly between 0 and 1.
     """
+    from scipy.optimize import minimize_scalar
+
     validate_delta(delta)
 
     def epsilons(log_orders: Floats) -> Floats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr
 
 SMALLEST_EPSILON, LARGEST_EPSILON = 1e-6, 100.0
@@ -53,6 +52,8 @@ def mu_for(epsilon: float, delta: float) -> float:
     Raises:
         ValueError: epsilon or delta is out of range.
     """
+    from scipy.optimize import brentq
+
     validate_guarantee(epsilon, delta)
     # log μ runs from noise far too large to noise far too small for any ε ≤ 100 and any δ a float can hold.
     root = float(brentq(lambda x: _log_delta(math.exp(x), epsilon) - math.log(delta), -25.0, 8.0, xtol=1e-14))
@@ -61,6 +62,8 @@ def mu_for(epsilon: float, delta: float) -> float:
 
 def epsilon_for(mu: float, delta: float) -> float:
     """The smallest ε ≥ 0 at `delta` of a μ-GDP Gaussian mechanism."""
+    from scipy.optimize import brentq
+
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta}; it must lie strictly between 0 and 1")
     if delta_for(mu, 0.0) <= delta:

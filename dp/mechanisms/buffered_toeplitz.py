@@ -15,8 +15,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.signal import lfilter
 
 from dp.mechanisms import certificate, patterns
 from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots, product
@@ -111,6 +109,8 @@ def _start(buffers: int, ticks: int) -> Floats:
 
 
 def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
+    from scipy.optimize import minimize
+
     def bounded(parameters: Floats) -> float:
         within = parameters.min() > SMALLEST_PARAMETER and parameters.max() < LARGEST_PARAMETER
         return function(parameters) if within else math.inf
@@ -124,6 +124,8 @@ def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
 
 def _impulses(parameters: Floats, length: int) -> tuple[Floats, Floats]:
     """The coefficients of B and the step response B⁻¹1, shape (length,) each."""
+    from scipy.signal import lfilter
+
     decoder_decays, decays = _roots(parameters)
     above, below = product(decays), product(decoder_decays)
     impulse = np.zeros(length)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 
 import numpy as np
-from scipy.signal import lfilter
 
 from dp.mechanisms import certificate
+from dp.mechanisms.filters import impulse_response
 from dp.mechanisms.linear import one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
@@ -106,13 +106,13 @@ class BufferStrategy:
 
     def decode(self, noise: Floats) -> Floats:
         """B z by the recursive filter; shape of `noise`, (trials, T)."""
+        from scipy.signal import lfilter
+
         return np.asarray(lfilter(*self._decoder_filter(), noise, axis=1))
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ_n B[t, n]², shape (horizon,)."""
-        impulse = np.zeros(horizon)
-        impulse[0] = 1.0
-        return np.cumsum(lfilter(*self._decoder_filter(), impulse) ** 2)
+        return np.cumsum(impulse_response(*self._decoder_filter(), horizon) ** 2)
 
     def subtracted(self, length: int) -> Floats:
         """p_1 … p_length, pₙ = Σ ω_k λ_kⁿ⁻¹; shape (length,)."""

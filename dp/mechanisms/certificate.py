@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.signal import correlate
 
 from dp.mechanisms import patterns
+from dp.mechanisms.filters import autocorrelation
 from dp.units import ProtectedClass
 
 Floats = NDArray[np.float64]
@@ -86,6 +85,8 @@ def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
 
 
 def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:
+    from scipy.optimize import minimize_scalar
+
     length = protected.horizon or protected.hull + len(subtracted) + 1
     response = step_response(subtracted, length)
     equal_parts = balanced_bound(concave_majorant(run_energy(response, protected.hull)), protected.runs)
@@ -110,7 +111,7 @@ def run_energy(response: Floats, longest: int) -> Floats:
     """
     length = len(response)
     energy = np.concatenate([[0.0], np.cumsum(response**2)])
-    products = correlate(response, response, mode="full")[length - 1 :]
+    products = autocorrelation(response)
     lags = np.arange(1, longest + 1)
     overlap = np.append(products, 0.0)[lags]
     return np.concatenate([[0.0], energy[length] + energy[length - lags] - 2 * overlap])
@@ -171,6 +172,8 @@ def neighbour_bound(energy: Floats, runs: int, hull: int) -> float:
     Args:
         energy: E(ℓ) for ℓ = 0 … hull.
     """
+    from scipy.optimize import minimize_scalar
+
     longest, widest = min(hull, LONG_RUN), min(hull, LONG_GAP)
     lengths = np.arange(1, longest + 1)
     every = np.arange(1, hull + 1)

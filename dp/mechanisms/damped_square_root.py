@@ -8,7 +8,6 @@ The proof is this project's own (docs/guarantees.md, "certificate").
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from dp.mechanisms import certificate
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
@@ -27,6 +26,8 @@ def best_damping(protected: ProtectedClass) -> float:
     For the unit user-day the long run decides whatever the horizon, so that a stream may be prolonged. The search uses
     the certificate's closed form with equal runs, which is within a per cent of the sharp one.
     """
+    from scipy.optimize import minimize_scalar
+
     by_user = protected.horizon == protected.hull and protected.hull > 1
     # log10(1 − r) is searched, because the best r is within 1e-1 … 1e-4 of 1 for all but the shortest windows.
     best = minimize_scalar(

@@ -22,10 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize
-from scipy.signal import correlate
 
 from dp.mechanisms import certificate
+from dp.mechanisms.filters import autocorrelation
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 
 Floats = NDArray[np.float64]
@@ -109,7 +108,7 @@ def window_series(subtracted: Floats, window: int, horizon: int) -> WindowSeries
     shared = np.convolve(np.ones(window), np.ones(window))
     from_runs = AdditiveBound(
         run=certificate.run_energy(certificate.step_response(subtracted, longest), longest),
-        gap=2 * correlate(interaction[1:], shared, mode="valid", method="direct")[: longest + 1],
+        gap=2 * np.correlate(interaction[1:], shared, mode="valid")[: longest + 1],
         hull=np.zeros(longest + 1),
     )
     # Hull: its energy and the gaps', less the gaps' edges to the ground, less what two gaps share across a run. The
@@ -146,7 +145,7 @@ def off_diagonals(subtracted: Floats, longest: int) -> Floats:
     """
     reach = len(subtracted)
     padded = np.concatenate([subtracted, np.zeros(max(longest - reach, 0))])
-    products = correlate(padded, padded, mode="full")[len(padded) - 1 :]
+    products = autocorrelation(padded)
     entries = np.zeros(longest + 1)
     entries[1:] = np.minimum(np.append(products, np.zeros(2))[1 : longest + 1] - padded[:longest], 0.0)
     return entries
@@ -210,6 +209,8 @@ def _best_mixture(series: Sequence[WindowSeries], horizon: int) -> float:
 
     For a fixed set of days the mixed bound is linear in the mixture, so that each worst set found is one plane.
     """
+    from scipy.optimize import linprog
+
     sizes = [len(one.bounds) for one in series]
     mixture = np.concatenate([np.full(size, 1 / size) for size in sizes])
     one_each = np.zeros((len(series), len(mixture) + 1))
@@ -332,6 +333,8 @@ def best_strategies(
         windows: shortest first.
         shares: how the series divide μ², in the order of the windows.
     """
+    from scipy.optimize import minimize
+
     judged_on = min(horizon, LONG_ENOUGH_TO_JUDGE)
 
     def error(parameters: Floats) -> float:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.signal import fftconvolve
 
 from dp.mechanisms import buffered_toeplitz, damped_square_root, dense, patterns, stationary
+from dp.mechanisms.filters import convolve
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.protocol import Floats
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest
@@ -63,6 +62,8 @@ def best_toeplitz(horizon: int) -> ToeplitzStrategy:
     differences of c are inverse power series. Denisov et al. 2022 and McKenna 2024 optimise the same; the gradient is
     written here.
     """
+    from scipy.optimize import minimize
+
     if horizon == 1:
         return ToeplitzStrategy(())
     remaining = np.arange(horizon, 0, -1) / horizon
@@ -73,8 +74,8 @@ def best_toeplitz(horizon: int) -> ToeplitzStrategy:
         energy = float(remaining @ decoder**2)
         norm = float(response @ response)
         # d energy / d coefficient n of B⁻¹ is −2 Σ_t remaining_t b_t (b ∗ b)_(t − n).
-        twice = fftconvolve(decoder, decoder)[:horizon]
-        by_coefficient = -2 * fftconvolve((remaining * decoder)[::-1], twice)[:horizon][::-1]
+        twice = convolve(decoder, decoder)[:horizon]
+        by_coefficient = -2 * convolve((remaining * decoder)[::-1], twice)[:horizon][::-1]
         by_response = by_coefficient - np.append(by_coefficient[1:], 0.0)
         gradient = 2 * response * energy + norm * by_response
         return norm * energy / horizon, gradient[1:] / horizon
@@ -91,7 +92,7 @@ def _inverse(coefficients: Floats) -> Floats:
     inverse = np.array([1 / coefficients[0]])
     while len(inverse) < len(coefficients):
         size = min(2 * len(inverse), len(coefficients))
-        error = -fftconvolve(coefficients[:size], inverse)[:size]
+        error = -convolve(coefficients[:size], inverse)[:size]
         error[0] += 2
-        inverse = fftconvolve(inverse, error)[:size]
+        inverse = convolve(inverse, error)[:size]
     return inverse

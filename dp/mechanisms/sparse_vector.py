@@ -26,7 +26,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaln
 
 from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
@@ -246,6 +245,8 @@ def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
     Raises:
         ValueError: segments, epsilon or delta is out of range.
     """
+    from scipy.optimize import brentq
+
     if segments < 1:
         raise ValueError(f"segments is {segments}; at least 1 is needed")
     if not 0 < epsilon < math.inf:

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import fftconvolve, lfilter
 
 from dp.mechanisms import certificate
+from dp.mechanisms.filters import convolve, impulse_response
 from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
@@ -58,13 +58,11 @@ class ToeplitzStrategy:
         Newton's iteration for the inverse of a power series: it doubles the terms that are known.
         """
         inverse = np.concatenate([[1.0], -self.subtracted])
-        impulse = np.zeros(min(horizon, LONG))
-        impulse[0] = 1.0
-        decoder = np.asarray(lfilter([1.0], inverse[: len(impulse)], impulse))
+        decoder = impulse_response(np.ones(1), inverse[:LONG], min(horizon, LONG))
         while len(decoder) < horizon and self.weights:
             known = len(decoder)
-            remainder = fftconvolve(inverse[: 2 * known], decoder)[known : 2 * known]
-            decoder = np.concatenate([decoder, -fftconvolve(remainder, decoder)[:known]])
+            remainder = convolve(inverse[: 2 * known], decoder)[known : 2 * known]
+            decoder = np.concatenate([decoder, -convolve(remainder, decoder)[:known]])
         return np.pad(decoder[:horizon], (0, max(horizon - len(decoder), 0)))
 
     def decode(self, noise: Floats) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -50,8 +51,6 @@ def renyi_epsilon(curve: Callable[[Floats], Floats], delta: float) -> float:
         curve: Rényi divergence D_α at each of an array of orders α > 1. Curves add up under composition.
         delta: strictly between 0 and 1.
     """
-    from scipy.optimize import minimize_scalar
-
     validate_delta(delta)
 
     def epsilons(log_orders: Floats) -> Floats:
@@ -63,7 +62,7 @@ def renyi_epsilon(curve: Callable[[Floats], Floats], delta: float) -> float:
     grid = np.linspace(-12.0, 25.0, 75)
     best = int(np.argmin(epsilons(grid)))
     bracket = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    refined = minimize_scalar(
+    refined = scipy.optimize.minimize_scalar(
         lambda log_order: float(epsilons(np.array([log_order]))[0]),
         bounds=bracket,
         method="bounded",

@@ -20,7 +20,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_ndtr, ndtri
+import scipy
 
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Floats, Integers, Mechanism, Released, Source, State
 from dp.mechanisms.sparse_vector import one_sided
@@ -325,12 +325,12 @@ def rising_bounds(horizon: int, factor: int = 4) -> tuple[int, ...]:
 
 def gdp_of_pure(epsilon: float) -> float:
     """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
-    return -2 * float(ndtri(expit(-epsilon)))
+    return -2 * float(scipy.special.ndtri(scipy.special.expit(-epsilon)))
 
 
 def pure_of_gdp(mu: float) -> float:
     """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
-    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
+    return float(scipy.special.log_ndtr(mu / 2) - scipy.special.log_ndtr(-mu / 2)) * (1 - 1e-12)
 
 
 def _largest_deviation(mechanism: Mechanism, horizon: int) -> float:

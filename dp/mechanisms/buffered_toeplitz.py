@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+import scipy
 
 from dp.mechanisms import certificate, patterns
 from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots, product
@@ -109,14 +110,13 @@ def _start(buffers: int, ticks: int) -> Floats:
 
 
 def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
-    from scipy.optimize import minimize
 
     def bounded(parameters: Floats) -> float:
         within = parameters.min() > SMALLEST_PARAMETER and parameters.max() < LARGEST_PARAMETER
         return function(parameters) if within else math.inf
 
     most = 120 * len(start)
-    found = minimize(
+    found = scipy.optimize.minimize(
         bounded, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 1e-2, "fatol": 1e-5, "adaptive": True}
     )
     return np.asarray(found.x)
@@ -124,13 +124,11 @@ def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
 
 def _impulses(parameters: Floats, length: int) -> tuple[Floats, Floats]:
     """The coefficients of B and the step response B⁻¹1, shape (length,) each."""
-    from scipy.signal import lfilter
-
     decoder_decays, decays = _roots(parameters)
     above, below = product(decays), product(decoder_decays)
     impulse = np.zeros(length)
     impulse[0] = 1.0
-    return lfilter(above, below, impulse), lfilter(below, above, np.ones(length))
+    return scipy.signal.lfilter(above, below, impulse), scipy.signal.lfilter(below, above, np.ones(length))
 
 
 def _energy_table(parameters: Floats, longest: int) -> Floats:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 
 import numpy as np
+import scipy
 
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import impulse_response
@@ -106,9 +107,7 @@ class BufferStrategy:
 
     def decode(self, noise: Floats) -> Floats:
         """B z by the recursive filter; shape of `noise`, (trials, T)."""
-        from scipy.signal import lfilter
-
-        return np.asarray(lfilter(*self._decoder_filter(), noise, axis=1))
+        return np.asarray(scipy.signal.lfilter(*self._decoder_filter(), noise, axis=1))
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ_n B[t, n]², shape (horizon,)."""

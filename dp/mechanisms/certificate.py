@@ -11,6 +11,7 @@ further apart; with a price on every tick its maximum is again found by dynamic 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from dp.mechanisms import patterns
@@ -85,7 +86,6 @@ def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
 
 
 def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:
-    from scipy.optimize import minimize_scalar
 
     length = protected.horizon or protected.hull + len(subtracted) + 1
     response = step_response(subtracted, length)
@@ -93,7 +93,7 @@ def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:
     if protected.hull > DENSE_LIMIT:
         return equal_parts
     table = run_energy_table(response, protected.hull)
-    best = minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         lambda share: combined_bound(table, protected.runs, protected.open_ended, share),
         bounds=(0.0, 1.0),
         method="bounded",
@@ -172,8 +172,6 @@ def neighbour_bound(energy: Floats, runs: int, hull: int) -> float:
     Args:
         energy: E(ℓ) for ℓ = 0 … hull.
     """
-    from scipy.optimize import minimize_scalar
-
     longest, widest = min(hull, LONG_RUN), min(hull, LONG_GAP)
     lengths = np.arange(1, longest + 1)
     every = np.arange(1, hull + 1)
@@ -198,7 +196,9 @@ def neighbour_bound(energy: Floats, runs: int, hull: int) -> float:
         return float(best.max()) + price * hull
 
     highest = float(energy[1])
-    found = minimize_scalar(bound, bounds=(0.0, highest), method="bounded", options={"xatol": highest * 1e-3})
+    found = scipy.optimize.minimize_scalar(
+        bound, bounds=(0.0, highest), method="bounded", options={"xatol": highest * 1e-3}
+    )
     return min(float(found.fun), bound(0.0))
 
 

@@ -8,6 +8,7 @@ The proof is this project's own (docs/guarantees.md, "certificate").
 from __future__ import annotations
 
 import numpy as np
+import scipy
 
 from dp.mechanisms import certificate
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
@@ -26,11 +27,9 @@ def best_damping(protected: ProtectedClass) -> float:
     For the unit user-day the long run decides whatever the horizon, so that a stream may be prolonged. The search uses
     the certificate's closed form with equal runs, which is within a per cent of the sharp one.
     """
-    from scipy.optimize import minimize_scalar
-
     by_user = protected.horizon == protected.hull and protected.hull > 1
     # log10(1 − r) is searched, because the best r is within 1e-1 … 1e-4 of 1 for all but the shortest windows.
-    best = minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         lambda x: _approximate_error(1 - 10**x, protected, by_user), bounds=(-5.0, -0.0005), method="bounded"
     )
     damping = float(1 - 10**best.x)

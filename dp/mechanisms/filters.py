@@ -6,7 +6,7 @@ The same bits matter, because the weights of a published strategy are chosen wit
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy
 
 from dp.mechanisms.protocol import Floats
 
@@ -25,9 +25,7 @@ def impulse_response(numerator: Floats, denominator: Floats, length: int) -> Flo
         denominator: likewise, of the same length or longer, beginning with 1.
     """
     if length > LONGEST_LOOP:
-        from scipy.signal import lfilter
-
-        return np.asarray(lfilter(numerator, denominator, np.eye(1, length)[0]))
+        return np.asarray(scipy.signal.lfilter(numerator, denominator, np.eye(1, length)[0]))
     feedback = denominator[1:]
     coming = np.zeros(len(denominator))
     coming[: len(numerator)] = numerator
@@ -47,8 +45,8 @@ def convolve(left: Floats, right: Floats) -> Floats:
     if min(len(left), len(right)) == 1:
         return left * right
     length = len(left) + len(right) - 1
-    size = next_fast_len(length, real=True)
-    return np.asarray(irfft(rfft(left, size) * rfft(right, size), size)[:length])
+    size = scipy.fft.next_fast_len(length, real=True)
+    return np.asarray(scipy.fft.irfft(scipy.fft.rfft(left, size) * scipy.fft.rfft(right, size), size)[:length])
 
 
 def autocorrelation(series: Floats) -> Floats:

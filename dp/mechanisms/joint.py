@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from dp.mechanisms import certificate
@@ -209,8 +210,6 @@ def _best_mixture(series: Sequence[WindowSeries], horizon: int) -> float:
 
     For a fixed set of days the mixed bound is linear in the mixture, so that each worst set found is one plane.
     """
-    from scipy.optimize import linprog
-
     sizes = [len(one.bounds) for one in series]
     mixture = np.concatenate([np.full(size, 1 / size) for size in sizes])
     one_each = np.zeros((len(series), len(mixture) + 1))
@@ -222,7 +221,7 @@ def _best_mixture(series: Sequence[WindowSeries], horizon: int) -> float:
         planes.append(worst_days(series, horizon, mixture))
         best = min(best, float(planes[-1] @ mixture))
         # Variables: the mixture and the height, which is to be least above all planes.
-        solved = linprog(
+        solved = scipy.optimize.linprog(
             np.append(np.zeros(len(mixture)), 1.0),
             A_ub=np.column_stack([planes, -np.ones(len(planes))]),
             b_ub=np.zeros(len(planes)),
@@ -333,8 +332,6 @@ def best_strategies(
         windows: shortest first.
         shares: how the series divide μ², in the order of the windows.
     """
-    from scipy.optimize import minimize
-
     judged_on = min(horizon, LONG_ENOUGH_TO_JUDGE)
 
     def error(parameters: Floats) -> float:
@@ -349,7 +346,9 @@ def best_strategies(
 
     start = np.full(len(windows), START)
     most = 30 * len(windows)
-    found = minimize(error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3})
+    found = scipy.optimize.minimize(
+        error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3}
+    )
     return _damped(found.x, horizon)
 
 

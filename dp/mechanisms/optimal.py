@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy
 
 from dp.mechanisms import buffered_toeplitz, damped_square_root, dense, patterns, stationary
 from dp.mechanisms.filters import convolve
@@ -62,8 +63,6 @@ def best_toeplitz(horizon: int) -> ToeplitzStrategy:
     differences of c are inverse power series. Denisov et al. 2022 and McKenna 2024 optimise the same; the gradient is
     written here.
     """
-    from scipy.optimize import minimize
-
     if horizon == 1:
         return ToeplitzStrategy(())
     remaining = np.arange(horizon, 0, -1) / horizon
@@ -81,7 +80,7 @@ def best_toeplitz(horizon: int) -> ToeplitzStrategy:
         return norm * energy / horizon, gradient[1:] / horizon
 
     start = 1 - np.cumsum(damped_root_weights(1.0, horizon - 1))
-    found = minimize(
+    found = scipy.optimize.minimize(
         squared_error, start, jac=True, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-13, "gtol": 1e-9}
     )
     return nearest(-np.diff(np.concatenate([[1.0], found.x])))

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from dp.mechanisms.protocol import GRID, MOST_USERS, Floats, Integers, Released, Source, State
 from dp.noise import LaplaceNoise, validate_level
@@ -245,8 +245,6 @@ def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
     Raises:
         ValueError: segments, epsilon or delta is out of range.
     """
-    from scipy.optimize import brentq
-
     if segments < 1:
         raise ValueError(f"segments is {segments}; at least 1 is needed")
     if not 0 < epsilon < math.inf:
@@ -259,7 +257,11 @@ def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
     largest = epsilon + 2 * math.log(2 / delta)
     if composed_delta(segments, largest, epsilon) <= delta:
         return largest
-    root = float(brentq(lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14))
+    root = float(
+        scipy.optimize.brentq(
+            lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14
+        )
+    )
     return max(smallest, root * (1 - 1e-9))
 
 
@@ -272,6 +274,7 @@ def composed_delta(segments: int, each: float, epsilon: float) -> float:
     index = np.arange(segments + 1)
     loss = (segments - 2 * index) * each
     index, loss = index[loss > epsilon], loss[loss > epsilon]
+    gammaln = scipy.special.gammaln
     choose = gammaln(segments + 1) - gammaln(index + 1) - gammaln(segments - index + 1)
     log_probability = choose + (segments - index) * each - segments * np.logaddexp(0.0, each)
     return float(np.sum(-np.exp(log_probability) * np.expm1(epsilon - loss)))

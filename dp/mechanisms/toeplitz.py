@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
+import scipy
 
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
@@ -70,14 +70,14 @@ class ToeplitzStrategy:
         if not self.weights:
             return noise
         trials, horizon = noise.shape
-        size = next_fast_len(2 * horizon - 1, real=True)
-        response = rfft(self.decoder(horizon), size)
+        size = scipy.fft.next_fast_len(2 * horizon - 1, real=True)
+        response = scipy.fft.rfft(self.decoder(horizon), size)
         errors = np.empty_like(noise)
         together = max(DECODED_AT_ONCE // horizon, 1)
         for start in range(0, trials, together):
-            spectra = rfft(noise[start : start + together], size, axis=1)
+            spectra = scipy.fft.rfft(noise[start : start + together], size, axis=1)
             spectra *= response
-            errors[start : start + together] = irfft(spectra, size, axis=1, overwrite_x=True)[:, :horizon]
+            errors[start : start + together] = scipy.fft.irfft(spectra, size, axis=1, overwrite_x=True)[:, :horizon]
         return errors
 
     def decoder_energy(self, horizon: int) -> Floats:

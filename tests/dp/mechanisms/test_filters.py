@@ -12,7 +12,17 @@ from scipy.signal import correlate, fftconvolve, lfilter
 from dp.mechanisms import filters
 from dp.mechanisms.filters import LONGEST_DIRECT, autocorrelation, convolve, impulse_response
 
-SLOW_IMPORTS = {"scipy.signal", "scipy.optimize", "scipy.stats", "pandas", "pyarrow", "matplotlib", "opendp"}
+SLOW_IMPORTS = {
+    "scipy.signal",
+    "scipy.optimize",
+    "scipy.stats",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "opendp",
+    "scipy.special",
+    "scipy.fft",
+}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 50, 365, 2048, LONGEST_DIRECT, LONGEST_DIRECT + 1, 8192])

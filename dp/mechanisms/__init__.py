@@ -12,6 +12,7 @@ from dp.mechanisms import (
     binary_tree,
     buffered_toeplitz,
     damped_square_root,
+    design_cache,
     honaker_tree,
     independent,
     optimal,
@@ -164,11 +165,10 @@ def linear_design(name: str, protected: ProtectedClass) -> Design:
     family = family_of(name)
     if family.strategy is None:
         raise ValueError(f"mechanism is {name!r}, which is not linear; its error depends on the data")
-    strategy = family.strategy(protected)
-    squared = strategy.sensitivity_squared(protected)
+    strategy, squared, touched = design_cache.choice(name, protected, family.strategy)
     # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
     sensitivity = squared if family.noise == "laplace" else math.sqrt(squared)
-    return Design(name, family.noise, strategy, sensitivity, strategy.touched(protected))
+    return Design(name, family.noise, strategy, sensitivity, touched)
 
 
 __all__ = [

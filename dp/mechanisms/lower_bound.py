@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dp.mechanisms import buffered_toeplitz, certificate, dense, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, patterns, stationary
 from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
@@ -32,6 +32,10 @@ SWEEPS = 3
 @lru_cache(maxsize=64)
 def lower_bound(protected: ProtectedClass) -> float:
     """The least root mean square, over the horizon, of the standard deviation of a release times μ; in users."""
+    return design_cache.number("lower-bound", protected, _computed)
+
+
+def _computed(protected: ProtectedClass) -> float:
     if protected.horizon is None:
         return stationary.optimum(protected).factor
     if protected.horizon > LONGEST:

@@ -88,11 +88,10 @@ def best_strategy(protected: ProtectedClass) -> TreeStrategy:
     judged_on = min(protected.horizon, LONG_ENOUGH_TO_JUDGE)
     shorter = replace(protected, hull=min(protected.hull, judged_on), horizon=judged_on)
 
-    def squared_error(branching: int) -> float:
-        candidate = TreeStrategy(branching)
-        return candidate.sensitivity_squared(shorter) * float(candidate.decoder_energy(judged_on).mean())
-
-    return TreeStrategy(min(BRANCHINGS, key=squared_error))
+    candidates = [TreeStrategy(branching) for branching in BRANCHINGS]
+    depths = [_depths(judged_on, candidate.branching) for candidate in candidates]
+    variances = [float(candidate.decoder_energy(judged_on).mean()) for candidate in candidates]
+    return candidates[tree.best(list(zip(depths, variances, strict=True)), shorter)]
 
 
 def digit_sum(number: int, base: int) -> int:

@@ -40,7 +40,12 @@ SMALLEST_PARAMETER, LARGEST_PARAMETER = -14.0, 4.4
 
 @lru_cache(maxsize=64)
 def strategy(protected: ProtectedClass) -> BufferStrategy:
-    """The buffers that serve the class best, quantised."""
+    """The buffers that serve the class best, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     if protected.runs == 1:
         return _quantised(_best_for_one_run(protected))
     return _quantised(_best_for_runs(_shortened(protected)))

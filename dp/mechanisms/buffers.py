@@ -123,7 +123,8 @@ class BufferStrategy:
         if protected.runs == 1:
             # Without a horizon the weights are cut where what they still change is below the rounding of a float.
             settled = protected.hull + 64 + math.ceil(40 / -math.log(max(self._decays.max(), 0.5)))
-            linear = certificate.single_run(self.subtracted(protected.horizon or settled), protected)
+            length = certificate.told_apart(protected, settled - protected.hull)
+            linear = certificate.single_run(self.subtracted(length), protected)
         else:
             linear = _most_energy(self.decays, self.weights, protected) * certificate.ROUNDING
         rounding = (1 + 2.0**-FRACTION_BITS) * math.sqrt(ticks) / GRID

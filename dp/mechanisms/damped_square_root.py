@@ -11,14 +11,19 @@ import numpy as np
 import scipy
 
 from dp.mechanisms import certificate
-from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantised_root
 from dp.units import ProtectedClass
 
 
 def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
-    """The strategy with the damping that serves the class best, quantised."""
+    """The strategy with the damping that serves the class best, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     length = (protected.horizon or _unending(protected)) - 1
-    return quantise(damped_root_weights(best_damping(protected), max(length, 1)))
+    return quantised_root(best_damping(protected), max(length, 1))
 
 
 def best_damping(protected: ProtectedClass) -> float:

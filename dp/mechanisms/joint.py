@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import autocorrelation
-from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.mechanisms.toeplitz import ToeplitzStrategy, quantised_root
 
 Floats = NDArray[np.float64]
 
@@ -355,4 +355,4 @@ def best_strategies(
 def _damped(parameters: Floats, horizon: int) -> tuple[ToeplitzStrategy, ...]:
     """Damped square roots with 1 − r = 10^parameter, at most 1."""
     dampings = 1 - 10.0 ** np.minimum(parameters, 0.0)
-    return tuple(quantise(damped_root_weights(float(damping), max(horizon - 1, 1))) for damping in dampings)
+    return tuple(quantised_root(float(damping), max(horizon - 1, 1)) for damping in dampings)

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 import scipy
 
-from dp.mechanisms import buffered_toeplitz, damped_square_root, dense, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, certificate, damped_square_root, dense, patterns, stationary
 from dp.mechanisms.filters import convolve
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.protocol import Floats
@@ -31,7 +31,12 @@ LONGEST_HULL = 512
 
 @lru_cache(maxsize=16)
 def strategy(protected: ProtectedClass) -> Strategy:
-    """The best strategy known for the class, quantised."""
+    """The best strategy known for the class, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     one_run, horizon = protected.runs == 1, protected.horizon
     short = horizon is not None and horizon < SHORT * protected.hull
     if one_run and short and horizon is not None and horizon <= dense.LONGEST:
@@ -52,7 +57,7 @@ def _stationary(protected: ProtectedClass) -> ToeplitzStrategy:
 
 
 def _error(made: Strategy, protected: ProtectedClass) -> float:
-    energy = made.decoder_energy(protected.horizon or 1)
+    energy = made.decoder_energy(min(protected.horizon or 1, certificate.FAR))
     return made.sensitivity_squared(protected) * float(energy.mean())
 
 

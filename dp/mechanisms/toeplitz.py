@@ -17,6 +17,9 @@ from dp.units import ProtectedClass
 DECODED_AT_ONCE = 2**15
 """Draws that are decoded together, so that they and their transforms stay in the processor's cache."""
 
+LONGEST_ROOT = 2**15
+"""Weights of any (1 − rz)^(1/2) from here on are less than one grid unit: pₙ < 0.29 n^(−3/2)."""
+
 LONG = 2048
 """Ticks from which the decoder is computed by FFT; for fewer the plain recursion is as fast."""
 
@@ -115,6 +118,11 @@ def nearest(weights: Floats) -> ToeplitzStrategy:
     integers = np.diff(np.rint(np.cumsum(weights) * GRID), prepend=0.0).astype(np.int64)
     used = np.flatnonzero(integers)
     return ToeplitzStrategy(tuple(int(weight) for weight in integers[: used[-1] + 1 if len(used) else 0]))
+
+
+def quantised_root(damping: float, length: int) -> ToeplitzStrategy:
+    """The damped square root of so many weights at most, rounded down to the grid."""
+    return quantise(damped_root_weights(damping, min(length, LONGEST_ROOT)))
 
 
 def quantise(weights: Floats) -> ToeplitzStrategy:

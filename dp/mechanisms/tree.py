@@ -22,11 +22,27 @@ from dp.units import ProtectedClass
 PLACES = 8
 """Where in a series the most odd blocks are sought first, evenly spread."""
 
+LONGEST = 2**20
+"""Ticks of the longest series whose blocks are counted (2,870 years of days)."""
+
 Best = tuple[int, ...]
 """The most odd blocks in a piece of a tree, by its number of flips."""
 
 Depths = tuple[tuple[int, ...], ...]
 """For every tick, how much of the path is kept before each of its blocks; falling within a tick."""
+
+
+def horizon_of(protected: ProtectedClass) -> int:
+    """The horizon of a class that a tree can serve.
+
+    Raises:
+        ValueError: the class has none, or too long a one.
+    """
+    if protected.horizon is None:
+        raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
+    if protected.horizon > LONGEST:
+        raise ValueError(f"horizon is {protected.horizon} ticks, of which a tree can have at most {LONGEST}")
+    return protected.horizon
 
 
 def measure_path(depth: int, secret: Integers, count: int) -> tuple[Integers, Integers]:

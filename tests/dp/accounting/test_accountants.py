@@ -41,6 +41,8 @@ from tests.oracles.accountant_instances import (
 )
 from tests.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 DELTA = 1e-6
 lawful = examples(15)
 

@@ -36,6 +36,8 @@ from dp.units import ProtectedClass
 from tests.examples import examples
 from tests.oracles.nonlinear import Alarm, alarm_ratio, alarm_ticks, clopper_pearson, epsilon_lower_bound
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def strategy(protected: ProtectedClass) -> ToeplitzStrategy:

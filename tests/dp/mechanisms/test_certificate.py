@@ -22,6 +22,8 @@ from dp.units import ProtectedClass, protected_class
 from tests.examples import examples
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, count_runs, strategy_matrix
 
+pytestmark = pytest.mark.slow
+
 DAMPINGS = (1.0, 0.99, 0.95, 0.8, 0.5, 0.0)
 W_BOUNDS = (1, 2, 3, 4, 5, 6, 7, 24)
 LOOSEST = 1.25

@@ -32,6 +32,8 @@ from tests.examples import examples
 from tests.oracles.mechanism_instances import all_series, strategy_matrix
 from tests.oracles.presence import Operation, frozen, presence
 
+pytestmark = pytest.mark.slow
+
 Weights = tuple[float, ...]
 
 DAMPINGS = (1.0, 0.95, 0.6, 0.0)

@@ -23,6 +23,8 @@ from tests.oracles.mechanism_instances import (
     strategy_matrix,
 )
 
+pytestmark = pytest.mark.slow
+
 GAUSSIAN_NAMES = tuple(name for name in MECHANISM_NAMES if "laplace" not in name)
 
 

@@ -42,6 +42,8 @@ from tests.oracles.nonlinear import (
     worst_ratio,
 )
 
+pytestmark = pytest.mark.slow
+
 SMALL = SparseVector(hull=4, horizon=None, releases=2, threshold=1, noise=LaplaceNoise(2), grid=1)
 
 

@@ -5,11 +5,6 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
 # Optional parts of the environment, for instance EXTRAS="--extra spark".
 EXTRAS ?=
 RUN := $(UV) run --frozen --no-sync
-# Wholly slow, or the long searches behind a mechanism: left out of the fast tier.
-SLOW_FILES := $(addprefix tests/,$(addsuffix .py, workbench/test_app workbench/test_browser workbench/test_serving \
-    workbench/test_bench_mechanisms workbench/service/test_crash dp/accounting/test_accountants \
-    $(addprefix dp/mechanisms/test_, adaptive_flippancy buffers certificate joint optimal sparse_vector) \
-    dp/release/test_together))
 DATA ?= ../shared/data
 LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
 # Strict: every output of every cell is compared with the one that is stored.
@@ -44,7 +39,7 @@ test: setup ## the whole suite, and every notebook against its stored outputs
 	$(RUN) $(NBVAL) -n auto --dist loadfile notebooks
 
 test-fast: setup ## the suite without the slow and the Spark tests
-	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark" $(SLOW_FILES:%=--ignore=%)
+	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark"
 
 check: setup ## lint, format and types
 	$(RUN) ruff check .

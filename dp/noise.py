@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
@@ -79,9 +80,7 @@ class GaussianNoise:
 
     def half_width(self, level: float, energy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Two-sided Gaussian quantile times σ√energy."""
-        from scipy.special import ndtri
-
-        return float(ndtri(0.5 + validate_level(level) / 2)) * self.scale * np.sqrt(energy)
+        return float(scipy.special.ndtri(0.5 + validate_level(level) / 2)) * self.scale * np.sqrt(energy)
 
 
 @dataclass(frozen=True)
@@ -134,15 +133,13 @@ class LaplaceNoise:
 @lru_cache(maxsize=256)
 def laplace_sum_quantile(level: float, terms: int) -> float:
     """The h with P(|L₁ + … + L_k| ≤ h) = `level` for k = `terms` independent Laplace draws of scale 1."""
-    from scipy.optimize import brentq
-
     coefficients = laplace_sum_coefficients(terms)
 
     def excess(x: float) -> float:
         tail = math.exp(-x) * sum(c * x**j for j, c in enumerate(coefficients))
         return 2 * tail - (1 - level)
 
-    return float(brentq(excess, 0.0, 50.0 + 20.0 * terms, xtol=1e-12))
+    return float(scipy.optimize.brentq(excess, 0.0, 50.0 + 20.0 * terms, xtol=1e-12))
 
 
 def laplace_sum_coefficients(terms: int) -> tuple[float, ...]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.examples import load_profile
 from workbench.cli.main import main
+
+load_profile()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Designs are computed once a run: all workers share a cache, and it is not the user's."""
+    if not hasattr(config, "workerinput"):
+        folder = TemporaryDirectory(prefix="dpdau-designs-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["DPDAU_CACHE"] = folder.name
+
 
 Run = Callable[..., Result]
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from dp.accounting import naive, pld
 from dp.accounting.accountant import Answer, found, not_applicable
@@ -89,7 +89,7 @@ def homogeneous_epsilon(epsilon: float, count: int, delta: float) -> float:
         above = losses > at
         if not above.any():
             return -math.inf
-        return float(logsumexp(logs[above] + np.log(-np.expm1(at - losses[above]))))
+        return float(scipy.special.logsumexp(logs[above] + np.log(-np.expm1(at - losses[above]))))
 
     target = math.log(delta)
     if log_delta(0.0) <= target:
@@ -105,11 +105,11 @@ def homogeneous_epsilon(epsilon: float, count: int, delta: float) -> float:
     begin = float(losses[low]) if low >= 0 else 0.0
     end = float(losses[high])
     above = slice(high, None)
-    top = float(logsumexp(logs[above]))
+    top = float(scipy.special.logsumexp(logs[above]))
     if top <= target:
         return begin
     # At `end` the formula without its first term is continuous, so the root lies in (begin, end].
-    bottom = float(logsumexp(logs[above] - losses[above]))
+    bottom = float(scipy.special.logsumexp(logs[above] - losses[above]))
     return min(max(top + math.log(-math.expm1(target - top)) - bottom, begin), end)
 
 
@@ -148,4 +148,4 @@ def _log_binomial(count: int, epsilon: float) -> tuple[NDArray[np.int64], Floats
     wins = np.arange(first, last + 1)
     ratios = np.log((count - wins[:-1]) / (wins[:-1] + 1)) + epsilon
     logs = np.concatenate([[0.0], np.cumsum(ratios)])
-    return wins, logs - logsumexp(logs)
+    return wins, logs - scipy.special.logsumexp(logs)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def renyi_epsilon(curve: Callable[[Floats], Floats], delta: float) -> float:
     grid = np.linspace(-12.0, 25.0, 75)
     best = int(np.argmin(epsilons(grid)))
     bracket = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    refined = minimize_scalar(
+    refined = scipy.optimize.minimize_scalar(
         lambda log_order: float(epsilons(np.array([log_order]))[0]),
         bounds=bracket,
         method="bounded",

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import erfcx, log_ndtr
+import scipy
 
 SMALLEST_EPSILON, LARGEST_EPSILON = 1e-6, 100.0
 """Below, the noise outgrows any count; above, a guarantee means nothing and the noise no longer covers the grid."""
@@ -41,9 +40,10 @@ def delta_for(mu: float, epsilon: float) -> float:
         raise ValueError(f"mu is {mu}; it must be positive")
     upper, lower = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
     if upper > 0:
-        log_first = float(log_ndtr(upper))
-        return -math.exp(log_first) * math.expm1(epsilon + float(log_ndtr(lower)) - log_first)
+        log_first = float(scipy.special.log_ndtr(upper))
+        return -math.exp(log_first) * math.expm1(epsilon + float(scipy.special.log_ndtr(lower)) - log_first)
     # Φ(−x) = e^(−x²/2) erfcx(x/√2)/2, and ε − lower²/2 = −upper²/2 exactly.
+    erfcx = scipy.special.erfcx
     return 0.5 * math.exp(-(upper**2) / 2) * float(erfcx(-upper / math.sqrt(2)) - erfcx(-lower / math.sqrt(2)))
 
 
@@ -55,7 +55,9 @@ def mu_for(epsilon: float, delta: float) -> float:
     """
     validate_guarantee(epsilon, delta)
     # log μ runs from noise far too large to noise far too small for any ε ≤ 100 and any δ a float can hold.
-    root = float(brentq(lambda x: _log_delta(math.exp(x), epsilon) - math.log(delta), -25.0, 8.0, xtol=1e-14))
+    root = float(
+        scipy.optimize.brentq(lambda x: _log_delta(math.exp(x), epsilon) - math.log(delta), -25.0, 8.0, xtol=1e-14)
+    )
     return math.exp(root) * (1 - 1e-12)
 
 
@@ -66,7 +68,9 @@ def epsilon_for(mu: float, delta: float) -> float:
     if delta_for(mu, 0.0) <= delta:
         return 0.0
     highest = mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta)) + 1.0
-    return float(brentq(lambda epsilon: _log_delta(mu, epsilon) - math.log(delta), 0.0, highest, xtol=1e-13))
+    return float(
+        scipy.optimize.brentq(lambda epsilon: _log_delta(mu, epsilon) - math.log(delta), 0.0, highest, xtol=1e-13)
+    )
 
 
 def _log_delta(mu: float, epsilon: float) -> float:

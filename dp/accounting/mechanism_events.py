@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri, ndtri_exp
 
 from dp.accounting.composition import zcdp_epsilon
 from dp.accounting.gaussian import epsilon_for
@@ -237,7 +237,7 @@ def _discrete_gaussian_mu(sigma: float, shift: int) -> float:
     # log Σ_{j ≥ k} g(j); beyond `last` the sum is a geometric series of a ratio below e^(−40), added for nothing.
     log_upper = np.logaddexp.accumulate(log_weights[::-1])[::-1]
     log_all = math.log(math.fsum(np.exp(log_weights)) * 2 - 1)
-    quantiles = -ndtri_exp(log_upper[1:] - log_all)
+    quantiles = -scipy.special.ndtri_exp(log_upper[1:] - log_all)
     # P(X ≥ −k + 1) = 1 − P(X ≥ k): the quantiles at k = 1 − last … last.
     both = np.concatenate([-quantiles[::-1], quantiles])
     first = last - shift
@@ -248,8 +248,8 @@ def _discrete_gaussian_mu(sigma: float, shift: int) -> float:
 def _quantile(log_probability: float) -> float:
     """z with P(N(0, 1) > z) = e^`log_probability`."""
     if log_probability > -30:
-        return -float(ndtri(math.exp(log_probability)))
-    return -float(ndtri_exp(log_probability))
+        return -float(scipy.special.ndtri(math.exp(log_probability)))
+    return -float(scipy.special.ndtri_exp(log_probability))
 
 
 def _laplace_divergence(epsilon: float) -> float:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.composition import renyi_epsilon
@@ -53,7 +53,7 @@ def symmetric_divergence(part: Part, orders: Floats) -> Floats:
     rest = orders - 1
     # log(e^x − 1) = x + log(1 − e^(−x))
     logs = np.log(weights) + rest * losses + np.log(-np.expm1(-rest * losses)) + np.log(-np.expm1(-orders * losses))
-    divergence: Floats = np.logaddexp(0.0, logsumexp(logs, axis=0)) / rest
+    divergence: Floats = np.logaddexp(0.0, scipy.special.logsumexp(logs, axis=0)) / rest
     return divergence
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.auditing.mechanisms import audit_mechanism
 from dp.auditing.result import Audit
+from dp.names import METRICS
 from dp.units import protected_class
 
 
@@ -52,8 +53,6 @@ def audit(
         releases 1.0 False
         histogram 1.0 False
     """
-    from dp.release import METRICS
-
     if (mechanism is None) == (sketch is None):
         raise ValueError(f"mechanism is {mechanism!r} and sketch {sketch!r}; give exactly one of them")
     if metric not in METRICS:

@@ -14,13 +14,13 @@ from dp.mechanisms import (
     damped_square_root,
     honaker_tree,
     independent,
-    linear,
     optimal,
     smooth_binary,
     sparse_vector,
     square_root,
 )
 from dp.mechanisms.linear import LinearDesign, LinearMechanism, Strategy
+from dp.mechanisms.linear_design import choose as choose_linear
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, Design, Mechanism, NoiseName, State, Trials
 from dp.units import ProtectedClass
 
@@ -154,7 +154,7 @@ def linear_design(name: str, protected: ProtectedClass) -> LinearDesign:
     family = family_of(name)
     if family.strategy is None:
         raise ValueError(f"mechanism is {name!r}, which is not linear; its error depends on the data")
-    return linear.design(name, family.noise, family.strategy, protected)
+    return choose_linear(name, family.noise, family.strategy, protected)
 
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy, validate_bounds
 from dp.mechanisms.damped_square_root import strategy as damped_square_root
 from dp.mechanisms.linear import LinearMechanism
-from dp.mechanisms.linear import design as linear_design
+from dp.mechanisms.linear_design import choose
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, NoiseName, SeriesBudget
 from dp.mechanisms.pure_gdp import pure_of_gdp
 from dp.noise import LaplaceNoise
@@ -55,7 +55,7 @@ class AdaptiveFlippancyDesign:
 
 
 def _level(protected: ProtectedClass, mu: float) -> LinearMechanism:
-    chosen = linear_design(LEVELS_BY, "gaussian", damped_square_root, protected)
+    chosen = choose(LEVELS_BY, "gaussian", damped_square_root, protected)
     return chosen.with_scale(GRID * chosen.sensitivity / mu)
 
 

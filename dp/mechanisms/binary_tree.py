@@ -60,11 +60,9 @@ class TreeStrategy:
         """The most measured blocks with an odd number of flips, exactly.
 
         Raises:
-            ValueError: the class has no horizon, so that the number of levels has no bound.
+            ValueError: the class has no horizon, so that the number of levels has no bound, or too long a one.
         """
-        if protected.horizon is None:
-            raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
-        return float(tree.most_odd_in_class(_depths(protected.horizon, self.branching), protected))
+        return float(tree.most_odd_in_class(_depths(tree.horizon_of(protected), self.branching), protected))
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""
@@ -82,17 +80,13 @@ def best_strategy(protected: ProtectedClass) -> TreeStrategy:
     Raises:
         ValueError: the class has no horizon.
     """
-    if protected.horizon is None:
-        raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
-
-    judged_on = min(protected.horizon, LONG_ENOUGH_TO_JUDGE)
+    judged_on = min(tree.horizon_of(protected), LONG_ENOUGH_TO_JUDGE)
     shorter = replace(protected, hull=min(protected.hull, judged_on), horizon=judged_on)
 
-    def squared_error(branching: int) -> float:
-        candidate = TreeStrategy(branching)
-        return candidate.sensitivity_squared(shorter) * float(candidate.decoder_energy(judged_on).mean())
-
-    return TreeStrategy(min(BRANCHINGS, key=squared_error))
+    candidates = [TreeStrategy(branching) for branching in BRANCHINGS]
+    depths = [_depths(judged_on, candidate.branching) for candidate in candidates]
+    variances = [float(candidate.decoder_energy(judged_on).mean()) for candidate in candidates]
+    return candidates[tree.best(list(zip(depths, variances, strict=True)), shorter)]
 
 
 def digit_sum(number: int, base: int) -> int:

@@ -15,8 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.signal import lfilter
+import scipy
 
 from dp.mechanisms import certificate, patterns
 from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots, product
@@ -41,7 +40,12 @@ SMALLEST_PARAMETER, LARGEST_PARAMETER = -14.0, 4.4
 
 @lru_cache(maxsize=64)
 def strategy(protected: ProtectedClass) -> BufferStrategy:
-    """The buffers that serve the class best, quantised."""
+    """The buffers that serve the class best, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     if protected.runs == 1:
         return _quantised(_best_for_one_run(protected))
     return _quantised(_best_for_runs(_shortened(protected)))
@@ -111,12 +115,13 @@ def _start(buffers: int, ticks: int) -> Floats:
 
 
 def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
+
     def bounded(parameters: Floats) -> float:
         within = parameters.min() > SMALLEST_PARAMETER and parameters.max() < LARGEST_PARAMETER
         return function(parameters) if within else math.inf
 
     most = 120 * len(start)
-    found = minimize(
+    found = scipy.optimize.minimize(
         bounded, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 1e-2, "fatol": 1e-5, "adaptive": True}
     )
     return np.asarray(found.x)
@@ -128,7 +133,7 @@ def _impulses(parameters: Floats, length: int) -> tuple[Floats, Floats]:
     above, below = product(decays), product(decoder_decays)
     impulse = np.zeros(length)
     impulse[0] = 1.0
-    return lfilter(above, below, impulse), lfilter(below, above, np.ones(length))
+    return scipy.signal.lfilter(above, below, impulse), scipy.signal.lfilter(below, above, np.ones(length))
 
 
 def _energy_table(parameters: Floats, longest: int) -> Floats:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy
 
 from dp.mechanisms import certificate
+from dp.mechanisms.filters import impulse_response
 from dp.mechanisms.linear import one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
@@ -106,13 +107,11 @@ class BufferStrategy:
 
     def decode(self, noise: Floats) -> Floats:
         """B z by the recursive filter; shape of `noise`, (trials, T)."""
-        return np.asarray(lfilter(*self._decoder_filter(), noise, axis=1))
+        return np.asarray(scipy.signal.lfilter(*self._decoder_filter(), noise, axis=1))
 
     def decoder_energy(self, horizon: int) -> Floats:
         """Σ_n B[t, n]², shape (horizon,)."""
-        impulse = np.zeros(horizon)
-        impulse[0] = 1.0
-        return np.cumsum(lfilter(*self._decoder_filter(), impulse) ** 2)
+        return np.cumsum(impulse_response(*self._decoder_filter(), horizon) ** 2)
 
     def subtracted(self, length: int) -> Floats:
         """p_1 … p_length, pₙ = Σ ω_k λ_kⁿ⁻¹; shape (length,)."""
@@ -124,7 +123,8 @@ class BufferStrategy:
         if protected.runs == 1:
             # Without a horizon the weights are cut where what they still change is below the rounding of a float.
             settled = protected.hull + 64 + math.ceil(40 / -math.log(max(self._decays.max(), 0.5)))
-            linear = certificate.single_run(self.subtracted(protected.horizon or settled), protected)
+            length = certificate.told_apart(protected, settled - protected.hull)
+            linear = certificate.single_run(self.subtracted(length), protected)
         else:
             linear = _most_energy(self.decays, self.weights, protected) * certificate.ROUNDING
         rounding = (1 + 2.0**-FRACTION_BITS) * math.sqrt(ticks) / GRID

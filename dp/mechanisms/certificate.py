@@ -11,17 +11,23 @@ further apart; with a price on every tick its maximum is again found by dynamic 
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.signal import correlate
 
 from dp.mechanisms import patterns
+from dp.mechanisms.filters import autocorrelation
 from dp.units import ProtectedClass
 
 Floats = NDArray[np.float64]
 
 ROUNDING = 1 + 1e-9
 """Covers the float error of sums of at most a few hundred thousand terms of order one (about 1e-12), with room."""
+
+LONGEST_HULL = 2**20
+"""Ticks of the longest hull that is certified (2,870 years of days)."""
+
+FAR = 2**17
+"""Horizons from here on are not written out: what is long past changes nothing any more."""
 
 DENSE_LIMIT = 1200
 """Longest hull for which all run positions are told apart; the table then has (hull + 1)² entries."""
@@ -40,6 +46,26 @@ def validate_damping(subtracted: Floats) -> None:
     """Raise ValueError unless the weights meet the conditions of the certificate."""
     if not damps(subtracted):
         raise ValueError("the certificate needs weights that are non-negative, non-increasing and sum to at most 1")
+
+
+def validate_hull(protected: ProtectedClass) -> None:
+    """Raise ValueError where the series that a protected change can alter is too long to be looked at tick by tick."""
+    if protected.hull > LONGEST_HULL:
+        raise ValueError(
+            f"one protected change reaches over {protected.hull} ticks, where a strategy that remembers is certified "
+            f"up to {LONGEST_HULL}; choose a shorter horizon, or laplace or gaussian, which serve any"
+        )
+
+
+def told_apart(protected: ProtectedClass, reach: int) -> int:
+    """How many ticks to look at for a change that is felt for `reach` ticks after its hull: the horizon, if it is near.
+
+    Nothing follows the hull and the reach, so that an end beyond them is not seen.
+    """
+    settled = protected.hull + reach + 1
+    if protected.horizon is None or protected.horizon > max(settled, FAR):
+        return settled
+    return protected.horizon
 
 
 def step_response(subtracted: Floats, length: int) -> Floats:
@@ -78,7 +104,7 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
 
 def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
     """The largest energy of one run, whatever the signs of the weights: shifting it to the left only adds energy."""
-    length = protected.horizon or protected.hull + len(subtracted) + 1
+    length = told_apart(protected, len(subtracted))
     response = step_response(subtracted, length)
     if protected.open_ended:
         return float(response @ response) * ROUNDING
@@ -86,13 +112,14 @@ def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
 
 
 def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:
-    length = protected.horizon or protected.hull + len(subtracted) + 1
+
+    length = told_apart(protected, len(subtracted))
     response = step_response(subtracted, length)
     equal_parts = balanced_bound(concave_majorant(run_energy(response, protected.hull)), protected.runs)
     if protected.hull > DENSE_LIMIT:
         return equal_parts
     table = run_energy_table(response, protected.hull)
-    best = minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         lambda share: combined_bound(table, protected.runs, protected.open_ended, share),
         bounds=(0.0, 1.0),
         method="bounded",
@@ -110,7 +137,7 @@ def run_energy(response: Floats, longest: int) -> Floats:
     """
     length = len(response)
     energy = np.concatenate([[0.0], np.cumsum(response**2)])
-    products = correlate(response, response, mode="full")[length - 1 :]
+    products = autocorrelation(response)
     lags = np.arange(1, longest + 1)
     overlap = np.append(products, 0.0)[lags]
     return np.concatenate([[0.0], energy[length] + energy[length - lags] - 2 * overlap])
@@ -195,7 +222,9 @@ def neighbour_bound(energy: Floats, runs: int, hull: int) -> float:
         return float(best.max()) + price * hull
 
     highest = float(energy[1])
-    found = minimize_scalar(bound, bounds=(0.0, highest), method="bounded", options={"xatol": highest * 1e-3})
+    found = scipy.optimize.minimize_scalar(
+        bound, bounds=(0.0, highest), method="bounded", options={"xatol": highest * 1e-3}
+    )
     return min(float(found.fun), bound(0.0))
 
 

@@ -8,17 +8,22 @@ The proof is this project's own (docs/guarantees.md, "certificate").
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy
 
 from dp.mechanisms import certificate
-from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantised_root
 from dp.units import ProtectedClass
 
 
 def strategy(protected: ProtectedClass) -> ToeplitzStrategy:
-    """The strategy with the damping that serves the class best, quantised."""
+    """The strategy with the damping that serves the class best, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     length = (protected.horizon or _unending(protected)) - 1
-    return quantise(damped_root_weights(best_damping(protected), max(length, 1)))
+    return quantised_root(best_damping(protected), max(length, 1))
 
 
 def best_damping(protected: ProtectedClass) -> float:
@@ -29,7 +34,7 @@ def best_damping(protected: ProtectedClass) -> float:
     """
     by_user = protected.horizon == protected.hull and protected.hull > 1
     # log10(1 − r) is searched, because the best r is within 1e-1 … 1e-4 of 1 for all but the shortest windows.
-    best = minimize_scalar(
+    best = scipy.optimize.minimize_scalar(
         lambda x: _approximate_error(1 - 10**x, protected, by_user), bounds=(-5.0, -0.0005), method="bounded"
     )
     damping = float(1 - 10**best.x)

@@ -10,12 +10,13 @@ privacy for SGD via optimal private linear operators on adaptive streams", 2022.
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, eigh, solve_triangular
 from threadpoolctl import threadpool_limits
 
 from dp.mechanisms.certificate import ROUNDING
@@ -74,7 +75,9 @@ class DenseStrategy:
     @cached_property
     def _decoder(self) -> Floats:
         ticks = len(self.matrix)
-        return np.asarray(solve_triangular(self.matrix / GRID, np.eye(ticks), lower=True, check_finite=False))
+        return np.asarray(
+            scipy.linalg.solve_triangular(self.matrix / GRID, np.eye(ticks), lower=True, check_finite=False)
+        )
 
     def decode(self, noise: Floats) -> Floats:
         """B z as a matrix product; shape of `noise`, (trials, T)."""
@@ -112,8 +115,8 @@ def strategy(protected: ProtectedClass) -> DenseStrategy:
         ValueError: the class has several runs, or no horizon.
     """
     covariance, _ = optimum(protected)
-    with threadpool_limits(1):
-        encoder = np.linalg.inv(cholesky(covariance, lower=True))
+    with one_thread():
+        encoder = np.linalg.inv(scipy.linalg.cholesky(covariance, lower=True))
     return DenseStrategy(np.rint(np.tril(encoder) / encoder[0, 0] * GRID).astype(np.int64))
 
 
@@ -132,8 +135,7 @@ def optimum(protected: ProtectedClass, rounds: int = ROUNDS) -> tuple[Floats, fl
     share = allowed / allowed.sum()
     best = 0.0
     covariance = np.eye(protected.horizon)
-    # On matrices of this size several threads wait for each other longer than they work.
-    with threadpool_limits(1):
+    with one_thread():
         for _ in range(rounds):
             roots, vectors = square_roots(_second_moment(share))
             total = float(roots.sum())
@@ -145,6 +147,14 @@ def optimum(protected: ProtectedClass, rounds: int = ROUNDS) -> tuple[Floats, fl
             share = share * (energies / total) ** STEP
             share /= share.sum()
     return covariance, best
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra in one thread: on matrices of this size several wait for each other longer than they work."""
+    import scipy.linalg  # noqa: F401 - a library that is not loaded yet would not be limited
+
+    limits: AbstractContextManager[object] = threadpool_limits(1)
+    return limits
 
 
 def _allowed(protected: ProtectedClass) -> NDArray[np.bool_]:
@@ -173,5 +183,5 @@ def _run_energies(form: Floats, allowed: NDArray[np.bool_]) -> Floats:
 
 def square_roots(matrix: Floats) -> tuple[Floats, Floats]:
     """Square roots of the eigenvalues, kept away from 0, and the eigenvectors."""
-    values, vectors = eigh(matrix, driver="evd", check_finite=False)
+    values, vectors = scipy.linalg.eigh(matrix, driver="evd", check_finite=False)
     return np.sqrt(np.maximum(values, 1e-14 * values[-1])), vectors

@@ -75,11 +75,9 @@ class HonakerTreeStrategy:
         """The most complete blocks with an odd number of flips, exactly.
 
         Raises:
-            ValueError: the class has no horizon, so that the number of levels has no bound.
+            ValueError: the class has no horizon, so that the number of levels has no bound, or too long a one.
         """
-        if protected.horizon is None:
-            raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
-        return float(tree.most_odd_in_class(_depths(protected.horizon), protected))
+        return float(tree.most_odd_in_class(_depths(tree.horizon_of(protected)), protected))
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""

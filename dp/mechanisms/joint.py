@@ -21,12 +21,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linprog, minimize
-from scipy.signal import correlate
 
 from dp.mechanisms import certificate
-from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
+from dp.mechanisms.filters import autocorrelation
+from dp.mechanisms.toeplitz import ToeplitzStrategy, quantised_root
 
 Floats = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def window_series(subtracted: Floats, window: int, horizon: int) -> WindowSeries
     shared = np.convolve(np.ones(window), np.ones(window))
     from_runs = AdditiveBound(
         run=certificate.run_energy(certificate.step_response(subtracted, longest), longest),
-        gap=2 * correlate(interaction[1:], shared, mode="valid", method="direct")[: longest + 1],
+        gap=2 * np.correlate(interaction[1:], shared, mode="valid")[: longest + 1],
         hull=np.zeros(longest + 1),
     )
     # Hull: its energy and the gaps', less the gaps' edges to the ground, less what two gaps share across a run. The
@@ -146,7 +146,7 @@ def off_diagonals(subtracted: Floats, longest: int) -> Floats:
     """
     reach = len(subtracted)
     padded = np.concatenate([subtracted, np.zeros(max(longest - reach, 0))])
-    products = correlate(padded, padded, mode="full")[len(padded) - 1 :]
+    products = autocorrelation(padded)
     entries = np.zeros(longest + 1)
     entries[1:] = np.minimum(np.append(products, np.zeros(2))[1 : longest + 1] - padded[:longest], 0.0)
     return entries
@@ -221,7 +221,7 @@ def _best_mixture(series: Sequence[WindowSeries], horizon: int) -> float:
         planes.append(worst_days(series, horizon, mixture))
         best = min(best, float(planes[-1] @ mixture))
         # Variables: the mixture and the height, which is to be least above all planes.
-        solved = linprog(
+        solved = scipy.optimize.linprog(
             np.append(np.zeros(len(mixture)), 1.0),
             A_ub=np.column_stack([planes, -np.ones(len(planes))]),
             b_ub=np.zeros(len(planes)),
@@ -346,11 +346,13 @@ def best_strategies(
 
     start = np.full(len(windows), START)
     most = 30 * len(windows)
-    found = minimize(error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3})
+    found = scipy.optimize.minimize(
+        error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3}
+    )
     return _damped(found.x, horizon)
 
 
 def _damped(parameters: Floats, horizon: int) -> tuple[ToeplitzStrategy, ...]:
     """Damped square roots with 1 − r = 10^parameter, at most 1."""
     dampings = 1 - 10.0 ** np.minimum(parameters, 0.0)
-    return tuple(quantise(damped_root_weights(float(damping), max(horizon - 1, 1))) for damping in dampings)
+    return tuple(quantised_root(float(damping), max(horizon - 1, 1)) for damping in dampings)

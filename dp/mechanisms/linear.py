@@ -10,9 +10,8 @@ that measure more than once a tick have more rows than ticks and B is a left inv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -247,22 +246,6 @@ class LinearDesign:
         mechanism = self.calibrated(budget)
         sigma = math.sqrt(mechanism.noise.variance) / GRID
         return Cost(sigma, mechanism.memory(ticks), self.strategy.draws(0, ticks) / ticks)
-
-
-@lru_cache(maxsize=128)
-def design(
-    name: str, noise: NoiseName, strategy_for: Callable[[ProtectedClass], Strategy], protected: ProtectedClass
-) -> LinearDesign:
-    """A strategy for a class, with a bound on its sensitivity; kept, for it serves every ε and takes long to choose.
-
-    Raises:
-        ValueError: the strategy cannot serve the class.
-    """
-    strategy = strategy_for(protected)
-    squared = strategy.sensitivity_squared(protected)
-    # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
-    sensitivity = squared if noise == "laplace" else math.sqrt(squared)
-    return LinearDesign(name, noise, strategy, sensitivity, strategy.touched(protected))
 
 
 def measurements(strategy: Strategy, counts: Integers) -> Integers:

@@ -11,9 +11,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from dp.mechanisms import buffered_toeplitz, certificate, dense, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, patterns, stationary
 from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
@@ -33,6 +32,10 @@ SWEEPS = 3
 @lru_cache(maxsize=64)
 def lower_bound(protected: ProtectedClass) -> float:
     """The least root mean square, over the horizon, of the standard deviation of a release times μ; in users."""
+    return design_cache.number("lower-bound", protected, _computed)
+
+
+def _computed(protected: ProtectedClass) -> float:
     if protected.horizon is None:
         return stationary.optimum(protected).factor
     if protected.horizon > LONGEST:
@@ -41,7 +44,7 @@ def lower_bound(protected: ProtectedClass) -> float:
         # Asked for as the strategy does, the optimum of a short horizon is there already.
         short = protected.horizon <= dense.LONGEST
         return math.sqrt((dense.optimum(protected) if short else dense.optimum(protected, FEW_ROUNDS))[1])
-    with threadpool_limits(1):
+    with dense.one_thread():
         if protected.hull < protected.horizon:
             return float(dense.square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(
                 protected.horizon
@@ -56,7 +59,7 @@ def lower_bound(protected: ProtectedClass) -> float:
         # The search tries patterns that use all runs; those with fewer need not last to the end.
         fewer = ProtectedClass(protected.runs - 1, protected.hull, protected.horizon)
         best = lower_bound(fewer) * math.sqrt(protected.horizon)
-    with threadpool_limits(1):
+    with dense.one_thread():
         for _ in range(rounds):
             shares, total, form = _updated(differences, moments, shares)
             best = max(best, total)

@@ -13,10 +13,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.signal import fftconvolve
+import scipy
 
-from dp.mechanisms import buffered_toeplitz, damped_square_root, dense, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, certificate, damped_square_root, dense, patterns, stationary
+from dp.mechanisms.filters import convolve
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.protocol import Floats
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest
@@ -31,7 +31,12 @@ LONGEST_HULL = 512
 
 @lru_cache(maxsize=16)
 def strategy(protected: ProtectedClass) -> Strategy:
-    """The best strategy known for the class, quantised."""
+    """The best strategy known for the class, quantised.
+
+    Raises:
+        ValueError: the hull is too long.
+    """
+    certificate.validate_hull(protected)
     one_run, horizon = protected.runs == 1, protected.horizon
     short = horizon is not None and horizon < SHORT * protected.hull
     if one_run and short and horizon is not None and horizon <= dense.LONGEST:
@@ -52,7 +57,7 @@ def _stationary(protected: ProtectedClass) -> ToeplitzStrategy:
 
 
 def _error(made: Strategy, protected: ProtectedClass) -> float:
-    energy = made.decoder_energy(protected.horizon or 1)
+    energy = made.decoder_energy(min(protected.horizon or 1, certificate.FAR))
     return made.sensitivity_squared(protected) * float(energy.mean())
 
 
@@ -73,14 +78,14 @@ def best_toeplitz(horizon: int) -> ToeplitzStrategy:
         energy = float(remaining @ decoder**2)
         norm = float(response @ response)
         # d energy / d coefficient n of B⁻¹ is −2 Σ_t remaining_t b_t (b ∗ b)_(t − n).
-        twice = fftconvolve(decoder, decoder)[:horizon]
-        by_coefficient = -2 * fftconvolve((remaining * decoder)[::-1], twice)[:horizon][::-1]
+        twice = convolve(decoder, decoder)[:horizon]
+        by_coefficient = -2 * convolve((remaining * decoder)[::-1], twice)[:horizon][::-1]
         by_response = by_coefficient - np.append(by_coefficient[1:], 0.0)
         gradient = 2 * response * energy + norm * by_response
         return norm * energy / horizon, gradient[1:] / horizon
 
     start = 1 - np.cumsum(damped_root_weights(1.0, horizon - 1))
-    found = minimize(
+    found = scipy.optimize.minimize(
         squared_error, start, jac=True, method="L-BFGS-B", options={"maxiter": 400, "ftol": 1e-13, "gtol": 1e-9}
     )
     return nearest(-np.diff(np.concatenate([[1.0], found.x])))
@@ -91,7 +96,7 @@ def _inverse(coefficients: Floats) -> Floats:
     inverse = np.array([1 / coefficients[0]])
     while len(inverse) < len(coefficients):
         size = min(2 * len(inverse), len(coefficients))
-        error = -fftconvolve(coefficients[:size], inverse)[:size]
+        error = -convolve(coefficients[:size], inverse)[:size]
         error[0] += 2
-        inverse = fftconvolve(inverse, error)[:size]
+        inverse = convolve(inverse, error)[:size]
     return inverse

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from scipy.special import expit, log_ndtr, ndtri
+import scipy
 
 
 def gdp_of_pure(epsilon: float) -> float:
     """The smallest μ for which every ε-DP mechanism is μ-GDP: −2Φ⁻¹(1/(1 + e^ε)) (proof in docs/guarantees.md)."""
-    return -2 * float(ndtri(expit(-epsilon)))
+    return -2 * float(scipy.special.ndtri(scipy.special.expit(-epsilon)))
 
 
 def pure_of_gdp(mu: float) -> float:
     """The ε whose `gdp_of_pure` is `mu`: ln Φ(μ/2) − ln Φ(−μ/2), a hair less for the rounding of floats."""
-    return float(log_ndtr(mu / 2) - log_ndtr(-mu / 2)) * (1 - 1e-12)
+    return float(scipy.special.log_ndtr(mu / 2) - scipy.special.log_ndtr(-mu / 2)) * (1 - 1e-12)

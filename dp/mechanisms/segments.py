@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import gammaln
+import scipy
 
 
 def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
@@ -29,7 +28,11 @@ def segment_epsilon(segments: int, epsilon: float, delta: float) -> float:
     largest = epsilon + 2 * math.log(2 / delta)
     if composed_delta(segments, largest, epsilon) <= delta:
         return largest
-    root = float(brentq(lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14))
+    root = float(
+        scipy.optimize.brentq(
+            lambda each: composed_delta(segments, each, epsilon) - delta, smallest, largest, xtol=1e-14
+        )
+    )
     return max(smallest, root * (1 - 1e-9))
 
 
@@ -42,6 +45,7 @@ def composed_delta(segments: int, each: float, epsilon: float) -> float:
     index = np.arange(segments + 1)
     loss = (segments - 2 * index) * each
     index, loss = index[loss > epsilon], loss[loss > epsilon]
+    gammaln = scipy.special.gammaln
     choose = gammaln(segments + 1) - gammaln(index + 1) - gammaln(segments - index + 1)
     log_probability = choose + (segments - index) * each - segments * np.logaddexp(0.0, each)
     return float(np.sum(-np.exp(log_probability) * np.expm1(epsilon - loss)))

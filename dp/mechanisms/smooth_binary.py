@@ -81,11 +81,12 @@ class SmoothBinaryStrategy:
         Raises:
             ValueError: the class has no horizon, or one too long for the leaves.
         """
-        if protected.horizon is None:
-            raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
-        empty = empty_blocks(self.height, self.ones, protected.horizon)
-        depths = tuple((depth,) for depth in (self.ones - empty - 1).tolist())
-        return float(tree.most_odd_in_class(depths, protected))
+        return float(tree.most_odd_in_class(self.depths(tree.horizon_of(protected)), protected))
+
+    def depths(self, horizon: int) -> tree.Depths:
+        """How much of the path is kept before each tick's block."""
+        empty = empty_blocks(self.height, self.ones, horizon)
+        return tuple((depth,) for depth in (self.ones - empty - 1).tolist())
 
     def touched(self, protected: ProtectedClass) -> int:
         """As many blocks as can be odd."""
@@ -99,15 +100,16 @@ def strategy(protected: ProtectedClass) -> SmoothBinaryStrategy:
     """The height and the number of ones with the smallest error for the class.
 
     Raises:
-        ValueError: the class has no horizon.
+        ValueError: the class has no horizon, or too long a one.
     """
     if protected.horizon is None:
         raise ValueError("smooth-binary needs a horizon: without a last tick nothing bounds its levels")
-    heights = {ones: _height(ones, protected.horizon) for ones in range(2, MOST_ONES + 1)}
+    horizon = tree.horizon_of(protected)
+    heights = {ones: _height(ones, horizon) for ones in range(2, MOST_ONES + 1)}
     candidates = [SmoothBinaryStrategy(height, ones) for ones, height in heights.items() if height <= TALLEST]
-    judged_on = min(protected.horizon, LONG_ENOUGH_TO_JUDGE)
+    judged_on = min(horizon, LONG_ENOUGH_TO_JUDGE)
     shorter = replace(protected, hull=min(protected.hull, judged_on), horizon=judged_on)
-    return min(candidates, key=lambda candidate: candidate.sensitivity_squared(shorter) * candidate.ones)
+    return candidates[tree.best([(one.depths(judged_on), float(one.ones)) for one in candidates], shorter)]
 
 
 def empty_blocks(height: int, ones: int, ticks: int) -> Integers:

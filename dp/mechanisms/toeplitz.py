@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import fftconvolve, lfilter
+import scipy
 
 from dp.mechanisms import certificate
+from dp.mechanisms.filters import convolve, impulse_response
 from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
 
 DECODED_AT_ONCE = 2**15
 """Draws that are decoded together, so that they and their transforms stay in the processor's cache."""
+
+LONGEST_ROOT = 2**15
+"""Weights of any (1 − rz)^(1/2) from here on are less than one grid unit: pₙ < 0.29 n^(−3/2)."""
 
 LONG = 2048
 """Ticks from which the decoder is computed by FFT; for fewer the plain recursion is as fast."""
@@ -72,13 +75,11 @@ class ToeplitzStrategy:
         Newton's iteration for the inverse of a power series: it doubles the terms that are known.
         """
         inverse = np.concatenate([[1.0], -self.subtracted])
-        impulse = np.zeros(min(horizon, LONG))
-        impulse[0] = 1.0
-        decoder = np.asarray(lfilter([1.0], inverse[: len(impulse)], impulse))
+        decoder = impulse_response(np.ones(1), inverse[:LONG], min(horizon, LONG))
         while len(decoder) < horizon and self.weights:
             known = len(decoder)
-            remainder = fftconvolve(inverse[: 2 * known], decoder)[known : 2 * known]
-            decoder = np.concatenate([decoder, -fftconvolve(remainder, decoder)[:known]])
+            remainder = convolve(inverse[: 2 * known], decoder)[known : 2 * known]
+            decoder = np.concatenate([decoder, -convolve(remainder, decoder)[:known]])
         return np.pad(decoder[:horizon], (0, max(horizon - len(decoder), 0)))
 
     def decode(self, noise: Floats) -> Floats:
@@ -86,14 +87,14 @@ class ToeplitzStrategy:
         if not self.weights:
             return noise
         trials, horizon = noise.shape
-        size = next_fast_len(2 * horizon - 1, real=True)
-        response = rfft(self.decoder(horizon), size)
+        size = scipy.fft.next_fast_len(2 * horizon - 1, real=True)
+        response = scipy.fft.rfft(self.decoder(horizon), size)
         errors = np.empty_like(noise)
         together = max(DECODED_AT_ONCE // horizon, 1)
         for start in range(0, trials, together):
-            spectra = rfft(noise[start : start + together], size, axis=1)
+            spectra = scipy.fft.rfft(noise[start : start + together], size, axis=1)
             spectra *= response
-            errors[start : start + together] = irfft(spectra, size, axis=1, overwrite_x=True)[:, :horizon]
+            errors[start : start + together] = scipy.fft.irfft(spectra, size, axis=1, overwrite_x=True)[:, :horizon]
         return errors
 
     def decoder_energy(self, horizon: int) -> Floats:
@@ -143,6 +144,11 @@ def nearest(weights: Floats) -> ToeplitzStrategy:
     used = np.flatnonzero(integers)
     kept = integers[: used[-1] + 1 if len(used) else 0]
     return ToeplitzStrategy(tuple(int(weight) for weight in kept), certified=False)
+
+
+def quantised_root(damping: float, length: int) -> ToeplitzStrategy:
+    """The damped square root of so many weights at most, rounded down to the grid."""
+    return quantise(damped_root_weights(damping, min(length, LONGEST_ROOT)))
 
 
 def quantise(weights: Floats) -> ToeplitzStrategy:

@@ -10,6 +10,7 @@ A block holds the sum of the count's changes in it. Flips alternate, so one prot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -18,8 +19,30 @@ import numpy as np
 from dp.mechanisms.protocol import GRID, Floats, Integers
 from dp.units import ProtectedClass
 
+PLACES = 8
+"""Where in a series the most odd blocks are sought first, evenly spread."""
+
+LONGEST = 2**20
+"""Ticks of the longest series whose blocks are counted (2,870 years of days)."""
+
+Best = tuple[int, ...]
+"""The most odd blocks in a piece of a tree, by its number of flips."""
+
 Depths = tuple[tuple[int, ...], ...]
 """For every tick, how much of the path is kept before each of its blocks; falling within a tick."""
+
+
+def horizon_of(protected: ProtectedClass) -> int:
+    """The horizon of a class that a tree can serve.
+
+    Raises:
+        ValueError: the class has none, or too long a one.
+    """
+    if protected.horizon is None:
+        raise ValueError("a tree needs a horizon: without a last tick nothing bounds its levels")
+    if protected.horizon > LONGEST:
+        raise ValueError(f"horizon is {protected.horizon} ticks, of which a tree can have at most {LONGEST}")
+    return protected.horizon
 
 
 def measure_path(depth: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
@@ -57,8 +80,7 @@ def sum_along_paths(depths: Sequence[int], noise: Floats) -> Floats:
 @lru_cache(maxsize=64)
 def most_odd_in_class(depths: Depths, protected: ProtectedClass) -> int:
     """The most blocks with an odd number of flips that one protected change can have, exactly."""
-    horizon = len(depths)
-    flips = 2 * protected.runs - int(protected.open_ended)
+    horizon, flips = len(depths), _flips(protected)
     last = horizon - protected.hull
     known: dict[tuple[tuple[int, ...], ...], int] = {}
     closings = _later_closings(depths)
@@ -72,6 +94,36 @@ def most_odd_in_class(depths: Depths, protected: ProtectedClass) -> int:
     return max(best, *known.values(), 0)
 
 
+def least_odd_in_class(depths: Depths, protected: ProtectedClass) -> int:
+    """`most_odd_in_class` from below and soon: the most in some places."""
+    last, closings = len(depths) - protected.hull, _later_closings(depths)
+    starts = range(0, last, max(last // PLACES, 1))
+    within = [(start, start + protected.hull + 1, True) for start in starts]
+    return max(
+        most_odd_blocks(depths, _flips(protected), low, high, even=even, closings=closings)
+        for low, high, even in [(last, len(depths), False), *within]
+    )
+
+
+def best(candidates: Sequence[tuple[Depths, float]], protected: ProtectedClass) -> int:
+    """Which candidate has the smallest product of squared sensitivity and variance, the first of several.
+
+    Most are ruled out by a bound from below, without the search for their sensitivity.
+
+    Args:
+        candidates: depths for the horizon of the class, and the mean variance of a release per unit of noise variance.
+    """
+    ranked = sorted(
+        (least_odd_in_class(depths, protected) * variance, index) for index, (depths, variance) in enumerate(candidates)
+    )
+    found = (math.inf, 0)
+    for least, index in ranked:
+        if (least, index) < found:
+            depths, variance = candidates[index]
+            found = min(found, (most_odd_in_class(depths, protected) * variance, index))
+    return found[1]
+
+
 def most_odd_blocks(
     depths: Depths, flips: int, low: int, high: int, *, even: bool = False, closings: list[int] | None = None
 ) -> int:
@@ -80,39 +132,48 @@ def most_odd_blocks(
     For each entry of the path: the best number of odd blocks inside it with 0, 1, … flips. Only ticks that close a
     block around the range matter after it, and those are found by following `closings`.
     """
-    path: dict[int, list[int]] = {}
+    path: list[tuple[int, Best]] = []
     for tick in range(low, high):
-        entry = [0, 0]
-        for depth in depths[tick]:
-            entry = _close(path, depth, entry, flips)
-        path[depths[tick][-1]] = entry
+        _close_all(path, depths[tick], (0, 0), flips)
     tick = high - 1
     closings = closings or _later_closings(depths)
     while (tick := closings[tick]) < len(depths):
-        entry = [0]
-        for depth in depths[tick]:
-            entry = _close(path, depth, entry, flips)
-        path[depths[tick][-1]] = entry
-    whole = [0]
-    for entry in path.values():
-        whole = _combine(whole, entry, flips)
+        _close_all(path, depths[tick], (0,), flips)
+    whole: Best = (0,)
+    for _, entry in path:
+        whole = _combined(whole, entry, flips)
     return max(whole[:: 2 if even else 1])
 
 
-def _close(path: dict[int, list[int]], depth: int, entry: list[int], flips: int) -> list[int]:
-    """Take everything from `depth` on off the path into one block that ends with `entry`, and count it if it is odd."""
-    for position in [position for position in path if position >= depth]:
-        entry = _combine(path.pop(position), entry, flips)
-    return [value + number % 2 for number, value in enumerate(entry)]
+def _flips(protected: ProtectedClass) -> int:
+    return 2 * protected.runs - int(protected.open_ended)
 
 
-def _combine(left: list[int], right: list[int], flips: int) -> list[int]:
+def _close_all(path: list[tuple[int, Best]], blocks: Sequence[int], entry: Best, flips: int) -> None:
+    """Take what lies in a tick's blocks off the path, each time into one block that ends with `entry`, and put it on.
+
+    Each block is counted where its number of flips is odd.
+    """
+    for depth in blocks:
+        while path and path[-1][0] >= depth:
+            entry = _combined(path.pop()[1], entry, flips)
+        entry = _counted(entry)
+    path.append((blocks[-1], entry))
+
+
+@lru_cache(maxsize=2**16)
+def _counted(entry: Best) -> Best:
+    return tuple(value + number % 2 for number, value in enumerate(entry))
+
+
+@lru_cache(maxsize=2**16)
+def _combined(left: Best, right: Best, flips: int) -> Best:
+    """The best of two neighbours together. Trees look alike in many places, so that most pairs come again."""
     best = [0] * min(len(left) + len(right) - 1, flips + 1)
     for i, from_left in enumerate(left):
-        for j, from_right in enumerate(right):
-            if i + j <= flips:
-                best[i + j] = max(best[i + j], from_left + from_right)
-    return best
+        for j, from_right in enumerate(right[: flips + 1 - i]):
+            best[i + j] = max(best[i + j], from_left + from_right)
+    return tuple(best)
 
 
 def _later_closings(depths: Depths) -> list[int]:

@@ -12,12 +12,13 @@ from functools import cache
 import numpy as np
 import opendp.prelude as opendp
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, ks_1samp, ks_2samp, laplace, ncx2, norm
 
 from dp.mechanisms import GRID
 from dp.noise import GaussianNoise, LaplaceNoise, laplace_sum_quantile
+from tests.examples import examples
 
 KINDS = (GaussianNoise, LaplaceNoise)
 LEVEL = 1e-9
@@ -208,7 +209,7 @@ def test_quantiles_of_laplace_sums_by_closed_form_convolution_and_simulation():
 
 
 @given(level=st.floats(0.01, 0.9999), terms=st.integers(1, 20))
-@settings(max_examples=30, deadline=None, derandomize=True)
+@examples(30)
 def test_quantiles_grow_with_the_level_and_with_the_number_of_terms(level, terms):
     quantile = laplace_sum_quantile(level, terms)
     assert 0 < quantile < laplace_sum_quantile(level, terms + 1)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp.units import UNITS, ProtectedClass, protected_class
+from tests.examples import examples
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, count_runs, hull_lengths
 
 
@@ -72,7 +73,7 @@ HORIZON = 24
 
 
 @given(history=user_histories())
-@settings(max_examples=100, deadline=None, derandomize=True)
+@examples(100)
 @example(history=(7, [Activity(10, 10, None), Activity(8, 12, None)]))
 def test_one_activity_with_its_retraction_stays_in_the_user_day_class(history):
     window, activities = history

@@ -21,6 +21,8 @@ from dp.units import protected_class
 from workbench.bench import mechanisms as bench
 from workbench.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"toeplitz": (64, optimal.best_toeplitz)}
 
 

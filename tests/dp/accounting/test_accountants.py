@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import logsumexp
@@ -25,6 +25,7 @@ from dp.accounting.accountants import ACCOUNTANTS, best, compose
 from dp.accounting.composition import renyi_epsilon, zcdp_epsilon
 from dp.accounting.gaussian import delta_for, epsilon_for
 from dp.accounting.mechanism_events import Part, merge
+from tests.examples import examples
 from tests.oracles.accountant_instances import (
     ACCOUNTANT_NAMES,
     ENUMERATED,
@@ -40,8 +41,10 @@ from tests.oracles.accountant_instances import (
 )
 from tests.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 DELTA = 1e-6
-lawful = settings(max_examples=15, deadline=None, derandomize=True)
+lawful = examples(15)
 
 
 def answer(name: str, released: list[Part], delta: float = DELTA) -> Answer:

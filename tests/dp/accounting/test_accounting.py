@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import log_ndtr
@@ -19,6 +19,7 @@ from dp.accounting.composition import Guarantee, basic, gaussian_mu, zcdp_epsilo
 from dp.accounting.gaussian import delta_for, epsilon_for, mu_for
 from dp.mechanisms import GRID, design
 from dp.units import protected_class
+from tests.examples import examples
 from tests.oracles.mechanism_instances import INSTANCES, design_of, mechanism_of
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
@@ -47,7 +48,7 @@ GUARANTEES = [(epsilon, delta) for epsilon in (0.01, 1.0, 20.0) for delta in (1e
 epsilons = st.floats(1e-4, 100.0)
 deltas = st.floats(-100.0, -0.01).map(math.exp)
 mus = st.floats(math.log(1e-4), math.log(30.0)).map(math.exp)
-lawful = settings(max_examples=60, deadline=None, derandomize=True)
+lawful = examples(60)
 
 
 # --- The Gaussian curve ----------------------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ def test_joint_laplace_series_add_epsilon(name, epsilon):
     epsilon=st.floats(0.05, 50),
     factor=st.floats(0.01, 100),
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_shares_are_relative(shares, epsilon, factor):
     designs = three_designs("gaussian")
     guarantee = Guarantee(epsilon, 1e-6)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import isotonic_regression, nnls
@@ -25,9 +25,10 @@ from dp.intervals.consistency import (
     whole_interval,
     whole_numbers,
 )
+from tests.examples import examples
 from tests.oracles.presence import Operation, frozen, presence
 
-lawful = settings(max_examples=80, deadline=None, derandomize=True)
+lawful = examples(80)
 windows = st.shared(st.integers(1, 5), key="windows")
 estimate_rows = windows.flatmap(lambda size: arrays(float, (3, size), elements=st.floats(-50, 200)))
 deviation_rows = windows.flatmap(lambda size: arrays(float, size, elements=st.floats(0.1, 20)))
@@ -246,7 +247,7 @@ def on_time(draw: st.DrawFn) -> list[Operation]:
 
 
 @given(operations=on_time(), half=st.integers(1, 4))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@examples(200)
 def test_freezing_keeps_the_order_for_users_who_act_on_time_and_an_even_bound(operations, half):
     assert in_order(operations, 2 * half)
     assert in_order(operations, None)

@@ -8,11 +8,12 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
+from tests.examples import examples
 
 NOW = datetime(2026, 3, 1, 12, 30, 15)
 START = date(2026, 1, 1)
@@ -137,7 +138,7 @@ def test_a_tiny_charge_is_counted(ledger, epsilon, delta):
 
 
 @given(amounts=st.lists(st.tuples(st.floats(1e-14, 0.6), st.floats(0, 6e-6)), min_size=1, max_size=12))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@examples(20)
 def test_spent_is_the_exact_sum_of_the_charges_and_never_above_the_cap(tmp_path_factory, amounts):
     with open_ledger(tmp_path_factory.mktemp("ledger") / "ledger.db") as ledger:
         ledger.create_budget("team", Guarantee(1.0, 1e-5), START, None)

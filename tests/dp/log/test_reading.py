@@ -13,12 +13,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dp.log.csv_format
 from dp.log import Log, LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
 from dp.presence import DuckDBEngine
+from tests.examples import examples
 
 DAY = "2024-05-01"
 
@@ -421,7 +422,7 @@ CELL = st.text(st.sampled_from("ab\"',\n\té☃ ;"), max_size=6)  # the csv modu
 )
 @example(users=["a"], note=' "x" ', quoting=csv.QUOTE_ALL, line_end="\n", bom=False)
 @example(users=["a\r\nb", "x\ry"], note="", quoting=csv.QUOTE_ALL, line_end="\r\n", bom=True)
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @pytest.mark.slow
 def test_the_fast_and_the_slow_csv_reader_agree(
     tmp_path_factory: pytest.TempPathFactory,
@@ -448,7 +449,7 @@ def test_the_fast_and_the_slow_csv_reader_agree(
 @example(content='a,b,""')
 @example(content=",,")
 @given(content=st.text(st.sampled_from('ab",\n\r\t '), max_size=40))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @pytest.mark.slow
 def test_the_readers_agree_on_rubbish(tmp_path_factory: pytest.TempPathFactory, content: str) -> None:
     """Whatever the bytes: the same rows, the same faults on the same lines."""

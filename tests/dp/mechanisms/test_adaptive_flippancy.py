@@ -16,7 +16,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, ks_2samp, norm
 
@@ -29,7 +29,10 @@ from dp.mechanisms.pure_gdp import gdp_of_pure, pure_of_gdp
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.noise import GaussianNoise, LaplaceNoise
 from dp.units import ProtectedClass
+from tests.examples import examples
 from tests.oracles.nonlinear import Alarm, alarm_ratio, alarm_ticks, clopper_pearson, epsilon_lower_bound
+
+pytestmark = pytest.mark.slow
 
 
 @cache
@@ -115,7 +118,7 @@ def tiny(thresholds=(2, 3), horizon=9, scale=2, bounds=(2, 4, 10)):
 
 
 @given(cases)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_the_definition_and_pieces(case):
     steps, seed, thresholds, cut = case
     mechanism = tiny(thresholds)

@@ -15,6 +15,8 @@ from dp.mechanisms.protocol import MOST_USERS
 from dp.units import ProtectedClass, protected_class
 from tests.oracles.mechanism_instances import all_series, count_runs, hull_lengths
 
+pytestmark = pytest.mark.slow
+
 ROOTS = (
     (0.9, 0.4),
     (0.99, 0.95),

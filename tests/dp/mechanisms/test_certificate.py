@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
@@ -20,7 +20,10 @@ from dp.mechanisms.damped_square_root import best_damping
 from dp.mechanisms.independent import strategy as independent_strategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.units import ProtectedClass, protected_class
+from tests.examples import examples
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, count_runs, strategy_matrix
+
+pytestmark = pytest.mark.slow
 
 DAMPINGS = (1.0, 0.99, 0.95, 0.8, 0.5, 0.0)
 W_BOUNDS = (1, 2, 3, 4, 5, 6, 7, 24)
@@ -130,7 +133,7 @@ def certified_weights(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 @given(weights=certified_weights(), w_bound=st.integers(1, 9), window=st.integers(1, 10))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_every_strategy_with_the_three_conditions_is_bounded(weights, w_bound, window):
     strategy = ToeplitzStrategy(weights)
     for unit, few_patterns in itertools.product(("user", "user-day"), (0, patterns.FEW)):
@@ -142,7 +145,7 @@ def test_every_strategy_with_the_three_conditions_is_bounded(weights, w_bound, w
 
 
 @given(weights=st.lists(st.integers(-GRID, GRID), min_size=1, max_size=9), w_bound=st.integers(1, 9))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_weights_of_any_sign_are_bounded_where_every_pattern_is_tried(weights, w_bound):
     strategy = ToeplitzStrategy(tuple(weights), certified=False)
     for arguments in (ClassArguments("user", 1, w_bound, 10), ClassArguments("user-day", 6, w_bound, 10)):
@@ -334,7 +337,7 @@ def test_the_dynamic_programme_against_every_pattern(share, open_ended):
 
 
 @given(values=st.lists(st.floats(0, 10), min_size=1, max_size=12))
-@settings(max_examples=50, deadline=None, derandomize=True)
+@examples(50)
 def test_the_majorant_is_the_least_concave_one(values):
     energy = np.array([0.0, *values])
     majorant = certificate.concave_majorant(energy)

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import toeplitz
 
@@ -28,8 +28,11 @@ from dp.mechanisms.joint import (
     worst_days,
 )
 from dp.mechanisms.toeplitz import damped_root_weights
+from tests.examples import examples
 from tests.oracles.mechanism_instances import all_series, strategy_matrix
 from tests.oracles.presence import Operation, frozen, presence
+
+pytestmark = pytest.mark.slow
 
 Weights = tuple[float, ...]
 
@@ -135,7 +138,7 @@ def test_a_user_may_be_frozen_absent_in_each_window_at_another_time():
     weights=st.lists(certified_weights(), min_size=3, max_size=3),
     windows=st.sets(st.integers(1, 6), min_size=3, max_size=3),
 )
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 def test_every_strategy_with_the_three_conditions_is_bounded(weights, windows):
     horizon = 9
     pairs = list(zip(weights, sorted(windows), strict=True))
@@ -182,7 +185,7 @@ def bound_values(series: Sequence[WindowSeries], days: np.ndarray) -> list[float
 @given(
     seed=st.integers(0, 2**32), windows=st.sets(st.integers(1, 6), min_size=1, max_size=3), horizon=st.integers(1, 9)
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_the_programme_finds_the_worst_days_exactly(seed, windows, horizon):
     generator = np.random.default_rng(seed)
     series = [
@@ -245,7 +248,7 @@ def small_joint(damping: float, exceptions: Exceptions) -> float:
 
 
 @given(operations=logs(), bounds=st.tuples(*[st.sampled_from((2, 4, 6, None))] * 3))
-@settings(max_examples=120, deadline=None, derandomize=True)
+@examples(120)
 def test_exceptions_are_paid_for_and_a_user_may_be_frozen_absent(operations, bounds):
     if operations:
         exceptions = exceptions_of(operations)

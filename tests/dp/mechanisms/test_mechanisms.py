@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -262,3 +264,33 @@ def test_the_square_root_of_the_same_series_does_grow():
         made = linear_design("square-root", protected_class("user-day", 30, 2, horizon))
         deviations.append(float(made.sensitivity * np.sqrt(made.strategy.decoder_energy(horizon)[-1])))
     assert deviations[1] > 1.04 * deviations[0]
+
+
+FAR_AWAY = 99_999_999
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Fails a test that takes a byte a tick of FAR_AWAY."""
+    tracemalloc.start()
+    yield
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < FAR_AWAY
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("name", [name for name, family in MECHANISMS.items() if family.strategy is not None])
+@pytest.mark.parametrize("unit", ["user-day", "user"])
+def test_a_horizon_far_away_is_served_or_refused_without_writing_it_out(name, unit):
+    protected = protected_class(unit, 30, 2, FAR_AWAY)
+    if "tree" in name or name == "smooth-binary" or (unit == "user" and name not in ("laplace", "gaussian")):
+        with pytest.raises(ValueError, match=f"{FAR_AWAY} ticks"):
+            linear_design(name, protected)
+        return
+    far = linear_design(name, protected)
+    if unit == "user-day" and name != "square-root":
+        # What the hull changes has settled long before: as much noise as without an end, but for the buffers' rounding.
+        endless = linear_design(name, protected_class(unit, 30, 2, None))
+        assert far.strategy == endless.strategy
+        assert far.sensitivity == pytest.approx(endless.sensitivity, rel=2e-3 if name in ROUNDED_NAMES else 1e-12)

@@ -23,6 +23,8 @@ from tests.oracles.mechanism_instances import (
     strategy_matrix,
 )
 
+pytestmark = pytest.mark.slow
+
 GAUSSIAN_NAMES = tuple(name for name in MECHANISM_NAMES if "laplace" not in name)
 
 
@@ -369,7 +371,7 @@ def test_patterns_spread_over_all_places():
 
 def test_a_long_horizon_is_bounded_by_its_stretches(monkeypatch):
     monkeypatch.setattr(lower_bound, "LONGEST", 10)
-    bound = lower_bound.lower_bound.__wrapped__
+    bound = lower_bound._computed
     by_user = lower_bound._within(protected_class("user", 1, 2, 25), 10)
     assert bound(protected_class("user", 1, 2, 25)) == lower_bound.lower_bound(by_user)
     whole = bound(ProtectedClass(1, 4, 10))

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -25,6 +25,7 @@ from dp.mechanisms.segments import composed_delta, segment_epsilon
 from dp.mechanisms.sparse_vector import DRAWS, SparseVector, calibrated, design, one_sided
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass, protected_class
+from tests.examples import examples
 from tests.oracles.nonlinear import (
     Band,
     clopper_pearson,
@@ -33,6 +34,8 @@ from tests.oracles.nonlinear import (
     outcomes,
     worst_ratio,
 )
+
+pytestmark = pytest.mark.slow
 
 SMALL = SparseVector(hull=4, horizon=None, releases=2, threshold=1, noise=LaplaceNoise(2), grid=1)
 
@@ -89,7 +92,7 @@ series = st.integers(1, 9).flatmap(
 
 
 @given(series)
-@settings(max_examples=80, deadline=None, derandomize=True)
+@examples(80)
 def test_the_definition_and_pieces(case):
     counts, draws, (hull, releases), threshold, cut = case
     mechanism = replace(SMALL, hull=hull, releases=releases, threshold=threshold)
@@ -307,7 +310,7 @@ def test_a_published_composition():
 
 
 @given(st.integers(1, 400), st.floats(0.01, 8.0), st.sampled_from([1e-12, 1e-6, 1e-2]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 def test_the_largest_epsilon_of_a_segment(segments, epsilon, delta):
     each = segment_epsilon(segments, epsilon, delta)
     assert each >= epsilon / segments

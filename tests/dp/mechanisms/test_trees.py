@@ -203,3 +203,22 @@ def test_the_leaves_last_for_the_horizon(horizon):
     strategy = smooth_binary.strategy(protected_class("user-day", 7, 2, horizon))
     assert strategy.draws(0, horizon) >= horizon
     assert strategy.ones >= 2
+
+
+@pytest.mark.parametrize("arguments", [("user-day", 30, 2, 200), ("user-day", 7, 6, 64), ("user", 1, 3, 90)])
+def test_no_bound_from_below_rules_out_the_best(arguments):
+    protected = protected_class(*arguments)
+    candidates = [
+        *((tree_depths(TreeStrategy(branching), protected.horizon), 1.0 + branching) for branching in range(2, 17)),
+        *((tree_depths(SmoothBinaryStrategy(14, ones), protected.horizon), float(ones)) for ones in range(3, 12)),
+    ]
+    errors = [tree.most_odd_in_class(depths, protected) * variance for depths, variance in candidates]
+    for depths, _ in candidates:
+        assert tree.least_odd_in_class(depths, protected) <= tree.most_odd_in_class(depths, protected)
+    assert tree.best(candidates, protected) == int(np.argmin(errors))
+
+
+def tree_depths(strategy: TreeStrategy | SmoothBinaryStrategy, horizon: int) -> tree.Depths:
+    if isinstance(strategy, SmoothBinaryStrategy):
+        return strategy.depths(horizon)
+    return tuple((digit_sum(tick + 1, strategy.branching) - 1,) for tick in range(horizon))

@@ -6,10 +6,11 @@ from datetime import date
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp.presence import DailyFlips, DuckDBEngine, Horizon, Tombstones, compact
+from tests.examples import examples
 from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
@@ -42,7 +43,7 @@ def agree(
     w_bound=st.sampled_from(BOUNDS),
     arrived=st.integers(1, 24),
 )
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_equals_the_replay_at_a_drawn_prefix(
     rows: list[Operation], first: int, length: int, w_bound: int | None, arrived: int
 ) -> None:
@@ -83,7 +84,7 @@ LEVELS = (2, 3, 4, 1)
 
 
 @given(rows=operations(), first=st.integers(0, 40), length=st.integers(0, 40))
-@settings(max_examples=6, deadline=None)
+@examples(6)
 def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: int, length: int) -> None:
     with duckdb.connect() as connection:
         engine = DuckDBEngine(log_of(rows, connection).connection)
@@ -257,7 +258,7 @@ REJOIN = [
 )
 @example(rows=REJOIN, through=3, again=0, w_bound=2)
 @example(rows=REJOIN, through=3, again=0, w_bound=1)  # frozen present, and then the rows go
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @pytest.mark.slow
 def test_compaction_changes_no_count_after_it(
     rows: list[Operation], through: int, again: int, w_bound: int | None

@@ -14,6 +14,8 @@ from dp.mechanisms.joint import Exceptions
 from dp.release import METRICS, Request, plan_release, promise
 from workbench.cli.consistent import with_counts
 
+pytestmark = pytest.mark.slow
+
 SPAN = ("--from", "2024-01-01", "--to", "2024-01-24")
 TOGETHER = ("--metric", "dau", "--metric", "wau", "--metric", "mau", "--epsilon", "1", *SPAN)
 

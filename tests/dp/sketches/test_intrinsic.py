@@ -20,7 +20,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
@@ -33,6 +33,7 @@ from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.protocol import UnsupportedError, cut_error
 from dp.sketches.registers import information, likeliest, raised, ranks_of
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
+from tests.examples import examples
 
 SALT = bytes(range(16))
 LEVEL = 1e-6
@@ -469,7 +470,7 @@ def log_likelihood(n: float, registers: np.ndarray, rates: np.ndarray) -> float:
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_likeliest_number_is_where_the_likelihood_is_largest(values):
     registers = np.array(values, dtype=np.uint8)
     found = likeliest(registers, RATES)

@@ -7,11 +7,12 @@ import tracemalloc
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, ncx2, norm
 
 from dp.sketches.keys import derived_key, keys_of, siphash
+from tests.examples import examples
 
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(100, 116))
@@ -93,7 +94,7 @@ class TestVectors:
 
 
 class TestKeysAreThoseOfTheOracle:
-    @settings(max_examples=60)
+    @examples(60)
     @given(st.lists(st.text(max_size=30), max_size=30), st.binary(min_size=16, max_size=16))
     def test_any_texts_and_any_key(self, ids, key):
         assert keys_of(ids, key).tolist() == expected(ids, key)

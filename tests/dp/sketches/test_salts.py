@@ -14,11 +14,12 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.sketches import salts as module
 from dp.sketches.salts import SINCE_EVER, Salt, Salts, create_salts, load_salts, rotate
+from tests.examples import examples
 
 DAY = timedelta(days=1)
 START = date(2026, 1, 1)
@@ -96,7 +97,7 @@ class TestWhichSaltIsInForce:
             with pytest.raises(ValueError, match=str(day(number))):
                 salts.valid(day(number), window)
 
-    @settings(max_examples=50)
+    @examples(50)
     @given(firsts, st.integers(1, 31))
     def test_every_window_can_be_read_under_one_salt(self, firsts, window):
         salts = numbered(0, *(first + 1 for first in firsts))

@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 import datasketches
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.sketches import SKETCHES, UnsupportedError, family_of
@@ -16,6 +16,7 @@ from dp.sketches.cpc import Cpc
 from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
 from dp.sketches.theta import Theta
+from tests.examples import examples
 from tests.oracles.sketch_instances import INSTANCES, Instance
 
 # Nobody, one user, fewer than any of the sketches can hold, and more.
@@ -248,7 +249,7 @@ class TestBytes:
             with pytest.raises(ValueError):
                 instance.design.from_bytes(damaged)
 
-    @settings(max_examples=50, deadline=None)
+    @examples(50)
     @given(data=st.binary(min_size=1, max_size=40).filter(lambda data: len(data) % 8))
     def test_garbage_is_refused(self, instance, data):
         # A multiple of eight bytes may well be a list of keys.
@@ -298,7 +299,7 @@ class TestFigures:
 
 
 @every_instance
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(data=st.data())
 def test_any_users_of_the_whole_range(instance, data):
     """Every sketch of any users, edges of the range among them, is that of the set of them, in any split."""

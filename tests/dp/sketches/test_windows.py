@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.counts import Counts
@@ -22,6 +22,7 @@ from dp.sketches.protocol import UnsupportedError
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.sampling import counts_of_sample, sampled
 from dp.sketches.windows import DailySketches, RetractedError, following, rolling
+from tests.examples import examples
 from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
@@ -50,7 +51,7 @@ def additions(rows: Sequence[Operation]) -> list[Operation]:
 @pytest.mark.parametrize("salts", [ALWAYS, ROTATING], ids=["one salt", "rotating"])
 @pytest.mark.parametrize("window", WINDOWS)
 @given(rows=operations(), first=st.integers(0, 10))
-@settings(max_examples=12, deadline=None)
+@examples(12)
 def test_merged_days_are_the_window(salts: Salts, window: int, rows: list[Operation], first: int) -> None:
     added = additions(rows) or [Operation("a", 3, "+", 3)]
     with duckdb.connect() as connection:
@@ -95,7 +96,7 @@ def test_a_log_that_takes_activity_back_is_refused_or_overcounted(connection: du
 @pytest.mark.parametrize("w_bound", [None, 1, 2, 3])
 @pytest.mark.parametrize("window", WINDOWS)
 @given(rows=operations(), first=st.integers(0, 20))
-@settings(max_examples=8, deadline=None)
+@examples(8)
 def test_a_sketch_that_follows_presence_is_the_count(
     window: int, w_bound: int | None, rows: list[Operation], first: int
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_sketch_that_follows_presence_is_the_count(
 
 @pytest.mark.parametrize("w_bound", [None, 3])
 @given(rows=operations(), first=st.integers(0, 20))
-@settings(max_examples=15, deadline=None)
+@examples(15)
 def test_flips_by_user_add_up_to_those_of_the_days(w_bound: int | None, rows: list[Operation], first: int) -> None:
     ticks = HORIZON_END - first + 1
     starts, ends = oracle.daily_flips(rows, 7, first, HORIZON_END, w_bound)

@@ -29,6 +29,8 @@ from workbench.service import service as service_module
 from workbench.service.account import Account
 from workbench.service.store import Store
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
 KILLS = 40
 DAYS = 30

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.oracles.service_model import (
     FIRST,
     START,
@@ -234,7 +235,7 @@ def long_stream(seed: int, length: int) -> Iterator[Action]:
 
 
 @given(stream=st.lists(actions, min_size=1, max_size=12), setting=settings_drawn)
-@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@examples(12)
 def test_live_counts_equal_the_batch_query_at_every_prefix(stream: list[Action], setting: Setting) -> None:
     with TemporaryDirectory() as folder:
         law(stream, setting, Path(folder))
@@ -242,7 +243,7 @@ def test_live_counts_equal_the_batch_query_at_every_prefix(stream: list[Action],
 
 @pytest.mark.slow
 @given(stream=st.lists(actions, min_size=6, max_size=40), setting=settings_drawn)
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@examples(40)
 def test_live_counts_equal_the_batch_query_at_the_end_of_many_streams(stream: list[Action], setting: Setting) -> None:
     with TemporaryDirectory() as folder:
         law(stream, setting, Path(folder), batch_every=len(stream))

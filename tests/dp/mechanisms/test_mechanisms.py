@@ -106,7 +106,7 @@ class TestMechanismLaws:
             tick, secret, public = json.loads(json.dumps([state.tick, *(part.tolist() for part in state[1:])]))
             stored = State(tick, np.array(secret, dtype=np.int64), np.array(public, dtype=np.float64))
             resumed_end, after = mechanism.run(stored, counts[split:], source, 0.9)
-            for first, second, at_once in zip(before, after, whole, strict=True):
+            for first, second, at_once in zip(before.arrays, after.arrays, whole.arrays, strict=True):
                 assert np.concatenate([first, second]).tobytes() == at_once.tobytes()
             assert resumed_end.tick == end.tick == ticks
             assert resumed_end.public.tobytes() == end.public.tobytes()

@@ -19,10 +19,11 @@ from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear, discretisation_slack
 from dp.accounting.composition import Guarantee
 from dp.ledger import open_ledger
-from dp.mechanisms import EMPTY_STATE, GRID, MECHANISMS, Design
+from dp.mechanisms import EMPTY_STATE, GRID, MECHANISMS, LinearDesign
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
-from dp.release import METRICS, Request, plan_release, publish
+from dp.release import METRICS, Request, plan_release
+from tests.oracles.stated import publish
 
 FIRST, NOW = date(2026, 1, 1), datetime(2026, 6, 1)
 TICKS = 24
@@ -113,7 +114,7 @@ def test_what_touches_one_series_adds_up_over_all():
     guarantee = Guarantee(1.0, 1e-9)
     # Scales of a few grid units, so that the slack is far above the last digit.
     designs = [
-        Design("small", "gaussian", ToeplitzStrategy(()), sensitivity / GRID, touched)
+        LinearDesign("small", "gaussian", ToeplitzStrategy(()), sensitivity / GRID, touched)
         for sensitivity, touched in ((200.0, 40), (300.0, 25), (250.0, 60))
     ]
     first = gaussian.mu_for(*guarantee) / np.sqrt(3)

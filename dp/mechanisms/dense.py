@@ -20,9 +20,10 @@ import scipy
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms.certificate import ROUNDING
 from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 LONGEST = 512

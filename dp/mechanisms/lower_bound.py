@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from dp.arrays import Floats
 from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, optimal, patterns, stationary
-from dp.mechanisms.protocol import Floats
 from dp.units import ProtectedClass
 
 LONGEST = 1024

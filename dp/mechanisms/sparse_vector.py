@@ -27,19 +27,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.mechanisms.protocol import (
-    GRID,
-    MOST_USERS,
-    Cost,
-    Floats,
-    Integers,
-    NoiseName,
-    Released,
-    SeriesBudget,
-    Source,
-    State,
-    Trials,
-)
+from dp.arrays import Floats, Integers
+from dp.mechanisms.protocol import GRID, MOST_USERS, Cost, NoiseName, Released, SeriesBudget, Source, State, Trials
 from dp.mechanisms.segments import segment_epsilon
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass

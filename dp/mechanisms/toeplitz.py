@@ -8,10 +8,11 @@ from functools import cached_property
 import numpy as np
 import scipy
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
 from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 DECODED_AT_ONCE = 2**15

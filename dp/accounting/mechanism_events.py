@@ -1,7 +1,8 @@
 """What an accountant may know of a release: plain facts, each with its proof in docs/guarantees.md, section 11.
 
-A `MechanismEvent` is a number of like releases. Its constructors state, once for each mechanism, every fact that some accountant
-can use; an accountant reads the facts and never asks which mechanism it was. A fact that is not known is None.
+A `MechanismEvent` is a number of like releases. Its constructors state, once for each mechanism, every fact that some
+accountant can use; an accountant reads the facts and never asks which mechanism it was. A fact that is not known is
+None.
 
 The privacy loss of a release is ln P(x)/Q(x), x drawn from P, for the worst pair (P, Q) of neighbours. All pairs here
 are symmetric: (Q, P) has the same loss, so that one direction is enough.

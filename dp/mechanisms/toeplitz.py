@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -39,7 +39,7 @@ class ToeplitzStrategy:
     """
 
     weights: tuple[int, ...]
-    certified: bool = True
+    certified: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.certified:

@@ -1,17 +1,21 @@
 """The question every engine answers: per tick, how many presence runs start and how many end."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.resources import files
 from string import Template
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.counts import Counts
+
+if TYPE_CHECKING:
+    import duckdb
 
 EPOCH = date(1970, 1, 1)
 # Larger than any flip number, and even: it freezes nobody.

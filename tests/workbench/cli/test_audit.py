@@ -37,7 +37,7 @@ def test_the_command_ends_with_one_if_anything_is_flagged(monkeypatch):
     monkeypatch.setattr("dp.auditing.mechanisms.calibrate", halved)
     shown = CliRunner().invoke(main, [*SHORT, "--mechanism", "gaussian"])
     assert shown.exit_code == 1
-    assert "flagged: gaussian told more than was promised" in shown.stderr
+    assert "flagged: gaussian revealed more than was promised" in shown.stderr
     assert "True" in shown.stdout
 
 

@@ -40,7 +40,7 @@ def test_create_rotate_list(call) -> None:
     made = call("create")
     assert made.exit_code == 0
     first = load_salts(FILE, {}).periods[0][1].fingerprint
-    assert made.output == f"dpdau.salt made: the salt {first} is in force since ever\n"
+    assert made.output == f"dpdau.salt created: the salt {first} is in force for all days\n"
     assert stat.S_IMODE(FILE.stat().st_mode) == 0o600
 
     rotated = call("rotate", "--from", "2026-03-01")
@@ -59,7 +59,7 @@ def test_create_leaves_alone_what_is_there(call) -> None:
     before = FILE.read_bytes()
     again = call("create")
     assert again.exit_code == 0
-    assert "was there already" in again.output
+    assert "exists already" in again.output
     assert FILE.read_bytes() == before
 
 

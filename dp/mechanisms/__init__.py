@@ -86,7 +86,7 @@ MECHANISMS: dict[str, Family] = {
         "2.2", "Qardaji, Yang, Li 2013 (choice of branching)", strategy=binary_tree.best_strategy,
     ),
     "honaker-tree": Family(
-        "gaussian", "needed", "binary tree whose every block is measured and none is wasted",
+        "gaussian", "needed", "binary tree in which every block is measured and used",
         "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021", strategy=honaker_tree.strategy,
     ),
     "smooth-binary": Family(

@@ -24,7 +24,7 @@ salt_option = click.option(
 
 @click.group()
 def salt() -> None:
-    """The secret salts that turn user ids into the keys of sketches. They are never shown, only their fingerprints.
+    """Manage the secret salts that turn user ids into the keys of sketches; only their fingerprints are shown.
 
     Whoever knows a salt can find users who collide, and can tell who is in a sample. Keep the file secret, and out of
     backups that others can read. docs/sketches.md says what a rotation does to counts and to the guarantee.

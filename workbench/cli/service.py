@@ -72,7 +72,7 @@ def service_options(command: Function) -> Function:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens; what is None is as the settings say."""
+    """Where a server listens; None leaves the value to the settings."""
 
     host: str | None
     port: int | None
@@ -111,7 +111,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
 @service_options
 @click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
-              help="Folder of its store and its ledger; an earlier demonstration in it continues.")  # fmt: skip
+              help="Folder of its store and its ledger; an earlier demonstration in it is continued.")  # fmt: skip
 @address_options
 @click.option(
     "--serve/--no-serve", "serving", default=True, show_default=True, help="Serve the store once it is filled."
@@ -168,7 +168,7 @@ def load(ctx: click.Context, source: Source, settings: Settings) -> None:
             late += ingested.late
             report("storing", done / total)
     resumed = f", {before:,} were stored before" if before else ""
-    click.echo(f"{done - before:,} of {total:,} operations stored{resumed}; {late:,} concern closed days", err=True)
+    click.echo(f"{done - before:,} of {total:,} operations stored{resumed}; {late:,} are about closed days", err=True)
 
 
 @click.command()
@@ -228,7 +228,7 @@ def _metric(metric: str) -> click.Command:
     @service_options
     @click.option("--day", type=Day(), default=None, help="The day; the last closed one by default.")
     @click.option(
-        "--fresh", is_flag=True, help="A new release of that day from the log as it stands now, charged on its own."
+        "--fresh", is_flag=True, help="Make a new release of that day from the log as it is now, charged separately."
     )
     @click.option(
         "--request-id", default=None, help="With --fresh: a repeated id returns the same release and charges nothing."

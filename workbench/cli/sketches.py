@@ -83,7 +83,7 @@ sketch_options = gathered_as(
     SketchChoice, "sketch",
     click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
                  help="How the users are counted. fixed-rate counts a sample of them, and the interval covers its "
-                      "sampling error too; 'dpdau sketches' says what the others promise and why they are refused."),
+                      "sampling error too; 'dpdau sketches' says what each sketch promises and why some are refused."),
     click.option("--rate", type=float, default=None, metavar="SHARE",
                  help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
     salt_option,

@@ -122,4 +122,4 @@ def test_more_real_releases_than_a_ledger_holds_are_refused_before_any():
         main, ["audit", "--live", "--delta", "0.01", "--trials", "200", "--mechanism", "gaussian"]
     )
     assert shown.exit_code == 1
-    assert "200 releases of δ = 0.01 need a budget of 1 or more" in shown.stderr
+    assert "200 releases of δ = 0.01 need a budget of δ ≥ 1" in shown.stderr

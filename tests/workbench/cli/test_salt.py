@@ -72,11 +72,11 @@ def test_the_file_may_be_named_by_option_or_variable(call, monkeypatch) -> None:
     assert named == load_salts(Path("two.salt"), {}).periods[0][1].fingerprint
 
 
-def test_the_variable_goes_before_the_file(call, monkeypatch) -> None:
+def test_the_variable_overrides_the_file(call, monkeypatch) -> None:
     monkeypatch.setenv("DPDAU_SALT", SECRET)
     assert "Salts of DPDAU_SALT" in call("list").output
     made = call("create")
-    assert "DPDAU_SALT is set and goes before the file" in made.stderr
+    assert "DPDAU_SALT is set and overrides the file" in made.stderr
     assert "DPDAU_SALT" in call("rotate", "--from", "2026-03-01").stderr
     (row,) = json.loads(call("list", "--format", "json").output)
     assert row["fingerprint"] not in made.output

@@ -29,7 +29,7 @@ from workbench.attacks.twins import open_with
 from workbench.service import Service, Settings, open_service
 
 BACKED_UP = 3
-"""After so many days the files are copied."""
+"""Days after which the files are copied."""
 
 
 def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:

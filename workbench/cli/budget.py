@@ -85,7 +85,7 @@ def _show_budgets(path: Path, format_name: str) -> None:
     from workbench.api.rows import budget_row, charge_row
 
     if not path.exists():
-        raise click.ClickException(f"there is no ledger at {path}; the first release makes one")
+        raise click.ClickException(f"there is no ledger at {path}; the first release creates one")
     with open_ledger(path) as ledger:
         budgets, charges = ledger.budgets(), ledger.charges()
     rows, entries = [budget_row(one) for one in budgets], [charge_row(one) for one in charges]

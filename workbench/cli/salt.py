@@ -73,7 +73,7 @@ def list_salts(salt_file: Path, format_name: str) -> None:
     from dp.sketches.salts import VARIABLE, load_salts
 
     if VARIABLE not in os.environ and not salt_file.exists():
-        raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' makes one")
+        raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' creates one")
     salts = load_salts(salt_file, os.environ)
     rows: list[Row] = [{"from": str(first), "fingerprint": one.fingerprint} for first, one in salts.periods]
     source = VARIABLE if VARIABLE in os.environ else salt_file

@@ -257,7 +257,7 @@ class Store:
         return int(self._fact("published"))
 
     def note_published(self, days: int) -> None:
-        """Remember that so many days are published; never fewer than before."""
+        """Remember how many days are published; never fewer than before."""
         self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'published'", (days,))
 
     def loaded(self, file: str) -> int:

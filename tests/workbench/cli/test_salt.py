@@ -106,7 +106,7 @@ def test_what_cannot_be_done_says_why(call, content, mode, arguments, message) -
 def test_a_file_that_is_not_there_is_told_how_to_make(call) -> None:
     refused = call("list")
     assert refused.exit_code == 1
-    assert "'dpdau salt create' makes one" in refused.stderr
+    assert "'dpdau salt create' creates one" in refused.stderr
 
 
 @pytest.mark.parametrize("arguments", [("rotate",), ("rotate", "--from", "soon"), ("list", "--format", "csv")])

@@ -16,7 +16,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+from dp.arrays import Integers
+
 Measurement = Callable[[list[int]], list[int]]
 
 

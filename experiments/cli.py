@@ -16,7 +16,7 @@ from experiments.engine.progress import progress_bar
 if TYPE_CHECKING:
     from experiments.engine.compare import Comparison
     from experiments.engine.config import ExperimentConfig
-    from experiments.engine.runner import Plan, RunSummary
+    from experiments.engine.runner import RunPlan, RunSummary
 
 EXIT_OUTSIDE = 1
 EXIT_INTERRUPTED = 130
@@ -260,7 +260,7 @@ def _name_unmatched(path: Path, only: Sequence[str]) -> None:
         click.echo(f"  only in {path}: {'; '.join(only[:MOST_SHOWN])}{more}")
 
 
-def _plan(config: ExperimentConfig, cache: Path) -> Plan | None:
+def _plan(config: ExperimentConfig, cache: Path) -> RunPlan | None:
     """The points to run and their shards; None if a log is missing."""
     from experiments.engine import runner
 
@@ -270,12 +270,12 @@ def _plan(config: ExperimentConfig, cache: Path) -> Plan | None:
         return None
 
 
-def _done(plan: Plan) -> str:
+def _done(plan: RunPlan) -> str:
     missing = len(plan.missing)
     return "all" if not missing else f"{len(plan.shards) - missing} of {len(plan.shards)}"
 
 
-def _left(plan: Plan, jobs: int) -> str:
+def _left(plan: RunPlan, jobs: int) -> str:
     missing, each = len(plan.missing), plan.seconds_a_point()
     if not missing:
         return "nothing"

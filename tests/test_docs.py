@@ -13,6 +13,7 @@ import pytest
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
 from experiments.documentation.blocks import fill
+from experiments.documentation.markdown import WIDTH
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
 from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from tests.places import ROOT
@@ -62,6 +63,14 @@ def test_a_sketch_stands_in_all_its_places() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_prose_wrap(page: Path) -> None:
+    code = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        code ^= line.startswith("```")
+        assert code or len(line) <= WIDTH or line.startswith(("|", "#", "![")), line
 
 
 def test_checks_named_in_the_proofs_exist() -> None:

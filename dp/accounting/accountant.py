@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Answer:
 class Accountant(Protocol):
     """Adds up releases, which may be chosen adaptively."""
 
-    def __call__(self, parts: Sequence[Part], delta: float) -> Answer:
+    def __call__(self, parts: Sequence[MechanismEvent], delta: float) -> Answer:
         """The answer at 0 ≤ `delta` < 1; `parts` are merged."""
 
 
@@ -42,20 +42,20 @@ def not_applicable(reason: str) -> Answer:
     return Answer(None, False, reason)
 
 
-def lacking(parts: Sequence[Part], fact: str) -> str | None:
-    """Names the releases of which `fact`, an attribute of `Part`, is not known; None if there are none."""
+def lacking(parts: Sequence[MechanismEvent], fact: str) -> str | None:
+    """Names the releases of which `fact`, an attribute of `MechanismEvent`, is not known; None if there are none."""
     names = [part.name for part in parts if getattr(part, fact) is None]
     return "; ".join(names) or None
 
 
-def pure_sum(parts: Sequence[Part]) -> float | None:
+def pure_sum(parts: Sequence[MechanismEvent]) -> float | None:
     """Σε where every release is pure, else None; no accountant need report more."""
     if not all(part.pure for part in parts):
         return None
     return math.fsum(part.count * part.epsilon for part in parts if part.epsilon is not None)
 
 
-def without_delta(parts: Sequence[Part], reason: str) -> Answer:
+def without_delta(parts: Sequence[MechanismEvent], reason: str) -> Answer:
     """The answer at δ = 0: Σε exactly where every release is pure, else `reason`."""
     total = pure_sum(parts)
     return not_applicable(reason) if total is None else found(total, exact=True)

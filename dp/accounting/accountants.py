@@ -7,35 +7,37 @@ from dataclasses import dataclass
 
 from dp.accounting import advanced, gdp, naive, pld, rdp, zcdp
 from dp.accounting.accountant import Accountant, Answer
-from dp.accounting.mechanism_events import Part, merge
+from dp.accounting.mechanism_events import MechanismEvent, merge
 from dp.extensions import known_names, registered
 
 
 @dataclass(frozen=True)
-class Family:
+class AccountantFamily:
     """An accountant, and what a reader should know of it."""
 
     account: Accountant
     summary: str
 
 
-ACCOUNTANTS: dict[str, Family] = {
-    "naive": Family(naive.account, "ε and δ add up"),
-    "advanced": Family(advanced.account, "optimal composition of (ε, δ) guarantees, whatever the mechanisms are"),
-    "zcdp": Family(zcdp.account, "ρ adds up; ε by the best Rényi order"),
-    "rdp": Family(rdp.account, "Rényi divergences add up, order by order"),
-    "gdp": Family(gdp.account, "μ² adds up; exact for Gaussian noise"),
-    "pld": Family(pld.account, "the privacy losses themselves add up, on a grid; close to exact for all"),
+ACCOUNTANTS: dict[str, AccountantFamily] = {
+    "naive": AccountantFamily(naive.account, "ε and δ add up"),
+    "advanced": AccountantFamily(
+        advanced.account, "optimal composition of (ε, δ) guarantees, whatever the mechanisms are"
+    ),
+    "zcdp": AccountantFamily(zcdp.account, "ρ adds up; ε by the best Rényi order"),
+    "rdp": AccountantFamily(rdp.account, "Rényi divergences add up, order by order"),
+    "gdp": AccountantFamily(gdp.account, "μ² adds up; exact for Gaussian noise"),
+    "pld": AccountantFamily(pld.account, "the privacy losses themselves add up, on a grid; close to exact for all"),
 }
 
 
-def family_of(name: str) -> Family:
+def family_of(name: str) -> AccountantFamily:
     """An accountant: one of `ACCOUNTANTS`, or of another package (`dp.extensions`).
 
     Raises:
         ValueError: the name is unknown.
     """
-    family = registered("accountants", name, ACCOUNTANTS, Family)
+    family = registered("accountants", name, ACCOUNTANTS, AccountantFamily)
     if family is None:
         known = ", ".join(known_names("accountants", ACCOUNTANTS))
         raise ValueError(f"accountant is {name!r}; choose one of {known}")
@@ -43,7 +45,9 @@ def family_of(name: str) -> Family:
 
 
 def compose(
-    parts: Iterable[Part], delta: float, report: Callable[[str, float | None], None] = lambda stage, fraction: None
+    parts: Iterable[MechanismEvent],
+    delta: float,
+    report: Callable[[str, float | None], None] = lambda stage, fraction: None,
 ) -> dict[str, Answer]:
     """What each accountant says of all releases together, by name.
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from dp.accounting import naive, pld
 from dp.accounting.accountant import Answer, found, not_applicable
-from dp.accounting.mechanism_events import LARGEST, SMALLEST, Part, epsilon_at, pure, releases
-
-Floats = NDArray[np.float64]
+from dp.accounting.mechanism_events import LARGEST, SMALLEST, MechanismEvent, epsilon_at, pure, releases
+from dp.arrays import Floats
 
 Guarantees = Sequence[tuple[float, int]]
 """(ε₀ > 0, how many releases are ε₀-DP), each ε₀ once."""
@@ -26,7 +25,7 @@ SHARES = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 """Of δ that releases without an ε of their own may get; the best is taken. They do not depend on data."""
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """The least of basic composition, the optimum for equal ε, and the bounds for different ε."""
     basic = naive.account(parts, delta)
     flexible = releases([part for part in parts if part.epsilon is None])

@@ -9,8 +9,9 @@ from typing import Literal
 from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.mechanisms import GRID, LinearMechanism, design, family_of, linear_design
-from dp.mechanisms.protocol import Floats, SeriesBudget
+from dp.mechanisms.protocol import SeriesBudget
 from dp.units import ProtectedClass
 
 Statistic = Literal["max", "rms"]

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from dp.arrays import Floats
 
 
 class Guarantee(NamedTuple):

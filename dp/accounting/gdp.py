@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from dp.accounting.accountant import Answer, found, lacking, not_applicable
 from dp.accounting.gaussian import epsilon_for
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε on the curve of √Σμ²; exact if every release is Gaussian."""
     if names := lacking(parts, "mu"):
         return not_applicable(f"not μ-GDP for any μ: {names}")

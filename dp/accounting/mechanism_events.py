@@ -1,7 +1,8 @@
 """What an accountant may know of a release: plain facts, each with its proof in docs/guarantees.md, section 11.
 
-A `Part` is a number of like releases. Its constructors state, once for each mechanism, every fact that some accountant
-can use; an accountant reads the facts and never asks which mechanism it was. A fact that is not known is None.
+A `MechanismEvent` is a number of like releases. Its constructors state, once for each mechanism, every fact that some
+accountant can use; an accountant reads the facts and never asks which mechanism it was. A fact that is not known is
+None.
 
 The privacy loss of a release is ln P(x)/Q(x), x drawn from P, for the worst pair (P, Q) of neighbours. All pairs here
 are symmetric: (Q, P) has the same loss, so that one direction is enough.
@@ -17,12 +18,10 @@ from typing import Literal
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from dp.accounting.composition import zcdp_epsilon
 from dp.accounting.gaussian import epsilon_for
-
-Floats = NDArray[np.float64]
+from dp.arrays import Floats
 
 SMALLEST, LARGEST = 1e-12, 1e6
 """Of ε, μ and ρ of one release. Below is nothing to account for; above, a guarantee means nothing."""
@@ -38,7 +37,7 @@ TAIL_SIGMAS = 16.0
 
 
 @dataclass(frozen=True)
-class Part:
+class MechanismEvent:
     """`count` releases of one mechanism, and what is known of each.
 
     Attributes:
@@ -80,9 +79,9 @@ class Part:
         return self.epsilon is not None and self.delta == 0
 
 
-def merge(parts: Iterable[Part]) -> list[Part]:
+def merge(parts: Iterable[MechanismEvent]) -> list[MechanismEvent]:
     """Like parts added up, in an order that does not depend on theirs."""
-    counts: dict[Part, int] = {}
+    counts: dict[MechanismEvent, int] = {}
     for part in parts:
         one = dataclasses.replace(part, count=1)
         counts[one] = counts.get(one, 0) + part.count
@@ -90,12 +89,12 @@ def merge(parts: Iterable[Part]) -> list[Part]:
     return sorted(merged, key=lambda part: (part.name, part.count))
 
 
-def releases(parts: Iterable[Part]) -> int:
+def releases(parts: Iterable[MechanismEvent]) -> int:
     """How many releases there are."""
     return sum(part.count for part in parts)
 
 
-def epsilon_at(part: Part, delta: float) -> float:
+def epsilon_at(part: MechanismEvent, delta: float) -> float:
     """An ε at which one release is (ε, δ)-DP: its own, with its own δ, or else the best one at `delta`."""
     if part.epsilon is not None:
         return part.epsilon
@@ -107,7 +106,7 @@ def epsilon_at(part: Part, delta: float) -> float:
 
 def laplace(
     *, epsilon: float | None = None, scale: float | None = None, sensitivity: float = 1.0, count: int = 1
-) -> Part:
+) -> MechanismEvent:
     """Continuous Laplace noise, either by its ε or by its scale and an ℓ₁ sensitivity.
 
     ρ = ε + e^(−ε) − 1 (Harrison and Manurangsi 2026); μ = −2Φ⁻¹(e^(−ε/2)/2). Both are the smallest that hold.
@@ -116,7 +115,7 @@ def laplace(
         ValueError: a parameter is missing or out of range; so for all constructors.
     """
     epsilon = _epsilon(epsilon, scale, _positive("sensitivity", sensitivity))
-    return Part(
+    return MechanismEvent(
         f"laplace, epsilon {epsilon!r}",
         count,
         epsilon,
@@ -127,14 +126,14 @@ def laplace(
     )
 
 
-def gaussian(*, sigma: float, sensitivity: float = 1.0, count: int = 1) -> Part:
+def gaussian(*, sigma: float, sensitivity: float = 1.0, count: int = 1) -> MechanismEvent:
     """Continuous Gaussian noise of standard deviation σ on a value, or a vector, of that ℓ₂ sensitivity."""
     return gdp(mu=_positive("sensitivity", sensitivity) / _positive("sigma", sigma), count=count)
 
 
 def discrete_laplace(
     *, epsilon: float | None = None, scale: float | None = None, sensitivity: int = 1, count: int = 1
-) -> Part:
+) -> MechanismEvent:
     """Discrete Laplace noise, P(z) ∝ e^(−|z|/scale), on a whole number of that sensitivity.
 
     Sensitivity 1 makes it randomised response, which composes worse than the continuous Laplace of the same ε.
@@ -148,7 +147,7 @@ def discrete_laplace(
     weights = np.concatenate([[1.0], -math.expm1(-unit) * np.exp(-unit * between), [math.exp(-epsilon)]]) / (1 + ratio)
     middle = (shift + 1) // 2
     log_ratio = math.log1p(ratio)
-    return Part(
+    return MechanismEvent(
         f"discrete-laplace, epsilon {epsilon!r}, sensitivity {shift}",
         count,
         epsilon,
@@ -162,7 +161,7 @@ def discrete_laplace(
     )
 
 
-def discrete_gaussian(*, sigma: float, sensitivity: int = 1, count: int = 1) -> Part:
+def discrete_gaussian(*, sigma: float, sensitivity: int = 1, count: int = 1) -> MechanismEvent:
     """Discrete Gaussian noise, P(z) ∝ e^(−z²/2σ²), on one whole number of that sensitivity.
 
     ρ = sensitivity²/2σ² (Canonne, Kamath and Steinke 2020, theorem 4). It is not a continuous Gaussian: at small σ it
@@ -170,7 +169,9 @@ def discrete_gaussian(*, sigma: float, sensitivity: int = 1, count: int = 1) -> 
     """
     shift = _whole("sensitivity", sensitivity)
     _in_range("sensitivity/sigma", shift / _positive("sigma", sigma))
-    common = Part(f"discrete-gaussian, sigma {sigma!r}, sensitivity {shift}", count, rho=(shift / sigma) ** 2 / 2)
+    common = MechanismEvent(
+        f"discrete-gaussian, sigma {sigma!r}, sensitivity {shift}", count, rho=(shift / sigma) ** 2 / 2
+    )
     if sigma > TABULATED_SIGMA:
         mu = shift / math.sqrt(sigma**2 - SMOOTHING)
         return dataclasses.replace(common, mu=mu, loss="gaussian")
@@ -189,7 +190,7 @@ def discrete_gaussian(*, sigma: float, sensitivity: int = 1, count: int = 1) -> 
     )
 
 
-def pure(*, epsilon: float, count: int = 1) -> Part:
+def pure(*, epsilon: float, count: int = 1) -> MechanismEvent:
     """Any ε-DP release: randomised response is the worst of them (Kairouz, Oh and Viswanath 2015).
 
     ρ = ε tanh(ε/2) and μ = −2Φ⁻¹(1/(1 + e^ε)); both are the smallest that hold for all.
@@ -198,7 +199,7 @@ def pure(*, epsilon: float, count: int = 1) -> Part:
     return dataclasses.replace(one, name=f"pure, epsilon {epsilon!r}")
 
 
-def approximate(*, epsilon: float, delta: float, count: int = 1) -> Part:
+def approximate(*, epsilon: float, delta: float, count: int = 1) -> MechanismEvent:
     """Any (ε, δ)-DP release: the worst reveals its input with probability δ and is randomised response otherwise."""
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta!r}; it must lie strictly between 0 and 1 (without it, use 'pure')")
@@ -214,16 +215,16 @@ def approximate(*, epsilon: float, delta: float, count: int = 1) -> Part:
     )
 
 
-def zcdp(*, rho: float, count: int = 1) -> Part:
+def zcdp(*, rho: float, count: int = 1) -> MechanismEvent:
     """Any ρ-zCDP release (Bun and Steinke 2016). No pair of distributions is known to be the worst of them."""
     _in_range("rho", rho)
-    return Part(f"zcdp, rho {rho!r}", count, rho=float(rho))
+    return MechanismEvent(f"zcdp, rho {rho!r}", count, rho=float(rho))
 
 
-def gdp(*, mu: float, count: int = 1) -> Part:
+def gdp(*, mu: float, count: int = 1) -> MechanismEvent:
     """Any μ-GDP release: the Gaussian mechanism is the worst of them (Dong, Roth and Su 2022), so ρ = μ²/2."""
     mu = _in_range("mu (sensitivity/sigma)", mu)
-    return Part(f"gaussian, mu {mu!r}", count, rho=mu**2 / 2, mu=mu, gaussian=True, loss="gaussian")
+    return MechanismEvent(f"gaussian, mu {mu!r}", count, rho=mu**2 / 2, mu=mu, gaussian=True, loss="gaussian")
 
 
 def _discrete_gaussian_mu(sigma: float, shift: int) -> float:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from dp.accounting.accountant import Answer, found, not_applicable
-from dp.accounting.mechanism_events import Part, epsilon_at, releases
+from dp.accounting.mechanism_events import MechanismEvent, epsilon_at, releases
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """Σε at Σδ ≤ `delta`. Releases whose ε depends on a δ share equally what the others leave of it."""
     own = math.fsum(part.count * part.delta for part in parts)
     flexible = [part for part in parts if part.epsilon is None]

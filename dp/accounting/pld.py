@@ -18,12 +18,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
-from dp.accounting.mechanism_events import Part, releases
-
-Floats = NDArray[np.float64]
+from dp.accounting.mechanism_events import MechanismEvent, releases
+from dp.arrays import Floats
 
 SMALLEST_DELTA = 1e-12
 """Below, the rounding of a Fourier transform in double precision is no longer small against δ."""
@@ -42,7 +40,7 @@ STAGE = 64
 """Most copies that are composed in one transform."""
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε of the composed losses; an upper bound, tight up to the grid."""
     if delta == 0:
         return without_delta(parts, "no finite loss at δ = 0: not every release is pure")
@@ -61,7 +59,7 @@ def account(parts: Sequence[Part], delta: float) -> Answer:
     return found(best) if best < math.inf else not_applicable("δ is too close to the probability of an infinite loss")
 
 
-def _composed(parts: Sequence[Part], delta: float) -> Any:
+def _composed(parts: Sequence[MechanismEvent], delta: float) -> Any:
     from dp_accounting.pld import privacy_loss_distribution as library
 
     mu = math.sqrt(math.fsum(part.count * part.mu**2 for part in parts if part.loss == "gaussian" and part.mu))
@@ -111,7 +109,7 @@ def _self_composed(one: Any, count: int, tail: float) -> Any:
     return whole.compose(one.self_compose(rest, tail / 8), tail / 8) if rest else whole
 
 
-def grid(parts: Sequence[Part]) -> float:
+def grid(parts: Sequence[MechanismEvent]) -> float:
     """The distance of two grid points.
 
     Splitting a value adds at most h²/4 to the variance of one loss and about h²/8 to its mean, so that h is chosen from
@@ -147,7 +145,7 @@ def common_step(steps: Sequence[float], fewest: float) -> float:
     return step
 
 
-def discrete_lattice(part: Part, interval: float) -> tuple[int, Floats]:
+def discrete_lattice(part: MechanismEvent, interval: float) -> tuple[int, Floats]:
     """A discrete loss on the grid: the index of the first point, and the probabilities from there on."""
     places = np.array(part.losses) / interval
     below = np.floor(places)
@@ -162,7 +160,7 @@ def discrete_lattice(part: Part, interval: float) -> tuple[int, Floats]:
     return lowest, probabilities
 
 
-def laplace_lattice(part: Part, interval: float) -> tuple[int, Floats]:
+def laplace_lattice(part: MechanismEvent, interval: float) -> tuple[int, Floats]:
     """The loss of continuous Laplace noise on the grid.
 
     It is ε with probability ½, −ε with e^(−ε)/2, and between them has the density e^(−(ε − ℓ)/2)/4; of the part
@@ -179,25 +177,25 @@ def laplace_lattice(part: Part, interval: float) -> tuple[int, Floats]:
     probabilities = np.zeros(highest - lowest + 1)
     probabilities[:-1] += np.maximum(mass - upper, 0.0)
     probabilities[1:] += upper
-    ends = Part("", losses=(epsilon, -epsilon), probabilities=(0.5, 0.5 * math.exp(-epsilon)))
+    ends = MechanismEvent("", losses=(epsilon, -epsilon), probabilities=(0.5, 0.5 * math.exp(-epsilon)))
     _, values = discrete_lattice(ends, interval)
     # Where ε lies on the grid, the last of `values` is the empty upper half of its split.
     return lowest, probabilities + values[: len(probabilities)]
 
 
-LATTICE: dict[str | None, Callable[[Part, float], tuple[int, Floats]]] = {
+LATTICE: dict[str | None, Callable[[MechanismEvent, float], tuple[int, Floats]]] = {
     "discrete": discrete_lattice,
     "laplace": laplace_lattice,
 }
 
 
-def _discrete_moments(part: Part) -> tuple[float, float]:
+def _discrete_moments(part: MechanismEvent) -> tuple[float, float]:
     losses, probabilities = np.array(part.losses), np.array(part.probabilities)
     mean = float(losses @ probabilities)
     return max(mean, 0.0), float((losses - mean) ** 2 @ probabilities)
 
 
-def _laplace_moments(part: Part) -> tuple[float, float]:
+def _laplace_moments(part: MechanismEvent) -> tuple[float, float]:
     epsilon, mean = part.epsilon, part.rho
     assert epsilon is not None
     assert mean is not None
@@ -206,7 +204,7 @@ def _laplace_moments(part: Part) -> tuple[float, float]:
     return mean, 4 - 4 * math.exp(-epsilon) * (1 + epsilon) - math.expm1(-epsilon) ** 2
 
 
-MOMENTS: dict[str | None, Callable[[Part], tuple[float, float]]] = {
+MOMENTS: dict[str | None, Callable[[MechanismEvent], tuple[float, float]]] = {
     "discrete": _discrete_moments,
     "laplace": _laplace_moments,
 }

@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.composition import renyi_epsilon
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
+from dp.arrays import Floats
 
-Floats = NDArray[np.float64]
 
-
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε by the best order of the summed curve; order ∞ is the sum of pure ε."""
     if delta == 0:
         return without_delta(parts, "no finite divergence of order ∞: not every release is pure")
@@ -40,7 +38,7 @@ def account(parts: Sequence[Part], delta: float) -> Answer:
     return found(min(renyi_epsilon(curve, delta), math.inf if total is None else total))
 
 
-def symmetric_divergence(part: Part, orders: Floats) -> Floats:
+def symmetric_divergence(part: MechanismEvent, orders: Floats) -> Floats:
     """D_α of a discrete loss that is finite and symmetric; shape of `orders`.
 
     A loss ℓ > 0 of probability p comes with −ℓ of probability pe^(−ℓ), and the two together add
@@ -57,12 +55,12 @@ def symmetric_divergence(part: Part, orders: Floats) -> Floats:
     return divergence
 
 
-def _is_symmetric(part: Part) -> bool:
+def _is_symmetric(part: MechanismEvent) -> bool:
     # A discrete Gaussian's loss has no end; the table stops, and high orders need what is beyond.
     return part.loss == "discrete" and part.pure
 
 
-def _library_curve(parts: Sequence[Part], orders: Floats) -> Floats:
+def _library_curve(parts: Sequence[MechanismEvent], orders: Floats) -> Floats:
     from dp_accounting.rdp import RdpAccountant
 
     accountant = RdpAccountant(orders=orders)
@@ -72,7 +70,7 @@ def _library_curve(parts: Sequence[Part], orders: Floats) -> Floats:
     return curve
 
 
-def _event(part: Part) -> Any:
+def _event(part: MechanismEvent) -> Any:
     from dp_accounting import GaussianDpEvent, LaplaceDpEvent, ZCDpEvent
 
     if part.gaussian and part.mu is not None:

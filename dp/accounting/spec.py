@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from dp.accounting import mechanism_events
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
 
 
 class Constructor(NamedTuple):
@@ -34,7 +34,7 @@ CONSTRUCTORS: dict[str, Constructor] = {
 LARGEST_NUMBER = 1e300
 
 
-def event_of(where: str, table: Mapping[str, Any]) -> Part:
+def event_of(where: str, table: Mapping[str, Any]) -> MechanismEvent:
     """The release that a table describes.
 
     Args:
@@ -63,7 +63,7 @@ def event_of(where: str, table: Mapping[str, Any]) -> Part:
     if kind.either and sum(key in table for key in kind.either) != 1:
         raise ValueError(f"{where}: {name!r} needs either {' or '.join(kind.either)}, and not both")
     arguments = {key: value for key, value in table.items() if key != "mechanism"}
-    constructor: Callable[..., Part] = getattr(mechanism_events, kind.name)
+    constructor: Callable[..., MechanismEvent] = getattr(mechanism_events, kind.name)
     try:
         return constructor(**arguments)
     except ValueError as error:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from dp.accounting.accountant import Answer, found, lacking, not_applicable
 from dp.accounting.composition import zcdp_epsilon
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε by the best Rényi order of Σρ."""
     if names := lacking(parts, "rho"):
         return not_applicable(f"no finite ρ: {names}")

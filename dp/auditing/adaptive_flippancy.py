@@ -17,13 +17,13 @@ import numpy as np
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats, Integers
 from dp.auditing.case import Case
 from dp.auditing.histogram import release_features
 from dp.auditing.likelihood import LikelihoodRatio, likelihood_ratio
 from dp.auditing.sampling import ReleaseSampler, simulate_releases, subtract_known
 from dp.mechanisms import GRID
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from dp.arrays import Floats
 from dp.intervals.binomial import at_least, at_most
-from dp.mechanisms.protocol import Floats
 
 CANDIDATES = 400
 """Thresholds that are tried."""

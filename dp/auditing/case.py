@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.sampling import Sampler
-from dp.mechanisms.protocol import Floats
 
 Statistic = Callable[[Floats], Floats]
 """From observations, one trial a row, to a number or several of each trial."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from dp.accounting.composition import Guarantee
-from dp.mechanisms.protocol import Floats, Integers
+from dp.arrays import Floats, Integers
 
 THRESHOLD = 0.75
 """Share of the tolerance: half way between the distances that must be accepted and those that must be rejected."""

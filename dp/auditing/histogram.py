@@ -14,8 +14,8 @@ from functools import partial
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.auditing.bounds import THRESHOLD_CONFIDENCE, best_thresholds, epsilon_evidence
-from dp.mechanisms.protocol import Floats, Integers
 
 BINS = 32
 """Bins of a feature."""

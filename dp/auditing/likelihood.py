@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
 from dp.accounting.mechanism_events import laplace
+from dp.arrays import Floats, Integers
 from dp.auditing.case import Case
 from dp.auditing.histogram import release_features
 from dp.auditing.measurements import exact_measurements, simulate_measurements, strategy_matrix
@@ -29,7 +30,6 @@ from dp.auditing.sampling import ReleaseSampler, simulate_releases, subtract_kno
 from dp.auditing.verdict import audit_case
 from dp.auditing.worst_pattern import Pattern, worst_pattern
 from dp.mechanisms import LinearMechanism
-from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 View = Literal["releases", "measurements"]

@@ -13,13 +13,13 @@ from datetime import datetime
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats, Integers
 from dp.auditing.mechanisms import cases
 from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import CHUNK_FLOATS, Sampler
 from dp.auditing.verdict import audit_case
 from dp.ledger import BudgetExhausted, Ledger
-from dp.mechanisms.protocol import Floats, Integers
 from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
 from dp.units import protected_class
 

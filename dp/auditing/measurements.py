@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.auditing.sampling import Sampler
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Strategy
-from dp.mechanisms.protocol import Floats, Integers
 
 
 def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:

@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from dp.arrays import Floats, Integers
 from dp.auditing.options import Report
 from dp.mechanisms import Mechanism
-from dp.mechanisms.protocol import Floats, Integers
 
 Sampler = Callable[[int, np.random.Generator], Floats]
 """That many fresh trials, one a row."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from dp.accounting import gaussian
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.bounds import (
     THRESHOLD_CONFIDENCE,
     Evidence,
@@ -28,7 +29,6 @@ from dp.auditing.histogram import learn_histogram
 from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import Sampler, in_chunks
-from dp.mechanisms.protocol import Floats
 
 THRESHOLD_SHARE = 0.2
 """Share of the trials that choose thresholds. They choose one number, the others measure."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.mechanisms.protocol import Floats, Integers
+from dp.arrays import Floats, Integers
 from dp.units import ProtectedClass
 
 MAX_ENUMERATED = 200_000

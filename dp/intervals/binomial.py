@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.arrays import Floats
+
 Counted = NDArray[np.int64] | int
-Floats = NDArray[np.float64]
 
 
 def at_least(successes: Counted, trials: int, miss: float) -> Floats:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from dp.arrays import Floats, Integers
 
 LARGEST = 2.0**52
 """Up to here floats tell whole numbers and halves apart."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from dp.arrays import Floats
 
 
 def validate_rate(rate: float) -> float:

@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-Days = NDArray[np.int64]
+from dp.arrays import Integers
 
 WEEKDAYS = np.array([1.0, 1.05, 1.05, 1.0, 0.95, 0.7, 0.65])  # Monday first: activity relative to the user's rate
 MEAN_STAY = 150.0  # days from joining to churn
@@ -129,11 +129,11 @@ class _Members:
     """
 
     rate: NDArray[np.float64]
-    joined: Days
-    left: Days
+    joined: Integers
+    left: Integers
     erases: NDArray[np.bool_]
-    erased: Days
-    back: Days
+    erased: Integers
+    back: Integers
 
 
 def _members(rng: np.random.Generator, users: int, days: int, erase_rate: float, rejoin_rate: float) -> _Members:
@@ -151,13 +151,13 @@ def _members(rng: np.random.Generator, users: int, days: int, erase_rate: float,
     return _Members(rate, joined, left, erases, erased, back)
 
 
-def _active(rng: np.random.Generator, members: _Members, days: int, weekday: int) -> tuple[Days, Days]:
+def _active(rng: np.random.Generator, members: _Members, days: int, weekday: int) -> tuple[Integers, Integers]:
     """(user, day) of every active user-day, a block of users at a time."""
     calendar = np.arange(days)
     rhythm = WEEKDAYS[(calendar + weekday) % 7]
     users = len(members.joined)
     block = max(1, CHUNK // days)
-    found: list[tuple[Days, Days]] = []
+    found: list[tuple[Integers, Integers]] = []
     for begin in range(0, users, block):
         part = slice(begin, begin + block)
         times = (members.joined, members.left, members.erased, members.back)
@@ -169,7 +169,7 @@ def _active(rng: np.random.Generator, members: _Members, days: int, weekday: int
     return np.concatenate([who for who, _ in found]), np.concatenate([day for _, day in found])
 
 
-def _table(users: int, start: date, user: Days, about: Days, at: Days, op: Days) -> pa.Table:
+def _table(users: int, start: date, user: Integers, about: Integers, at: Integers, op: Integers) -> pa.Table:
     """Numbers of users, days from `start` and operations (0 add, 1 retract, 2 erase), as the columns of a log."""
     width = len(str(users - 1))
     names = pa.array([f"u{number:0{width}d}" for number in range(users)])

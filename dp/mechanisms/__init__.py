@@ -28,7 +28,7 @@ DeltaUse = Literal["none", "needed", "optional"]
 
 
 @dataclass(frozen=True)
-class Family:
+class MechanismFamily:
     """How to build one mechanism, and what a reader should know of it.
 
     Exactly one of `strategy` and `design` is given.
@@ -64,58 +64,58 @@ class Family:
         return self.strategy is not None
 
 
-MECHANISMS: dict[str, Family] = {
-    "laplace": Family(
+MECHANISMS: dict[str, MechanismFamily] = {
+    "laplace": MechanismFamily(
         "laplace", "none", "independent Laplace noise every tick; pure ε",
         "2.1", "Dwork, McSherry, Nissim, Smith 2006", strategy=independent.strategy,
     ),
-    "gaussian": Family(
+    "gaussian": MechanismFamily(
         "gaussian", "needed", "independent Gaussian noise every tick",
         "2.1", "Dwork, Kenthapadi, McSherry, Mironov, Naor 2006", strategy=independent.strategy,
     ),
-    "binary-tree": Family(
+    "binary-tree": MechanismFamily(
         "gaussian", "needed", "dyadic blocks of changes, Gaussian noise",
         "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
     ),
-    "binary-tree-laplace": Family(
+    "binary-tree-laplace": MechanismFamily(
         "laplace", "none", "dyadic blocks of changes, Laplace noise; pure ε",
         "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
     ),
-    "b-ary-tree": Family(
+    "b-ary-tree": MechanismFamily(
         "gaussian", "needed", "blocks of bᵏ ticks, with the branching b chosen for the class",
         "2.2", "Qardaji, Yang, Li 2013 (choice of branching)", strategy=binary_tree.best_strategy,
     ),
-    "honaker-tree": Family(
+    "honaker-tree": MechanismFamily(
         "gaussian", "needed", "binary tree in which every block is measured and used",
         "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021", strategy=honaker_tree.strategy,
     ),
-    "smooth-binary": Family(
+    "smooth-binary": MechanismFamily(
         "gaussian", "needed", "binary tree with the same variance at every tick",
         "2.2", "Andersson, Pagh 2023", strategy=smooth_binary.strategy,
     ),
-    "square-root": Family(
+    "square-root": MechanismFamily(
         "gaussian", "needed", "square-root factorisation of counting",
         "3", "Fichtenberger, Henzinger, Upadhyay 2023", strategy=square_root.strategy,
     ),
-    "damped-square-root": Family(
+    "damped-square-root": MechanismFamily(
         "gaussian", "needed", "damped square root, with the damping chosen for the class",
         "3", "this project", strategy=damped_square_root.strategy,
     ),
-    "buffered-toeplitz": Family(
+    "buffered-toeplitz": MechanismFamily(
         "gaussian", "needed", "a few exponentials, chosen for the class; constant memory",
         "2.5", "Dvijotham, McMahan, Pillutla, Steinke, Thakurta 2024; certificate this project",
         strategy=buffered_toeplitz.strategy,
     ),
-    "optimal": Family(
+    "optimal": MechanismFamily(
         "gaussian", "needed", "the best factorisation known for the class, by convex optimisation",
         "2.6", "Denisov, McMahan, Rush, Smith, Thakurta 2022 (one flip); classes of runs this project",
         strategy=optimal.strategy,
     ),
-    "sparse-vector": Family(
+    "sparse-vector": MechanismFamily(
         "laplace", "optional", "released again when the count has left a private band; needs no W_BOUND",
         "12", "Henzinger, Sricharan, Steiner 2024", design=sparse_vector.SparseVectorDesign,
     ),
-    "adaptive-flippancy": Family(
+    "adaptive-flippancy": MechanismFamily(
         "gaussian", "needed", "finds W_BOUND itself: raises it when a private test finds frozen users; unit user",
         "13", "Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith 2023",
         design=adaptive_flippancy_design.AdaptiveFlippancyDesign, own_bounds=adaptive_flippancy_design.rising_bounds,
@@ -133,13 +133,13 @@ def design(name: str, protected: ProtectedClass) -> Design:
     return linear_design(name, protected) if family.design is None else family.design(protected)
 
 
-def family_of(name: str) -> Family:
+def family_of(name: str) -> MechanismFamily:
     """What a mechanism is made of: one of `MECHANISMS`, or of another package (`dp.extensions`).
 
     Raises:
         ValueError: the name is unknown.
     """
-    family = registered("mechanisms", name, MECHANISMS, Family)
+    family = registered("mechanisms", name, MECHANISMS, MechanismFamily)
     if family is None:
         raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(known_names('mechanisms', MECHANISMS))}")
     return family
@@ -158,6 +158,18 @@ def linear_design(name: str, protected: ProtectedClass) -> LinearDesign:
 
 
 __all__ = [
-    "EMPTY_STATE", "GRID", "MECHANISMS", "Design", "Family", "LinearDesign", "LinearMechanism", "Mechanism", "State",
-    "Strategy", "Trials", "design", "family_of", "linear_design",
+    "EMPTY_STATE",
+    "GRID",
+    "MECHANISMS",
+    "Design",
+    "LinearDesign",
+    "LinearMechanism",
+    "Mechanism",
+    "MechanismFamily",
+    "State",
+    "Strategy",
+    "Trials",
+    "design",
+    "family_of",
+    "linear_design",
 ]  # fmt: skip

@@ -21,18 +21,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms.linear import LinearMechanism
-from dp.mechanisms.protocol import (
-    EMPTY_STATE,
-    GRID,
-    MOST_USERS,
-    Floats,
-    Integers,
-    Released,
-    Source,
-    State,
-    Trials,
-)
+from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, Source, State, Trials
 from dp.mechanisms.pure_gdp import gdp_of_pure
 from dp.mechanisms.sparse_vector import SURE_SCALES, one_sided
 from dp.noise import LaplaceNoise, validate_level

@@ -13,9 +13,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
 from dp.mechanisms.linear import one_draw_a_tick
-from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 BRANCHINGS = range(2, 17)

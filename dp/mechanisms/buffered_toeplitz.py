@@ -17,9 +17,9 @@ from functools import lru_cache
 import numpy as np
 import scipy
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate, patterns
 from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots, product
-from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 MOST_BUFFERS = 4

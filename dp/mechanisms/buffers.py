@@ -20,10 +20,11 @@ from functools import lru_cache, reduce
 import numpy as np
 import scipy
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import impulse_response
 from dp.mechanisms.linear import one_draw_a_tick
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 PRECISION = 2**40

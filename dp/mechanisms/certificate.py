@@ -14,11 +14,10 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from dp.arrays import Floats
 from dp.mechanisms import patterns
 from dp.mechanisms.filters import autocorrelation
 from dp.units import ProtectedClass
-
-Floats = NDArray[np.float64]
 
 ROUNDING = 1 + 1e-9
 """Covers the float error of sums of at most a few hundred thousand terms of order one (about 1e-12), with room."""

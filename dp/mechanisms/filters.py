@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from dp.mechanisms.protocol import Floats
+from dp.arrays import Floats
 
 LONGEST_DIRECT = 2380
 """Ticks up to which `scipy.signal.correlate` sums products instead of transforming."""

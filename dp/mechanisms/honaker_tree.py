@@ -17,8 +17,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 

@@ -22,13 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
+from dp.arrays import Floats
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import autocorrelation
 from dp.mechanisms.toeplitz import ToeplitzStrategy, quantised_root
-
-Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-4
 """Relative distance from the best mixture of bounds at which the search stops; every mixture is a valid bound."""

@@ -17,13 +17,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms.protocol import (
     EMPTY_STATE,
     GRID,
     MOST_USERS,
     Cost,
-    Floats,
-    Integers,
     NoiseName,
     Released,
     SeriesBudget,

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, patterns, stationary
-from dp.mechanisms.protocol import Floats
+from dp.arrays import Floats
+from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, optimal, patterns, stationary
 from dp.units import ProtectedClass
 
 LONGEST = 1024
@@ -41,9 +41,7 @@ def _computed(protected: ProtectedClass) -> float:
     if protected.horizon > LONGEST:
         return _by_shorter(protected, protected.horizon)
     if protected.runs == 1:
-        # Asked for as the strategy does, the optimum of a short horizon is there already.
-        short = protected.horizon <= dense.LONGEST
-        return math.sqrt((dense.optimum(protected) if short else dense.optimum(protected, FEW_ROUNDS))[1])
+        return math.sqrt(_of_one_run(protected, protected.horizon))
     with dense.one_thread():
         if protected.hull < protected.horizon:
             return float(dense.square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(
@@ -68,6 +66,15 @@ def _computed(protected: ProtectedClass) -> float:
             differences = np.concatenate([differences, found])
             shares = np.insert(0.9 * shares, single, np.full(len(found), 0.1 / len(found)))
     return best / math.sqrt(protected.horizon)
+
+
+def _of_one_run(protected: ProtectedClass, horizon: int) -> float:
+    """The bound on the mean of variance times μ²."""
+    rounds = dense.ROUNDS if horizon <= dense.LONGEST else FEW_ROUNDS
+    if not protected.open_ended and horizon >= optimal.SHORT * protected.hull:
+        return dense.optimum(protected, rounds, mirrored=True)[1]
+    # Asked for as the strategy does, the optimum of a short horizon is there already.
+    return (dense.optimum(protected) if rounds == dense.ROUNDS else dense.optimum(protected, rounds))[1]
 
 
 def _by_shorter(protected: ProtectedClass, horizon: int) -> float:

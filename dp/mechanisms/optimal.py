@@ -15,10 +15,10 @@ from functools import lru_cache
 import numpy as np
 import scipy
 
+from dp.arrays import Floats
 from dp.mechanisms import buffered_toeplitz, certificate, damped_square_root, dense, patterns, stationary
 from dp.mechanisms.filters import convolve
 from dp.mechanisms.linear import Strategy
-from dp.mechanisms.protocol import Floats
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, nearest
 from dp.units import ProtectedClass
 

@@ -12,7 +12,7 @@ from itertools import combinations, islice
 
 import numpy as np
 
-from dp.mechanisms.protocol import Floats, Integers
+from dp.arrays import Floats, Integers
 from dp.units import ProtectedClass
 
 MOST_ENUMERATED = 2_500_000

@@ -11,12 +11,9 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.arrays import Floats, Integers
 from dp.noise import Noise
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 GRID = 2**24
 """Grid cells per user: fine enough that quantising costs less than a millionth of any standard deviation."""

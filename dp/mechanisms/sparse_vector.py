@@ -27,19 +27,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.mechanisms.protocol import (
-    GRID,
-    MOST_USERS,
-    Cost,
-    Floats,
-    Integers,
-    NoiseName,
-    Released,
-    SeriesBudget,
-    Source,
-    State,
-    Trials,
-)
+from dp.arrays import Floats, Integers
+from dp.mechanisms.protocol import GRID, MOST_USERS, Cost, NoiseName, Released, SeriesBudget, Source, State, Trials
 from dp.mechanisms.segments import segment_epsilon
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass
@@ -323,12 +312,18 @@ def design(
     movement = float(protected.hull) if movement is None else movement
     if not 0 <= movement < math.inf:
         raise ValueError(f"movement is {movement}; it is a number of users, at least 0")
-    releases = min(2, protected.hull)
-    found = calibrated(protected, releases, epsilon, delta)
-    while releases < protected.hull and releases * found.threshold < movement * GRID:
-        releases += 1
-        found = calibrated(protected, releases, epsilon, delta)
-    return found
+
+    def follows(releases: int) -> bool:
+        return releases * calibrated(protected, releases, epsilon, delta).threshold >= movement * GRID
+
+    # More releases need wider bands, so all of them together reach further with each one more.
+    fewest = most = min(2, protected.hull)
+    while most < protected.hull and not follows(most):
+        fewest, most = most + 1, min(2 * most, protected.hull)
+    while fewest < most:
+        middle = (fewest + most) // 2
+        fewest, most = (fewest, middle) if follows(middle) else (middle + 1, most)
+    return calibrated(protected, most, epsilon, delta)
 
 
 def calibrated(protected: ProtectedClass, releases: int, epsilon: float, delta: float = 0.0) -> SparseVector:

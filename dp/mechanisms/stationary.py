@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import patterns
-from dp.mechanisms.protocol import Floats, Integers
 from dp.units import ProtectedClass
 
 ROUNDS = 12

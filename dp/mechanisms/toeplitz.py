@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import scipy
 
+from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
 from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 DECODED_AT_ONCE = 2**15
@@ -38,7 +39,7 @@ class ToeplitzStrategy:
     """
 
     weights: tuple[int, ...]
-    certified: bool = True
+    certified: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.certified:

@@ -16,7 +16,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from dp.mechanisms.protocol import GRID, Floats, Integers
+from dp.arrays import Floats, Integers
+from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
 PLACES = 8

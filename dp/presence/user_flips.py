@@ -8,11 +8,9 @@ from datetime import date
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from dp.arrays import Integers
 from dp.presence.daily import Horizon, day_number, integer_columns, portable_text
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.arrays import Integers
 from dp.counts import Counts
 from dp.ledger import Budget
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
@@ -18,8 +18,6 @@ from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
 from dp.release.request import Request, charged, spell_exceptions
 from dp.release.sample import finite, for_all_users, noise_level
-
-Integers = NDArray[np.int64]
 
 
 def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.arrays import Integers
 from dp.counts import Counts, Sample
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
@@ -20,8 +20,6 @@ from dp.release.drawing import draw, release_rows, secure_source
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
 from dp.release.request import charged
-
-Integers = NDArray[np.int64]
 
 
 def publish(

@@ -16,7 +16,7 @@ from dp.sketches import (
     sfm,
     theta,
 )
-from dp.sketches.protocol import Contract, Design, Keys, Sketch, SketchFamily, UnsupportedError
+from dp.sketches.protocol import Contract, Keys, Sketch, SketchDesign, SketchFamily, UnsupportedError
 
 SKETCHES: dict[str, SketchFamily] = {
     "exact": exact.FAMILY,
@@ -45,4 +45,4 @@ def family_of(name: str) -> SketchFamily:
     return family
 
 
-__all__ = ["SKETCHES", "Contract", "Design", "Keys", "Sketch", "SketchFamily", "UnsupportedError", "family_of"]
+__all__ = ["SKETCHES", "Contract", "Keys", "Sketch", "SketchDesign", "SketchFamily", "UnsupportedError", "family_of"]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Floats, Keys
+from dp.arrays import Floats
+from dp.sketches.protocol import Keys
 
 CHUNK = 2**16
 HALVES = 2.0 ** -np.arange(64)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.arrays import Floats
 from dp.sketches.flipped import (
     Bits,
     Layout,
@@ -20,7 +21,7 @@ from dp.sketches.flipped import (
     packed,
     unpacked,
 )
-from dp.sketches.protocol import Floats, Keys
+from dp.sketches.protocol import Keys
 
 Cells = NDArray[np.int64]
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from datasketches import cpc_sketch, cpc_union
 
+from dp.arrays import Floats
 from dp.sketches.apache import HALVES, historic_error, update_all, validate_lg_k
-from dp.sketches.protocol import Contract, Floats, Keys, SketchFamily, cannot_remove, validate_deviations
+from dp.sketches.protocol import Contract, Keys, SketchFamily, cannot_remove, validate_deviations
 
 CHECKSUM_BYTES = 4
 

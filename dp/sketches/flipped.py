@@ -17,7 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.sketches.protocol import Floats, Keys, around, cut_error
+from dp.arrays import Floats
+from dp.sketches.protocol import Keys, around, cut_error
 
 Bits = NDArray[np.bool_]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dp.arrays import Floats
 from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
 from dp.sketches.flipped import Bits, Source
-from dp.sketches.protocol import Contract, Floats, SketchFamily
+from dp.sketches.protocol import Contract, SketchFamily
 
 
 def gf2(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:

@@ -20,8 +20,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dp.arrays import Floats
 from dp.sketches.keys import Words, derived_key, siphash
-from dp.sketches.protocol import Contract, Floats, SketchFamily
+from dp.sketches.protocol import Contract, SketchFamily
 from dp.sketches.registers import (
     RegisterDesign,
     Registers,

@@ -21,8 +21,6 @@ Keys = NDArray[np.int64]
 KEY_SPAN = 2**64
 """Keys as unsigned whole numbers lie below this."""
 
-Floats = NDArray[np.float64]
-
 
 class UnsupportedError(ValueError):
     """An operation that the sketch cannot do; the message says why, and which sketches can."""
@@ -62,7 +60,7 @@ class Sketch(Protocol):
         """The sketch for storage; its length is the memory that the sketch takes."""
 
 
-class Design(Protocol):
+class SketchDesign(Protocol):
     """The parameters of a sketch, without data."""
 
     def empty(self) -> Sketch:
@@ -107,7 +105,7 @@ class SketchFamily:
             may happen twice.
         merges: what the merger of two sketches is a sketch of.
         contract: the privacy that holds.
-        error: the formula of the standard error, in words; `Design.standard_error` computes it.
+        error: the formula of the standard error, in words; `SketchDesign.standard_error` computes it.
         summary: what it does, in half a sentence.
         source: paper and section.
         refusal: why a release cannot put a mechanism's noise on its counts; empty where it can (the proof is
@@ -115,7 +113,7 @@ class SketchFamily:
         example: parameters that have no default, as `dp.sketches.table` chooses them; a salt in it is no secret.
     """
 
-    make: Callable[..., Design]
+    make: Callable[..., SketchDesign]
     keys: Literal["hash", "number"]
     removes: Literal["yes", "no", "set difference", "toggles"]
     merges: Literal["union", "symmetric difference"]

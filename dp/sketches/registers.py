@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.arrays import Floats
 from dp.sketches.keys import Words, validate_key
-from dp.sketches.protocol import Floats, Keys, UnsupportedError, around, cut_error
+from dp.sketches.protocol import Keys, UnsupportedError, around, cut_error
 
 Registers = NDArray[np.uint8]
 """One value per register, 0 for an empty one; shape (m,)."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dp.sketches import SKETCHES, Design, Keys, SketchFamily
+from dp.sketches import SKETCHES, Keys, SketchDesign, SketchFamily
 from dp.sketches.keys import siphash
 
 USERS = 100_000
@@ -25,7 +25,7 @@ def table(families: Mapping[str, SketchFamily] = SKETCHES) -> list[dict[str, Any
     return [_row(name, family) for name, family in families.items()]
 
 
-def described(design: Design) -> str:
+def described(design: SketchDesign) -> str:
     """The parameters of a design in words, without salts."""
     shown = [one for one in fields(design) if one.repr]  # type: ignore[arg-type]
     return ", ".join(f"{one.name} {_shown(getattr(design, one.name))}" for one in shown)

@@ -16,11 +16,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from dp.arrays import Integers
 from dp.log import Log
 from dp.presence.daily import EPOCH, Horizon, day_number, integer_columns
-from dp.presence.user_flips import Integers, UserFlips, user_flips
+from dp.presence.user_flips import UserFlips, user_flips
 from dp.sketches.keys import keys_of
-from dp.sketches.protocol import Design, Keys, Sketch
+from dp.sketches.protocol import Keys, Sketch, SketchDesign
 from dp.sketches.salts import Salt, Salts
 
 
@@ -39,7 +40,7 @@ class DailySketches:
         sketches: by day and salt.
     """
 
-    design: Design
+    design: SketchDesign
     salts: Salts
     window: int
     sketches: Mapping[tuple[date, Salt], Sketch]
@@ -71,7 +72,7 @@ class DailySketches:
 
 
 def rolling(
-    log: Log, design: Design, salts: Salts, window: int, first: date, last: date, *, ignore_removals: bool = False
+    log: Log, design: SketchDesign, salts: Salts, window: int, first: date, last: date, *, ignore_removals: bool = False
 ) -> Iterator[Sketch]:
     """The sketch of a trailing window at every tick, merged from daily ones; activity counts from its arrival on.
 
@@ -112,7 +113,7 @@ def rolling(
 
 
 def following(
-    log: Log, design: Design, salt: bytes | None, window: int, first: date, last: date, w_bound: int | None = None
+    log: Log, design: SketchDesign, salt: bytes | None, window: int, first: date, last: date, w_bound: int | None = None
 ) -> Iterator[Sketch]:
     """The sketch of the users present at every tick, each cut after `w_bound` flips; for sketches that can remove.
 
@@ -126,7 +127,7 @@ def following(
     return follow(user_flips(log.connection, window, first, last, w_bound), design, salt, (last - first).days + 1)
 
 
-def follow(flips: UserFlips, design: Design, salt: bytes | None, ticks: int) -> Iterator[Sketch]:
+def follow(flips: UserFlips, design: SketchDesign, salt: bytes | None, ticks: int) -> Iterator[Sketch]:
     """`following` from the flips themselves, which saves time when the same log is followed under many salts.
 
     Args:

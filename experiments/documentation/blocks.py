@@ -19,7 +19,7 @@ from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
-from experiments.documentation.markdown import markdown_table
+from experiments.documentation.markdown import markdown_table, wrap_prose
 from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.population import START
 from experiments.kinds.loading import read
@@ -143,7 +143,7 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
     """
     return re.sub(
         r"(<!-- begin ([a-z-]+) -->\n).*?(\n<!-- end \2 -->)",
-        lambda found: found[1] + blocks[found[2]]() + found[3],
+        lambda found: found[1] + wrap_prose(blocks[found[2]]()) + found[3],
         text,
         flags=re.DOTALL,
     )

@@ -1,10 +1,13 @@
-"""Tables in Markdown."""
+"""Markdown: tables, and lines of prose that are not too long."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 RULES = {"l": "---", "r": "---:"}
+WIDTH = 120
+"""Longest line of prose."""
 
 
 def markdown_table(titles: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
@@ -22,3 +25,18 @@ def markdown_table(titles: Sequence[str], alignment: str, rows: Iterable[Sequenc
         raise ValueError(f"the table has {len(titles)} columns, but this has {len(wrong[0])}: {' | '.join(wrong[0])}")
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join([lines[0], f"|{'|'.join(RULES[letter] for letter in alignment)}|", *lines[1:]])
+
+
+def wrap_prose(text: str) -> str:
+    """Markdown with lines of prose of at most WIDTH characters; tables, headings and pictures stay one line each."""
+    return "\n".join(_wrap_line(line) for line in text.split("\n"))
+
+
+def _wrap_line(line: str) -> str:
+    if len(line) <= WIDTH or line.startswith(("|", "#", "![", "<", "    ")):
+        return line
+    quote = "> " if line.startswith("> ") else ""
+    return textwrap.fill(
+        line.removeprefix(quote), WIDTH, initial_indent=quote, subsequent_indent=quote, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip

@@ -32,7 +32,7 @@ WORDS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The points of an experiment and where their shards lie.
 
     Attributes:
@@ -73,7 +73,7 @@ class RunSummary:
     files: tuple[Path, ...]
 
 
-def plan(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, str]] = ()) -> Plan:
+def plan(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, str]] = ()) -> RunPlan:
     """The points to run and their shards in `cache`.
 
     Args:
@@ -86,7 +86,7 @@ def plan(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, str]] 
     code = code_fingerprint(config.kind.rows_module)
     depends = code + "".join(_log_digests(config))
     points = select(list(config.points()), only)
-    return Plan(code, {point: cache / f"{_digest(depends, config, point)}.json" for point in points})
+    return RunPlan(code, {point: cache / f"{_digest(depends, config, point)}.json" for point in points})
 
 
 def select(points: Sequence[Any], only: Sequence[tuple[str, str]]) -> list[Any]:
@@ -135,7 +135,7 @@ def tabulate(
 
 def complete(
     config: ExperimentConfig,
-    todo: Plan,
+    todo: RunPlan,
     cache: Path,
     *,
     jobs: int | None = None,

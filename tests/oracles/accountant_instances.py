@@ -9,14 +9,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from dp.accounting import mechanism_events as parts
-from dp.accounting.mechanism_events import Part
+from dp.accounting.mechanism_events import MechanismEvent
+from dp.arrays import Floats
 
-Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
 """Probabilities of every outcome under two neighbours."""
 
@@ -29,7 +28,7 @@ ACCOUNTANT_NAMES = (
     "pld",
 )
 
-RELEASES: dict[str, list[Part]] = {
+RELEASES: dict[str, list[MechanismEvent]] = {
     "laplace": [parts.laplace(epsilon=0.3, count=4)],
     "gaussian": [parts.gaussian(sigma=5.0, count=4)],
     "discrete-laplace": [parts.discrete_laplace(epsilon=0.3, count=4)],
@@ -47,7 +46,7 @@ RELEASES: dict[str, list[Part]] = {
     "mixed-approximate": [parts.approximate(epsilon=0.1, delta=1e-8, count=2), parts.gaussian(sigma=5.0)],
 }
 
-LESS_AND_MORE: dict[str, tuple[Part, Part]] = {
+LESS_AND_MORE: dict[str, tuple[MechanismEvent, MechanismEvent]] = {
     "laplace": (parts.laplace(epsilon=0.3), parts.laplace(epsilon=0.31)),
     "gaussian": (parts.gaussian(sigma=5.0), parts.gaussian(sigma=4.9)),
     "discrete-laplace": (parts.discrete_laplace(scale=4.0), parts.discrete_laplace(scale=3.9)),
@@ -135,7 +134,7 @@ def _bins(edges: Floats, epsilon: float) -> Floats:
     return np.diff(below)
 
 
-ENUMERATED: dict[str, tuple[list[Part], list[Pair]]] = {
+ENUMERATED: dict[str, tuple[list[MechanismEvent], list[Pair]]] = {
     "discrete-laplace": (
         [parts.discrete_laplace(epsilon=0.5, count=3)], [discrete_laplace_pair(2.0, 1)] * 3,
     ),

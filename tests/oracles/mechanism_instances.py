@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.mechanisms import EMPTY_STATE, GRID, LinearDesign, LinearMechanism, Strategy, linear_design
 from dp.units import protected_class
-
-Floats = NDArray[np.float64]
 
 MECHANISM_NAMES = (
     "laplace",

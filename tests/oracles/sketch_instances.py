@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dp.sketches import SKETCHES, Design, Keys, Sketch, SketchFamily
+from dp.sketches import SKETCHES, Keys, Sketch, SketchDesign, SketchFamily
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
@@ -36,8 +36,8 @@ class Instance(NamedTuple):
     """One sketch with its parameters; `other` is the same kind of sketch with others, if there are any to choose."""
 
     name: str
-    design: Design
-    other: Design | None
+    design: SketchDesign
+    other: SketchDesign | None
     ordered: bool = False
     canonical: bool = True
     zero: bool = True

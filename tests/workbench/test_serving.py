@@ -26,7 +26,8 @@ KEY = "the key of this test"
 @contextmanager
 def serving(folder: Path, *options: str, key: str | None = None) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
     """(address, what it said, process) of a server that is stopped afterwards."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
+    foreign = {name for name in os.environ if name.startswith(("DPDAU_", "SERVICE_"))} - {"DPDAU_CACHE"}
+    environment = {name: text for name, text in os.environ.items() if name not in foreign}
     if key:
         environment["SERVICE_API_KEY"] = key
     command = [sys.executable, "-m", "workbench.cli.main", "serve", "--port", "0", *options]

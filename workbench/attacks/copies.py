@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from workbench.attacks.asking import (
     settings_of,
 )
 from workbench.attacks.twins import open_with
-from workbench.service import Service, Settings, open_service
+from workbench.service import Settings, open_service
+from workbench.service.store import Store
 
 BACKED_UP = 3
 """Days after which the files are copied."""
@@ -83,12 +83,14 @@ class _Kill(Exception):  # noqa: N818 - the name says what happened
     """What a process was doing ends here."""
 
 
-class CutOff(Service):
+class CutOff(Store):
     """Is killed when the ledger holds a day more than the old copy, before the store has noted it."""
 
-    def _remember(self, metric: str, first: date, rows: Sequence[str]) -> None:
-        if len(rows) > BACKED_UP:
+    def note_published(self, days: int) -> None:
+        """Note no day beyond those of the old copy."""
+        if days > BACKED_UP:
             raise _Kill
+        super().note_published(days)
 
 
 def crash(setting: Setting) -> Reading:
@@ -98,7 +100,7 @@ def crash(setting: Setting) -> Reading:
     ask(open_service, settings, clock, days[:BACKED_UP])
     copy = _copied(settings.store_path.parent, setting)
     day = days[BACKED_UP]
-    with open_with(settings, clock, service=CutOff) as service:
+    with open_with(settings, clock, store=CutOff) as service:
         with suppress(_Kill):
             service.close(day)
         answers: Answers = {(metric, str(day)): {service.releases(metric)[-1]} for metric in settings.series}

@@ -21,22 +21,17 @@ from workbench.service.store import Store
 
 @contextmanager
 def open_with(
-    settings: Settings,
-    clock: Clock,
-    *,
-    service: type[Service] = Service,
-    store: type[Store] = Store,
-    account: type[Account] = Account,
+    settings: Settings, clock: Clock, *, store: type[Store] = Store, account: type[Account] = Account
 ) -> Iterator[Service]:
     """`open_service`, with parts of other kinds."""
     whole = open_store(settings.store_path, settings.key_path)
-    named = account(settings, clock, whole.name)
-    made = service(settings, clock, store(whole.connection, pseudonyms(settings.key_path.read_bytes())), named)
+    broken = store(whole.connection, pseudonyms(settings.key_path.read_bytes()))
+    service = Service(settings, clock, broken, account(settings, clock, whole.name))
     try:
-        made.finish()
-        yield made
+        service.finish()
+        yield service
     finally:
-        made.stop()
+        service.stop()
 
 
 class Trusting(Account):

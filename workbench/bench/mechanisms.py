@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
+from dp.arrays import Integers
 from dp.mechanisms import (
     EMPTY_STATE,
     MECHANISMS,
@@ -32,7 +33,7 @@ from dp.mechanisms import (
     linear_design,
     optimal,
 )
-from dp.noise import Integers, Noise
+from dp.noise import Noise
 from dp.units import protected_class
 from experiments.engine.progress import Report
 from workbench.bench.timing import processor_seconds

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.options import CONFIG_FILE, FILE, Day
+from workbench.cli.options import CONFIG_FILE, FILE, DayType
 from workbench.cli.output import write_rows
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
 @click.argument("name")
 @click.option("--epsilon", type=float, required=True, help="Cap on the sum of ε.")
 @click.option("--delta", type=float, required=True, help="Cap on the sum of δ.")
-@click.option("--from", "starts", type=Day(), default=None, help="First day of its period; today by default.")
+@click.option("--from", "starts", type=DayType(), default=None, help="First day of its period; today by default.")
 @click.option(
-    "--to", "ends", type=Day(), default=None, help="Last day of its period; without it, the budget never ends."
+    "--to", "ends", type=DayType(), default=None, help="Last day of its period; without it, the budget never ends."
 )
 @click.pass_obj
 def budget_create(

@@ -14,7 +14,7 @@ from workbench.cli.options import FILE, Output, output_options
 from workbench.cli.output import Row, deliver
 
 if TYPE_CHECKING:
-    from dp.accounting.mechanism_events import Part
+    from dp.accounting.mechanism_events import MechanismEvent
 
 
 EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 and count = 365'
@@ -86,7 +86,7 @@ def _for_people(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def load_spec(path: Path) -> list[Part]:
+def load_spec(path: Path) -> list[MechanismEvent]:
     """The releases that a file lists.
 
     Raises:

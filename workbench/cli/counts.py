@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.engine.progress import Report
-from workbench.cli.options import METRIC_WINDOWS, Day, Source, gathered_as, read_source
+from workbench.cli.options import METRIC_WINDOWS, DayType, Source, gathered_as, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,10 +56,10 @@ query_options = gathered_as(
                  help="Any other trailing window; its metric is called '14-day' and so on. May be repeated."),
     click.option("--mau-window", type=click.Choice(["30", "28"]), default="30", show_default=True,
                  help="Days in MAU's window; 28 removes the weekly ripple."),
-    click.option("--from", "first", type=Day(),
+    click.option("--from", "first", type=DayType(),
                  help="First tick. A public parameter; give it. Without it, the log's first day is used, which is "
                       "data."),
-    click.option("--to", "last", type=Day(), help="Last tick. A public parameter, like --from."),
+    click.option("--to", "last", type=DayType(), help="Last tick. A public parameter, like --from."),
     click.option("--engine", default="duckdb", show_default=True, metavar="duckdb | spark://… | local[N]",
                  help="Where the counting query runs. Spark needs the extra 'spark', --from, --to and a log written by "
                       "'dpdau validate --out'."),

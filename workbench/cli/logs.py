@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, Day, LogCommand, Source, log_options, read_source
+from workbench.cli.options import FILE, DayType, LogCommand, Source, log_options, read_source
 from workbench.cli.output import keep_apart
 
 
@@ -33,7 +33,7 @@ from workbench.cli.output import keep_apart
     help="Probability that an activity arrives after its day.",
 )
 @click.option("--seed", type=click.IntRange(min=0), required=True, help="Seed; the same seed gives the same bytes.")
-@click.option("--start", type=Day(), default="2024-01-01", show_default=True, help="First day.")
+@click.option("--start", type=DayType(), default="2024-01-01", show_default=True, help="First day.")
 @click.option(
     "--out",
     type=FILE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, Horizon, Output, gathered_as, output_options
+from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
 from workbench.cli.output import Row
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class_options = gathered_as(
                  help="Who is protected."),
     click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
                  help="W_BOUND, the most flips of presence that the protected change may cause."),
-    click.option("--horizon", type=Horizon(), default=YEAR, show_default=True,
+    click.option("--horizon", type=HorizonType(), default=YEAR, show_default=True,
                  help="Ticks that the guarantee covers, or 'unlimited'."),
 )  # fmt: skip
 

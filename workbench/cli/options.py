@@ -32,7 +32,7 @@ SKETCH_NAMES = known_names("sketches", names.SKETCHES)
 METRIC_WINDOWS = names.METRICS
 
 
-class Horizon(click.ParamType[int | str]):
+class HorizonType(click.ParamType[int | str]):
     """A number of ticks, or "unlimited"."""
 
     name = "ticks"
@@ -46,7 +46,7 @@ class Horizon(click.ParamType[int | str]):
         return int(value)
 
 
-class Day(click.ParamType[date]):
+class DayType(click.ParamType[date]):
     """A calendar day, YYYY-MM-DD."""
 
     name = "day"

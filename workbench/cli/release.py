@@ -16,7 +16,7 @@ from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.options import (
     MECHANISM_NAMES,
-    Horizon,
+    HorizonType,
     LogCommand,
     Output,
     Pairs,
@@ -112,7 +112,7 @@ protection_options = gathered_as(
                  help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
-    click.option("--horizon", type=Horizon(), default=None,
+    click.option("--horizon", type=HorizonType(), default=None,
                  help="Ticks that the guarantee covers, or 'unlimited' if the mechanism allows it; by default from "
                       "--from to --to. Give it if you want to continue the stream later."),
     click.option("--on-time", type=Pairs(), default=None, metavar="removals=R,late=L",

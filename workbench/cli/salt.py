@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.options import FILE, Day
+from workbench.cli.options import FILE, DayType
 from workbench.cli.output import Row, write_rows
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def create(salt_file: Path) -> None:
 
 @salt.command()
 @salt_option
-@click.option("--from", "first", type=Day(), required=True, help="The first tick that is read under the new salt.")
+@click.option("--from", "first", type=DayType(), required=True, help="The first tick that is read under the new salt.")
 def rotate(salt_file: Path, first: date) -> None:
     """Append a random salt that is in force from a given day.
 

@@ -20,7 +20,7 @@ from experiments.engine.progress import progress_bar
 from workbench.cli.options import (
     CONFIG_FILE,
     FILE,
-    Day,
+    DayType,
     Function,
     LogCommand,
     Output,
@@ -173,8 +173,10 @@ def load(ctx: click.Context, source: Source, settings: Settings) -> None:
 
 @click.command()
 @service_options
-@click.option("--day", type=Day(), default=None, help="Close this day; it must be the open one, or the first of all.")
-@click.option("--through", type=Day(), default=None, help="Close every day from the open one to this one.")
+@click.option(
+    "--day", type=DayType(), default=None, help="Close this day; it must be the open one, or the first of all."
+)
+@click.option("--through", type=DayType(), default=None, help="Close every day from the open one to this one.")
 @output_options
 def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
     """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
@@ -226,7 +228,7 @@ def _metric(metric: str) -> click.Command:
         name=metric, help=f"Print the published {metric.upper()} of a closed day; the bytes are the same every time."
     )
     @service_options
-    @click.option("--day", type=Day(), default=None, help="The day; the last closed one by default.")
+    @click.option("--day", type=DayType(), default=None, help="The day; the last closed one by default.")
     @click.option(
         "--fresh", is_flag=True, help="Make a new release of that day from the log as it is now, charged separately."
     )

@@ -14,12 +14,12 @@ import numpy as np
 
 from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats, Integers
 from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, epsilon_lower_bound
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.bounds import Alarms, epsilon_bound
 from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
-from dp.mechanisms.protocol import Floats, Integers
 from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
 from dp.units import protected_class

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dp.arrays import Integers
 from dp.auditing.measurements import exact_measurements
 from dp.mechanisms import LinearDesign
-from dp.mechanisms.protocol import Integers
 
 
 def measured_over_certified(design: LinearDesign, with_user: Integers, without_user: Integers) -> float:

@@ -12,11 +12,11 @@ from typing import cast
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats, Integers
 from dp.auditing.attacks.fixed_threshold import best_direction, epsilon_lower_bound
 from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.mechanisms import GRID, LinearMechanism
-from dp.mechanisms.protocol import Floats, Integers
 from dp.release import Request, plan_release
 
 CRITERION = "at the claimed δ no linear test of the joint release, also the best one, disproves the claimed ε"

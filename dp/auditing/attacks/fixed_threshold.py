@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dp.accounting import gaussian
+from dp.arrays import Floats, Integers
 from dp.auditing.bounds import Alarms, mu_bound
-from dp.mechanisms.protocol import Floats, Integers
 
 ATTACK_CONFIDENCE = 0.9999
 """Confidence of every lower bound: a few dozen of them together err once in several hundred runs."""

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
@@ -20,7 +21,6 @@ from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
 from dp.mechanisms import LinearDesign, linear_design
-from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class

@@ -17,6 +17,7 @@ from scipy.special import ndtr
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import delta_for
+from dp.arrays import Floats, Integers
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.closeness import (
     Frequencies,
@@ -33,7 +34,7 @@ from dp.auditing.closeness import (
 from dp.auditing.mechanisms import BASE_COUNT
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.protocol import Floats, Integers, Source
+from dp.mechanisms.protocol import Source
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
 from dp.units import protected_class

@@ -17,7 +17,7 @@ from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.hll import Hll
 from dp.sketches.keys import keys_of
 from dp.sketches.kmv import Kmv
-from dp.sketches.protocol import Design, Keys
+from dp.sketches.protocol import Keys, SketchDesign
 
 CRITERION = "without the salt, poisoned sketches err as ordinary ones do, at a level of 1e-5 a sketch"
 
@@ -43,7 +43,7 @@ class Poison:
         choose: places of ADDED keys.
     """
 
-    design: Design
+    design: SketchDesign
     choose: Callable[[Keys], Places]
 
 

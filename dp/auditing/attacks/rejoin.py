@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
@@ -22,7 +23,6 @@ from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.adaptive_flippancy_design import rising_bounds
-from dp.mechanisms.protocol import Integers
 from dp.presence import DuckDBEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate

@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.ledger import open_ledger
 from dp.mechanisms import GRID
-from dp.mechanisms.protocol import Floats
 from dp.release import Request, plan_release, publish, stated_counts
 
 CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"

@@ -9,11 +9,11 @@ from typing import cast
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.case import Case
 from dp.auditing.likelihood import SCORE_DECIMALS, mu_of_claim
 from dp.auditing.sampling import Sampler
 from dp.mechanisms import LinearMechanism
-from dp.mechanisms.protocol import Floats
 from dp.release import Request, Sample, plan_release
 from dp.sketches import family_of
 from dp.sketches.table import some_keys

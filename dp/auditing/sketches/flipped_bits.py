@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.case import Case
 from dp.auditing.sampling import Sampler
 from dp.auditing.sketches.estimates import CANDIDATE_USERS
-from dp.mechanisms.protocol import Floats
 from dp.sketches import family_of
 from dp.sketches.bit_matrix import BitMatrix, BitSketch, FlippedSketch
 from dp.sketches.flipped import Source, seeded_flips

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from dp.accounting.composition import Guarantee
 from dp.accounting.registers import register_epsilon
+from dp.arrays import Floats
 from dp.auditing.bounds import Alarms, epsilon_bound
 from dp.auditing.case import Case
 from dp.auditing.likelihood import SCORE_DECIMALS
 from dp.auditing.options import CONFIDENCE
 from dp.auditing.sampling import CHUNK_FLOATS, Sampler
 from dp.auditing.verdict import THRESHOLD_SHARE
-from dp.mechanisms.protocol import Floats
 from dp.sketches.fm import FlajoletMartin
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import Registers

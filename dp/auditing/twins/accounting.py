@@ -10,10 +10,10 @@ import numpy as np
 from dp.accounting import advanced, pld
 from dp.accounting.composition import Guarantee
 from dp.accounting.mechanism_events import discrete_laplace, laplace
+from dp.arrays import Floats
 from dp.auditing.case import Case
 from dp.auditing.power import Attempt, Twin, attempts_on
 from dp.auditing.sampling import Sampler
-from dp.mechanisms.protocol import Floats
 from dp.noise import LaplaceNoise
 
 

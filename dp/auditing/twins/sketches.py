@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats
 from dp.auditing.case import Case
 from dp.auditing.power import Attempt, Twin, attempts_on
 from dp.auditing.sampling import Sampler
@@ -26,9 +27,8 @@ from dp.auditing.sketches.secret_registers import (
 )
 from dp.auditing.verdict import audit_case, audit_samplers
 from dp.mechanisms import GRID
-from dp.mechanisms.protocol import Floats
 from dp.noise import LaplaceNoise
-from dp.sketches import Design as SketchDesign
+from dp.sketches import SketchDesign
 from dp.sketches.cpc import Cpc
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.flipped import Source, epsilon_of, seeded_flips

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dp.accounting.mechanism_events import Part, discrete_laplace, gaussian
+from dp.accounting.mechanism_events import MechanismEvent, discrete_laplace, gaussian
 
 
-def part_of(release: str, parameter: float, count: int) -> Part:
+def part_of(release: str, parameter: float, count: int) -> MechanismEvent:
     """The releases as accountants know them.
 
     Raises:

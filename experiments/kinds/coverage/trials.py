@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
+from dp.arrays import Floats, Integers
 from dp.intervals.binomial import clopper_pearson
 from dp.intervals.consistency import LARGEST, whole_interval
 from dp.intervals.sample import interval, interval_of_bounds
@@ -21,8 +22,6 @@ from experiments.engine.grid import point_seed
 from experiments.engine.tasks import PointTask
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 Ends = Callable[[float], tuple[Floats, Floats]]
 """From a level to lower and upper ends, each of shape (trials, T)."""
 

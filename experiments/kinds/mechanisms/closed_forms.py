@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import gammaincc, ndtr
 
+from dp.arrays import Floats
 from dp.mechanisms import GRID, LinearMechanism
 from dp.noise import laplace_sum_coefficients
-
-Floats = NDArray[np.float64]
 
 
 class Tails(Protocol):

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.arrays import Floats, Integers
 from experiments.kinds.mechanisms.closed_forms import mean_absolute, quantile_absolute
 from experiments.kinds.mechanisms.trials import TrialErrors
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 HIGH = 0.95
 """The quantile of `p95_error`."""
 
 
-def error_columns(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict[str, float]:
+def error_columns(errors: Floats, truth: Integers, metrics: Sequence[str]) -> dict[str, float]:
     """Columns over trials: each measure with its 5 % and 95 % quantiles; see `row.evaluate`.
 
     Args:
@@ -40,7 +37,7 @@ def error_columns(errors: Floats, truth: Counts, metrics: Sequence[str]) -> dict
     return columns
 
 
-def formula_columns(trial: TrialErrors, truth: Counts, metrics: Sequence[str]) -> dict[str, Any]:
+def formula_columns(trial: TrialErrors, truth: Integers, metrics: Sequence[str]) -> dict[str, Any]:
     """Columns `analytic_…`, NaN where there is no formula."""
     squared = trial.deviation**2 + trial.bias**2
     if trial.sampling_deviation is not None:
@@ -58,7 +55,7 @@ def formula_columns(trial: TrialErrors, truth: Counts, metrics: Sequence[str]) -
     return columns
 
 
-def error_measure(metric: str, error: Floats, truth: Counts) -> float:
+def error_measure(metric: str, error: Floats, truth: Integers) -> float:
     """A measure of error by its name in a config.
 
     Args:

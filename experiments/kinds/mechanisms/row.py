@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dp.arrays import Integers
 from dp.mechanisms import family_of
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
@@ -20,8 +21,6 @@ from experiments.kinds.mechanisms.trials import (
     linear_trial_errors,
     trial_errors,
 )
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def evaluate(task: Task) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
 
 
-def _trial_errors(task: Task, truth: Counts, generator: np.random.Generator) -> TrialErrors:
+def _trial_errors(task: Task, truth: Integers, generator: np.random.Generator) -> TrialErrors:
     point = task.point
     protected = protected_class(point.unit, point.window, point.w_bound, len(truth))
     budget = (point.epsilon, task.delta, task.share)

@@ -6,20 +6,18 @@ from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.accounting.accountants import ACCOUNTANTS
 from dp.accounting.calibrate import calibrate, calibrate_linear
 from dp.accounting.composition import Guarantee
-from dp.accounting.mechanism_events import Part, gaussian, laplace
+from dp.accounting.mechanism_events import MechanismEvent, gaussian, laplace
+from dp.arrays import Floats, Integers
 from dp.intervals.sample import interval
 from dp.mechanisms import GRID, LinearDesign, LinearMechanism, Mechanism, design, family_of, linear_design
 from dp.units import ProtectedClass
 from experiments.kinds.mechanisms.closed_forms import Tails, tails_of
 
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Budget = tuple[float, float, float]
+BudgetShare = tuple[float, float, float]
 """ε, δ, and the part of both that the series has."""
 
 CI_LEVEL = 0.95
@@ -52,9 +50,9 @@ class Observed:
         steps: the flips behind `bounded`, where only a sample of the users is counted.
     """
 
-    truth: Counts
-    bounded: Counts
-    side_by_side: Counts
+    truth: Integers
+    bounded: Integers
+    side_by_side: Integers
     steps: Steps | None = None
 
 
@@ -96,7 +94,7 @@ class TrialErrors:
 def trial_errors(
     name: str,
     protected: ProtectedClass,
-    budget: Budget,
+    budget: BudgetShare,
     observed: Observed,
     trials: int,
     generator: np.random.Generator,
@@ -115,7 +113,7 @@ def trial_errors(
 def linear_trial_errors(
     name: str,
     protected: ProtectedClass,
-    budget: Budget,
+    budget: BudgetShare,
     observed: Observed,
     trials: int,
     generator: np.random.Generator,
@@ -178,13 +176,13 @@ def _errors(
     )
 
 
-def _needed(mechanism: Mechanism, observed: Observed) -> Counts:
+def _needed(mechanism: Mechanism, observed: Observed) -> Integers:
     if mechanism.bounds is not None:
         return observed.side_by_side
     return observed.bounded if family_of(mechanism.name).needs_w_bound else observed.truth
 
 
-def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.random.Generator) -> Counts:
+def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.random.Generator) -> Integers:
     """Users present of whom each is kept with probability `rate`, drawn anew in each trial; shape (trials, T)."""
     ticks, users, signs = (np.array(values) for values in (steps.ticks, steps.users, steps.steps))
     moves = np.empty((trials, horizon), dtype=np.int64)
@@ -223,7 +221,7 @@ def by_accountant(chosen: LinearDesign, accountant: str, guarantee: Guarantee) -
     return chosen.with_scale(alone.noise.scale * high)
 
 
-def _part(chosen: LinearDesign, scale: float) -> Part:
+def _part(chosen: LinearDesign, scale: float) -> MechanismEvent:
     """What an accountant is told of a noise scale, in grid units."""
     if chosen.noise == "laplace":
         return laplace(epsilon=GRID / scale, count=chosen.touched)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from dp.accounting.composition import Guarantee
 from dp.accounting.registers import register_epsilon
-from dp.sketches import Design, family_of
+from dp.sketches import SketchDesign, family_of
 
 SIZES: dict[str, str | None] = {
     "exact": None,
@@ -24,7 +24,7 @@ SIZES: dict[str, str | None] = {
 """The parameter that the memory of a sketch depends on; None where it depends on the users alone."""
 
 
-def sketch_design(sketch: str, size: int | float | None, epsilon: float, delta: float, salt: bytes) -> Design:
+def sketch_design(sketch: str, size: int | float | None, epsilon: float, delta: float, salt: bytes) -> SketchDesign:
     """A sketch in that size; one that is private by itself gets (ε, δ), and its secret salt if it has one.
 
     Raises:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dp.arrays import Floats
 from dp.log import Log, read_log
 from dp.noise import LaplaceNoise
 from dp.presence import DuckDBEngine, UserFlips, user_flips
-from dp.sketches import Design, Sketch, family_of
+from dp.sketches import Sketch, SketchDesign, family_of
 from dp.sketches.bit_matrix import BitMatrix, BitSketch
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
@@ -31,8 +31,6 @@ from experiments.engine.population import START
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.sketches.config import SketchConfig, SketchPoint
 from experiments.kinds.sketches.designs import sketch_design
-
-Floats = NDArray[np.float64]
 
 GRID = 2**20
 """Steps of the noise in a user."""
@@ -130,7 +128,7 @@ def evaluate_sketch(task: SketchTask) -> dict[str, Any]:
     }
 
 
-def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, Floats, Design]:
+def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, Floats, SketchDesign]:
     """The published counts and the bytes of their sketches, both of shape (trials, ticks), and the last design."""
     point, config = task.point, task.config
     estimates = np.empty((config.trials, len(task.truth)))
@@ -147,7 +145,7 @@ def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, 
 
 
 def sketches(
-    task: SketchTask, log: Log | None, flips: UserFlips | None, design: Design, salt: bytes
+    task: SketchTask, log: Log | None, flips: UserFlips | None, design: SketchDesign, salt: bytes
 ) -> Iterator[Sketch]:
     """The sketch at each published tick.
 
@@ -166,7 +164,9 @@ def sketches(
         yield from rolling(log, design, _always(salt), task.config.window, first, last, ignore_removals=True)
 
 
-def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, generator: np.random.Generator) -> float:
+def noisy_estimate(
+    sketch: Sketch, design: SketchDesign, name: str, epsilon: float, generator: np.random.Generator
+) -> float:
     """One published count, with seeded coins and noise.
 
     A sketch that is private by itself gives its estimate. The others get discrete Laplace noise for one user more or
@@ -180,12 +180,12 @@ def noisy_estimate(sketch: Sketch, design: Design, name: str, epsilon: float, ge
     return sketch.estimate() + float(noise) / GRID
 
 
-def noise_scale(design: Design, epsilon: float) -> float:
+def noise_scale(design: SketchDesign, epsilon: float) -> float:
     """Scale of the Laplace noise, in users: how far one user moves the estimate (1 if unknown) over ε."""
     return 1 / (design.rate * epsilon) if isinstance(design, FixedRate) else 1 / epsilon
 
 
-def _deviation(task: SketchTask, design: Design, count: float) -> float:
+def _deviation(task: SketchTask, design: SketchDesign, count: float) -> float:
     """Standard error of a published count, from sketch and noise together, around the count that the sketch holds."""
     if isinstance(design, BitMatrix):
         return design.flipped_error(count)

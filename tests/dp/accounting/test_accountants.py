@@ -24,7 +24,7 @@ from dp.accounting.accountant import Answer
 from dp.accounting.accountants import ACCOUNTANTS, best, compose
 from dp.accounting.composition import renyi_epsilon, zcdp_epsilon
 from dp.accounting.gaussian import delta_for, epsilon_for
-from dp.accounting.mechanism_events import Part, merge
+from dp.accounting.mechanism_events import MechanismEvent, merge
 from tests.examples import examples
 from tests.oracles.accountant_instances import (
     ACCOUNTANT_NAMES,
@@ -47,7 +47,7 @@ DELTA = 1e-6
 lawful = examples(15)
 
 
-def answer(name: str, released: list[Part], delta: float = DELTA) -> Answer:
+def answer(name: str, released: list[MechanismEvent], delta: float = DELTA) -> Answer:
     return ACCOUNTANTS[name].account(merge(released), delta)
 
 

@@ -16,7 +16,7 @@ from dp.accounting.composition import Guarantee
 from dp.release import Request, Sample, plan_release
 from dp.sketches import SKETCHES
 from dp.sketches.fixed_rate import FixedRate
-from dp.sketches.protocol import Design, Sketch
+from dp.sketches.protocol import Sketch, SketchDesign
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
 
 TRIALS = 40_000
@@ -92,7 +92,7 @@ def test_a_sample_has_the_noise_of_the_count_for_every_mechanism() -> None:
 @pytest.mark.parametrize("name", NOT_PRIVATE)
 def test_noise_of_one_over_epsilon_on_a_raw_estimate_is_caught(name: str) -> None:
     """One user whom a public hash exposes, among those who might have been active."""
-    design: Design = SKETCHES[name].make()
+    design: SketchDesign = SKETCHES[name].make()
     before = design.empty().add(keys(100_000, 1))
     moves = [(canonical(design, before.add(key[None])), key) for key in keys(3000, 2)]
     moved = max(abs(after - canonical(design, before)) for after, _ in moves)
@@ -102,7 +102,7 @@ def test_noise_of_one_over_epsilon_on_a_raw_estimate_is_caught(name: str) -> Non
     assert SKETCHES[name].refusal
 
 
-def canonical(design: Design, sketch: Sketch) -> float:
+def canonical(design: SketchDesign, sketch: Sketch) -> float:
     """The estimate from what the sketch holds, not from the order in which it came."""
     return design.empty().merge(sketch).estimate()
 

@@ -398,3 +398,26 @@ def test_counting_patterns_stops() -> None:
     assert patterns.count(protected_class("user", 1, 100_000, 100_000)) > 10**18
     assert not patterns.tractable(protected_class("user", 1, 100_000, 100_000))
     assert patterns.tractable(protected_class("user-day", 30, 30, None))
+
+
+@pytest.mark.parametrize("ticks", [2, 3, 8, 9, 40])
+def test_a_mirrored_matrix_has_the_roots_of_its_halves(ticks):
+    generator = np.random.default_rng(ticks)
+    factor = generator.random((ticks, ticks))
+    matrix = factor @ factor.T
+    matrix = (matrix + matrix[::-1, ::-1]) / 2
+    roots, vectors = dense.mirrored_square_roots(matrix)
+    assert np.allclose(vectors.T @ vectors, np.eye(ticks), atol=1e-12)
+    assert np.allclose((vectors * roots**2) @ vectors.T, matrix, atol=1e-12)
+    assert np.sort(roots) == pytest.approx(dense.square_roots(matrix)[0], rel=1e-9)
+
+
+@pytest.mark.parametrize(("hull", "horizon"), [(3, 12), (4, 17), (1, 9), (2, 2)])
+def test_the_mirrored_optimum_is_the_optimum(hull, horizon):
+    protected = ProtectedClass(1, hull, horizon)
+    covariance, bound = dense.optimum(protected)
+    mirrored, same = dense.optimum(protected, mirrored=True)
+    assert same == pytest.approx(bound, rel=1e-10)
+    assert mirrored == pytest.approx(covariance, rel=1e-6, abs=1e-9)
+    with pytest.raises(ValueError, match="dense optimum needs"):
+        dense.optimum(ProtectedClass(1, hull, horizon, open_ended=True), mirrored=True)

@@ -10,11 +10,14 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
+from dp.accounting.calibrate import calibrate
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.ledger import BudgetExhausted, LedgerError, open_ledger
-from dp.mechanisms import GRID, MECHANISMS
+from dp.mechanisms import GRID, MECHANISMS, design
 from dp.release import METRICS, Plan, Request, charged, default_stream, freezes, plan_release, promise, published
+from dp.release.stream import _name_mechanism
+from dp.units import protected_class
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, ENDLESS_NAMES, MECHANISM_NAMES
 from tests.oracles.stated import publish, simulate_rows
 
@@ -368,6 +371,25 @@ def test_a_stream_whose_operations_changed_under_equal_counts_is_not_continued(l
     rows = publish(ledger, "stream", "team", plan, first_ticks(HORIZON, "mau"), NOW, arrived=arrived)
     assert rows[:10] == early
     assert asked[1:] == [FIRST + timedelta(days=9), FIRST + timedelta(days=HORIZON - 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "w_bound", "horizon", "known"),
+    [
+        ("laplace", "user-day", 2, 365, "d17755265a58fc08"),
+        ("gaussian", "user-day", 2, 365, "18666c5a105f43f8"),
+        ("binary-tree", "user-day", 2, 365, "aebb0ed0c5e4eafb"),
+        ("honaker-tree", "user", 8, 120, "92827650e4cc9c6b"),
+        ("square-root", "user-day", 2, 365, "d7405f63ee9a61f0"),
+        ("square-root", "user", 8, 120, "bcce59c48c4caac9"),
+    ],
+)
+def test_streams_of_earlier_versions_can_be_continued(name, unit, w_bound, horizon, known):
+    """What names strategy and noise in a stream's state must stay, for as long as both do."""
+    guarantee = Guarantee(1.0, 0.0 if name == "laplace" else 1e-6)
+    chosen = design(name, protected_class(unit, 30, w_bound, horizon))
+    mechanism = calibrate([chosen] * 2, guarantee, [1.0, 2.0])[0]
+    assert _name_mechanism(mechanism)[:16] == known
 
 
 def test_a_stream_is_not_continued_with_another_strategy_or_noise(ledger):

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2, norm
 
-from dp.sketches import Design, Keys, Sketch
+from dp.sketches import Keys, Sketch, SketchDesign
 from dp.sketches.bitmap import Bitmap
 from dp.sketches.cpc import Cpc
 from dp.sketches.exact import Exact
@@ -47,7 +47,7 @@ def users(count: int, seed: int) -> Keys:
 
 
 @cache
-def errors(design: Design, count: int, seeds: int) -> np.ndarray:
+def errors(design: SketchDesign, count: int, seeds: int) -> np.ndarray:
     """Estimate minus truth, as the sketch grew and once merged with itself; shape (2, seeds)."""
     return np.array([both_estimates(design.empty().add(users(count, seed))) for seed in range(seeds)]).T - count
 
@@ -156,7 +156,7 @@ class TestBounds:
     """
 
     @staticmethod
-    def hits(design: Design, count: int, deviations: int) -> int:
+    def hits(design: SketchDesign, count: int, deviations: int) -> int:
         ends = [design.empty().add(users(count, seed)).bounds(deviations) for seed in range(1000)]
         return sum(low <= count <= high for low, high in ends)
 

@@ -15,7 +15,7 @@ from dp.intervals.sample import fewest_users, most_users
 from dp.ledger import LedgerError, open_ledger
 from dp.mechanisms.joint import Exceptions
 from dp.release import Request, Sample, plan_release
-from dp.sketches import SKETCHES, Design
+from dp.sketches import SKETCHES, SketchDesign
 from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
@@ -203,7 +203,7 @@ def test_full_registers_say_that_nothing_is_known(name: str) -> None:
     assert full.bounds(2)[1] == math.inf
 
 
-def _is_sketch(design: Design, data: bytes) -> bool:
+def _is_sketch(design: SketchDesign, data: bytes) -> bool:
     try:
         design.from_bytes(data)
     except ValueError:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from dp.accounting import naive
 from dp.accounting.accountant import Answer
-from dp.accounting.accountants import Family as AccountantFamily
-from dp.accounting.mechanism_events import Part
-from dp.mechanisms import Family, Strategy, independent
+from dp.accounting.accountants import AccountantFamily
+from dp.accounting.mechanism_events import MechanismEvent
+from dp.mechanisms import MechanismFamily, Strategy, independent
 from dp.sketches import SKETCHES
 from dp.units import ProtectedClass
 
@@ -19,7 +19,7 @@ def strategy(protected: ProtectedClass) -> Strategy:
     return independent.strategy(protected)
 
 
-WEEKLY = Family(
+WEEKLY = MechanismFamily(
     "gaussian", "needed", "independent Gaussian noise, from another package",
     "2.1", "this example", strategy=strategy,
 )  # fmt: skip
@@ -27,7 +27,7 @@ WEEKLY = Family(
 SORTED_SET = replace(SKETCHES["exact"], summary="the set of all keys, from another package", source="this example")
 
 
-def account(parts: Sequence[Part], delta: float) -> Answer:
+def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """Twice what basic composition says: sound, and of no use."""
     answer = naive.account(parts, delta)
     return answer if answer.epsilon is None else replace(answer, epsilon=2 * answer.epsilon, exact=False)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dp.mechanisms import Family, State, Trials
-from dp.mechanisms.protocol import GRID, Cost, Floats, Integers, NoiseName, Released, SeriesBudget, Source
+from dp.arrays import Floats, Integers
+from dp.mechanisms import MechanismFamily, State, Trials
+from dp.mechanisms.protocol import GRID, Cost, NoiseName, Released, SeriesBudget, Source
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass
 
@@ -84,6 +85,6 @@ class HeldDesign:
         return Cost(math.sqrt(self.calibrated(budget).noise.variance) / GRID, 1, 1 / ticks)
 
 
-FAMILY = Family(
+FAMILY = MechanismFamily(
     "laplace", "none", "the first count, held for ever; from another package", "2.1", "this example", design=HeldDesign
 )

@@ -51,7 +51,7 @@ class GaussianNoise:
     """Discrete Gaussian: P(z) ∝ exp(−z²/2σ²) on the integers (Canonne, Kamath, Steinke 2020).
 
     From σ = 2 on its variance is σ² to the last digit of a float, and on a grid as fine as ours its quantiles are those
-    of N(0, σ²) likewise (docs/guarantees.md, section 6).
+    of N(0, σ²) as well (docs/guarantees.md, section 6).
     """
 
     scale: int

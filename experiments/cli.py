@@ -37,7 +37,7 @@ cache_option = click.option(
 )  # fmt: skip
 profile_option = click.option(
     "--profile", type=click.Choice(PROFILES), default="quick", show_default=True,
-    help="quick: the config as it stands; full: with what it says under [profiles.full].",
+    help="quick: the config as written; full: with the values under [profiles.full].",
 )  # fmt: skip
 jobs_option = click.option("--jobs", type=click.IntRange(min=1), default=None, help="Processes; all cores by default.")
 
@@ -63,7 +63,7 @@ class Group(click.Group):
 
 
 def _interrupted(ctx: click.Context) -> None:
-    click.echo("Interrupted. Finished points are kept: the same command goes on from there.", err=True)
+    click.echo("Interrupted. Finished points are kept: the same command resumes from there.", err=True)
     ctx.exit(EXIT_INTERRUPTED)
 
 
@@ -84,7 +84,7 @@ def experiment() -> None:
     metavar="KEY=VALUE",
     help="Only points with this value; may be repeated. The files are then called NAME_only.",
 )
-@click.option("--resume", is_flag=True, help="Resume a run that was stopped; this happens in any case.")
+@click.option("--resume", is_flag=True, help="Resume an earlier run. Accepted for clarity; runs always resume.")
 @profile_option
 @results_option
 @cache_option
@@ -92,16 +92,18 @@ def experiment_run(
     chosen: Sequence[Path], configs: Path, jobs: int | None, scheduler: str | None, only: Sequence[str], resume: bool,
     profile: str, results: Path, cache: Path,
 ) -> None:  # fmt: skip
-    """Run configs (TOML; all if none is named): each makes a tidy Parquet table, provenance, and a figure (SVG, PNG).
+    """Run configs (TOML; all by default). Each gives a tidy Parquet table, its provenance, and a figure (SVG, PNG).
 
-    Finished points are kept: a run that was stopped resumes where it was, and a second run computes nothing. When all
-    configs are run, one whose log is not on this machine is reported and left out.
+    Finished points are kept, so an interrupted run resumes and a second run computes nothing. If all are run, a config
+    whose log is not on this machine is named and skipped.
     """
     from experiments.engine.runner import run
     from experiments.kinds.loading import read
 
     if scheduler is not None and jobs is not None:
-        raise click.UsageError("--jobs says how many processes of this machine, --scheduler is for others: give one")
+        raise click.UsageError(
+            "--jobs sets the processes on this machine, --scheduler names another cluster: give one of them"
+        )
     if only and len(chosen) != 1:
         raise click.UsageError("--only picks points of one CONFIG: name it")
     with progress_bar() as report:
@@ -124,7 +126,7 @@ def experiment_run(
 @cache_option
 @profile_option
 def experiment_list(configs: Path, cache: Path, profile: str) -> None:
-    """List the configs with their points, how many of these are finished, and the question."""
+    """List the configs: points, how many are finished, and the question."""
     from experiments.kinds.loading import read
 
     lines = []
@@ -146,7 +148,7 @@ def experiment_list(configs: Path, cache: Path, profile: str) -> None:
 @results_option
 @cache_option
 def experiment_show(config: Path, jobs: int | None, profile: str, results: Path, cache: Path) -> None:
-    """Show what CONFIG combines, how much of it is finished, how long the rest will take, and where it goes."""
+    """Show the grid of CONFIG, how much is finished, how long the rest will take, and where the results go."""
     from experiments.engine.grid import words_of
     from experiments.kinds.loading import load
 
@@ -159,7 +161,7 @@ def experiment_show(config: Path, jobs: int | None, profile: str, results: Path,
         click.echo(f"  {name} ({len(values)}): {', '.join(values)}")
     click.echo(f"{len(words)} points, profile {profile}")
     if plan is None:
-        click.echo("A log that it names is not here, so it cannot be run.")
+        click.echo("A log that it names is not on this machine, so it cannot be run.")
     else:
         click.echo(f"Finished: {_done(plan)}; left: {_left(plan, jobs or os.cpu_count() or 1)}")
         click.echo(f"Finished points lie in {cache}")
@@ -208,10 +210,10 @@ def experiment_compare(ctx: click.Context, first: Path, second: Path, tolerance:
 def experiment_check(
     ctx: click.Context, chosen: Sequence[Path], configs: Path, jobs: int | None, results: Path, cache: Path
 ) -> None:
-    """Run configs (all if none is named) and compare their tables with those in the results.
+    """Run configs (all by default) and compare the tables with those in the results folder.
 
     Exit code 1 if a table is missing or differs by more than the tolerance that its config states. A config whose log
-    is not on this machine is reported and left out.
+    is not on this machine is named and skipped.
     """
     from experiments.engine.compare import compare_files
     from experiments.engine.config import check
@@ -278,7 +280,7 @@ def _left(plan: RunPlan, jobs: int) -> str:
     if not missing:
         return "nothing"
     if each is None:
-        return f"{missing} points, and no time is known before the first is finished"
+        return f"{missing} points; the time is not known until the first is finished"
     return f"{missing} points, about {missing * each / min(jobs, missing):.0f} s on {jobs} processes"
 
 

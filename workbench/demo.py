@@ -51,7 +51,7 @@ def feed(service: Service, day: date) -> None:
 def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
     """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
 
-    Each day is one step, so a filling that was cut off goes on where it stopped.
+    Each day is one step, so an interrupted run resumes where it stopped.
 
     Raises:
         Refused: the store holds something else than a demonstration.

@@ -26,7 +26,7 @@ def basic(guarantees: Iterable[Guarantee]) -> Guarantee:
 
 
 def zcdp_of_gaussian(mu: float) -> float:
-    """ρ = μ²/2 of a Gaussian mechanism (Bun and Steinke 2016, proposition 6); discrete Gaussian likewise."""
+    """ρ = μ²/2 of a Gaussian mechanism (Bun and Steinke 2016, proposition 6), and of a discrete Gaussian one."""
     return mu**2 / 2
 
 

@@ -161,7 +161,7 @@ def discrete_lattice(part: MechanismEvent, interval: float) -> tuple[int, Floats
 
 
 def laplace_lattice(part: MechanismEvent, interval: float) -> tuple[int, Floats]:
-    """The continuous Laplace's loss on the grid, likewise.
+    """The loss of continuous Laplace noise on the grid.
 
     It is ε with probability ½, −ε with e^(−ε)/2, and between them has the density e^(−(ε − ℓ)/2)/4; of the part
     between two grid points, the upper one gets ∫ (1 − e^(−(ℓ − lower)))/(1 − e^(−h)) of it.

@@ -226,7 +226,7 @@ def plan(
             continued later.
         split: how the metrics divide the budget; equally by default.
         ci_level: level of the pointwise intervals.
-        on_time: with unit "user", for users who act on time but for so many exceptions.
+        on_time: with unit "user", for users who act on time with at most this many exceptions.
         sketch: what counts the users; "fixed-rate" counts a sample.
         rate: with "fixed-rate", the share of the users in the sample.
         salts: with "fixed-rate", the secret salts that choose it (`dp.sketches.salts.load_salts`).

@@ -43,8 +43,8 @@ def consistent_counts(estimates: Floats, deviations: Floats, low: Floats, high: 
     Args:
         estimates: released estimates, shape (…, windows), shortest window first; the other axes are ticks or trials.
         deviations: their standard deviations, a shape that broadcasts to that of the estimates.
-        low: lower ends of the noise's intervals, likewise.
-        high: upper ends.
+        low: lower ends of the noise's intervals, a shape that broadcasts to that of the estimates.
+        high: upper ends, same shape as `low`.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite, or a deviation that is not positive.
@@ -117,7 +117,7 @@ def ordered_band(low: Floats, high: Floats) -> tuple[Floats, Floats]:
 
     Args:
         low: lower ends, shape (…, windows), the shortest window first.
-        high: upper ends, likewise.
+        high: upper ends, same shape.
     """
     return np.maximum.accumulate(low, axis=-1), np.flip(np.minimum.accumulate(np.flip(high, -1), axis=-1), -1)
 

@@ -25,7 +25,7 @@ def interval(
 
     Args:
         estimates: of the sample's size, shape (ticks,).
-        low: lower ends of the noise's intervals of that level, likewise.
+        low: lower ends of the noise's intervals of that level, shape (ticks,).
         high: upper ends.
         deviations: standard deviations of the noise.
         rate: share of the users that are in the sample.

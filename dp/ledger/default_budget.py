@@ -13,7 +13,7 @@ DEFAULT_CAP = Guarantee(10.0, 1e-5)
 
 
 def provide_budget(ledger: Ledger, today: date) -> Budget | None:
-    """Give a ledger without any budget the default one, from today on and for ever.
+    """Give a ledger without any budget the default one, from today on, with no end.
 
     Returns:
         The budget that was made, by this process or by another at the same moment; None where there were budgets.

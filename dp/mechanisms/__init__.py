@@ -82,11 +82,11 @@ MECHANISMS: dict[str, MechanismFamily] = {
         "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
     ),
     "b-ary-tree": MechanismFamily(
-        "gaussian", "needed", "blocks of bᵏ ticks, the branching b chosen for the class",
+        "gaussian", "needed", "blocks of bᵏ ticks, with the branching b chosen for the class",
         "2.2", "Qardaji, Yang, Li 2013 (choice of branching)", strategy=binary_tree.best_strategy,
     ),
     "honaker-tree": MechanismFamily(
-        "gaussian", "needed", "binary tree whose every block is measured and none is wasted",
+        "gaussian", "needed", "binary tree in which every block is measured and used",
         "2.2", "Honaker 2015; Kairouz, McMahan, Song, Thakkar, Thakurta, Xu 2021", strategy=honaker_tree.strategy,
     ),
     "smooth-binary": MechanismFamily(
@@ -98,11 +98,11 @@ MECHANISMS: dict[str, MechanismFamily] = {
         "3", "Fichtenberger, Henzinger, Upadhyay 2023", strategy=square_root.strategy,
     ),
     "damped-square-root": MechanismFamily(
-        "gaussian", "needed", "damped square root, the damping chosen for the class",
+        "gaussian", "needed", "damped square root, with the damping chosen for the class",
         "3", "this project", strategy=damped_square_root.strategy,
     ),
     "buffered-toeplitz": MechanismFamily(
-        "gaussian", "needed", "a few exponentials chosen for the class; constant memory",
+        "gaussian", "needed", "a few exponentials, chosen for the class; constant memory",
         "2.5", "Dvijotham, McMahan, Pillutla, Steinke, Thakurta 2024; certificate this project",
         strategy=buffered_toeplitz.strategy,
     ),
@@ -116,7 +116,7 @@ MECHANISMS: dict[str, MechanismFamily] = {
         "12", "Henzinger, Sricharan, Steiner 2024", design=sparse_vector.SparseVectorDesign,
     ),
     "adaptive-flippancy": MechanismFamily(
-        "gaussian", "needed", "W_BOUND unknown: raised when a private test finds users frozen; unit user",
+        "gaussian", "needed", "finds W_BOUND itself: raises it when a private test finds frozen users; unit user",
         "13", "Jain, Kalemaj, Raskhodnikova, Sivakumar, Smith 2023",
         design=adaptive_flippancy_design.AdaptiveFlippancyDesign, own_bounds=adaptive_flippancy_design.rising_bounds,
     ),

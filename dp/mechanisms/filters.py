@@ -22,7 +22,7 @@ def impulse_response(numerator: Floats, denominator: Floats, length: int) -> Flo
 
     Args:
         numerator: lowest power first.
-        denominator: likewise, of the same length or longer, beginning with 1.
+        denominator: lowest power first, at least as long as the numerator, beginning with 1.
     """
     if length > LONGEST_LOOP:
         return np.asarray(scipy.signal.lfilter(numerator, denominator, np.eye(1, length)[0]))

@@ -1,4 +1,4 @@
-"""Honaker's refinement of the binary tree, online: every complete block is measured, and none is wasted.
+"""Honaker's refinement of the binary tree, online: every complete block is measured and used.
 
 Honaker, "Efficient use of differentially private binary trees", 2015 (estimation from below); Kairouz, McMahan, Song,
 Thakkar, Thakurta, Xu, "Practical and private (deep) learning without sampling or shuffling", 2021, use it online. A
@@ -44,7 +44,7 @@ class HonakerTreeStrategy:
         return estimate, np.concatenate([public[: depths[-1]], estimate[np.newaxis]])
 
     def draws(self, start: int, stop: int) -> int:
-        """As many as blocks end in these ticks."""
+        """One for each block that ends in these ticks."""
         return _blocks_until(stop) - _blocks_until(start)
 
     def memory(self, tick: int) -> int:

@@ -288,7 +288,7 @@ def _alternate(run_values: Floats, runs: Floats, gap_values: Floats, gaps: Float
     gap_first = np.full(size + 1, -np.inf)
     gap_first_additions = np.zeros((size + 1, runs.shape[1]))
     for total in range(1, size):
-        # A run of `length`, then a gap, then a pattern; or one run alone, which is there already.
+        # A run of `length`, then a gap, then a pattern; or one run alone, which is included already.
         options = run_values[1:total] + gap_first[total - 1 : 0 : -1]
         if total > 1 and options.max() > values[total]:
             length = int(options.argmax()) + 1

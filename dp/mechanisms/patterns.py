@@ -1,7 +1,7 @@
 """Patterns of runs that are bad for a strategy: found by local search, or all of them where they are few.
 
-A pattern is the sorted ticks of its flips, an even number of them: starts and ends of runs by turns. Two flips at one
-tick cancel, so that patterns of fewer runs are among those of more. In an endless series its energy is
+A pattern is the sorted ticks of its flips, an even number of them: starts and ends of runs, alternating. Two flips at a
+single tick cancel, so that patterns of fewer runs are among those of more. In an endless series its energy is
 −½ Σ s_a s_b E(|t_a − t_b|) over flips t with alternating signs s, E being the energy of one run.
 """
 

@@ -63,7 +63,7 @@ class ToeplitzStrategy:
         return Row(self._oldest_first[max(len(self.weights) - tick, 0) :])
 
     def memory(self, tick: int) -> int:
-        """As many as there are weights, or ticks so far."""
+        """The number of weights, or of ticks so far if that is smaller."""
         return min(len(self.weights), tick + 1)
 
     measure = measure_row

@@ -30,7 +30,7 @@ def test_run_list_show_compare_check(run: Run, small: Path, tmp_path: Path) -> N
     assert "small  4 points  0 of 4  Does it run?" in run("experiment", "list").output
     before = run("experiment", "show", small).output
     assert "mechanism (2): laplace, square-root" in before
-    assert "no time is known" in before
+    assert "the time is not known" in before
     assert "results/small.parquet (not there yet)" in before
     assert "there is no results/small.parquet" in run("experiment", "check", "--jobs", 1, code=1).output
 

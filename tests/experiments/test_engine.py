@@ -253,7 +253,7 @@ def test_an_interrupt_ends_a_run_without_a_traceback(alone: bool, config_path: P
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, err
     assert not out
-    assert err == "Interrupted. Finished points are kept: the same command goes on from there.\n"
+    assert err == "Interrupted. Finished points are kept: the same command resumes from there.\n"
     kept = len(list((tmp_path / "cache").glob("*.json")))
     assert 2 <= kept < 16
     assert not list((tmp_path / "cache").glob(".*"))

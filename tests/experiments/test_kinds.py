@@ -115,7 +115,7 @@ def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> 
 
 
 def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the width holds the count 67 % of the time: of 300 independent days, never as many as 95 % allow."""
+    """Half the width holds the count 67 % of the time: of 300 independent days, fewer than a 95 % level allows."""
     config = coverage(trials=300)
     task = PointTask(config, CoveragePoint("square-root", 1.0, 1.0))
     right = evaluate_coverage(task)

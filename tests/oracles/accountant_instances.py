@@ -74,7 +74,7 @@ def discrete_laplace_pair(scale: float, shift: int) -> Pair:
 
 
 def discrete_gaussian_pair(sigma: float, shift: int) -> Pair:
-    """Likewise."""
+    """Discrete Gaussian noise alone and noise plus `shift`, summed far beyond any probability that matters."""
     support = np.arange(-math.ceil(9 * sigma) - shift, math.ceil(9 * sigma) + 2 * shift + 1)
     return (
         _normal(np.exp(-(support**2) / (2 * sigma**2))),
@@ -96,7 +96,7 @@ def binned_laplace_pair(epsilon: float, width: float) -> Pair:
 
 
 def binned_gaussian_pair(mu: float, width: float) -> Pair:
-    """Gaussian noise likewise."""
+    """Gaussian noise of standard deviation 1/μ on 0 and on 1, in bins that miss a little: a lower bound."""
     edges = np.concatenate([[-np.inf], np.arange(-8, 8 + mu, width), [np.inf]])
     return np.diff(ndtr(edges)), np.diff(ndtr(edges - mu))
 

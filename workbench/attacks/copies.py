@@ -29,7 +29,7 @@ from workbench.service import Settings, open_service
 from workbench.service.store import Store
 
 BACKED_UP = 3
-"""After so many days the files are copied."""
+"""Days after which the files are copied."""
 
 
 def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:

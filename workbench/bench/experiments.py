@@ -68,7 +68,7 @@ def bench_experiments(repeats: int, report: Report) -> list[Row]:
             (Path(folder) / "bench.toml").write_text(CONFIG, encoding="utf-8")
             first.append(_run(Path(folder)))
             again.append(_run(Path(folder)))
-    report("handing over tasks that are no work", repeats / (repeats + 1))
+    report("handing over empty tasks", repeats / (repeats + 1))
     few, many = (min(_hand_over(number, jobs) for _ in range(repeats)) for number in (jobs * 16, NOTHINGS))
     grid = f"{POINTS} points × {TRIALS:,} trials × {HORIZON} days"
     return [

@@ -44,7 +44,7 @@ def bench_serve(seconds: float, users: int, report: Report, loads: Sequence[Load
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for index, load in enumerate(loads):
-            report(f"{load.events} events a request", index / len(loads))
+            report(f"{load.events} events per request", index / len(loads))
             store = Path(folder) / f"{load.events}.store"
             bodies = [_body(load.events, users, seed) for seed in range(BODIES)]
             with _server(store) as port:

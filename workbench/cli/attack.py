@@ -29,16 +29,21 @@ FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(ATTACK_NAMES), metavar="[NAME]…")
-@click.option("--full", is_flag=True, help="With all trials; without it, with fewer, in about a minute for all.")
-@click.option("--twins", is_flag=True, help="Also attack broken twins, which must fall.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what the attacker draws.")
-@click.option("--figure", type=FILE, default=None, help="Draw what was read, as SVG, PNG or PDF, to this file.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Run all trials. Without this option fewer are run, and all attacks take about a minute.",
+)
+@click.option("--twins", is_flag=True, help="Also attack the broken twins; these attacks must succeed.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the attacker's draws.")
+@click.option("--figure", type=FILE, default=None, help="Draw the readings to this file (SVG, PNG or PDF).")
 @output_options
 def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: Path | None, output: Output) -> None:
-    """Attack the project: all attacks, if none is named; every reading beside the most that the claim allows.
+    """Attack the project. Each reading is shown beside the largest value that the claim allows.
 
-    repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise, service: all output but the
-    table says who attacks and when they win. Ends with 1 if something that must hold falls, or a twin holds.
+    The attacks are repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise and service;
+    without a name, all of them run. Every format except the table says who attacks and when the attacker wins. Exit
+    code 1 if an attack on the project succeeds, or a broken twin withstands one.
     """
     output.validate()
     if figure is not None and figure.suffix not in FIGURE_SUFFIXES:
@@ -64,14 +69,14 @@ def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: P
     rows = [row for outcome in outcomes for row in _rows(outcome)]
     if output.format == "table":
         rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
-    output.write(rows, title="Attacks: what was measured, and the most that the claim allows")
+    output.write(rows, title="Attacks: what was measured, and the largest value that the claim allows")
     if figure is not None:
         from experiments.engine.pictures import save
 
         save(_drawn(outcomes), figure)
     wrong = [f"{one.name} against {one.target}" for one in outcomes if one.held != (one.target == OURS)]
     if wrong:
-        click.echo(f"not as it must be: {'; '.join(wrong)}", err=True)
+        click.echo(f"unexpected outcome: {'; '.join(wrong)}", err=True)
         raise click.exceptions.Exit(EXIT_FALLEN)
 
 

@@ -54,15 +54,16 @@ class Trials(click.ParamType[int]):
     "sketches",
     type=click.Choice([*SKETCH_NAMES, "all"]),
     multiple=True,
-    help="Sketches, beside or instead of mechanisms; may be repeated. The class of users plays no part in them.",
+    help="Sketches to attack, in addition to mechanisms or instead of them; may be repeated. "
+    "--metric, --window, --unit, --w-bound and --horizon do not matter for them.",
 )
-@click.option("--epsilon", type=float, default=1.0, show_default=True, help="Promised for the whole series.")
+@click.option("--epsilon", type=float, default=1.0, show_default=True, help="ε promised for the whole series.")
 @click.option(
     "--delta",
     type=float,
     default=1e-6,
     show_default=True,
-    help="Promised for the whole series; pure mechanisms ignore it.",
+    help="δ promised for the whole series; pure mechanisms ignore it.",
 )
 @click.option(
     "--trials",
@@ -73,37 +74,36 @@ class Trials(click.ParamType[int]):
 @click.option(
     "--live",
     is_flag=True,
-    help="Attack real releases: OpenDP's noise, and a charge for each in a ledger that is thrown away.",
+    help="Attack real releases, with OpenDP's noise and a charge for each in a temporary ledger.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the simulated noise; another seed is another audit. Real noise has none.",
+    help="Seed of the simulated noise; another seed gives another audit. Real noise has no seed.",
 )
 @output_options
 def audit(
     users: ClassChoice, names: tuple[str, ...], sketches: tuple[str, ...], epsilon: float, delta: float,
     trials: int | None, live: bool, seed: int, output: Output,
 ) -> None:  # fmt: skip
-    """Attack mechanisms and sketches: a lower bound on the ε that they really have, against the ε that they promise.
+    """Attack mechanisms and sketches: an empirical lower bound on the ε that they have, beside the ε that they promise.
 
     \b
     seen           what the attacker sees: releases, the measurements behind them, a histogram of releases, a sketch
     claimed, measured
                    ε at the promised δ; measured is a lower bound at 95 % confidence, by the Gaussian curve through the
-                   measured μ where noise is Gaussian, else by rates of alarms alone (rates, in all formats but the
-                   table)
-    ratio          measured over claimed, of μ where it is claimed, else of ε
-    worst          norm of the worst pattern found over the sensitivity that the noise was made for
-    flagged        the promise is disproved; a promise that is kept is flagged in at most 1 % of commands, however many
-                   subjects one command attacks
-    seconds        of all attacks on the subject
+                   measured μ where noise is Gaussian, else by rates of alarms alone (column rates; not in the table)
+    ratio          measured divided by claimed, of μ where it is claimed, else of ε
+    worst          norm of the worst pattern found, divided by the sensitivity that the noise was calibrated to
+    flagged        the promise is disproved; at most 1 % of commands flag any promise that is kept, however many
+                   subjects they attack
+    seconds        time that all attacks on the subject took
 
-    The worst pattern of the class is searched for, releases with and without it are simulated, and the likelihood ratio
-    tells them apart; docs/audit.md says how to read the result. Ends with 1 if anything is flagged. A million trials
-    of a year take 5 to 30 seconds a mechanism on two cores; a real release (--live) of a year takes 30 ms.
+    The audit searches for the worst pattern of the class, simulates releases with and without it, and tells them apart
+    by the likelihood ratio; docs/audit.md says how to read the result. Exit code 1 if anything is flagged. A million
+    trials of a year take 5 to 30 seconds per mechanism on two cores; a real release (--live) of a year takes 30 ms.
     """  # fmt: skip
     from dp.accounting.composition import Guarantee
     from dp.auditing.options import CONFIDENCE
@@ -128,7 +128,7 @@ def audit(
         click.echo(reason, err=True)
     flagged = sorted({row["subject"] for row in rows if row["flagged"]})
     if flagged:
-        click.echo(f"flagged: {', '.join(flagged)} told more than was promised", err=True)
+        click.echo(f"flagged: {', '.join(flagged)} revealed more than was promised", err=True)
         raise click.exceptions.Exit(EXIT_FLAGGED)
 
 
@@ -204,8 +204,8 @@ def _live(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     enough = Guarantee(1.01 * terms.trials * request.guarantee.epsilon, 1.01 * terms.trials * request.guarantee.delta)
     if enough.delta >= 1:
         raise ValueError(
-            f"{terms.trials:,} releases of δ = {request.guarantee.delta:g} need a budget of 1 or more, which none has; "
-            "take fewer trials or a smaller --delta"
+            f"{terms.trials:,} releases of δ = {request.guarantee.delta:g} need a budget of δ ≥ 1, "
+            "which is not allowed; take fewer trials or a smaller --delta"
         )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)

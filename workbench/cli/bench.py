@@ -14,7 +14,7 @@ from workbench.cli.output import keep_apart, write_rows
 
 @click.group()
 def bench() -> None:
-    """Measure speed; every figure in the documentation comes from one of these."""
+    """Measure speed; every speed in the documentation comes from one of these commands."""
 
 
 @bench.command("data")
@@ -25,7 +25,7 @@ def bench() -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--format", "format_name", type=click.Choice(["table", "csv", "json"]), default="table")
 def bench_data(events: float, users: float, days: int, w_bound: int, seed: int, format_name: str) -> None:
-    """Read a log and count three windows with truncation, at three sizes, in a process of its own."""
+    """Time reading a log and counting three windows with truncation, at three sizes, each in its own process."""
     from workbench.bench.data import bench_data as measure
 
     with progress_bar() as report:
@@ -36,12 +36,12 @@ def bench_data(events: float, users: float, days: int, w_bound: int, seed: int, 
 
 @bench.command("serve")
 @click.option(
-    "--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="For each kind of load."
+    "--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Seconds for each kind of load."
 )
 @click.option("--users", type=click.IntRange(min=1), default=1_000_000, show_default=True)
 @output_options
 def bench_serve(seconds: float, users: int, output: Output) -> None:
-    """Durable events a second over HTTP at 1, 100 and 1,000 events a request; the client is another process."""
+    """Measure durable events per second over HTTP at 1, 100 and 1,000 per request; the client is another process."""
     from workbench.bench.serve import bench_serve as measure
 
     output.validate()
@@ -52,17 +52,19 @@ def bench_serve(seconds: float, users: int, output: Output) -> None:
 
 @bench.command("mechanisms")
 @click.option("--trials", type=click.IntRange(min=1), default=2000, show_default=True, help="Series simulated at once.")
-@click.option("--reference-python", type=FILE, help="One that has jax-privacy 2.0; by default this one, if it does.")
+@click.option(
+    "--reference-python", type=FILE, help="A Python that has jax-privacy 2.0; by default this one, if it has it."
+)
 @click.option(
     "--reference-seconds",
     type=click.FloatRange(min=1),
     default=45.0,
     show_default=True,
-    help="After which jax-privacy is given up, for each of its three problems.",
+    help="Seconds after which jax-privacy is stopped, for each of its three problems.",
 )
 @click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
 def bench_mechanisms(trials: int, reference_python: Path | None, reference_seconds: float, out: Path | None) -> None:
-    """Time to choose a strategy (beside jax-privacy), noisy ticks a second, and one secure step of every mechanism."""
+    """Time the choice of a strategy (beside jax-privacy), noisy ticks per second, and one secure step per mechanism."""
     from experiments.engine.files import write_atomically
     from workbench.bench.mechanisms import TITLES
     from workbench.bench.mechanisms import bench_mechanisms as measure
@@ -86,7 +88,7 @@ def bench_mechanisms(trials: int, reference_python: Path | None, reference_secon
 @click.option("--out", type=FILE, help="Also keep the three tables in this JSON file.")
 @click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def bench_sketches(trials: int, users: int, out: Path | None, format_name: str) -> None:
-    """Users a second, bytes, merge time and error of every sketch, beside DataSketches and DuckDB."""
+    """Measure users per second, bytes, merge time and error of every sketch, beside DataSketches and DuckDB."""
     from experiments.engine.files import write_atomically
     from workbench.bench.sketches import TITLES
     from workbench.bench.sketches import bench_sketches as measure
@@ -105,10 +107,12 @@ def bench_sketches(trials: int, users: int, out: Path | None, format_name: str) 
 
 
 @bench.command("experiments")
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="The quickest counts.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Repeats; the fastest counts."
+)
 @output_options
 def bench_experiments(repeats: int, output: Output) -> None:
-    """A grid of 28 points × 2,000 trials × 365 days from nothing and from its cache, and the overhead of a task."""
+    """Time a grid of 28 points × 2,000 trials × 365 days without and with its cache, and the overhead per task."""
     from workbench.bench.experiments import bench_experiments as measure
 
     output.validate()

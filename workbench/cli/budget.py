@@ -29,7 +29,7 @@ def _default_ledger() -> str:
 
 ledger_option = click.option(
     "--ledger", "ledger_path", type=FILE, envvar="DPDAU_LEDGER", default=_default_ledger, show_default="dpdau.ledger",
-    help="The budget ledger, one SQLite file; also by the variable DPDAU_LEDGER, or by 'ledger' in dpdau.toml.",
+    help="The budget ledger, one SQLite file; also set by the variable DPDAU_LEDGER, or by 'ledger' in dpdau.toml.",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ ledger_option = click.option(
 @click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
-    """Show what was spent on what and what is left; 'dpdau budget create' opens another budget."""
+    """Show what was spent, on what, and what is left; 'dpdau budget create' opens another budget."""
     ctx.obj = ledger_path
     if ctx.invoked_subcommand is None:
         _show_budgets(ledger_path, format_name)
@@ -49,12 +49,14 @@ def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
 @click.option("--epsilon", type=float, required=True, help="Cap on the sum of ε.")
 @click.option("--delta", type=float, required=True, help="Cap on the sum of δ.")
 @click.option("--from", "starts", type=DayType(), default=None, help="First day of its period; today by default.")
-@click.option("--to", "ends", type=DayType(), default=None, help="Last day of its period; without it, for ever.")
+@click.option(
+    "--to", "ends", type=DayType(), default=None, help="Last day of its period; without it, the budget never ends."
+)
 @click.pass_obj
 def budget_create(
     ledger_path: Path, name: str, epsilon: float, delta: float, starts: date | None, ends: date | None
 ) -> None:
-    """Open a budget. Nothing ever resets: a new period is a new budget."""
+    """Open a budget. A budget never resets: a new period needs a new budget."""
     from dp.accounting.composition import Guarantee
     from dp.ledger import open_ledger
 
@@ -83,7 +85,7 @@ def _show_budgets(path: Path, format_name: str) -> None:
     from workbench.api.rows import budget_row, charge_row
 
     if not path.exists():
-        raise click.ClickException(f"there is no ledger at {path}; the first release makes one")
+        raise click.ClickException(f"there is no ledger at {path}; the first release creates one")
     with open_ledger(path) as ledger:
         budgets, charges = ledger.budgets(), ledger.charges()
     rows, entries = [budget_row(one) for one in budgets], [charge_row(one) for one in charges]

@@ -22,10 +22,10 @@ EXAMPLE = 'for instance [[release]] with mechanism = "gaussian", sigma = 20.0 an
 
 @click.command()
 @click.argument("spec", type=FILE)
-@click.option("--delta", type=float, required=True, help="Of all releases together; 0 where all are pure.")
+@click.option("--delta", type=float, required=True, help="δ of all releases together; 0 is allowed if all are pure.")
 @output_options
 def compose(spec: Path, delta: float, output: Output) -> None:
-    """What the releases in SPEC (TOML) cost together: the ε of each accountant at one δ.
+    """Report what the releases in SPEC (TOML) cost together: the ε of each accountant at one δ.
 
     \b
     SPEC holds one table for each kind of release:
@@ -41,7 +41,7 @@ def compose(spec: Path, delta: float, output: Output) -> None:
     Mechanisms: laplace and discrete-laplace (epsilon, or scale), gaussian and discrete-gaussian (sigma), each with an
     optional sensitivity (default 1; a whole number for discrete noise), and whatever is known to be pure (epsilon),
     approximate (epsilon and delta), zcdp (rho) or gdp (mu). Every ε is an upper bound that holds for adaptive releases;
-    'exact' says that no smaller one holds. docs/accounting.md explains them.
+    'exact' marks an ε that cannot be smaller. docs/accounting.md explains them.
     """
     from dp.accounting.accountants import best
     from dp.accounting.accountants import compose as compose_releases

@@ -53,13 +53,13 @@ query_options = gathered_as(
     click.option("--metric", "metrics", type=click.Choice(METRIC_NAMES), multiple=True,
                  help="May be repeated. All three when neither --metric nor --window is given."),
     click.option("--window", "windows", type=click.IntRange(min=1), multiple=True, metavar="DAYS",
-                 help="Any other trailing window, as metric '14-day' and so on; may be repeated."),
+                 help="Any other trailing window; its metric is called '14-day' and so on. May be repeated."),
     click.option("--mau-window", type=click.Choice(["30", "28"]), default="30", show_default=True,
                  help="Days in MAU's window; 28 removes the weekly ripple."),
     click.option("--from", "first", type=DayType(),
-                 help="First tick. A public parameter: give it. Without it the log's first day is taken, which is "
+                 help="First tick. A public parameter; give it. Without it, the log's first day is used, which is "
                       "data."),
-    click.option("--to", "last", type=DayType(), help="Last tick. A public parameter, too: give it."),
+    click.option("--to", "last", type=DayType(), help="Last tick. A public parameter, like --from."),
     click.option("--engine", default="duckdb", show_default=True, metavar="duckdb | spark://… | local[N]",
                  help="Where the counting query runs. Spark needs the extra 'spark', --from, --to and a log written by "
                       "'dpdau validate --out'."),

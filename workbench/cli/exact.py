@@ -21,7 +21,7 @@ from workbench.cli.output import Row
 )
 @output_options
 def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> None:
-    """True counts. NOT PRIVATE: for your own eyes, never for publication."""
+    """Print true counts (NOT PRIVATE): for your own eyes, never for publication."""
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
     with progress_bar() as report, open_log(source, query, report) as log:

@@ -23,7 +23,7 @@ from workbench.cli.output import keep_apart
     help="Probability that a user's activity on a day is retracted later.",
 )
 @click.option(
-    "--erase-rate", type=float, default=0.0, show_default=True, help="Share of users who send one erasure request."
+    "--erase-rate", type=float, default=0.0, show_default=True, help="Share of users who send an erasure request."
 )
 @click.option(
     "--late-rate",
@@ -32,9 +32,14 @@ from workbench.cli.output import keep_apart
     show_default=True,
     help="Probability that an activity arrives after its day.",
 )
-@click.option("--seed", type=click.IntRange(min=0), required=True, help="Same seed, same bytes.")
+@click.option("--seed", type=click.IntRange(min=0), required=True, help="Seed; the same seed gives the same bytes.")
 @click.option("--start", type=DayType(), default="2024-01-01", show_default=True, help="First day.")
-@click.option("--out", type=FILE, required=True, help="CSV, JSON Lines or Parquet, by its name; .gz is fine.")
+@click.option(
+    "--out",
+    type=FILE,
+    required=True,
+    help="Write to this file: CSV, JSON Lines or Parquet, by its name; .gz is allowed.",
+)
 def generate(
     users: int, days: int, delete_rate: float, erase_rate: float, late_rate: float, seed: int, start: date, out: Path
 ) -> None:
@@ -58,7 +63,7 @@ def generate(
     "--out",
     type=FILE,
     default=None,
-    help="Also write the checked log as Parquet with arrival numbers, the form that Spark reads.",
+    help="Also write the checked log as Parquet with arrival numbers, which Spark reads.",
 )
 def validate(source: Source, out: Path | None) -> None:
     """Check a log row by row and say what is in it."""

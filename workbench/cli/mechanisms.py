@@ -76,22 +76,26 @@ class_options = gathered_as(
     click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
                  help="Who is protected."),
     click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
-                 help="W_BOUND, the most flips of presence of what is protected."),
+                 help="W_BOUND, the most flips of presence that the protected change may cause."),
     click.option("--horizon", type=HorizonType(), default=YEAR, show_default=True,
                  help="Ticks that the guarantee covers, or 'unlimited'."),
 )  # fmt: skip
 
 mechanism_option = click.option(
-    "--mechanism", "names", type=click.Choice(MECHANISM_NAMES), multiple=True, help="Only these; may be repeated."
+    "--mechanism",
+    "names",
+    type=click.Choice(MECHANISM_NAMES),
+    multiple=True,
+    help="Only this mechanism; may be repeated.",
 )
 
 
 @click.command()
 @class_options
 @mechanism_option
-@click.option("--epsilon", type=float, default=1.0, show_default=True, help="Of the whole series.")
+@click.option("--epsilon", type=float, default=1.0, show_default=True, help="ε of the whole series.")
 @click.option(
-    "--delta", type=float, default=1e-6, show_default=True, help="Of the whole series; pure mechanisms ignore it."
+    "--delta", type=float, default=1e-6, show_default=True, help="δ of the whole series; pure mechanisms ignore it."
 )
 @click.option(
     "--bound/--no-bound", default=True, help="Whether to search for the lower bound, which can take half a minute."
@@ -100,18 +104,19 @@ mechanism_option = click.option(
 def mechanisms(
     users: ClassChoice, names: tuple[str, ...], epsilon: float, delta: float, bound: bool, output: Output
 ) -> None:
-    """Every mechanism side by side, for one class and one guarantee, each calibrated alone.
+    """Compare all mechanisms for one class and one guarantee, each calibrated alone.
 
     \b
     sensitivity        users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise
     sigma              standard deviation of one noise draw, in users
     rms_std, max_std   standard deviation of a release over the horizon, in users
-    factor             max_std × μ: multiply by 1/μ of any (ε, δ); rms_factor the same for rms_std; Gaussian noise only
-    lower_bound_ratio  rms_factor over what no Gaussian noise can beat for this class
-    memory             most numbers that a stream keeps of its counts between ticks
+    factor             max_std × μ; multiply by 1/μ of any (ε, δ). rms_factor: the same for rms_std. Gaussian noise only
+    lower_bound_ratio  rms_factor divided by the lower bound for all Gaussian noise and this class
+    memory             largest number of values derived from its counts that a stream keeps between ticks
     proof              section of docs/guarantees.md
 
-    A minute or two for thousands of ticks and many runs: strategies are optimised, and their sensitivities certified.
+    Thousands of ticks and many runs take a minute or two, because strategies are optimised and their sensitivities
+    certified.
     """
     from dp.accounting.comparison import compare
     from dp.accounting.composition import Guarantee
@@ -133,15 +138,15 @@ def mechanisms(
 @click.command()
 @click.option("--target-std", type=float, required=True, help="Standard deviation of a release, in users.")
 @click.option("--statistic", type=click.Choice(["max", "rms"]), default="max", show_default=True,
-              help="Whether every release or their root mean square has to meet it.")  # fmt: skip
+              help="Whether every release must meet the target (max), or their root mean square (rms).")  # fmt: skip
 @class_options
 @mechanism_option
-@click.option("--delta", type=float, default=1e-6, show_default=True, help="Of the whole series.")
+@click.option("--delta", type=float, default=1e-6, show_default=True, help="δ of the whole series.")
 @output_options
 def calibrate(
     users: ClassChoice, names: tuple[str, ...], target_std: float, statistic: str, delta: float, output: Output
 ) -> None:
-    """Accuracy first: the smallest ε with which each mechanism's noise is as small as you want it."""
+    """Accuracy first: find the smallest ε at which each mechanism's noise is as small as you want."""
     from dp.accounting.comparison import epsilon_for_deviation
 
     output.validate()

@@ -184,10 +184,10 @@ log_options = gathered_as(
                  help="The file's names for user, day or timestamp, op, at, "
                       "e.g. user=CustomerID,timestamp=InvoiceDate."),
     click.option("--timezone", default="UTC", show_default=True,
-                 help="Zone in which a day is a day. Times with an offset are converted to it; times without one are "
-                      "wall-clock times there."),
+                 help="Time zone of the days. Times with an offset are converted to it; times without one are local "
+                      "times in it."),
     click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
-                 help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and go on."),
+                 help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and continue."),
     click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
                  show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
 )  # fmt: skip
@@ -195,7 +195,7 @@ log_options = gathered_as(
 output_options = gathered_as(
     Output, "output",
     click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
-                 help="Default: by the name of --out, else a table."),
+                 help="Default: by the name of --out, or else a table."),
     click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ class Protection:
         from dp.release import uses_w_bound
 
         if self.w_bound is not None and not uses_w_bound(self.mechanism):
-            click.echo(f"note: --w-bound is without effect: {self.mechanism} needs no W_BOUND to be given", err=True)
+            click.echo(f"note: --w-bound has no effect: {self.mechanism} does not need it", err=True)
         if self.delta > LARGE_DELTA and family_of(self.mechanism).delta != "none":
             click.echo(
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
@@ -100,24 +100,24 @@ protection_options = gathered_as(
                  help="Who is protected: one user's activity on one day with its later retraction, or everything a "
                       "user ever does."),
     click.option("--w-bound", type=click.IntRange(min=1), default=None, show_default=str(DEFAULT_W_BOUND),
-                 help="W_BOUND, the most flips of presence of what is protected. With --unit user a user is frozen "
-                      "after so many (use an even number). Without effect on sparse-vector, which needs no bound, and "
-                      "on adaptive-flippancy (--unit user), which finds its own: its rows say the day's W_BOUND and, "
-                      "as bias_bound, how many users may be missing because they are frozen; the interval covers "
-                      "noise only."),
-    click.option("--epsilon", type=float, required=True, help="Of all series together, over the whole horizon."),
+                 help="W_BOUND, the most flips of presence that the protected change may cause. With --unit user a "
+                      "user is frozen after this many flips (use an even number). It has no effect on sparse-vector, "
+                      "which needs no bound, or on adaptive-flippancy (--unit user), which finds its own. The rows of "
+                      "adaptive-flippancy give the day's W_BOUND and, as bias_bound, how many users may be missing "
+                      "because they are frozen; the interval covers noise only."),
+    click.option("--epsilon", type=float, required=True, help="ε of all series together, over the whole horizon."),
     click.option("--delta", type=float, default=1e-6, show_default=True,
-                 help="Of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
+                 help="δ of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
     click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default="damped-square-root", show_default=True,
-                 help="How noise is drawn; docs/mechanisms.md compares them."),
+                 help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
     click.option("--horizon", type=HorizonType(), default=None,
-                 help="Ticks that the guarantee covers, or 'unlimited' where the mechanism allows it; by default from "
-                      "--from to --to. Give it when the stream is to be continued later."),
+                 help="Ticks that the guarantee covers, or 'unlimited' if the mechanism allows it; by default from "
+                      "--from to --to. Give it if you want to continue the stream later."),
     click.option("--on-time", type=Pairs(), default=None, metavar="removals=R,late=L",
                  help="With --unit user: protect users who act on the day itself and take nothing back, with at most "
-                      "so many exceptions. Nobody is frozen, and several series need less noise together "
+                      "this many exceptions. Nobody is frozen, and several series need less noise together "
                       "(docs/mechanisms.md)."),
 )  # fmt: skip
 
@@ -169,11 +169,12 @@ class Payment:
 payment_options = gathered_as(
     Payment, "payment",
     click.option("--stream", default=None,
-                 help="Idempotent key: a stream is charged once and its published days never change; later calls may "
+                 help="Idempotency key: a stream is charged once and its published days never change; later calls may "
                       "add days. By default it is derived from the parameters and the log's bytes."),
     ledger_option,
     click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge."),
-    click.option("--simulate", is_flag=True, help="Seeded noise, no charge, every row marked secure: false."),
+    click.option("--simulate", is_flag=True,
+                 help="Draw seeded noise, charge nothing and mark every row secure: false."),
     click.option("--seed", type=click.IntRange(min=0), default=None, help="Seed of --simulate."),
 )  # fmt: skip
 
@@ -187,7 +188,7 @@ payment_options = gathered_as(
 @click.option(
     "--consistent",
     is_flag=True,
-    help="Add whole counts in order (DAU ≤ WAU ≤ MAU, none negative) to the rows; costs nothing.",
+    help="Add counts that are whole, ordered (DAU ≤ WAU ≤ MAU) and not negative to the rows; costs no budget.",
 )
 @payment_options
 @output_options

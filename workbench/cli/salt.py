@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 salt_option = click.option(
     "--salt-file", type=FILE, envvar="DPDAU_SALT_FILE", default="dpdau.salt", show_default=True,
-    help="The secret salts of sketches, mode 0600, made by 'dpdau salt create'. The variable DPDAU_SALT, if it is set, "
-         "goes before the file.",
+    help="The secret salts of sketches, mode 0600, made by 'dpdau salt create'. The variable DPDAU_SALT, if set, "
+         "overrides the file.",
 )  # fmt: skip
 
 
 @click.group()
 def salt() -> None:
-    """The secret salts that turn user ids into the keys of sketches. They are never shown, only their fingerprints.
+    """Manage the secret salts that turn user ids into the keys of sketches; only their fingerprints are shown.
 
-    Whoever knows a salt can find users who collide, and tell who is in a sample. Keep the file from everybody, and from
-    backups that others read. docs/sketches.md says what a rotation does to counts and to the guarantee.
+    Whoever knows a salt can find users who collide, and can tell who is in a sample. Keep the file secret, and out of
+    backups that others can read. docs/sketches.md says what a rotation does to counts and to the guarantee.
     """
 
 
 @salt.command()
 @salt_option
 def create(salt_file: Path) -> None:
-    """Make the file with one random salt, in force from the beginning; an existing file is left alone."""
+    """Create the file with one random salt, in force for all days. An existing file is left alone."""
     import secrets
 
     from dp.sketches.salts import create_salts
 
     there = salt_file.exists()
     _tell_latest(
-        create_salts(salt_file, secrets.token_bytes), f"{salt_file} {'was there already' if there else 'made'}"
+        create_salts(salt_file, secrets.token_bytes), f"{salt_file} {'exists already' if there else 'created'}"
     )
 
 
@@ -49,13 +49,13 @@ def create(salt_file: Path) -> None:
 @salt_option
 @click.option("--from", "first", type=DayType(), required=True, help="The first tick that is read under the new salt.")
 def rotate(salt_file: Path, first: date) -> None:
-    """Append a random salt that is in force from a day on.
+    """Append a random salt that is in force from a given day.
 
-    Choose a tick that is not published yet. If keys are stored and not computed from a log anew, choose one at least a
-    window ahead: the days before it that its window holds have to be recorded under both salts.
+    Choose a tick that is not published yet. If keys are stored rather than computed from a log, choose one at least a
+    window ahead: the days before it that are in its window must be recorded under both salts.
 
-    A stream with --unit user survives one rotation within its horizon; a stream with --mechanism adaptive-flippancy or
-    with --on-time survives none. After more than that it is refused, and no rotation can be undone: give such streams
+    A stream with --unit user allows one rotation within its horizon; a stream with --mechanism adaptive-flippancy or
+    --on-time allows none. Streams with more rotations are refused, and a rotation cannot be undone. Give such streams
     salt files of their own.
     """
     import secrets
@@ -69,11 +69,11 @@ def rotate(salt_file: Path, first: date) -> None:
 @salt_option
 @click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def list_salts(salt_file: Path, format_name: str) -> None:
-    """The salts in use: the day from which each is in force, and its fingerprint."""
+    """List the salts in use: the day from which each is in force, and its fingerprint."""
     from dp.sketches.salts import VARIABLE, load_salts
 
     if VARIABLE not in os.environ and not salt_file.exists():
-        raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' makes one")
+        raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' creates one")
     salts = load_salts(salt_file, os.environ)
     rows: list[Row] = [{"from": str(first), "fingerprint": one.fingerprint} for first, one in salts.periods]
     source = VARIABLE if VARIABLE in os.environ else salt_file
@@ -84,7 +84,7 @@ def _tell_latest(salts: Salts, what: str) -> None:
     from dp.sketches.salts import SINCE_EVER, VARIABLE
 
     first, latest = salts.periods[-1]
-    since = "since ever" if first == SINCE_EVER else f"from {first} on"
+    since = "for all days" if first == SINCE_EVER else f"from {first} on"
     click.echo(f"{what}: the salt {latest.fingerprint} is in force {since}")
     if VARIABLE in os.environ:
-        click.echo(f"Mind that {VARIABLE} is set and goes before the file.", err=True)
+        click.echo(f"Note: {VARIABLE} is set and overrides the file.", err=True)

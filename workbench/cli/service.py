@@ -60,19 +60,19 @@ def service_options(command: Function) -> Function:
     return with_options(  # type: ignore[return-value]
         gathering,
         click.option("--config", type=FILE, default=None, envvar="DPDAU_CONFIG",
-                     help=f"Settings in TOML; ./{CONFIG_FILE} where it exists. Variables such as DPDAU_MAU_EPSILON go "
-                          "before the file, options before both."),
+                     help=f"Settings in TOML; by default ./{CONFIG_FILE}, if it exists. Variables such as "
+                          "DPDAU_MAU_EPSILON override the file, and options override both."),
         click.option("--store", default=None, help="The operations log, one SQLite file.  [default: dpdau.store]"),
         click.option("--ledger", default=None, help="The budget ledger, one SQLite file.  [default: dpdau.ledger]"),
         click.option("--set", "given", type=Pairs(empty=True), multiple=True, metavar="NAME=VALUE,…",
-                     help="Any setting, for instance mau.epsilon=1, dau.unit=user, w_bound of a series as "
-                          "wau.w_bound=4, horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
+                     help="Any setting, for instance mau.epsilon=1, dau.unit=user, wau.w_bound=4, "
+                          "horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens; what is None is as the settings say."""
+    """Where a server listens; None leaves the value to the settings."""
 
     host: str | None
     port: int | None
@@ -88,7 +88,8 @@ class Address:
 address_options = gathered_as(
     Address, "address",
     click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]"),
-    click.option("--port", type=click.IntRange(0, 65535), default=None, help="0: any free port.  [default: 8000]"),
+    click.option("--port", type=click.IntRange(0, 65535), default=None,
+                 help="Port to listen on; 0 for any free port.  [default: 8000]"),
 )  # fmt: skip
 
 
@@ -99,7 +100,8 @@ address_options = gathered_as(
 def serve(settings: Settings, address: Address, pages: bool) -> None:
     """Serve the HTTP interface and the pages until Ctrl-C.
 
-    The variable SERVICE_API_KEY holds the key that guards all but /healthz; without one only this machine may connect.
+    The variable SERVICE_API_KEY holds the key that guards everything except /healthz. Without a key only this machine
+    may connect.
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
@@ -109,9 +111,11 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
 @service_options
 @click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
-              help="Folder of its store and its ledger; an earlier demonstration is continued.")  # fmt: skip
+              help="Folder of its store and its ledger; an earlier demonstration in it is continued.")  # fmt: skip
 @address_options
-@click.option("--serve/--no-serve", "serving", default=True, show_default=True, help="Serve it when it is filled.")
+@click.option(
+    "--serve/--no-serve", "serving", default=True, show_default=True, help="Serve the store once it is filled."
+)
 def demo(settings: Settings, days: int, folder: Path, address: Address, serving: bool) -> None:
     """Fill a store with generated days (15 % of the activity is taken back), close them, and serve.
 
@@ -140,15 +144,15 @@ def demo(settings: Settings, days: int, folder: Path, address: Address, serving:
 def load(ctx: click.Context, source: Source, settings: Settings) -> None:
     """Load a log (CSV, JSON Lines, Parquet) into the store, in the order of arrival.
 
-    All rows are checked before the first is stored. A load that was cut off goes on where it stopped, and a file that
-    is loaded already is not loaded again. Operations count from their arrival ('at'), or from the open day where that
-    is later. Days are those of the service's time zone.
+    All rows are checked before the first is stored. An interrupted load resumes where it stopped, and a file that has
+    been loaded is not loaded again. Operations count from their arrival ('at'), or from the open day if that is later.
+    Days are in the service's time zone.
     """
     if ctx.get_parameter_source("timezone") == ParameterSource.DEFAULT:
         source = dataclasses.replace(source, timezone=settings.timezone)
     elif source.timezone != settings.timezone:
         raise click.UsageError(
-            f"--timezone is {source.timezone}, but in this service a day is a day in {settings.timezone}"
+            f"--timezone is {source.timezone}, but the days of this service are in {settings.timezone}"
         )
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
     with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
@@ -175,7 +179,7 @@ def load(ctx: click.Context, source: Source, settings: Settings) -> None:
 @click.option("--through", type=DayType(), default=None, help="Close every day from the open one to this one.")
 @output_options
 def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
-    """Count a day for good and publish DAU, WAU and MAU. A closed day is never revised.
+    """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
 
     The first close charges the budget for the whole horizon. Exit code 3: the budget is exhausted, nothing happened.
     """
@@ -203,7 +207,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
 @click.argument("user")
 @service_options
 def erase(user: str, settings: Settings) -> None:
-    """Remove every row of USER. What stays is how often the presence changed, under a keyed pseudonym."""
+    """Remove every row of USER. What remains is the number of changes of presence, under a keyed pseudonym."""
     with _existing(settings) as service:
         removed = service.erase(user)
     click.echo(f"{removed:,} rows removed")
@@ -212,7 +216,7 @@ def erase(user: str, settings: Settings) -> None:
 @click.command("settings")
 @service_options
 def show_settings(settings: Settings) -> None:
-    """Show every setting with its value, as TOML that --config reads, and what it promises."""
+    """Show every setting with its value, as TOML that --config reads, and what the settings promise."""
     from workbench.service import promise_of_all, settings_text
 
     click.echo(settings_text(settings), nl=False)
@@ -220,13 +224,17 @@ def show_settings(settings: Settings) -> None:
 
 
 def _metric(metric: str) -> click.Command:
-    @click.command(name=metric, help=f"The published {metric.upper()} of a closed day, the same bytes every time.")
+    @click.command(
+        name=metric, help=f"Print the published {metric.upper()} of a closed day; the bytes are the same every time."
+    )
     @service_options
     @click.option("--day", type=DayType(), default=None, help="The day; the last closed one by default.")
     @click.option(
-        "--fresh", is_flag=True, help="A new release of that day from the log as it stands now, charged on its own."
+        "--fresh", is_flag=True, help="Make a new release of that day from the log as it is now, charged separately."
     )
-    @click.option("--request-id", default=None, help="With --fresh: repeated, it returns the same and charges nothing.")
+    @click.option(
+        "--request-id", default=None, help="With --fresh: a repeated id returns the same release and charges nothing."
+    )
     @output_options
     def show(settings: Settings, day: date | None, fresh: bool, request_id: str | None, output: Output) -> None:
         import uuid

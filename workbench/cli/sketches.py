@@ -82,8 +82,8 @@ class SketchChoice:
 sketch_options = gathered_as(
     SketchChoice, "sketch",
     click.option("--sketch", type=click.Choice(SKETCH_NAMES), default="exact", show_default=True,
-                 help="What counts the users. fixed-rate counts a sample of them, and the interval covers its error "
-                      "too; 'dpdau sketches' says what the others promise, and why they are refused."),
+                 help="How the users are counted. fixed-rate counts a sample of them, and the interval covers its "
+                      "sampling error too; 'dpdau sketches' says what each sketch promises and why some are refused."),
     click.option("--rate", type=float, default=None, metavar="SHARE",
                  help="With --sketch fixed-rate: the share of users in the sample, for instance 0.05."),
     salt_option,
@@ -93,17 +93,18 @@ sketch_options = gathered_as(
 @click.command()
 @output_options
 def sketches(output: Output) -> None:
-    """Every sketch side by side: what it can do, how large its error is, and what privacy holds.
+    """Compare all sketches: what each can do, how large its error is, and what privacy holds.
 
     \b
-    removes     users who leave: yes; no; toggles (adding and removing are one operation); set difference (at a loss)
-    merges      what two sketches merged are a sketch of
-    bytes       at n = 100,000, with the parameters that stand beside it, as is the relative error in percent
+    removes     users who leave: yes; no; toggles (adding and removing are one operation); set difference (with
+                a loss of accuracy)
+    merges      the set that two merged sketches represent
+    bytes       at n = 100,000, with the parameters beside it; so is the relative error in percent
     privacy     none; sensitivity (noise on its counts is enough); intrinsic (private by itself, on a condition)
     release     whether 'dpdau release --sketch' takes it
     proof       section of docs/guarantees.md
 
-    With --format json also the error formula, the privacy claim in words, why a release refuses, and the source.
+    --format json adds the error formula, the privacy claim in words, why a release refuses the sketch, and the source.
     """
     from dp.sketches.table import table
 

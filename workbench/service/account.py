@@ -139,7 +139,7 @@ class Account:
         """Refuse to go on where store and ledger do not belong together: a published day would be drawn again.
 
         Called under the ledger's lock. Others commit to the ledger before they note it in the store, and count a day
-        in the store before they publish it, so in whatever they are cut off a healthy pair passes.
+        in the store before they publish it, so a healthy pair passes wherever they are interrupted.
         """
         bound, published, noted, days = store.ledger, store.published, store.charged, store.progress().days
         self.check_bound(bound, ledger.name)

@@ -52,12 +52,12 @@ def activity(seq: int, pseudonym: bytes | None, day: int | None, at: int, op: in
 
 
 def calendar_day(number: int | None) -> date | None:
-    """The day so many days after 1970-01-01."""
+    """The day that is this many days after 1970-01-01."""
     return None if number is None else EPOCH + timedelta(days=number)
 
 
 def first_tick(settings: Settings, progress: Progress, charges: Sequence[Charge], day: date) -> date:
-    """The first tick: chosen by a close, also by one that was cut off after its charge, or set, or else `day`."""
+    """The first tick: chosen by a close (even one interrupted after its charge), or set, or else `day`."""
     chosen = calendar_day(progress.first)
     if chosen is None and charges:
         chosen = date.fromisoformat(charges[0].specification["first"])

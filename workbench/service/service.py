@@ -2,7 +2,7 @@
 
 Operations go to the store, releases come from the ledger. Closing a day takes two steps that a crash may separate:
 the store counts the day for good, then the ledger commits its releases, their streams' states and the budget in one
-transaction. Whoever comes next finishes a close that was cut off; nothing is counted twice or drawn twice.
+transaction. Whoever comes next finishes an interrupted close; nothing is counted twice or drawn twice.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Service:
         )
 
     def close(self, day: date) -> list[str]:
-        """Count a day for good and publish it: one row per metric, durable before anyone sees it.
+        """Close a day: count it once and publish one row per metric, durable before anyone sees it.
 
         A day that is closed already returns the rows that were published then.
 
@@ -201,7 +201,7 @@ class Service:
         return days
 
     def finish(self) -> None:
-        """Finish a close that a crash cut off."""
+        """Finish a close that a crash interrupted."""
         with self._closing:
             self._finish_closes()
 
@@ -385,7 +385,7 @@ class Service:
 
 @contextmanager
 def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
-    """Open the service on its store and ledger, making them where there are none, and finish what a crash cut off.
+    """Open the service on its store and ledger, making them where there are none, and finish what a crash interrupted.
 
     Raises:
         StoreError: the store or its key cannot be used.

@@ -52,7 +52,7 @@ class Progress:
         return self.open_from(None)
 
     def open_from(self, earliest: int | None) -> int | None:
-        """The tick that is closed next, `earliest` where none is closed yet."""
+        """The tick that is closed next; `earliest` if no tick is closed yet."""
         return earliest if self.last is None else self.last + 1
 
     @property
@@ -88,7 +88,7 @@ class Store:
         """Store batches of operations in the order of arrival; erasures that count from now on are carried out at once.
 
         Args:
-            earliest: the first tick where none is closed yet, if it is known.
+            earliest: the first tick, if it is known; used while no tick is closed.
         """
         progress = self.progress()
         last, open_day = progress.last, progress.open_from(earliest)
@@ -257,7 +257,7 @@ class Store:
         return int(self._fact("published"))
 
     def note_published(self, days: int) -> None:
-        """Remember that so many days are published; never fewer than before."""
+        """Remember how many days are published; never fewer than before."""
         self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'published'", (days,))
 
     def loaded(self, file: str) -> int:

@@ -193,10 +193,10 @@ def samples(steps: Steps, horizon: int, rate: float, trials: int, generator: np.
 
 
 def by_accountant(chosen: LinearDesign, accountant: str, guarantee: Guarantee) -> LinearMechanism:
-    """The mechanism with the least noise, to a millionth, of which an accountant says that it keeps a guarantee.
+    """The mechanism with the least noise, to a millionth, for which an accountant certifies a guarantee.
 
     Laplace noise, and independent Gaussian noise, is accounted a measurement at a time: one protected change alters
-    as many as `chosen.touched`, by one user each. Other strategies spread a change over all their measurements and
+    up to `chosen.touched` of them, by one user each. Other strategies spread a change over all their measurements and
     are one release of a vector. The noise is taken as continuous: its grid is 2²⁴ cells a user.
 
     Raises:

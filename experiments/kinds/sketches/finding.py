@@ -55,7 +55,7 @@ def sketch_turnstile(table: pd.DataFrame) -> str:
 
 
 def _row(table: pd.DataFrame, sketch: str, size: float | None = None) -> pd.Series[Any]:
-    """The row of a sketch in one size, the only one where none is given."""
+    """The row of a sketch in one size, or its only row if no size is given."""
     rows = table[table["sketch"] == sketch]
     (row,) = (row for _, row in rows.iterrows() if size is None or row["size"] == size)
     return row

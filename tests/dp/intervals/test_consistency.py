@@ -123,7 +123,7 @@ def test_no_truth_that_was_covered_is_lost(estimates, deviations, truth):
     covered = (estimates - half <= truth) & (truth <= estimates + half)
     still = (found.low <= truth) & (truth <= found.high)
     assert np.all(still | ~covered)
-    # And none is gained where the interval was not widened.
+    # And no coverage is gained where the interval was not widened.
     assert np.all((still == covered) | found.widened)
     assert np.all((found.low <= found.estimates) & (found.estimates <= found.high))
     assert np.all(found.low >= 0)

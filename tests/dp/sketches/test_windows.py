@@ -120,7 +120,7 @@ def test_flips_by_user_add_up_to_those_of_the_days(w_bound: int | None, rows: li
         assert np.bincount(found.ticks[found.steps == step], minlength=ticks).tolist() == list(right)
     assert found.ids.to_pylist() == sorted({row.user for row in rows})
     for number in set(found.users.tolist()):
-        # One comes before one leaves, by turns.
+        # Arrivals and departures alternate, starting with an arrival.
         steps = found.steps[found.users == number].tolist()
         assert steps == [1, -1] * (len(steps) // 2) + [1] * (len(steps) % 2)
         assert w_bound is None or len(steps) <= w_bound

@@ -37,7 +37,7 @@ def test_the_command_ends_with_one_if_anything_is_flagged(monkeypatch):
     monkeypatch.setattr("dp.auditing.mechanisms.calibrate", halved)
     shown = CliRunner().invoke(main, [*SHORT, "--mechanism", "gaussian"])
     assert shown.exit_code == 1
-    assert "flagged: gaussian told more than was promised" in shown.stderr
+    assert "flagged: gaussian revealed more than was promised" in shown.stderr
     assert "True" in shown.stdout
 
 
@@ -122,4 +122,4 @@ def test_more_real_releases_than_a_ledger_holds_are_refused_before_any():
         main, ["audit", "--live", "--delta", "0.01", "--trials", "200", "--mechanism", "gaussian"]
     )
     assert shown.exit_code == 1
-    assert "200 releases of δ = 0.01 need a budget of 1 or more" in shown.stderr
+    assert "200 releases of δ = 0.01 need a budget of δ ≥ 1" in shown.stderr

@@ -40,7 +40,7 @@ def test_create_rotate_list(call) -> None:
     made = call("create")
     assert made.exit_code == 0
     first = load_salts(FILE, {}).periods[0][1].fingerprint
-    assert made.output == f"dpdau.salt made: the salt {first} is in force since ever\n"
+    assert made.output == f"dpdau.salt created: the salt {first} is in force for all days\n"
     assert stat.S_IMODE(FILE.stat().st_mode) == 0o600
 
     rotated = call("rotate", "--from", "2026-03-01")
@@ -59,7 +59,7 @@ def test_create_leaves_alone_what_is_there(call) -> None:
     before = FILE.read_bytes()
     again = call("create")
     assert again.exit_code == 0
-    assert "was there already" in again.output
+    assert "exists already" in again.output
     assert FILE.read_bytes() == before
 
 
@@ -72,11 +72,11 @@ def test_the_file_may_be_named_by_option_or_variable(call, monkeypatch) -> None:
     assert named == load_salts(Path("two.salt"), {}).periods[0][1].fingerprint
 
 
-def test_the_variable_goes_before_the_file(call, monkeypatch) -> None:
+def test_the_variable_overrides_the_file(call, monkeypatch) -> None:
     monkeypatch.setenv("DPDAU_SALT", SECRET)
     assert "Salts of DPDAU_SALT" in call("list").output
     made = call("create")
-    assert "DPDAU_SALT is set and goes before the file" in made.stderr
+    assert "DPDAU_SALT is set and overrides the file" in made.stderr
     assert "DPDAU_SALT" in call("rotate", "--from", "2026-03-01").stderr
     (row,) = json.loads(call("list", "--format", "json").output)
     assert row["fingerprint"] not in made.output
@@ -106,7 +106,7 @@ def test_what_cannot_be_done_says_why(call, content, mode, arguments, message) -
 def test_a_file_that_is_not_there_is_told_how_to_make(call) -> None:
     refused = call("list")
     assert refused.exit_code == 1
-    assert "'dpdau salt create' makes one" in refused.stderr
+    assert "'dpdau salt create' creates one" in refused.stderr
 
 
 @pytest.mark.parametrize("arguments", [("rotate",), ("rotate", "--from", "soon"), ("list", "--format", "csv")])

@@ -104,7 +104,10 @@ def test_a_file_with_a_bad_row_far_down_stores_nothing(
 def test_a_file_is_read_in_the_time_zone_of_the_service(run: Run, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("user,timestamp\nann,2024-01-01T23:30:00Z\n")
     zone = ("--set", "timezone=Europe/Berlin")
-    assert "a day is a day in Europe/Berlin" in run("load", "log.csv", "--timezone", "UTC", *zone, code=2).stderr
+    assert (
+        "the days of this service are in Europe/Berlin"
+        in run("load", "log.csv", "--timezone", "UTC", *zone, code=2).stderr
+    )
     run("load", "log.csv", *zone)
     with service_here() as service:
         assert service.recent()[0].day == date(2024, 1, 2)

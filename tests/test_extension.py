@@ -67,6 +67,32 @@ def test_it_is_compared_and_listed_where_it_is_installed_and_unknown_elsewhere(f
 
 
 @pytest.mark.slow
+def test_a_mechanism_that_is_not_linear_is_audited_by_its_own_neighbours_and_tried(folder: Path) -> None:
+    """One file and an entry point: nothing else knows of it."""
+    audited = run(folder, "audit", "--mechanism", "held", "--horizon", "20", "--trials", "40000", "--format", "json")
+    assert audited.returncode == 0, audited.stderr
+    (row,) = json.loads(audited.stdout)
+    assert 0.7 < row["measured"] < 1
+    assert not row["flagged"]
+    script = """
+import numpy as np
+from dp.units import protected_class
+from experiments.kinds.mechanisms.trials import Observed, trial_errors
+
+counts = np.arange(50, 70)
+observed = Observed(counts, counts, np.array(()))
+generator = np.random.default_rng(1)
+found = trial_errors("held", protected_class("user-day", 7, 2, 20), (1.0, 1e-6, 1.0), observed, 500, generator)
+print(found.delta, found.memory, bool(np.allclose(found.errors.mean(axis=0) + counts, 50, atol=0.5)))
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(folder / "installed")},
+    )  # fmt: skip
+    assert shown.stdout == "0.0 1 True\n", shown.stderr
+
+
+@pytest.mark.slow
 def test_an_accountant_and_a_sketch_are_found(folder: Path) -> None:
     spec = folder / "spec.toml"
     spec.write_text('[[release]]\nmechanism = "pure"\nepsilon = 0.5\ncount = 2\n')

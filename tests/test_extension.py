@@ -23,6 +23,8 @@ FREE = ("--from", "2024-01-01", "--to", "2024-02-09")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a log, and the package installed beside it."""
+    if not Path(UV).exists():
+        pytest.skip("uv is not installed")
     made = tmp_path_factory.mktemp("extension")
     subprocess.run(
         [UV, "pip", "install", "--quiet", "--offline", "--no-deps", "--no-build-isolation", "--python", sys.executable,

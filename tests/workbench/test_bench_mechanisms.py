@@ -58,7 +58,7 @@ def test_decoding_in_blocks_is_the_matrix_product(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "DECODED_AT_ONCE", together)
         np.testing.assert_allclose(strategy.decode(noise), expected, rtol=0, atol=1e-13)
     # The twin whose transform is too short wraps the end around to the beginning.
-    monkeypatch.setattr(module, "next_fast_len", lambda size, real: 50)
+    monkeypatch.setattr(module.scipy.fft, "next_fast_len", lambda size, real: 50)
     assert np.abs(strategy.decode(noise) - expected).max() > 0.1
 
 

@@ -16,7 +16,7 @@ from scipy.linalg import toeplitz
 from dp.accounting.calibrate import calibrate_linear, calibrate_on_time
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
-from dp.mechanisms import GRID, Design, LinearMechanism, certificate
+from dp.mechanisms import GRID, LinearDesign, LinearMechanism, certificate
 from dp.mechanisms.joint import (
     AdditiveBound,
     Exceptions,
@@ -496,7 +496,9 @@ def test_a_joint_release_spends_its_budget_and_no_more(released_on_time: list[Li
 
 
 def test_a_joint_release_has_less_noise_than_one_by_one(released_on_time: list[LinearMechanism]) -> None:
-    alone = [Design("damped-square-root", "gaussian", one.strategy, one.sensitivity, 24) for one in released_on_time]
+    alone = [
+        LinearDesign("damped-square-root", "gaussian", one.strategy, one.sensitivity, 24) for one in released_on_time
+    ]
     for separate, joint in zip(
         calibrate_linear(alone, Guarantee(1.0, 1e-6), [2.0, 1.0, 1.0]), released_on_time, strict=True
     ):

@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dp.ledger import Ledger, open_ledger
 from dp.presence.tombstones import pseudonyms
+from dp.release import plan_release, simulate_rows, stated_counts
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from workbench.service import Operation, Service, Settings, open_service
@@ -89,6 +91,10 @@ def kill_at_random(root: Path) -> None:
     """Every fourth kill falls anywhere in a process's life, the others after it has opened the service."""
     folder = root / "killed"
     folder.mkdir()
+    # What a first close imports and designs is there before the children are, so that they live in their steps.
+    for metric in METRICS:
+        plan = plan_release(settings_of(folder).request(metric, day(0)))
+        simulate_rows(plan, stated_counts(plan, {metric: np.array([1])}), seed=1)
     generator = random.Random(20260601)
     for number in range(KILLS):
         opened, opens = os.pipe()

@@ -80,6 +80,7 @@ def test_checks_named_in_the_proofs_exist() -> None:
     assert all((ROOT / name).exists() for name in named)
 
 
+@pytest.mark.slow
 def test_python_in_the_readme_runs(tmp_path: Path) -> None:
     """As it stands, in a folder with nothing but the log that the tour makes."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -30,6 +30,8 @@ from dp.noise import GaussianNoise
 from dp.units import protected_class
 from tests.oracles.mechanism_instances import MECHANISM_NAMES, ClassArguments, Instance, mechanism_of, strategy_matrix
 
+pytestmark = pytest.mark.slow
+
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """The exact two-sided confidence interval of a proportion."""

@@ -18,6 +18,8 @@ from experiments.kinds.loading import load
 from experiments.notebook import round_coordinates
 from tests.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
 SMALLEST = 7.0
 """In points: text that can be read at column width."""

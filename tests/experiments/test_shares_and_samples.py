@@ -14,6 +14,8 @@ from experiments.engine.config import ConfigError
 from experiments.kinds.mechanisms.row import evaluate
 from tests.experiments.test_grids import BARE, PEOPLE, REST, config_of, identities, tasks_of
 
+pytestmark = pytest.mark.slow
+
 
 def row_of(text: str, folder: Path) -> dict[str, Any]:
     (task,) = tasks_of(config_of(folder, text), folder)

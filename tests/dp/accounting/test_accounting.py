@@ -245,6 +245,7 @@ def test_the_slack_covers_the_exact_discrete_gaussian(scale, sensitivity, epsilo
     assert exact <= delta_for(sensitivity / scale, epsilon - epsilon_slack) * math.exp(epsilon_slack) + delta_slack
 
 
+@pytest.mark.slow
 def test_the_slack_is_positive_and_tiny():
     for instance in INSTANCES:
         mechanism = mechanism_of(instance)

@@ -19,6 +19,8 @@ from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.protocol import Sketch, SketchDesign
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 40_000
 EPSILON = 1.0
 RATE = 0.1

@@ -50,6 +50,8 @@ from dp.sketches.salts import Salt, Salts
 from dp.units import protected_class
 from tests.oracles.mechanism_instances import strategy_matrix
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 6, 1, 12)
 QUICK = ("repeated-query", "support")
 """Attacks that take less than a second."""

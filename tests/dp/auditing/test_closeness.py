@@ -44,6 +44,8 @@ from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
 
+pytestmark = pytest.mark.slow
+
 REPEATS = 1_000
 ERROR = attack.ERROR
 UNLIKELY = 1e-6

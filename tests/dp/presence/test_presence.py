@@ -43,6 +43,7 @@ def agree(
     w_bound=st.sampled_from(BOUNDS),
     arrived=st.integers(1, 24),
 )
+@pytest.mark.slow
 @examples(30)
 def test_equals_the_replay_at_a_drawn_prefix(
     rows: list[Operation], first: int, length: int, w_bound: int | None, arrived: int

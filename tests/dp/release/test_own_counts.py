@@ -132,6 +132,7 @@ def test_a_bare_array_is_refused_until_somebody_states_how_it_was_counted() -> N
     assert len(simulate_rows(PLANS["user"], stated, 1)) == TICKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISMS)
 @pytest.mark.parametrize("unit", ["user-day", "user"])
 def test_every_mechanism_is_counted_as_it_needs(name: str, unit: str, log_file: Path) -> None:

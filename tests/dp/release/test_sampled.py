@@ -29,6 +29,8 @@ from tests.oracles.logs import day, log_of
 from tests.oracles.presence import Operation
 from tests.oracles.stated import publish, simulate_rows
 
+pytestmark = pytest.mark.slow
+
 FIRST = date(2026, 1, 1)
 TICKS = 24
 RATE = 0.2

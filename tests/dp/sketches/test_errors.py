@@ -32,6 +32,8 @@ from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv, KmvSketch
 from dp.sketches.theta import Theta
 
+pytestmark = pytest.mark.slow
+
 LEVEL = 1e-4
 MEAN_ERRORS = 4.0
 SEEDS = 300

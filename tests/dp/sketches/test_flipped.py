@@ -37,6 +37,8 @@ from dp.sketches.protocol import UnsupportedError
 from dp.sketches.sfm import merged_chance, merged_flip, sfm
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
 
+pytestmark = pytest.mark.slow
+
 DESIGNS = (sfm, gf2)
 EDGES = [-(2**63), -(2**63) + 1, -1, 0, 1, 2**63 - 1]
 

@@ -35,6 +35,8 @@ from dp.sketches.registers import information, likeliest, raised, ranks_of
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
 from tests.examples import examples
 
+pytestmark = pytest.mark.slow
+
 SALT = bytes(range(16))
 LEVEL = 1e-6
 

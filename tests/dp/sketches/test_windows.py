@@ -27,6 +27,8 @@ from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
 
+pytestmark = pytest.mark.slow
+
 OLD, NEW = Salt(bytes(range(16))), Salt(bytes(range(16, 32)))
 ALWAYS = Salts(((date(1, 1, 1), OLD),))
 ROTATING = Salts(((date(1, 1, 1), OLD), (day(20), NEW)))

@@ -141,6 +141,7 @@ def test_simulation_is_seeded_and_marked(run: Run, log: Path, tmp_path: Path) ->
     (mechanism, unit) for mechanism in MECHANISM_NAMES for unit in ("user-day", "user")
     if (mechanism, unit) != ("adaptive-flippancy", "user-day")
 ])  # fmt: skip
+@pytest.mark.slow
 def test_every_mechanism_releases_for_its_units(run: Run, log: Path, mechanism: str, unit: str) -> None:
     rows = rows_of(run("release", log, "--metric", "wau", *PERIOD, "--mechanism", mechanism, "--unit", unit,
                        "--w-bound", 4, "--epsilon", 1, "--format", "json"))  # fmt: skip

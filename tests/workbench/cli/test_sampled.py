@@ -12,6 +12,8 @@ from dp.sketches import SKETCHES
 from tests.conftest import Run
 from tests.workbench.cli.common import PERIOD, generated_log, rows_of
 
+pytestmark = pytest.mark.slow
+
 SALT = "000102030405060708090a0b0c0d0e0f"
 OTHER = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
 

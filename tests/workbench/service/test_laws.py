@@ -234,6 +234,7 @@ def long_stream(seed: int, length: int) -> Iterator[Action]:
                 yield Fresh(str(rng.choice(METRICS)), int(rng.integers(0, 30)))
 
 
+@pytest.mark.slow
 @given(stream=st.lists(actions, min_size=1, max_size=12), setting=settings_drawn)
 @examples(12)
 def test_live_counts_equal_the_batch_query_at_every_prefix(stream: list[Action], setting: Setting) -> None:

@@ -228,12 +228,20 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(path: Path) -> Iterator[Ledger]:
+def open_ledger(path: Path | str) -> Iterator[Ledger]:
     """Open a ledger file, creating it (mode 0600) where there is none.
 
     Raises:
         LedgerError: the file is not a ledger, or one of another version.
+
+    Examples:
+        >>> import tempfile
+        >>> from datetime import date
+        >>> with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "dpdau.ledger") as ledger:
+        ...     ledger.create_budget("2024", Guarantee(1.5, 2e-6), date(2024, 1, 1), date(2024, 12, 31)).remaining
+        Guarantee(epsilon=1.5, delta=2e-06)
     """
+    path = Path(path)
     if not path.resolve().parent.is_dir():
         raise LedgerError(f"the folder of the ledger {path} does not exist")
     try:

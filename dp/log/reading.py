@@ -43,6 +43,15 @@ def read_log(
     Raises:
         LogError: a file that cannot be read as a log, bad rows without `quarantine`, or no usable row.
         ValueError: an unknown time zone, input format or key of `columns`; a quarantine file that is the input.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "log.csv"
+        ...     _ = path.write_text("CustomerID,InvoiceDate\\n17850,2010-12-01T08:26:00\\n17850,2010-12-02T09:01:00\\n")
+        ...     with read_log(path, columns={"user": "CustomerID", "timestamp": "InvoiceDate"}) as log:
+        ...         print(log.users, log.rows_used, log.last_day)
+        1 2 2010-12-02
     """
     path = Path(path)
     chosen = format_of(path, input_format)

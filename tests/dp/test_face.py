@@ -77,7 +77,7 @@ def test_plan_rehearse_publish(log_file: Path, tmp_path: Path) -> None:
     assert not rehearsal["secure"].any()
     assert rehearsal.equals(plan.simulate(log_file, seed=1))
     assert str(rehearsal["day"].iloc[0].date()) == DATES["first"]
-    ledger = tmp_path / "dpdau.ledger"
+    ledger = str(tmp_path / "dpdau.ledger")
     released = plan.publish(log, ledger=ledger, now=NOW)
     assert released["secure"].all()
     texts = plan.publish(log, ledger=ledger, now=NOW, rows=True)
@@ -165,7 +165,7 @@ def test_other_windows_have_names_of_their_own(log_file: Path) -> None:
     assert isinstance(plan.count(log_file)["14-day"], Counts)
 
 
-EXAMPLES = ("dp.face.plan", "dp.face.tables", "dp.counts", "dp.auditing.by_name")
+EXAMPLES = ("dp.face.plan", "dp.face.tables", "dp.counts", "dp.auditing.by_name", "dp.log.reading", "dp.ledger.ledger")
 
 
 @pytest.mark.parametrize("module", EXAMPLES)

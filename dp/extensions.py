@@ -5,8 +5,9 @@ A package declares, for instance,
     [project.entry-points."dpdau.mechanisms"]
     my-mechanism = "my_package:FAMILY"
 
-where `FAMILY` is a `dp.mechanisms.Family` (`dp.sketches.Family` in the group `dpdau.sketches`, a
-`dp.accounting.accountants.Family` in `dpdau.accountants`). Nothing is loaded before somebody asks for that name.
+where `FAMILY` is a `dp.mechanisms.MechanismFamily` (a `dp.sketches.SketchFamily` in the group `dpdau.sketches`, a
+`dp.accounting.accountants.AccountantFamily` in `dpdau.accountants`). Nothing is loaded before somebody asks for that
+name.
 """
 
 from __future__ import annotations
@@ -18,25 +19,29 @@ from typing import TypeVar
 
 Registered = TypeVar("Registered")
 
+GROUPS = {"mechanisms": "mechanism", "sketches": "sketch", "accountants": "accountant"}
+"""What can be added, and what one of it is called."""
+
 
 @cache
 def extension_points(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group ("mechanisms", "sketches", "accountants") by name, in alphabetical order."""
+    """The entry points of one of GROUPS by name, in alphabetical order."""
     found = entry_points(group=f"dpdau.{group}")
     return {point.name: point for point in sorted(found, key=lambda point: point.name)}
 
 
-def registered(group: str, name: str, own: Mapping[str, Registered], kind: type[Registered]) -> Registered | None:
-    """What stands under a name in the project's own registry, or among the extensions; None if it is unknown.
+def registered(group: str, name: str, own: Mapping[str, Registered], kind: type[Registered]) -> Registered:
+    """What stands under a name in the project's own registry, or among the extensions.
 
     Raises:
-        ValueError: an extension is no `kind`.
+        ValueError: the name is unknown, or an extension is no `kind`.
     """
     if name in own:
         return own[name]
     point = extension_points(group).get(name)
     if point is None:
-        return None
+        known = ", ".join(known_names(group, own))
+        raise ValueError(f"{GROUPS[group]} is {name!r}; choose one of {known}")
     found = point.load()
     if not isinstance(found, kind):
         raise ValueError(

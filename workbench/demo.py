@@ -10,7 +10,8 @@ import msgspec
 
 from dp.log.generate import generate
 from dp.presence.daily import day_number
-from workbench.service import ADD, ERASE, RETRACT, Operation, Refused, Service, Settings
+from workbench.service import Operation, Refused, Service, Settings
+from workbench.service.operations import OPS
 
 FIRST_DAY = date(2026, 1, 1)
 DAYS_FILLED = 60
@@ -20,8 +21,6 @@ DELETE_RATE = 0.15
 ERASE_RATE = 0.02
 LATE_RATE = 0.03
 SEED = 2026
-
-_OPS = {"+": ADD, "-": RETRACT, "erase": ERASE}
 
 
 def of_demonstration(settings: Settings) -> Settings:
@@ -82,5 +81,5 @@ def _arrivals(users: int) -> dict[date, list[Operation]]:
     arrivals: dict[date, list[Operation]] = {}
     for user, day, op, at in zip(*(table[name].to_pylist() for name in ("user", "day", "op", "at")), strict=True):
         number = None if day is None else day_number(day)
-        arrivals.setdefault(at, []).append(Operation(user, number, _OPS[op]))
+        arrivals.setdefault(at, []).append(Operation(user, number, OPS[op]))
     return arrivals

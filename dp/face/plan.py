@@ -14,7 +14,7 @@ from dp.accounting.composition import Guarantee
 from dp.counts import Counts
 from dp.face.arguments import Day, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
-from dp.log import Log, read_log
+from dp.log import Log, arrived_fingerprint, read_log
 from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_MECHANISM
@@ -81,7 +81,8 @@ class ReleasePlan:
     @property
     def std(self) -> dict[str, float]:
         """The largest standard deviation of a release of each metric, in users; NaN where it depends on the data."""
-        return {metric: float(self.deviations[metric].max()) for metric in self.mechanisms}
+        deviations = self.deviations
+        return {metric: float(deviations[metric].max()) for metric in self.mechanisms}
 
     @property
     def deviations(self) -> pd.DataFrame:
@@ -173,8 +174,6 @@ class ReleasePlan:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        from dp.log import arrived_fingerprint
-
         now = now or datetime.now(UTC)
         with ExitStack() as stack:
             log, counts = self._counted(source, stack)

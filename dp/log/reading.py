@@ -11,7 +11,7 @@ from dp.log.files import errors_as_log_errors
 from dp.log.formats import format_of
 from dp.log.log import Log
 from dp.log.operations import log_from_staged
-from dp.log.staging import Progress, Source
+from dp.log.staging import Progress, Source, silent
 
 
 def read_log(
@@ -64,7 +64,7 @@ def read_log(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         _check_timezone(connection, timezone)
-        source = Source(connection, path, columns or {}, timezone, progress or _silent)
+        source = Source(connection, path, columns or {}, timezone, progress or silent)
         with errors_as_log_errors(path):
             locate = chosen.stage(source)
             rows_read, rows_set_aside = set_aside(source, locate, chosen.unit, quarantine)
@@ -78,7 +78,3 @@ def _check_timezone(connection: duckdb.DuckDBPyConnection, timezone: str) -> Non
     known = connection.execute("SELECT COUNT(*) FROM pg_timezone_names() WHERE name = ?", [timezone]).fetchall()
     if known == [(0,)]:
         raise ValueError(f"timezone = {timezone!r} is unknown: give an IANA name such as Europe/Berlin or UTC")
-
-
-def _silent(stage: str, fraction: float | None) -> None:
-    """No progress display."""

@@ -18,6 +18,12 @@ CHUNK = 100_000
 
 Progress = Callable[[str, float | None], None]
 """Called with a stage and the fraction done, None where it is not known."""
+
+
+def silent(stage: str, fraction: float | None) -> None:
+    """No progress display."""
+
+
 Locate = Callable[[list[int]], Iterator[tuple[int, str]]]
 """From ascending row numbers, counted from 0 in the order of the file, to each row's place in it and its raw text."""
 

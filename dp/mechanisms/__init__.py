@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dp.extensions import known_names, registered
+from dp.extensions import registered
 from dp.mechanisms import (
     adaptive_flippancy_design,
     binary_tree,
@@ -139,10 +139,7 @@ def family_of(name: str) -> MechanismFamily:
     Raises:
         ValueError: the name is unknown.
     """
-    family = registered("mechanisms", name, MECHANISMS, MechanismFamily)
-    if family is None:
-        raise ValueError(f"mechanism is {name!r}; choose one of {', '.join(known_names('mechanisms', MECHANISMS))}")
-    return family
+    return registered("mechanisms", name, MECHANISMS, MechanismFamily)
 
 
 def linear_design(name: str, protected: ProtectedClass) -> LinearDesign:

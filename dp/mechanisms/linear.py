@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms.protocol import (
-    EMPTY_STATE,
     GRID,
     MOST_USERS,
     Cost,
@@ -245,15 +244,6 @@ class LinearDesign:
         mechanism = self.calibrated(budget)
         sigma = math.sqrt(mechanism.noise.variance) / GRID
         return Cost(sigma, mechanism.memory(ticks), self.strategy.draws(0, ticks) / ticks)
-
-
-def measurements(strategy: Strategy, counts: Integers) -> Integers:
-    """The measurements of a series from its first tick on, without noise, in grid units; shape (draws,)."""
-    secret, found = EMPTY_STATE.secret, []
-    for tick, count in enumerate(counts.tolist()):
-        exact, secret = strategy.measure(tick, secret, count)
-        found.append(exact)
-    return np.concatenate(found)
 
 
 class Row(NamedTuple):

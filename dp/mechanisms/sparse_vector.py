@@ -148,7 +148,8 @@ class SparseVector:
 
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
-        return self.rehearse(counts, trials, generator, 0.5).estimates
+        _, path = self._path(_nothing_held(self, trials), 0, counts, self._seeded(counts, trials, generator))
+        return np.asarray((path.values / self.grid).T)
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator, level: float) -> Released:
         """What seeded trials would publish, with intervals; every array has the shape (trials, ticks)."""

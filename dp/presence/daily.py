@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Protocol
@@ -47,11 +47,6 @@ class DailyFlips:
     def counts(self) -> Counts:
         """Users present at each tick."""
         return Counts(np.cumsum(self.starts - self.ends), self.window, self.first, self.w_bound)
-
-    @property
-    def days(self) -> list[date]:
-        """The calendar day of each tick, length T."""
-        return [self.first + timedelta(days=tick) for tick in range(len(self.starts))]
 
 
 class Engine(Protocol):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from dp.log.staging import Progress, silent
 from dp.presence.daily import Horizon
-from dp.presence.sql_engine import Progress, Session, SqlEngine, silent
+from dp.presence.sql_engine import Session, SqlEngine
 from dp.presence.tombstones import Tombstones, spent_flips
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,10 @@ from dp.counts import Counts, Freeze
 
 if TYPE_CHECKING:
     from dp.log import Log
+    from dp.log.staging import Progress
     from dp.presence import Engine
     from dp.release.plan import Plan
     from dp.sketches.salts import Salts
-
-Progress = Callable[[str, float | None], None]
 
 
 def engine_counts(

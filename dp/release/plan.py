@@ -11,7 +11,7 @@ from dp.counts import Freeze
 from dp.mechanisms import Mechanism, design, family_of
 from dp.names import METRICS
 from dp.noise import validate_level
-from dp.release.request import Request, charged, freezes, spell_exceptions
+from dp.release.request import Request, charged, spell_exceptions
 from dp.release.sample import validate_sketch
 from dp.units import protected_class
 
@@ -34,11 +34,6 @@ class Plan:
     series: tuple[Series, ...]
 
     @property
-    def guarantee(self) -> Guarantee:
-        """What the whole release promises, and what it is charged."""
-        return self.request.guarantee
-
-    @property
     def freeze(self) -> Freeze:
         """After how many flips the counts must leave a user out.
 
@@ -48,8 +43,7 @@ class Plan:
         for series in self.series:
             if series.mechanism.bounds is not None:
                 return series.mechanism.bounds
-        frozen = freezes(self.request.unit, self.request.mechanism) and self.request.on_time is None
-        return self.request.w_bound if frozen else None
+        return self.request.flip_bound if self.request.unit == "user" else None
 
 
 def plan_release(request: Request) -> Plan:

@@ -49,7 +49,7 @@ class Request:
     @property
     def flip_bound(self) -> int | None:
         """W_BOUND, None where the guarantee is for none."""
-        return self.w_bound if family_of(self.mechanism).needs_w_bound and self.on_time is None else None
+        return self.w_bound if uses_w_bound(self.mechanism) and self.on_time is None else None
 
     def specification(self) -> dict[str, Any]:
         """The request as plain JSON values: what a stream's later calls must repeat."""

@@ -168,7 +168,7 @@ def _name_counts(counts: Integers, sample: Sample | None) -> str:
     """Names the counts of all ticks so far and, of a sample, the salts that chose it."""
     if sample is None:
         return _digest(counts.tolist())
-    return _digest([counts.tolist(), sample.salt, [change for change in sample.rotations if change[0] < len(counts)]])
+    return _digest([counts.tolist(), sample.salt, sample.before(len(counts)).rotations])
 
 
 def _digest(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dp.extensions import known_names, registered
+from dp.extensions import registered
 from dp.sketches import (
     bitmap,
     cpc,
@@ -39,10 +39,7 @@ def family_of(name: str) -> SketchFamily:
     Raises:
         ValueError: there is none.
     """
-    family = registered("sketches", name, SKETCHES, SketchFamily)
-    if family is None:
-        raise ValueError(f"sketch is {name!r}; choose one of {', '.join(known_names('sketches', SKETCHES))}")
-    return family
+    return registered("sketches", name, SKETCHES, SketchFamily)
 
 
 __all__ = ["SKETCHES", "Contract", "Keys", "Sketch", "SketchDesign", "SketchFamily", "UnsupportedError", "family_of"]

@@ -229,7 +229,8 @@ class RegisterSketch:
 
     def bounds(self, deviations: int) -> tuple[float, float]:
         """The estimate ± `deviations` of its standard deviations, cut off at zero."""
-        return around(self.estimate(), self.design.deviation(self.estimate()), deviations)
+        estimate = self.estimate()
+        return around(estimate, self.design.deviation(estimate), deviations)
 
     def to_bytes(self) -> bytes:
         """One byte per register."""

@@ -17,6 +17,7 @@ from dp.mechanisms import EMPTY_STATE, GRID, MECHANISMS, design, linear_design, 
 from dp.mechanisms import toeplitz as module
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.noise import GaussianNoise
+from dp.release.drawing import secure_source, seeded_source
 from dp.units import protected_class
 from workbench.bench import mechanisms as bench
 from workbench.cli.main import main
@@ -75,11 +76,10 @@ def test_the_last_state_is_as_large_as_that_of_a_stream(name: str) -> None:
     mechanism = calibrate([design(name, protected)], Guarantee(1.0, 1e-6), [1.0])[0]
     linear = None if mechanism.data_dependent else linear_design(name, protected)
     made_up, counts = bench.last_state(mechanism, linear, horizon)
-    generator = np.random.default_rng(1)
     stream, _ = mechanism.run(
         EMPTY_STATE,
         np.repeat(counts, horizon - 1, axis=0),
-        lambda noise, size: noise.seeded(generator, (size,)).astype(np.int64),
+        seeded_source(np.random.default_rng(1)),
         0.95,
     )
     assert made_up.tick == stream.tick == horizon - 1
@@ -87,7 +87,7 @@ def test_the_last_state_is_as_large_as_that_of_a_stream(name: str) -> None:
         # A Toeplitz stream keeps up to as many counts as it has weights.
         assert len(made_up.secret) >= len(stream.secret)
         assert len(made_up.secret) <= len(stream.secret) + 1
-    end, released = mechanism.run(made_up, counts, lambda noise, size: noise.secure(size), 0.95)
+    end, released = mechanism.run(made_up, counts, secure_source, 0.95)
     assert end.tick == horizon
     assert np.isfinite(released.estimates).all()
 

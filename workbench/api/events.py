@@ -10,11 +10,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dp.presence.daily import day_number
-from workbench.service import ADD, ERASE, RETRACT, Operation, Refused, bad_events
+from workbench.service import ERASE, Operation, Refused, bad_events
+from workbench.service.operations import OPS
 
 NDJSON = "application/x-ndjson"
-
-_OPS = {"+": ADD, "-": RETRACT, "erase": ERASE}
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -106,7 +105,7 @@ def _operations(events: Sequence[Event], zone: ZoneInfo, today: date) -> list[Op
             day = _day_of(event.timestamp, zone)
             if day is None:
                 faults.append((index, "the timestamp is at the very edge of the calendar"))
-        found.append(Operation(user, numbers[day or today], _OPS[event.op]))
+        found.append(Operation(user, numbers[day or today], OPS[event.op]))
     if faults:
         raise bad_events(faults)
     return found

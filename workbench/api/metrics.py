@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dp.ledger import Budget
-from workbench.service import ADD, ERASE, RETRACT, Ingested, Operation
+from workbench.service import ERASE, Ingested, Operation
+from workbench.service.operations import OP_NAMES
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Which Starlette answers without naming its route.
 PLAIN_ROUTES = ("/event", "/events")
-_NAMES = {ADD: "+", RETRACT: "-", ERASE: "erase"}
 
 
 class Metrics:
@@ -54,12 +54,12 @@ class Metrics:
     def count_events(self, operations: Sequence[Operation], ingested: Ingested) -> None:
         """Count events that are durable."""
         for op, number in Tally(operation.op for operation in operations).items():
-            self._events.labels(_NAMES[op]).inc(number)
+            self._events.labels(OP_NAMES[op]).inc(number)
         self._late.inc(ingested.late)
 
     def count_erasure(self) -> None:
         """Count one user erased."""
-        self._events.labels(_NAMES[ERASE]).inc()
+        self._events.labels(OP_NAMES[ERASE]).inc()
 
     def count_release(self, metric: str, kind: str) -> None:
         """Count one release that was drawn; `kind` is "published" or "fresh"."""

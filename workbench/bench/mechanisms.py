@@ -33,10 +33,10 @@ from dp.mechanisms import (
     linear_design,
     optimal,
 )
-from dp.noise import Noise
+from dp.release.drawing import secure_source, seeded_source
 from dp.units import protected_class
 from experiments.engine.progress import Report
-from workbench.bench.timing import processor_seconds
+from workbench.bench.timing import processor_seconds, seconds_once
 
 Row = dict[str, Any]
 
@@ -167,12 +167,7 @@ def step(name: str) -> list[Row]:
 
 def step_milliseconds(mechanism: Mechanism, state: State, counts: Integers) -> list[float]:
     """Processor time of the same secure release, again and again."""
-    times = []
-    for _ in range(STEPS):
-        before = time.process_time()
-        mechanism.run(state, counts, _secure, 0.95)
-        times.append(1000 * (time.process_time() - before))
-    return times
+    return [1000 * seconds_once(lambda: mechanism.run(state, counts, secure_source, 0.95)) for _ in range(STEPS)]
 
 
 def last_state(mechanism: Mechanism, linear: LinearDesign | None, horizon: int) -> tuple[State, Integers]:
@@ -180,11 +175,7 @@ def last_state(mechanism: Mechanism, linear: LinearDesign | None, horizon: int) 
 
     The state has the size that it would have in a stream; what it remembers is made up where a stream would take long.
     """
-    generator = np.random.default_rng(0)
-
-    def seeded(noise: Noise, size: int) -> Any:
-        return noise.seeded(generator, (size,)).astype(np.int64)
-
+    seeded = seeded_source(np.random.default_rng(0))
     if mechanism.bounds is not None:
         nobody = np.zeros((horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
         return mechanism.run(EMPTY_STATE, nobody[1:], seeded, 0.95)[0], nobody[:1]
@@ -195,10 +186,6 @@ def last_state(mechanism: Mechanism, linear: LinearDesign | None, horizon: int) 
         if remembered != len(state.secret):
             state = State(0, np.zeros(remembered, dtype=np.int64), np.zeros(remembered))
     return state._replace(tick=horizon - 1), counts[:1]
-
-
-def _secure(noise: Noise, size: int) -> Any:
-    return noise.secure(size)
 
 
 def _reference(problem: str, horizon: int, python: str, limit: float) -> dict[str, Any]:

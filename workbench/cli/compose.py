@@ -73,14 +73,14 @@ def compose(spec: Path, delta: float, output: Output) -> None:
 
 
 def _for_people(rows: Sequence[Row]) -> list[Row]:
-    from dp.accounting.accountants import ACCOUNTANTS
+    from dp.accounting.accountants import family_of
 
     return [
         {
             "accountant": row["accountant"],
             "epsilon": "—" if row["epsilon"] is None else f"{row['epsilon']:.6g}",
             "exact": "yes" if row["exact"] else "",
-            "note": row["reason"] or ACCOUNTANTS[row["accountant"]].summary,
+            "note": row["reason"] or family_of(row["accountant"]).summary,
         }
         for row in rows
     ]

@@ -39,10 +39,8 @@ class Query:
     @property
     def series(self) -> dict[str, int]:
         """Metric → trailing window in days."""
-        from dp.release import METRICS
-
         names = dict.fromkeys(self.metrics or (() if self.windows else METRIC_NAMES))
-        named = {metric: METRICS[metric] for metric in names}
+        named = {metric: METRIC_WINDOWS[metric] for metric in names}
         if "mau" in named:
             named["mau"] = int(self.mau_window)
         return named | {f"{window}-day": window for window in self.windows}

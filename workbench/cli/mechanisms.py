@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dp.names import UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
 from workbench.cli.output import Row
@@ -73,7 +74,7 @@ class_options = gathered_as(
     click.option("--metric", type=click.Choice(list(METRIC_WINDOWS)), default=None,
                  help="A named window: DAU 1, WAU 7, MAU 30 days. Default: mau."),
     click.option("--window", type=click.IntRange(min=1), default=None, help="Any trailing window, in days."),
-    click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
+    click.option("--unit", type=click.Choice(UNITS), default="user-day", show_default=True,
                  help="Who is protected."),
     click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
                  help="W_BOUND, the most flips of presence that the protected change may cause."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dp.names import DEFAULT_MECHANISM, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.counts import Query, open_log, query_options
@@ -96,7 +97,7 @@ class Protection:
 
 protection_options = gathered_as(
     Protection, "protection",
-    click.option("--unit", type=click.Choice(["user-day", "user"]), default="user-day", show_default=True,
+    click.option("--unit", type=click.Choice(UNITS), default="user-day", show_default=True,
                  help="Who is protected: one user's activity on one day with its later retraction, or everything a "
                       "user ever does."),
     click.option("--w-bound", type=click.IntRange(min=1), default=None, show_default=str(DEFAULT_W_BOUND),
@@ -108,7 +109,7 @@ protection_options = gathered_as(
     click.option("--epsilon", type=float, required=True, help="ε of all series together, over the whole horizon."),
     click.option("--delta", type=float, default=1e-6, show_default=True,
                  help="δ of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
-    click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default="damped-square-root", show_default=True,
+    click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default=DEFAULT_MECHANISM, show_default=True,
                  help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),

@@ -55,9 +55,9 @@ class SketchChoice:
     @cached_property
     def salts(self) -> Salts:
         """The salts of the keys; a file is made where there is none."""
-        from dp.sketches.salts import create_salts, load_salts
+        from dp.sketches.salts import VARIABLE, create_salts, load_salts
 
-        if "DPDAU_SALT" not in os.environ and not self.salt_file.exists():
+        if VARIABLE not in os.environ and not self.salt_file.exists():
             create_salts(self.salt_file, os.urandom)
             click.echo(f"new salt in {self.salt_file}: keep it secret, and keep it: streams need it", err=True)
         return load_salts(self.salt_file, os.environ)

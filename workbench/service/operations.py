@@ -12,6 +12,7 @@ from dp.presence.daily import EPOCH, day_number
 
 ADD, RETRACT, ERASE = 1, -1, 0
 OP_NAMES = {ADD: "+", RETRACT: "-", ERASE: "erase"}
+OPS = {name: op for op, name in OP_NAMES.items()}
 LONGEST_USER = 512
 EARLIEST, LATEST = day_number(date(1900, 1, 1)), day_number(date(2200, 12, 31))
 

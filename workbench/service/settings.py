@@ -17,6 +17,7 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import validate_epsilon, validate_guarantee
 from dp.extensions import known_names
 from dp.mechanisms import MECHANISMS, family_of
+from dp.names import DEFAULT_MECHANISM
 from dp.noise import validate_level
 from dp.presence.daily import day_number
 from dp.release import Request, freezes
@@ -48,7 +49,7 @@ class SeriesSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     delta: float = 1e-6
     unit: str = "user-day"
     w_bound: int = 2
-    mechanism: str = "damped-square-root"
+    mechanism: str = DEFAULT_MECHANISM
     fresh_epsilon: float | None = None
 
     @property

@@ -8,8 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
-from dp.release import METRICS
+from dp.names import MECHANISMS, METRICS, OWN_BOUND_MECHANISMS
 from workbench.views.error_chart import error_chart
 from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
 

@@ -22,6 +22,7 @@ from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
 from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
 from dp.noise import Noise
+from dp.release.drawing import seeded_source
 from dp.units import protected_class
 
 CRITERION = (
@@ -95,7 +96,7 @@ def _design(name: str) -> LinearMechanism:
 def _run_tick(
     mechanism: LinearMechanism, state: State, count: int, generator: np.random.Generator
 ) -> tuple[State, float]:
-    state, released = mechanism.run(state, np.array([count]), partial(_seeded, generator), 0.95)
+    state, released = mechanism.run(state, np.array([count]), seeded_source(generator), 0.95)
     return state, float(released.estimates[0])
 
 
@@ -122,7 +123,7 @@ def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
     jump = mechanism.surely_beyond(mechanism.threshold)
-    source = partial(_seeded, generator)
+    source = seeded_source(generator)
     counts = LOW + jump * np.arange(LEARNING_RELEASES)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)
     errors = (released.estimates - counts)[1:].tolist()
@@ -136,10 +137,6 @@ def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator
             break
         errors.append(last - others)
     return float(last - others), min(errors)
-
-
-def _seeded(generator: np.random.Generator, noise: Noise, size: int) -> Integers:
-    return noise.seeded(generator, (size,)).astype(np.int64)
 
 
 def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:

@@ -37,6 +37,7 @@ from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.protocol import Source
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
+from dp.release.drawing import secure_source
 from dp.units import protected_class
 
 VOTES = 5
@@ -285,13 +286,8 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
         readings += draw_readings(setting, noise, noise.secure) + seeded_draw_readings(setting, noise)
     for name in QUICK if setting.quick else MECHANISMS:
-        readings += release_readings(setting, name, secure)
+        readings += release_readings(setting, name, secure_source)
     return tuple(readings)
-
-
-def secure(noise: Noise, size: int) -> Integers:
-    """What a release draws."""
-    return noise.secure(size)
 
 
 BrokenDraw = Callable[[np.random.Generator, int], Integers]

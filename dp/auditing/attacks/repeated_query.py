@@ -17,8 +17,8 @@ from dp.auditing.attacks.logs import FIRST
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import EMPTY_STATE
-from dp.noise import Noise
 from dp.release import Plan, Request, plan_release, publish, stated_counts
+from dp.release.drawing import seeded_source
 
 CRITERION = "every answer is the first one byte for byte, at one charge, and averaging removes none of its noise"
 
@@ -87,10 +87,7 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
 
 def draw_anew(setting: Setting) -> tuple[Reading, ...]:
     """A server that keeps no releases and draws anew for every answer."""
-    plan = _plan()
-
-    def source(noise: Noise, size: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return noise.seeded(setting.generator, (size,)).astype(np.int64)
+    plan, source = _plan(), seeded_source(setting.generator)
 
     def ask(stream: str) -> list[str]:
         _, released = plan.series[0].mechanism.run(EMPTY_STATE, COUNTS, source, 0.95)

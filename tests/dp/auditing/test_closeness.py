@@ -43,6 +43,7 @@ from dp.mechanisms import EMPTY_STATE, MECHANISMS
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
+from dp.release.drawing import secure_source, seeded_source
 
 pytestmark = pytest.mark.slow
 
@@ -436,7 +437,7 @@ def test_released_numbers_are_those_of_the_simulation(name: str, tmp_path: Path)
     def half(noise: Noise, size: int) -> np.ndarray:
         return noise.seeded(here.generator, (size,)).astype(np.int64) // 2
 
-    assert all(reading.held for reading in attack.release_readings(here, name, attack.secure))
+    assert all(reading.held for reading in attack.release_readings(here, name, secure_source))
     rejecting = replace(here, quick=here.quick or cells == attack.CELLS)
     assert not any(reading.held for reading in attack.release_readings(rejecting, name, half))
 
@@ -448,9 +449,7 @@ def test_a_source_of_seeded_draws_gives_what_is_simulated() -> None:
     counts = attack.counts_for(mechanism)
     cells, number = attack.observation_cells(mechanism, counts, generator)
 
-    def source(noise: Noise, size: int) -> np.ndarray:
-        return noise.seeded(generator, (size,)).astype(np.int64)
-
+    source = seeded_source(generator)
     runs = np.array([mechanism.run(EMPTY_STATE, counts, source, 0.95)[1].estimates for _ in range(1_000)])
     for estimates in (runs, mechanism.simulate(counts, 20_000, generator)):
         seen = cells(estimates)

@@ -28,6 +28,7 @@ from dp.mechanisms.protocol import EMPTY_STATE, GRID, State
 from dp.mechanisms.pure_gdp import gdp_of_pure, pure_of_gdp
 from dp.mechanisms.toeplitz import ToeplitzStrategy, damped_root_weights, quantise
 from dp.noise import GaussianNoise, LaplaceNoise
+from dp.release.drawing import secure_source
 from dp.units import ProtectedClass
 from tests.examples import examples
 from tests.oracles.nonlinear import Alarm, alarm_ratio, alarm_ticks, clopper_pearson, epsilon_lower_bound
@@ -197,7 +198,7 @@ def test_one_trial_repeats_with_its_seed():
 def test_secure_noise():
     mechanism = designed(30, 1.0)
     counts = columns(quiet_and_flapping(50, 3, 30), mechanism.bounds)
-    _, released = mechanism.run(EMPTY_STATE, counts, lambda noise, size: noise.secure(size), 0.95)
+    _, released = mechanism.run(EMPTY_STATE, counts, secure_source, 0.95)
     assert np.isfinite(released.estimates).all()
     assert (released.deviations > 0).all()
 

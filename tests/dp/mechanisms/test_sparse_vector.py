@@ -24,6 +24,7 @@ from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, Stat
 from dp.mechanisms.segments import composed_delta, segment_epsilon
 from dp.mechanisms.sparse_vector import DRAWS, SparseVector, calibrated, design, one_sided
 from dp.noise import LaplaceNoise
+from dp.release.drawing import secure_source, seeded_source
 from dp.units import ProtectedClass, protected_class
 from tests.examples import examples
 from tests.oracles.nonlinear import (
@@ -130,7 +131,7 @@ def test_the_first_deviation_is_that_of_the_noise_and_the_others_depend_on_data(
 def test_secure_noise_at_the_largest_counts_and_scales_does_not_wrap():
     mechanism = SparseVector(4, None, 4, 2**58, LaplaceNoise(2**52))
     counts = np.array([MOST_USERS, 0, MOST_USERS, 0] * 5)
-    _, released = mechanism.run(EMPTY_STATE, counts, lambda noise, size: noise.secure(size), 0.9)
+    _, released = mechanism.run(EMPTY_STATE, counts, secure_source, 0.9)
     worst = (60 * 2**52 * 4 + 2**58) / GRID + MOST_USERS
     assert np.abs(released.estimates).max() < worst < 2**63 / GRID
 
@@ -205,11 +206,7 @@ def test_a_simulation_with_other_noise_is_rejected():
 
 
 def test_releases_have_the_exact_probabilities():
-    mechanism, generator = as_mechanism(BAND), np.random.default_rng(7)
-
-    def source(noise, size):
-        return noise.seeded(generator, (size,)).astype(np.int64)
-
+    mechanism, source = as_mechanism(BAND), seeded_source(np.random.default_rng(7))
     runs = [mechanism.run(EMPTY_STATE, np.array(COUNTS), source, 0.9)[1].estimates for _ in range(1200)]
     observed = Counter(tuple(estimates.astype(int).tolist()) for estimates in runs)
     assert pearson(observed, cells(BAND, COUNTS), 1200) > 1e-4

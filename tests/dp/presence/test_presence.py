@@ -206,7 +206,7 @@ def test_activity_before_the_first_tick_is_a_run_that_starts_there(connection: d
 
 def test_daily_flips_names_its_days() -> None:
     flips = DailyFlips(7, date(2024, 2, 28), np.array([2, 0, 1]), np.array([0, 1, 0]))
-    assert flips.days == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
+    assert flips.counts.days == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
     assert flips.counts.values.tolist() == [2, 1, 2]
 
 

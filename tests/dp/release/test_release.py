@@ -142,7 +142,7 @@ def test_the_extremes_that_are_allowed_can_be_planned():
 def test_a_plan_spends_the_whole_guarantee_and_no_more(name, unit):
     plan = plan_release(request("dau", "wau", "mau", mechanism=name, unit=unit, w_bound=4))
     assert [series.metric for series in plan.series] == ["dau", "wau", "mau"]
-    assert plan.guarantee == plan.request.guarantee
+    assert charged(plan.request).epsilon == plan.request.guarantee.epsilon
     spent = [GRID * series.mechanism.sensitivity / series.mechanism.noise.scale for series in plan.series]
     if name.endswith("laplace"):
         assert math.fsum(spent) <= 1.0

@@ -11,7 +11,7 @@ import pytest
 
 from dp.accounting.composition import Guarantee
 from dp.mechanisms.joint import Exceptions
-from dp.release import METRICS, Request, plan_release, promise
+from dp.release import METRICS, Request, charged, plan_release, promise
 from workbench.cli.consistent import with_counts
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,7 @@ def test_a_request_without_the_option_is_spelt_as_before() -> None:
 def test_a_joint_plan_promises_the_whole_and_each_series_less() -> None:
     plan = plan_release(request(Exceptions()))
     assert plan.freeze is None
-    assert plan.guarantee == Guarantee(1.0, 1e-6)
+    assert charged(plan.request) == Guarantee(1.0, 1e-6)
     for series in plan.series:
         assert 0.5 < series.guarantee.epsilon < 1.0
     assert "on the day itself and for good" in promise(plan.request)

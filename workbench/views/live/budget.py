@@ -17,11 +17,10 @@ from workbench.views.live.watch import Snapshot
 from workbench.views.live.words import day_name
 
 
-def draw_budget(service: Service, snapshot: Snapshot) -> None:
+def draw_budget(service: Service, snapshot: Snapshot, charges: Sequence[Charge]) -> None:
     """Draw what is spent and what is left, and the form for a fresh release once a day is closed."""
     with st.container(border=True):
         st.subheader("Budget", anchor=False)
-        charges = service.charges()
         st.altair_chart(
             charts.budget_chart(_budget_parts(snapshot.budget, charges)),
             width="stretch",

@@ -37,10 +37,11 @@ def page(service: Service) -> None:
     if all(rows.values()):
         draw_cards(rows, truth)
     left, right = st.columns([2, 1], gap="medium")
+    charges = service.charges()
     # First what can be used at once; the charts take longest.
     with right:
         playing = draw_days(service, snapshot.status, shown)
-        draw_budget(service, snapshot)
+        draw_budget(service, snapshot, charges)
         draw_desk(service, snapshot.status)
     with left:
         if all(rows.values()):
@@ -48,7 +49,7 @@ def page(service: Service) -> None:
         else:
             _start(service.settings, snapshot.status)
         draw_feed(service)
-    draw_ledger(service.charges())
+    draw_ledger(charges)
     st.fragment(watch, run_every=PLAY_SECONDS if playing else WATCH_SECONDS)(service, snapshot, playing)
 
 

@@ -102,6 +102,9 @@ def test_an_accountant_and_a_sketch_are_found(folder: Path) -> None:
     assert composed.returncode == 0, composed.stderr
     epsilons = {row["accountant"]: row["epsilon"] for row in json.loads(composed.stdout)["accountants"]}
     assert (epsilons["naive"], epsilons["twice"]) == (1.0, 2.0)
+    shown = run(folder, "compose", str(spec), "--delta", "0")
+    assert shown.returncode == 0, shown.stderr
+    assert "twice the sum" in shown.stdout
     script = "import dp.sketches as s; print(s.family_of('sorted-set').summary); s.family_of('nothing')"
     shown = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False,

@@ -24,6 +24,7 @@ from dp.auditing.likelihood import LikelihoodRatio, likelihood_ratio
 from dp.auditing.sampling import ReleaseSampler, simulate_releases, subtract_known
 from dp.mechanisms import GRID
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
+from dp.mechanisms.sparse_vector import surely_beyond
 from dp.units import ProtectedClass
 
 
@@ -134,7 +135,7 @@ def _others(mechanism: AdaptiveFlippancy, starts: tuple[int, ...], present: int)
     counts = np.zeros((mechanism.horizon, 2 * len(mechanism.bounds)), dtype=np.int64)
     counts[:, ::2] = present
     for level, threshold in enumerate(mechanism.thresholds):
-        crowd = mechanism.surely_beyond(threshold)
+        crowd = surely_beyond(threshold, mechanism.noise, mechanism.grid)
         frozen = counts[starts[level + 1] :, 1 : 2 * level + 2 : 2]
         np.maximum(frozen, crowd, out=frozen)
     return counts

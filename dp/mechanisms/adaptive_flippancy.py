@@ -25,7 +25,7 @@ from dp.arrays import Floats, Integers
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, Source, State, Trials
 from dp.mechanisms.pure_gdp import gdp_of_pure
-from dp.mechanisms.sparse_vector import SURE_SCALES, one_sided
+from dp.mechanisms.sparse_vector import one_sided
 from dp.noise import LaplaceNoise, validate_level
 
 NOBODY = np.empty(0, dtype=np.intp)
@@ -173,10 +173,6 @@ class AdaptiveFlippancy:
     def memory(self, ticks: int) -> int:
         """What a level remembers, and for each test its threshold and the users who were frozen last."""
         return max(level.memory(ticks) for level in self.levels) + 2 * len(self.thresholds)
-
-    def surely_beyond(self, threshold: int) -> int:
-        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
-        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
 
     def rehearse(self, counts: Integers, trials: int, generator: np.random.Generator) -> tuple[Floats, Integers]:
         """Estimates and levels of seeded trials, both of shape (trials, ticks)."""

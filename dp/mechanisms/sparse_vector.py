@@ -176,12 +176,8 @@ class SparseVector:
         every value that can be released is released, with fresh noise, and shows the change. What the tests are
         allowed to tell stays unused.
         """
-        counts = CROWD + self.surely_beyond(self.threshold) * (np.arange(self.releases) % 2)
+        counts = CROWD + surely_beyond(self.threshold, self.noise, self.grid) * (np.arange(self.releases) % 2)
         return counts, counts + 1
-
-    def surely_beyond(self, threshold: int) -> int:
-        """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests."""
-        return -(-(threshold + SURE_SCALES * self.noise.scale) // self.grid)
 
     def standard_deviation(self, horizon: int) -> Floats:
         """NaN: it depends on the data."""
@@ -339,6 +335,11 @@ def calibrated(protected: ProtectedClass, releases: int, epsilon: float, delta: 
 def one_sided(draws: Integers) -> Integers:
     """Geometric draws, P(n) = (1 − p)pⁿ, from discrete Laplace ones: z ≥ 0 stays and z < 0 becomes −z − 1."""
     return np.where(draws < 0, ~draws, draws)
+
+
+def surely_beyond(threshold: int, noise: LaplaceNoise, grid: int) -> int:
+    """Users who pass a threshold, which is in grid units, in all but about e⁻⁶⁰ of the tests with such noise."""
+    return -(-(threshold + SURE_SCALES * noise.scale) // grid)
 
 
 def _halves(releases: int, hull: int, horizon: int | None) -> int:

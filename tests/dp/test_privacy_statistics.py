@@ -117,7 +117,6 @@ def test_the_power_of_the_coverage_test():
     assert out_of_band(2 * norm.cdf(0.9 * norm.ppf(0.975)) - 1, 4000, 365) > 0.99
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("instance", YEAR_INSTANCES, ids=str)
 def test_a_year_of_intervals_covers_at_every_tick(instance):
     mechanism, counts = mechanism_of(instance), np.full(365, 5000)
@@ -127,7 +126,6 @@ def test_a_year_of_intervals_covers_at_every_tick(instance):
     assert uncovered_ticks(errors, 0.9 * half_width) != []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("instance", COVERAGE_INSTANCES, ids=str)
 def test_secure_noise_is_covered_too(instance):
     """2,500 series of OpenDP's draws, which have no seed: the band is one of probability 1 − 1e-6."""

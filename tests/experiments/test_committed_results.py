@@ -86,7 +86,6 @@ def test_text_can_be_read_and_lies_inside(name: str) -> None:
             assert not any(one.overlaps(other) for other in boxes[:place]), panel.texts[place]
 
 
-@pytest.mark.slow
 @names
 def test_figures_are_drawn_from_the_tables(name: str, tmp_path: Path) -> None:
     save(draw(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")

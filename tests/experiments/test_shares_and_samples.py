@@ -55,7 +55,6 @@ def test_an_accountant_that_adds_up_needs_more_noise(tmp_path: Path) -> None:
     assert noise["laplace", "pld"] < noise["laplace", None]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mechanism", ["gaussian", "square-root"])
 def test_losses_on_a_grid_are_close_to_exact(mechanism: str, tmp_path: Path) -> None:
     text = BARE + REST.replace('"user"', '"user-day"').replace("square-root", mechanism) + PEOPLE

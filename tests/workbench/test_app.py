@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dp.presence.daily import day_number
@@ -24,17 +23,11 @@ from workbench.views.live.ledger import is_fresh, ledger_csv, ledger_rows
 from workbench.views.live.published import interval_words
 from workbench.views.live.watch import look, play
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
 
 APP = str(ROOT / "workbench" / "app.py")
 FIRST = date(2026, 1, 1)
 USERS = [f"user-{number:02}" for number in range(20)]
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
 
 
 @pytest.fixture

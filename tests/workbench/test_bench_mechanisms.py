@@ -150,7 +150,6 @@ def test_the_command_prints_and_keeps_three_tables(tmp_path, monkeypatch) -> Non
     assert all(title in done.output for title in bench.TITLES.values())
 
 
-@pytest.mark.slow
 def test_every_secure_step_takes_less_than_a_millisecond_where_streams_are_long() -> None:
     for name in ("square-root", "damped-square-root", "binary-tree", "buffered-toeplitz"):
         chosen = linear_design(name, protected_class("user-day", 30, 2, 4096))

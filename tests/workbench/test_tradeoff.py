@@ -12,7 +12,6 @@ from typing import Any
 import altair as alt
 import msgspec
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from tests.workbench.pages import texts, tidy
@@ -30,15 +29,9 @@ from workbench.views.tradeoff_process import (
     serve,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
 
 QUESTION = Question("mau", "user", ("gaussian", "damped-square-root"), 1.0, 4, 1e-6, 1_000, 30, 0.15)
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open() -> Iterator[None]:
-    yield
-    st.cache_resource.clear()
 
 
 def wait_for(look: Callable[[], State]) -> State:

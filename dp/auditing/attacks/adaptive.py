@@ -20,7 +20,7 @@ from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.auditing.bounds import Alarms, epsilon_bound
 from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
-from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided
+from dp.mechanisms.sparse_vector import Held, SparseVector, calibrated, one_sided, surely_beyond
 from dp.noise import Noise
 from dp.release.drawing import seeded_source
 from dp.units import protected_class
@@ -122,7 +122,7 @@ def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator
     Returns:
         What was released on that day less everybody else's count, and the lowest such number of all days before.
     """
-    jump = mechanism.surely_beyond(mechanism.threshold)
+    jump = surely_beyond(mechanism.threshold, mechanism.noise, mechanism.grid)
     source = seeded_source(generator)
     counts = LOW + jump * np.arange(LEARNING_RELEASES)
     state, released = mechanism.run(EMPTY_STATE, counts, source, 0.95)

@@ -514,9 +514,7 @@ def test_rounding_down_would_not_dominate():
     assert weights @ np.maximum(0, -np.expm1(0.1 - rounded)) < weights @ np.maximum(0, -np.expm1(0.1 - values)) - 1e-3
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "count"), [(0.01, 10**4), (0.001, 10**6), pytest.param(1e-5, 10**9, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("epsilon", "count"), [(0.01, 10**4), (0.001, 10**6), (1e-5, 10**9)])
 @pytest.mark.parametrize("delta", [1e-12, 1e-9, 1e-4])
 def test_many_releases_in_stages_do_not_fall_below_the_exact_value(epsilon, count, delta):
     got = answer("pld", [parts.discrete_laplace(epsilon=epsilon, count=count)], delta).epsilon
@@ -568,7 +566,7 @@ def test_tiny_and_huge_releases_neither_overflow_nor_warn(constructor, size, del
 @pytest.mark.parametrize("part", [
     parts.discrete_laplace(epsilon=1e-3, count=10**6), parts.gaussian(sigma=1e3, count=10**6),
     parts.discrete_gaussian(sigma=1e3, count=10**6), parts.approximate(epsilon=1e-3, delta=1e-14, count=10**6),
-    pytest.param(parts.pure(epsilon=1e-4, count=10**9), marks=pytest.mark.slow),
+    parts.pure(epsilon=1e-4, count=10**9),
 ], ids=lambda part: part.name)  # fmt: skip
 def test_large_counts_take_seconds(part):
     start = time.perf_counter()

@@ -274,7 +274,6 @@ def test_the_errors_of_sparse_vector_are_as_its_power_assumes(kind: type[SparseV
 # --- What the attacks are made of ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_averaging_a_twin_leaves_one_part_in_the_root_of_the_number_of_questions(tmp_path: Path) -> None:
     outcome = run_attack("repeated-query", setting(tmp_path, quick=False), "noise drawn anew for every answer")
     removed = next(reading.measured for reading in outcome.readings if "removes" in reading.what)
@@ -347,7 +346,6 @@ def test_a_process_that_fails_is_no_answer(capfd: pytest.CaptureFixture[str]) ->
     assert "math domain error" in capfd.readouterr().err
 
 
-@pytest.mark.slow
 def test_counts_of_a_compacted_sample_are_those_of_the_whole_log(tmp_path: Path) -> None:
     """Under a change of salts, with tombstones; without them they are not."""
     given = setting(tmp_path)

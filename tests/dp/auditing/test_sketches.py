@@ -46,8 +46,8 @@ from dp.sketches.fm import FlajoletMartin
 from dp.sketches.gf2 import gf2
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.sfm import sfm
+from tests.dp.auditing.audits import PURE, USUAL
 
-USUAL, PURE = Guarantee(1.0, 1e-6), Guarantee(1.0, 0.0)
 SALT = bytes(16)
 LEVEL = 1e-6
 PROMISING = [name for name, family in SKETCHES.items() if family.contract.kind != "none"]

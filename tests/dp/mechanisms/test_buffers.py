@@ -229,9 +229,9 @@ def test_one_run_is_exact_but_for_rounding():
         ("user", 1, 1, 1), ("user", 1, 2, 1), ("user", 1, 3, 2), ("user", 1, 1, 2), ("user", 1, 9, 3),
         ("user", 7, 3, 12), ("user", 7, 4, 12), ("user-day", 1, 2, 1), ("user-day", 1, 2, None),
         ("user-day", 2, 8, None), ("user-day", 3, 4, 3),
-        pytest.param(("user-day", 30, 60, 31), marks=pytest.mark.slow),
-        pytest.param(("user", 1, 24, 25), marks=pytest.mark.slow),
-        pytest.param(("user", 1, 1, 100_000), marks=pytest.mark.slow),
+        ("user-day", 30, 60, 31),
+        ("user", 1, 24, 25),
+        ("user", 1, 1, 100_000),
     ],
 )  # fmt: skip
 def test_degenerate_classes_are_served(arguments):
@@ -254,7 +254,6 @@ def rms_factor(name: str, arguments: tuple[str, int, int, int]) -> float:
     return made.sensitivity * math.sqrt(float(made.strategy.decoder_energy(arguments[3]).mean()))
 
 
-@pytest.mark.slow
 def test_a_third_of_the_gap_at_24_flips_is_closed():
     # A third of the gap between the cut bound 8.55 and the lower bound 6.85 (docs/guarantees.md, 2.6) is at 7.98.
     assert rms_factor("buffered-toeplitz", ("user", 1, 24, 365)) <= 7.45

@@ -255,7 +255,6 @@ def worst_energy_by_local_search(matrix: np.ndarray, flips: int, hull: int, gene
     return best
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["square-root", "damped-square-root", "binary-tree"])
 @pytest.mark.parametrize(
     ("arguments", "loosest"),
@@ -291,7 +290,6 @@ def test_the_long_hull_path_bounds_brute_force(monkeypatch, horizon):
         assert brute_force(strategy, arguments) <= bound * (1 + 1e-12), (damping, arguments)
 
 
-@pytest.mark.slow
 def test_the_bound_hardly_jumps_where_the_dense_table_ends():
     limit = certificate.DENSE_LIMIT
     weights = damped_root_weights(0.98, limit)

@@ -112,7 +112,6 @@ def test_the_published_optimal_toeplitz_error_at_a_year():
     assert squares.max() == pytest.approx(9.173416, rel=1e-5)
 
 
-@pytest.mark.slow
 def test_the_published_dense_error_at_a_year():
     protected = protected_class("user", 1, 1, 365)
     assert mean_square(dense.strategy(protected), protected) == pytest.approx(6.939352, rel=1e-5)
@@ -277,7 +276,6 @@ def test_short_horizons_are_served(unit, w_bound, horizon):
 NAMED = [(1, 2), (7, 2), (30, 2), (7, 4), (30, 4), (30, 8)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [365, None])
 @pytest.mark.parametrize(("window", "w_bound"), NAMED)
 def test_optimal_is_within_two_per_cent_of_the_bound_for_a_user_day(window, w_bound, horizon):
@@ -288,13 +286,8 @@ def test_optimal_is_within_two_per_cent_of_the_bound_for_a_user_day(window, w_bo
 LAW_CLASSES = [
     ("user", 1, 1, 1), ("user", 1, 1, 24), ("user", 1, 2, 24), ("user-day", 7, 2, 20), ("user-day", 7, 4, 40),
     ("user-day", 3, 3, 12), ("user-day", 1, 2, 12),
-    *(
-        pytest.param(arguments, marks=pytest.mark.slow)
-        for arguments in [
-            ("user", 1, 3, 3), ("user", 1, 3, 24), ("user", 1, 8, 24), ("user", 1, 24, 12), ("user-day", 12, 24, 13),
-            ("user", 1, 24, 90), ("user-day", 30, 4, 90), ("user-day", 12, 24, 40),
-        ]
-    ),
+    ("user", 1, 3, 3), ("user", 1, 3, 24), ("user", 1, 8, 24), ("user", 1, 24, 12), ("user-day", 12, 24, 13),
+    ("user", 1, 24, 90), ("user-day", 30, 4, 90), ("user-day", 12, 24, 40),
 ]  # fmt: skip
 
 
@@ -331,7 +324,6 @@ def test_the_lower_bound_rises_with_the_horizon(unit, flips, horizons):
         assert bounds[-1] <= lower_bound.lower_bound(protected_class(unit, 7, flips, None))
 
 
-@pytest.mark.slow
 def test_the_lower_bound_rises_with_the_flips_and_the_horizon_of_a_user():
     previous = [0.0] * 6
     for horizon in (3, 6, 12, 24):

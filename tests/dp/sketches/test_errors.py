@@ -249,7 +249,6 @@ class TestBrokenTwins:
         assert "too small" in verdict(found[0], design.standard_error(4000, merged=True))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("design", USUAL, ids=repr)
 @pytest.mark.parametrize(
     ("count", "seeds"), [(3000, 300), (30_000, 300), (100_000, 100), (1_000_000, 20), (10_000_000, 4)]

@@ -327,7 +327,6 @@ CLOSE = pytest.approx(1, abs=0.18)
 FAST = [(0, 1000), (30, 1000), (100, 600), (1000, 400), (20_000, 400)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DESIGNS)
 @pytest.mark.parametrize(("count", "seeds"), FAST)
 def test_errors_are_as_stated(make, count, seeds):
@@ -354,7 +353,6 @@ def test_errors_are_as_stated_at_a_thousand(make):
     assert root_mean_square(published) / narrower.standard_error(1000) != CLOSE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DESIGNS)
 @pytest.mark.parametrize("epsilon", [0.5, 1.0])
 @pytest.mark.parametrize(("count", "seeds"), [(0, 1000), (1000, 400), (100_000, 400)])
@@ -366,7 +364,6 @@ def test_errors_of_4096_buckets_are_as_stated(make, epsilon, count, seeds):
         assert root_mean_square(plain) / design.standard_error(count) == CLOSE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DESIGNS)
 @pytest.mark.parametrize(("count", "seeds"), [(1_000_000, 120), (10_000_000, 30)])
 def test_errors_of_many_users_are_as_stated(make, count, seeds):
@@ -405,7 +402,6 @@ def test_an_estimate_that_forgets_the_flips_is_rejected(make):
     assert abs(sketch.estimate() - 5000) < 4 * design.flipped_error(5000)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DESIGNS)
 @pytest.mark.parametrize("count", [50, 1000, 20_000])
 def test_two_deviations_cover_as_often_as_a_normal_variable(make, count):
@@ -530,7 +526,6 @@ def test_another_formula_for_the_merger_is_rejected():
     assert abs(of_nobody(scale) - merged) > 0.01
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DESIGNS)
 def test_errors_of_mergers_are_those_of_their_flip_probability(make):
     """Two sets of 4,000 that share 2,000 (gf2: that share nobody), 400 seeds."""

@@ -221,7 +221,6 @@ def tiny_states() -> np.ndarray:
     return counts
 
 
-@pytest.mark.slow
 def test_order_invariant_states_have_their_exact_law():
     design = OrderInvariant(1.0, SALT, 1)
     right = stochastic_averaging(2, 14, design.kept, design.phantoms + LAW_USERS)
@@ -274,7 +273,6 @@ class TestFlajoletMartinLaw:
         assert p_of(fewer) < LEVEL
 
 
-@pytest.mark.slow
 def test_the_registers_of_one_user_are_independent():
     """One phantom and one user: the registers that stay empty are binomial."""
     salts_seen, registers = 600, 16
@@ -333,7 +331,6 @@ def swapped_epsilon(make: Make, score: Callable[[np.ndarray], float]) -> float:
     return epsilon_lower_bound(scores(USER, 7), scores(NOBODY, 8), 0.0)
 
 
-@pytest.mark.slow
 class TestAttacksOnOrderInvariant:
     EPSILON = 1.0
 
@@ -364,7 +361,6 @@ class TestAttacksOnOrderInvariant:
         assert epsilon_lower_bound(scores(USER, 12), scores(NOBODY, 13), 0.0) > claim
 
 
-@pytest.mark.slow
 class TestAttacksOnFlajoletMartin:
     EPSILON, REGISTERS = 0.5, 2
 
@@ -410,7 +406,6 @@ class TestTheSaltIsTheGuarantee:
 
         assert epsilon_lower_bound(scores(NOBODY), scores(USER), 0.0) > 5
 
-    @pytest.mark.slow
     def test_two_sketches_of_one_salt_are_not_private(self, name):
         """Yesterday's set and today's: where they differ by the user alone, a difference is the user, for certain."""
 
@@ -634,7 +629,6 @@ def test_the_error_is_that_of_the_formula(name, count, trials):
     check_error(name, count, trials)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("count", "trials"), LARGE_COUNTS)
 @pytest.mark.parametrize("name", MAKES)
 def test_the_error_of_large_counts_is_that_of_the_formula(name, count, trials):
@@ -693,7 +687,6 @@ def test_an_fm_sketch_read_without_its_phantoms_is_rejected():
     assert total > band(100)[1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKES)
 def test_the_estimate_has_no_bias_to_speak_of(name):
     """300 users, 300 salts: the mean is within four of its standard errors; with half as many phantoms it is not."""

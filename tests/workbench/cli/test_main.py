@@ -13,13 +13,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Run
-from tests.workbench.cli.common import PERIOD, generated_log, rows_of
+from tests.workbench.cli.common import PERIOD, rows_of
 from workbench.cli.main import main
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_log(tmp_path_factory.mktemp("log"), 400)
 
 
 def test_generate_is_reproducible(run: Run, log: Path, tmp_path: Path) -> None:

@@ -11,18 +11,13 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Run
-from tests.workbench.cli.common import PERIOD, generated_log, rows_of
+from tests.workbench.cli.common import PERIOD, rows_of
 from workbench.cli.options import MECHANISM_NAMES
 
 FIELDS = {
     "metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "epsilon", "delta", "mechanism", "sketch",
     "unit", "w_bound", "budget_remaining", "secure",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated_log(tmp_path_factory.mktemp("log"), 400)
 
 
 def test_release_has_its_fields_and_one_row_a_day(run: Run, log: Path) -> None:

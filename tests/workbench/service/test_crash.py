@@ -291,7 +291,6 @@ def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
 
 
-@pytest.mark.slow
 def test_kill_at_random_instants(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "random", tmp_path)
     folder = tmp_path / "killed"
@@ -323,7 +322,6 @@ def test_kill_at_random_instants(tmp_path: Path) -> None:
             assert [count.truth for count in service.truth(metric).counts] == batch_query
 
 
-@pytest.mark.slow
 def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "points", tmp_path)
     broken = {}
@@ -346,13 +344,11 @@ def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     assert len(committed) == 2 * len(POINTS) + len(FRESH_POINTS)
 
 
-@pytest.mark.slow
 def test_rows_that_are_shown_before_their_commit_are_caught(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "early", tmp_path)
     assert violations(tmp_path / "early", 1, charges=3) == ["an acknowledged row changed"]
 
 
-@pytest.mark.slow
 def test_processes_that_close_the_same_days_at_once(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "race", tmp_path)
     folder = tmp_path / "race"
@@ -365,7 +361,6 @@ def test_processes_that_close_the_same_days_at_once(tmp_path: Path) -> None:
         assert service.preview(day(DAYS))["mau"].truth == PROCESSES
 
 
-@pytest.mark.slow
 def test_processes_that_make_one_store(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "new", tmp_path)
     for folder in tmp_path.iterdir():

@@ -82,21 +82,18 @@ def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: f
     except ValueError as error:
         return _without_numbers(name, str(error))
     largest, typical = _deviations(mechanism, protected)
-    ticks = _ticks(protected)
     pure = family.delta == "none"
     mu = None if pure else gaussian.mu_for(*guarantee)
     return Comparison(
         mechanism=name,
         noise=family.noise,
         sensitivity=chosen.sensitivity,
-        sigma=math.sqrt(mechanism.noise.variance) / GRID,
         rms_std=typical,
         max_std=largest,
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
         lower_bound_ratio=typical * mu / bound if mu and bound else None,
-        memory=mechanism.memory(ticks),
-        draws_per_tick=mechanism.strategy.draws(0, ticks) / ticks,
+        **mechanism.cost(_ticks(protected))._asdict(),
         proof=family.proof,
         source=family.source,
         reason="factors and the lower bound are for Gaussian noise only" if pure else None,

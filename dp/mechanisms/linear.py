@@ -179,6 +179,11 @@ class LinearMechanism:
         """Most counts that a stream of so many ticks remembers."""
         return max(self.strategy.memory(tick) for tick in range(ticks))
 
+    def cost(self, ticks: int) -> Cost:
+        """Deviation of a draw, memory and draws over so many ticks."""
+        sigma = math.sqrt(self.noise.variance) / GRID
+        return Cost(sigma, self.memory(ticks), self.strategy.draws(0, ticks) / ticks)
+
     def describe(self) -> dict[str, Any]:
         """What names the strategy and the noise."""
         return {"strategy": repr(self.strategy), "pure": self.noise.pure, "scale": self.noise.scale}
@@ -240,10 +245,8 @@ class LinearDesign:
         return self.with_scale(GRID * self.sensitivity / (budget.mu if self.noise == "gaussian" else budget.epsilon))
 
     def cost(self, budget: SeriesBudget, ticks: int) -> Cost:
-        """Deviation of a draw, memory and draws of the calibrated mechanism."""
-        mechanism = self.calibrated(budget)
-        sigma = math.sqrt(mechanism.noise.variance) / GRID
-        return Cost(sigma, mechanism.memory(ticks), self.strategy.draws(0, ticks) / ticks)
+        """What the calibrated mechanism costs."""
+        return self.calibrated(budget).cost(ticks)
 
 
 class Row(NamedTuple):

@@ -127,4 +127,5 @@ class _Spent:
 
     def cut(self, bounds: Integers) -> Integers:
         """Users who spent more than each bound; shape (bounds,)."""
-        return (self.everyone > bounds[:, None]).sum(axis=1)
+        counted: Integers = (self.everyone > bounds[:, None]).sum(axis=1)
+        return counted

@@ -56,10 +56,9 @@ def user_flips(
         found = [_steps(runs(part, window, beyond), w_bound, beyond) for part in cells(cursor, horizon)]
     ticks, users, steps = np.concatenate([np.zeros((3, 0), dtype=np.int64), *found], axis=1)
     known = connection.sql('SELECT user_id, "user" FROM users ORDER BY "user"').to_arrow_table()
-    rows = known["user_id"].to_numpy()
-    number = np.zeros(int(rows.max(initial=-1)) + 1, dtype=np.int64)
-    number[rows] = np.arange(len(rows))
-    who = number[users]
+    ids = known["user_id"].to_numpy()
+    by_id = np.argsort(ids)
+    who = by_id[np.searchsorted(ids, users, sorter=by_id)]
     order = np.lexsort((who, steps, ticks))
     return UserFlips(known["user"], ticks[order], who[order], steps[order])
 

@@ -295,6 +295,7 @@ def largest_deviation(keys: np.ndarray) -> float:
     return float(np.abs(agreement[np.triu_indices(65, 1)]).max())
 
 
+@pytest.mark.slow
 class TestBitsAreBalanced:
     """2,080 deviations within ±5.6: chance alone exceeds that with a probability below 1e-4."""
 

@@ -137,6 +137,7 @@ def test_the_extremes_that_are_allowed_can_be_planned():
         assert series.mechanism.noise.scale > 10**6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISM_NAMES)
 @pytest.mark.parametrize("unit", ["user-day", "user"])
 def test_a_plan_spends_the_whole_guarantee_and_no_more(name, unit):
@@ -167,16 +168,18 @@ def test_pure_noise_is_charged_no_delta(mechanism, delta):
 def test_a_specification_is_plain_json_and_tells_requests_apart():
     plain = request().specification()
     assert json.loads(json.dumps(plain)) == plain
-    assert len(default_stream(plain, "log")) == 16
+    assert default_stream(plain, "log").startswith("log-dau-mau-")
     others = [
-        request(w_bound=4), request(horizon=25), request(mechanism="gaussian"), request(ci_level=0.9), request("mau"),
+        request(w_bound=4), request(mechanism="gaussian"), request("mau"),
         request(first=FIRST + timedelta(days=1)), request(guarantee=Guarantee(1.0, 2e-6)), request(unit="user"),
         request(shares={"dau": 1.0, "mau": 2.0}),
     ]  # fmt: skip
     keys = [default_stream(other.specification(), "log") for other in [request(), *others]]
     keys.append(default_stream(plain, "another log"))
     assert len(set(keys)) == len(keys)
-    assert default_stream(request().specification(), "log") == keys[0]
+    # These a stream has once and for all: whoever asks for others is told so, and not charged again.
+    for same in (request(), request(horizon=25), request(ci_level=0.9)):
+        assert default_stream(same.specification(), "log") == keys[0]
 
 
 @pytest.mark.parametrize(
@@ -427,6 +430,7 @@ def test_rows_carry_the_data_in_estimates_and_intervals_only(ledger, secure):
         assert not {"stream", "data"} & set(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_stream_without_an_end_goes_on(ledger, name):
     plan = plan_release(request("mau", mechanism=name, horizon=None))

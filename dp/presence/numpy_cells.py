@@ -21,7 +21,7 @@ from dp.presence.daily import Horizon, day_number
 
 
 @dataclass(frozen=True)
-class Sizes:
+class BatchSizes:
     """How much is in hand at once; answers do not depend on it.
 
     Attributes:
@@ -37,17 +37,17 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Cells:
+class UserDays:
     """Arrival ticks [starts, stops) during which users are recorded as active on a day, as in cells.sql.
 
     Ticks and days count from the first tick of the horizon. An earlier arrival counts as one on the first tick. What
     lies beyond the horizon counts as the tick after it.
 
     Attributes:
-        users: ids, ascending; shape (cells,).
-        starts: ascending for each user; shape (cells,).
-        stops: shape (cells,).
-        days: of the activity, in part negative; shape (cells,).
+        users: ids, ascending; shape (intervals,).
+        starts: ascending for each user; shape (intervals,).
+        stops: shape (intervals,).
+        days: of the activity, in part negative; shape (intervals,).
     """
 
     users: Integers
@@ -90,16 +90,18 @@ class _Packed:
     day: int
 
 
-def cells(
-    cursor: duckdb.DuckDBPyConnection, horizon: Horizon, sizes: Sizes | None = None, report: Progress = silent
-) -> Iterator[Cells]:
-    """The cells that the windows of the horizon reach, in pieces of ascending users; each user is in one piece.
+def user_days(
+    cursor: duckdb.DuckDBPyConnection, horizon: Horizon, sizes: BatchSizes | None = None, report: Progress = silent
+) -> Iterator[UserDays]:
+    """What cells.sql answers, as far as the windows of the horizon reach, in pieces of ascending users.
+
+    The rows of a user are in one piece.
 
     Args:
         cursor: of a connection with the table `operations`, as in `dp.log.Log`.
         report: called with a stage and the fraction done.
     """
-    sizes = sizes or Sizes()
+    sizes = sizes or BatchSizes()
     first, last = day_number(horizon.first), day_number(horizon.last)
     relevant = f"o.at <= {last} AND (o.op = 0 OR o.day > {first - max(horizon.windows)})"
     ((rows, least, most),) = cursor.execute(
@@ -153,19 +155,19 @@ def _chosen(found: _Operations, rows: NDArray[np.bool_]) -> _Operations:
     return _Operations(found.users[rows], found.days[rows], found.at[rows], found.seq[rows], found.ops[rows])
 
 
-def _unpack(packed: _Packed, horizon: Horizon, piece: int) -> Iterator[Cells]:
-    """The cells, a piece at a time."""
+def _unpack(packed: _Packed, horizon: Horizon, piece: int) -> Iterator[UserDays]:
+    """The intervals of the operations, a piece at a time."""
     keys = packed.keys
     beyond = (horizon.last - horizon.first).days + 1
     user_shift = packed.day_bits + packed.place_bits + 1
     heads = keys[::piece] >> user_shift << user_shift
     cuts = np.unique(np.append(np.searchsorted(keys, heads), len(keys)))
     for low, high in pairwise(cuts.tolist()):
-        yield _cells_of(packed, keys[low:high], beyond)
+        yield _user_days_of(packed, keys[low:high], beyond)
 
 
-def _cells_of(packed: _Packed, keys: Integers, beyond: int) -> Cells:
-    """The cells of the users in a piece of keys; `beyond` is the tick after the last."""
+def _user_days_of(packed: _Packed, keys: Integers, beyond: int) -> UserDays:
+    """The intervals of the users in a piece of keys; `beyond` is the tick after the last."""
     places = keys >> 1 & (1 << packed.place_bits) - 1
     user_days = keys >> packed.place_bits + 1
     starts = packed.arrived[places]
@@ -182,7 +184,7 @@ def _cells_of(packed: _Packed, keys: Integers, beyond: int) -> Cells:
     if (ordered[1:] < ordered[:-1]).any():
         order = np.argsort(ordered)
         users, starts, stops, days = users[order], starts[order], stops[order], days[order]
-    return Cells(users, starts, stops, days)
+    return UserDays(users, starts, stops, days)
 
 
 def _erase(packed: _Packed, written: Integers, stops: Integers) -> None:

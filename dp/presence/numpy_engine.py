@@ -13,8 +13,8 @@ from dp.arrays import Integers
 from dp.counts import Counts
 from dp.log.staging import Progress, silent
 from dp.presence.daily import NO_BOUND, DailyFlips, Horizon
-from dp.presence.numpy_cells import Sizes, cells
-from dp.presence.numpy_runs import flips, runs
+from dp.presence.numpy_cells import BatchSizes, user_days
+from dp.presence.numpy_runs import flips_by_tick, presence_runs
 from dp.presence.tombstones import Tombstones, spent_flips
 
 
@@ -34,7 +34,7 @@ class NumpyEngine:
     tombstones: Tombstones | None = None
     key: bytes | None = field(default=None, repr=False)
     progress: Progress | None = None
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: BatchSizes = field(default_factory=BatchSizes)
 
     def daily_flips(
         self, windows: Sequence[int], first: date, last: date, w_bound: int | None = None
@@ -81,7 +81,7 @@ class NumpyEngine:
         return result
 
     def _flips(self, horizon: Horizon, bounds: Sequence[int]) -> dict[int, tuple[Integers, Integers]]:
-        """Window → the flips of `flips`, and how many users were cut before the log begins, shape (bounds,)."""
+        """Window → what `flips_by_tick` returns, and how many users were cut before the log begins, shape (bounds,)."""
         beyond = (horizon.last - horizon.first).days + 1
         numbers = np.array(bounds, dtype=np.int64)
         with self.connection.cursor() as cursor:
@@ -90,10 +90,10 @@ class NumpyEngine:
                 for window, columns in spent_flips(cursor, self.tombstones, self.key, horizon).items()
             }
             found = {window: np.zeros((2, len(bounds), beyond), dtype=np.int64) for window in horizon.windows}
-            for part in cells(cursor, horizon, self.sizes, self.progress or silent):
+            for part in user_days(cursor, horizon, self.sizes, self.progress or silent):
                 for window in horizon.windows:
-                    in_window = runs(part, window, beyond)
-                    found[window] += flips(in_window, spent[window].by(in_window.users), numbers, beyond)
+                    in_window = presence_runs(part, window, beyond)
+                    found[window] += flips_by_tick(in_window, spent[window].by(in_window.users), numbers, beyond)
         return {window: (found[window], spent[window].cut(numbers)) for window in horizon.windows}
 
 

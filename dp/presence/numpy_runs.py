@@ -1,4 +1,4 @@
-"""What runs.sql, flips.sql and levels.sql answer, from cells in arrays."""
+"""What runs.sql, flips.sql and levels.sql answer, from the cells in arrays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dp.arrays import Integers
-from dp.presence.numpy_cells import Cells
+from dp.presence.numpy_cells import UserDays
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Presence runs [starts, stops) in one trailing window; ticks count from the first, as in `Cells`.
+    """Presence runs [starts, stops) in one trailing window; ticks count from the first, as in `UserDays`.
 
     Attributes:
         users: ids, ascending; shape (runs,).
@@ -27,16 +27,16 @@ class Runs:
     numbers: Integers
 
 
-def runs(cells: Cells, window: int, beyond: int) -> Runs:
-    """The runs of the users in some cells, in a trailing window of that many days; `beyond` is the tick after the last.
+def presence_runs(active: UserDays, window: int, beyond: int) -> Runs:
+    """The runs of some users in a trailing window of that many days; `beyond` is the tick after the last.
 
     A user and a tick share a number, so that the running maximum begins anew with each user by itself.
     """
     tick_bits = beyond.bit_length()
-    stops = np.minimum(cells.stops, cells.days + window)
-    lasting = np.flatnonzero(cells.starts < stops)
-    users = cells.users[lasting] << tick_bits
-    starts = users | cells.starts[lasting]
+    stops = np.minimum(active.stops, active.days + window)
+    lasting = np.flatnonzero(active.starts < stops)
+    users = active.users[lasting] << tick_bits
+    starts = users | active.starts[lasting]
     reach = np.maximum.accumulate(users | stops[lasting])
     # A run ends where nothing later touches what was reached; the next user never does.
     closing = np.ones(len(lasting), dtype=bool)
@@ -57,11 +57,11 @@ def _numbers(users: Integers) -> Integers:
     return positions - np.maximum.accumulate(np.where(new, positions, 0)) + 1
 
 
-def flips(runs: Runs, spent: Integers | int, bounds: Integers, beyond: int) -> Integers:
+def flips_by_tick(runs: Runs, spent: Integers, bounds: Integers, beyond: int) -> Integers:
     """Starts and ends of runs at each tick, each user cut after each of several numbers of flips, as in flips.sql.
 
     Args:
-        spent: flips of each run's user before all runs; shape (runs,), or 0.
+        spent: flips of each run's user before all runs; shape (runs,).
         bounds: ascending, all different; shape (bounds,).
         beyond: the tick after the last.
 
@@ -72,6 +72,6 @@ def flips(runs: Runs, spent: Integers | int, bounds: Integers, beyond: int) -> I
     moves = ((ends - 1, runs.starts), (ends[within], runs.stops[within]))
     counted = np.zeros((2, len(bounds) + 1, beyond), dtype=np.int64)
     for direction, (numbers, ticks) in zip(counted, moves, strict=True):
-        cells = np.searchsorted(bounds, numbers) * beyond + ticks
-        direction += np.bincount(cells, minlength=direction.size).reshape(direction.shape)
+        places = np.searchsorted(bounds, numbers) * beyond + ticks
+        direction += np.bincount(places, minlength=direction.size).reshape(direction.shape)
     return counted[:, :-1].cumsum(axis=1)

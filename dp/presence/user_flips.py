@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from dp.arrays import Integers
 from dp.presence.daily import NO_BOUND, Horizon
-from dp.presence.numpy_cells import cells
-from dp.presence.numpy_runs import Runs, runs
+from dp.presence.numpy_cells import user_days
+from dp.presence.numpy_runs import Runs, presence_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def user_flips(
     horizon = Horizon((window,), first, last, w_bound)
     beyond = (last - first).days + 1
     with connection.cursor() as cursor:
-        found = [_steps(runs(part, window, beyond), w_bound, beyond) for part in cells(cursor, horizon)]
+        found = [_steps(presence_runs(part, window, beyond), w_bound, beyond) for part in user_days(cursor, horizon)]
     ticks, users, steps = np.concatenate([np.zeros((3, 0), dtype=np.int64), *found], axis=1)
     known = connection.sql('SELECT user_id, "user" FROM users ORDER BY "user"').to_arrow_table()
     ids = known["user_id"].to_numpy()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dp.presence import DuckDBEngine, Horizon, NumpyEngine, Tombstones, user_flips
 from dp.presence.daily import EPOCH, integer_columns, portable_text
-from dp.presence.numpy_cells import Cells, Sizes, cells
+from dp.presence.numpy_cells import BatchSizes, UserDays, user_days
 from dp.presence.tombstones import pseudonyms
 from tests.examples import examples
 
@@ -59,24 +59,24 @@ def fill(connection: duckdb.DuckDBPyConnection, rows: list[Row]) -> None:
     )
 
 
-sizes = st.builds(Sizes, rows=st.integers(1, 40), piece=st.integers(1, 12), word=st.integers(1, 63))
+sizes = st.builds(BatchSizes, rows=st.integers(1, 40), piece=st.integers(1, 12), word=st.integers(1, 63))
 
 
 @given(
     rows=tables(),
-    size=st.one_of(st.just(Sizes()), sizes),
+    size=st.one_of(st.just(BatchSizes()), sizes),
     ticks=st.integers(1, 20),
     windows=st.lists(st.sampled_from((1, 2, 7, 30, 366)), min_size=1, max_size=3, unique=True),
     bounds=st.lists(st.sampled_from((1, 2, 3, 4, 9, 2**31 - 2)), min_size=1, max_size=4, unique=True),
 )
-@example(rows=[], size=Sizes(), ticks=3, windows=[1], bounds=[2])
-@example(rows=[(0, None, ORIGIN, 0, 0)], size=Sizes(), ticks=3, windows=[1], bounds=[2])
+@example(rows=[], size=BatchSizes(), ticks=3, windows=[1], bounds=[2])
+@example(rows=[(0, None, ORIGIN, 0, 0)], size=BatchSizes(), ticks=3, windows=[1], bounds=[2])
 @pytest.mark.slow
 @examples(60)
 def test_the_same_as_the_text_on_duckdb(
     connection: duckdb.DuckDBPyConnection,
     rows: list[Row],
-    size: Sizes,
+    size: BatchSizes,
     ticks: int,
     windows: list[int],
     bounds: list[int],
@@ -119,7 +119,7 @@ def same(found: object, right: object) -> None:
 @pytest.mark.slow
 @examples(40)
 def test_spent_flips_count_as_in_the_text(
-    connection: duckdb.DuckDBPyConnection, rows: list[Row], spent: dict[str, int], size: Sizes, bounds: list[int]
+    connection: duckdb.DuckDBPyConnection, rows: list[Row], spent: dict[str, int], size: BatchSizes, bounds: list[int]
 ) -> None:
     fill(connection, rows)
     pseudonym, last = pseudonyms(KEY), FIRST + timedelta(days=9)
@@ -159,16 +159,16 @@ def test_the_flips_of_users_are_those_of_the_runs_in_the_text(
 @given(rows=tables(), size=sizes)
 @examples(10)
 def test_a_user_is_in_one_piece_and_pieces_ascend(
-    connection: duckdb.DuckDBPyConnection, rows: list[Row], size: Sizes
+    connection: duckdb.DuckDBPyConnection, rows: list[Row], size: BatchSizes
 ) -> None:
     fill(connection, rows)
     horizon = Horizon((1, 7), FIRST, FIRST + timedelta(days=9))
     with connection.cursor() as cursor:
-        pieces = list(cells(cursor, horizon, size))
-        whole = list(cells(cursor, horizon))
+        pieces = list(user_days(cursor, horizon, size))
+        whole = list(user_days(cursor, horizon))
     users = [set(piece.users.tolist()) for piece in pieces]
     assert sum(len(some) for some in users) == len(set().union(*users))
-    names = [field.name for field in dataclasses.fields(Cells)]
+    names = [field.name for field in dataclasses.fields(UserDays)]
     found, right = (
         sorted(row for piece in some for row in zip(*(getattr(piece, name).tolist() for name in names), strict=True))
         for some in (pieces, whole)
@@ -183,6 +183,6 @@ def test_a_user_is_in_one_piece_and_pieces_ascend(
 def test_progress_says_how_much_is_done(connection: duckdb.DuckDBPyConnection) -> None:
     fill(connection, [(user, ORIGIN, ORIGIN, user, 1) for user in range(8)])
     said: list[tuple[str, float | None]] = []
-    engine = NumpyEngine(connection, progress=lambda stage, done: said.append((stage, done)), sizes=Sizes(rows=2))
+    engine = NumpyEngine(connection, progress=lambda stage, done: said.append((stage, done)), sizes=BatchSizes(rows=2))
     assert engine.daily_flips([1], FIRST, FIRST)[1].starts.tolist() == [8]
     assert said == [("counting", 0.0), ("counting", 0.25), ("counting", 0.5), ("counting", 0.75)]

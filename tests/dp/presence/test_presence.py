@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dp.presence import DailyFlips, DuckDBEngine, Engine, Horizon, NumpyEngine, Tombstones, compact
-from dp.presence.numpy_cells import Sizes
+from dp.presence.numpy_cells import BatchSizes
 from tests.examples import examples
 from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
@@ -34,7 +34,7 @@ def in_small_pieces(
     connection: duckdb.DuckDBPyConnection, tombstones: Tombstones | None = None, key: bytes | None = None
 ) -> Engine:
     """As if a log were too large for memory, for the cache and for a machine word."""
-    return NumpyEngine(connection, tombstones, key, sizes=Sizes(rows=5, piece=2, word=8))
+    return NumpyEngine(connection, tombstones, key, sizes=BatchSizes(rows=20, piece=3, word=8))
 
 
 @pytest.fixture(scope="module", params=[DuckDBEngine, NumpyEngine, in_small_pieces], ids=["duckdb", "numpy", "pieces"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -122,7 +123,9 @@ def _operations(cursor: duckdb.DuckDBPyConnection, condition: str, no_day: int) 
         f"SELECT o.user_id::INTEGER, COALESCE(o.day, {no_day})::INTEGER, o.at::INTEGER, o.seq::BIGINT, o.op::TINYINT "
         f"FROM operations AS o WHERE {condition}"
     ).to_arrow_table()
-    return _Operations(*(column.to_numpy() for column in table.columns))
+    # Not column.to_numpy(), which loads pandas.
+    columns: list[NDArray[Any]] = [np.from_dlpack(column.combine_chunks()) for column in table.columns]
+    return _Operations(*columns)
 
 
 def _pack(found: _Operations, first: int, word: int) -> list[_Packed]:

@@ -172,15 +172,15 @@ def _unpack(packed: _Packed, horizon: Horizon, piece: int) -> Iterator[UserDays]
 def _user_days_of(packed: _Packed, keys: Integers, beyond: int) -> UserDays:
     """The intervals of the users in a piece of keys; `beyond` is the tick after the last."""
     places = keys >> 1 & (1 << packed.place_bits) - 1
-    user_days = keys >> packed.place_bits + 1
+    cells = keys >> packed.place_bits + 1
     starts = packed.arrived[places]
     # An addition lasts until the next operation on its day, or the next erasure.
     stops = np.full(len(keys), beyond)
-    np.copyto(stops[:-1], starts[1:], where=user_days[1:] == user_days[:-1])
-    _erase(packed, user_days >> packed.day_bits << packed.place_bits | places, stops)
+    np.copyto(stops[:-1], starts[1:], where=cells[1:] == cells[:-1])
+    _erase(packed, cells >> packed.day_bits << packed.place_bits | places, stops)
     lasting = np.flatnonzero((keys & 1 == 1) & (starts < stops))
-    users = (user_days[lasting] >> packed.day_bits) + packed.user
-    days = np.minimum((user_days[lasting] & (1 << packed.day_bits) - 1) + packed.day, beyond)
+    users = (cells[lasting] >> packed.day_bits) + packed.user
+    days = np.minimum((cells[lasting] & (1 << packed.day_bits) - 1) + packed.day, beyond)
     starts, stops = starts[lasting], stops[lasting]
     # Days are in order; arrivals are, too, unless some were late.
     ordered = users * beyond + starts
@@ -192,13 +192,13 @@ def _user_days_of(packed: _Packed, keys: Integers, beyond: int) -> UserDays:
 
 def _erase(packed: _Packed, written: Integers, stops: Integers) -> None:
     """Bring stops forward to the user's next erasure; `written` holds user and place of each operation."""
-    user = packed.place_bits
-    edges = [written[0] >> user << user, (written[-1] >> user) + 1 << user]
+    shift = packed.place_bits
+    edges = [written[0] >> shift << shift, (written[-1] >> shift) + 1 << shift]
     low, high = np.searchsorted(packed.erasures, edges)
     if low == high:
         return
     erasures = packed.erasures[low:high]
     following = erasures.take(np.searchsorted(erasures, written), mode="clip")
-    erased = np.flatnonzero((following > written) & (following >> user == written >> user))
-    erased_at = packed.arrived[following[erased] & (1 << user) - 1]
+    erased = np.flatnonzero((following > written) & (following >> shift == written >> shift))
+    erased_at = packed.arrived[following[erased] & (1 << shift) - 1]
     stops[erased] = np.minimum(stops[erased], erased_at)

@@ -11,6 +11,7 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 UNITS = ("user-day", "user")
 
 DEFAULT_MECHANISM = "damped-square-root"
+DEFAULT_W_BOUND = 2
 
 LINEAR_MECHANISMS = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",

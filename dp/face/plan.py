@@ -243,9 +243,9 @@ def plan(
     Examples:
         >>> import dp
         >>> plan = dp.plan(["dau", "mau"], epsilon=1, first="2024-01-01", last="2024-04-29")
-        >>> print(plan.promise)
-        Promised: (1, 1e-06)-differential privacy over all 120 days together, for one user's activity on one day with \
-its later retraction, as long as that changes the user's presence at most 2 times.
+        >>> plan.promise.split(".")[0]
+        "Promised: (1, 1e-06)-differential privacy over all 120 days together, for one user's activity on one day with \
+its later retraction, as long as that changes the user's presence at most 2 times"
         >>> round(plan.std["mau"], 1)
         15.3
     """

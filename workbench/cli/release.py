@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dp.names import DEFAULT_MECHANISM, UNITS
+from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.counts import Query, open_log, query_options
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from dp.release import Plan, Request
 
 LARGE_DELTA = 1e-2
-DEFAULT_W_BOUND = 2
 SHOWN = {
     "metric", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound", "sketch_std", "noise_low", "noise_high",
     "count", "count_low", "count_high",

@@ -28,7 +28,7 @@ WIDTH = CHUNK_FLOATS // 16
 
 
 @dataclass(frozen=True)
-class Account:
+class LedgerBudget:
     """What pays for real releases.
 
     Attributes:
@@ -45,7 +45,7 @@ def audit_live(
     request: Request,
     trials: int,
     generator: np.random.Generator,
-    account: Account,
+    account: LedgerBudget,
     options: AuditOptions = DEFAULT_OPTIONS,
 ) -> list[Audit]:
     """Publish a series again and again, half of the times with a protected change, and say what that proves.
@@ -80,7 +80,7 @@ def audit_live(
     return audit_case(replace(case, width=WIDTH), trials, generator, replace(options, workers=1))
 
 
-def publish_releases(plan: Plan, metric: str, counts: Integers, account: Account) -> Sampler:
+def publish_releases(plan: Plan, metric: str, counts: Integers, account: LedgerBudget) -> Sampler:
     """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
 
     def sample(trials: int, generator: np.random.Generator) -> Floats:

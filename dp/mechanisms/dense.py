@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms.certificate import ROUNDING
-from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
+from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -56,7 +56,7 @@ class DenseStrategy:
         digest = hashlib.sha256(np.ascontiguousarray(self.matrix).tobytes()).hexdigest()[:16]
         return f"DenseStrategy({len(self.matrix)} ticks, {digest})"
 
-    def row(self, tick: int) -> Row:
+    def row(self, tick: int) -> StrategyRow:
         """Row `tick`, its diagonal leading.
 
         Raises:
@@ -64,7 +64,7 @@ class DenseStrategy:
         """
         if tick >= len(self.matrix):
             raise ValueError(f"tick {tick} is beyond the horizon of {len(self.matrix)} ticks")
-        return Row(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
+        return StrategyRow(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
 
     measure = measure_row
     estimate = estimate_row

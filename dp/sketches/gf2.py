@@ -11,7 +11,7 @@ import numpy as np
 
 from dp.arrays import Floats
 from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
-from dp.sketches.flipped import Bits, Source
+from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily
 
 
@@ -40,7 +40,7 @@ def _decay(chances: Floats) -> Floats:
     return np.asarray(-np.log1p(-2 * chances))
 
 
-def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: Source | None) -> tuple[float, Bits]:
+def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: BitSource | None) -> tuple[float, Bits]:
     return merged_flip(first.flip, second.flip), first.bits ^ second.bits
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dp.arrays import Floats
 from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
-from dp.sketches.flipped import Bits, Source
+from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily, UnsupportedError
 
 
@@ -53,7 +53,7 @@ def _decay(chances: Floats) -> Floats:
     return np.asarray(-np.log1p(-chances))
 
 
-def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: Source | None) -> tuple[float, Bits]:
+def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: BitSource | None) -> tuple[float, Bits]:
     """The paper's randomised merge (theorem 4.8): it has the law of the union's bits, flipped with `merged_flip`."""
     if source is None:
         raise ValueError("source is None; a merger of published sfm sketches needs fresh coins, such as secure_flips")

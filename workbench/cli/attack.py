@@ -12,7 +12,8 @@ import click
 from dp.names import ATTACKS
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
-from workbench.cli.output import Row, keep_apart
+from workbench.cli.output import keep_apart
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +105,7 @@ def _drawn(outcomes: Sequence[Outcome]) -> Figure:
         return attacks(pd.DataFrame([row_of(outcome) for outcome in outcomes]))
 
 
-def _rows(outcome: Outcome) -> list[Row]:
+def _rows(outcome: Outcome) -> list[TableRow]:
     return [
         {
             "attack": outcome.name,

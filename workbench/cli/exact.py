@@ -6,8 +6,8 @@ import click
 
 from experiments.engine.progress import progress_bar
 from workbench.cli.counts import Query, open_log, query_options
-from workbench.cli.options import LogCommand, Output, Source, log_options, output_options
-from workbench.cli.output import Row
+from workbench.cli.options import LogCommand, LogOptions, Output, log_options, output_options
+from workbench.rows import TableRow
 
 
 @click.command(cls=LogCommand)
@@ -20,7 +20,7 @@ from workbench.cli.output import Row
     help="Also count with every user frozen after this many flips, and show the truncation bias.",
 )
 @output_options
-def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> None:
+def exact(source: LogOptions, query: Query, w_bound: int | None, output: Output) -> None:
     """Print true counts (NOT PRIVATE): for your own eyes, never for publication."""
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
@@ -28,7 +28,7 @@ def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> 
         report("counting users", None)
         truth = log.count(series, None)
         bounded = log.count(series, w_bound) if w_bound else None
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for metric in series:
         for tick, day in enumerate(log.ticks):
             count = int(truth[metric].values[tick])

@@ -11,7 +11,7 @@ import click
 from dp.names import UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
-from workbench.cli.output import Row
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.units import ProtectedClass
@@ -125,7 +125,7 @@ def mechanisms(
 
     output.validate()
     wanted = names or MECHANISM_NAMES
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     with progress_bar() as report:
         report("lower bound", 0.0)
         least = lower_bound(users.protected) if bound and delta > 0 else None
@@ -152,7 +152,7 @@ def calibrate(
 
     output.validate()
     wanted = names or MECHANISM_NAMES
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     with progress_bar() as report:
         for number, name in enumerate(wanted):
             report(name, number / len(wanted))
@@ -163,7 +163,7 @@ def calibrate(
     _write(rows, output, f"{users.label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
 
 
-def _write(rows: list[Row], output: Output, title: str) -> None:
+def _write(rows: list[TableRow], output: Output, title: str) -> None:
     """A table for people has fewer columns and rounded numbers, and says below why some have none."""
     if output.format != "table":
         output.write(rows, title=title)

@@ -34,7 +34,7 @@ from dp.auditing.closeness import (
 from dp.auditing.mechanisms import BASE_COUNT
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.protocol import Source
+from dp.mechanisms.protocol import NoiseSource
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
 from dp.release.drawing import secure_source
@@ -183,7 +183,7 @@ def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
 # --- Releases --------------------------------------------------------------------------------------------------------
 
 
-def release_readings(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]:
+def release_readings(setting: Setting, name: str, source: NoiseSource) -> tuple[Reading, ...]:
     """Votes against what a mechanism releases with draws from `source`, beside what it simulates.
 
     Args:
@@ -233,12 +233,12 @@ def _(mechanism: AdaptiveFlippancy) -> Integers:
     return counts
 
 
-Cells = tuple[Callable[[Floats], Integers], int]
+ObservationCells = tuple[Callable[[Floats], Integers], int]
 """What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are."""
 
 
 @singledispatch
-def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> ObservationCells:
     """Cells of independent observations.
 
     Linear mechanisms show one independent number a tick, all of deviation 1: what is released less the counts, divided
@@ -251,7 +251,7 @@ def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.rand
 
 
 @observation_cells.register
-def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> ObservationCells:
     decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
     covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
     if mechanism.noise.pure and np.count_nonzero(covariance) > TICKS:

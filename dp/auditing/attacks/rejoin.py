@@ -16,9 +16,9 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.counts import Counts as DailyCounts
+from dp.counts import Counts
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
@@ -50,24 +50,24 @@ RATE = 0.5
 LEVELS = rising_bounds(TICKS)
 """W_BOUND of every level of adaptive-flippancy."""
 
-Counts = Mapping[Any, Integers]
+CountsByWindow = Mapping[Any, Integers]
 """By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
-CountQuery = Callable[[Log, Tombstones | None, bytes], Counts]
+CountQuery = Callable[[Log, Tombstones | None, bytes], CountsByWindow]
 """Counts a log whose erased users left tombstones, which a key makes."""
 
 
-def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the presence query counts, with every bound and window."""
     return {asked: counts.values for asked, counts in _counted(log, tombstones, key).items()}
 
 
-def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], DailyCounts]:
+def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], Counts]:
     engine = DuckDBEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
-def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
     found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
     return {window: counts.values for window, counts in found.items()}
@@ -76,8 +76,8 @@ def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
 def sampled_counts(salts: Salts) -> CountQuery:
     """`counts_of` for the sample that the salts choose."""
 
-    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-        def of_part(part: Log) -> dict[str, DailyCounts]:
+    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
+        def of_part(part: Log) -> dict[str, Counts]:
             return {" ".join(map(str, asked)): series for asked, series in _counted(part, tombstones, key).items()}
 
         counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
@@ -88,7 +88,7 @@ def sampled_counts(salts: Salts) -> CountQuery:
 
 def counts_with_restarts(
     log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: CountQuery = counts_of
-) -> Counts:
+) -> CountsByWindow:
     """The counts of a log that is compacted, stored and opened again at the end of each of the ticks `stops`.
 
     Args:
@@ -112,23 +112,23 @@ def counts_with_restarts(
     return {asked: np.concatenate([piece[asked] for piece in pieces]) for asked in pieces[0]}
 
 
-def _slice_ticks(counts: Counts, begin: int, end: int) -> Counts:
+def _slice_ticks(counts: CountsByWindow, begin: int, end: int) -> CountsByWindow:
     return {asked: series[begin:end] for asked, series in counts.items()}
 
 
-def come_and_go(active: int, erased: int, op: str = "erase") -> list[Operation]:
+def come_and_go(active: int, erased: int, op: str = "erase") -> list[LogRow]:
     """A user who is active for some days, takes all of it back, stays away, and comes again."""
     operations = []
     for begin in range(0, TICKS, active + erased):
         days = range(begin, min(begin + active, TICKS))
-        operations += [Operation(ATTACKER, number, "+", number) for number in days]
+        operations += [LogRow(ATTACKER, number, "+", number) for number in days]
         if begin + active < TICKS:
             taken = days if op == "-" else [begin + active]
-            operations += [Operation(ATTACKER, number, op, begin + active) for number in taken]
+            operations += [LogRow(ATTACKER, number, op, begin + active) for number in taken]
     return operations
 
 
-def _compare(with_user: Counts, without_user: Counts, mechanisms: Sequence[str]) -> dict[str, float]:
+def _compare(with_user: CountsByWindow, without_user: CountsByWindow, mechanisms: Sequence[str]) -> dict[str, float]:
     """The worst over bounds and windows: flips of the user, and the change in proportion to each certificate."""
     designs = {
         (name, w_bound): linear_design(name, protected_class("user", 1, w_bound, TICKS))
@@ -187,7 +187,7 @@ def rotate_salts(
     salts = Salts(tuple((first, Salt(setting.generator.bytes(16))) for first in firsts))
     others = crowd(USERS, TICKS, setting.generator)
 
-    def sampled(operations: Iterable[Operation], compactions: Iterable[int]) -> Counts:
+    def sampled(operations: Iterable[LogRow], compactions: Iterable[int]) -> CountsByWindow:
         log = log_of(operations, setting.new_folder())
         return counts_with_restarts(log, compactions, setting, bool(remember), sampled_counts(salts))
 

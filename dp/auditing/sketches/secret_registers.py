@@ -21,7 +21,7 @@ from dp.sketches.fm import FlajoletMartin
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import Registers
 
-RegisterDesign = OrderInvariant | FlajoletMartin
+SecretRegisters = OrderInvariant | FlajoletMartin
 
 REGISTERS = (1, 2)
 """Registers of the attacked sketches that are private by their salts."""
@@ -52,7 +52,7 @@ def register_cases(name: str, claim: Guarantee, trials: int, generator: np.rando
     ]
 
 
-def register_case(name: str, design: RegisterDesign, claim: Guarantee, trials: int) -> Case:
+def register_case(name: str, design: SecretRegisters, claim: Guarantee, trials: int) -> Case:
     """The likelihood ratio of registers whose salt nobody knows, for the number of others that tells most.
 
     Args:
@@ -71,7 +71,7 @@ def register_case(name: str, design: RegisterDesign, claim: Guarantee, trials: i
     return Case(name, view, claim, scores(others), scores(others + 1), design.registers * most)
 
 
-def register_distribution(design: RegisterDesign, users: int) -> Floats:
+def register_distribution(design: SecretRegisters, users: int) -> Floats:
     """P(registers) of that many users, phantoms included, under a random salt; shape (ranks,) · registers.
 
     The last rank stands for all higher ones too.
@@ -91,7 +91,7 @@ def register_distribution(design: RegisterDesign, users: int) -> Floats:
     return np.asarray(not_above)
 
 
-def log_ratio(design: RegisterDesign, others: int) -> Floats:
+def log_ratio(design: SecretRegisters, others: int) -> Floats:
     """Log likelihood ratio of every state with one user more than `others`; shape of `register_distribution`."""
     without, with_user = _distributions(design, others)
     # What cannot be without the user is a very large score, what cannot be at all is never scored.
@@ -99,7 +99,7 @@ def log_ratio(design: RegisterDesign, others: int) -> Floats:
     return np.asarray(np.round(np.log(np.maximum(with_user, smallest) / np.maximum(without, smallest)), SCORE_DECIMALS))
 
 
-def _distributions(design: RegisterDesign, others: int) -> tuple[Floats, Floats]:
+def _distributions(design: SecretRegisters, others: int) -> tuple[Floats, Floats]:
     """Without and with the user, beside the others and the phantoms."""
     users = design.phantoms + others
     return register_distribution(design, users), register_distribution(design, users + 1)
@@ -110,7 +110,7 @@ def table_scores(table: Floats, registers: Registers) -> Floats:
     return np.asarray(table[tuple(np.minimum(registers, len(table) - 1).T)])
 
 
-def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
+def worst_others(design: SecretRegisters, claim: Guarantee, trials: int) -> int:
     """The number of other users at which the trials are expected to prove most."""
     number = max(int((1 - THRESHOLD_SHARE) * trials / 2), 1)
 
@@ -125,7 +125,7 @@ def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
     return max(range(MAX_OTHERS), key=proved)
 
 
-def sample_registers(design: RegisterDesign, users: int, trials: int, generator: np.random.Generator) -> Registers:
+def sample_registers(design: SecretRegisters, users: int, trials: int, generator: np.random.Generator) -> Registers:
     """Registers of independent sketches, each under a salt that nobody knows; shape (trials, registers).
 
     The registers of `fm` are independent of each other, so that those of one large sketch are those of many small ones.

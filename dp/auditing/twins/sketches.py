@@ -18,7 +18,7 @@ from dp.auditing.sketches.estimates import CANDIDATE_USERS
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
     ANY_SALT,
-    RegisterDesign,
+    SecretRegisters,
     log_ratio,
     random_hashes,
     register_case,
@@ -31,7 +31,7 @@ from dp.noise import LaplaceNoise
 from dp.sketches import SketchDesign
 from dp.sketches.cpc import Cpc
 from dp.sketches.fixed_rate import FixedRate
-from dp.sketches.flipped import Source, epsilon_of, seeded_flips
+from dp.sketches.flipped import BitSource, epsilon_of, seeded_flips
 from dp.sketches.fm import FlajoletMartin
 from dp.sketches.gf2 import gf2
 from dp.sketches.gf2 import merged_flip as gf2_merged_flip
@@ -79,7 +79,7 @@ def _half_flips() -> Twin:
     nobody = sfm(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
 
-    def half(generator: np.random.Generator) -> Source:
+    def half(generator: np.random.Generator) -> BitSource:
         coins = seeded_flips(generator)
         return lambda probability, size: coins(probability / 2, size)
 
@@ -96,7 +96,7 @@ def _same_coins() -> Twin:
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
     claim = Guarantee(epsilon_of(gf2_merged_flip(nobody.design.flip, nobody.design.flip)), 0.0)
 
-    def same(generator: np.random.Generator) -> Source:
+    def same(generator: np.random.Generator) -> BitSource:
         seed = int(generator.integers(2**63))
         return lambda probability, size: seeded_flips(np.random.default_rng(seed))(probability, size)
 
@@ -129,7 +129,7 @@ class _KeepsEverybody(OrderInvariant):
         return 1 - ROUNDING
 
 
-def _secret(name: str, design: RegisterDesign, claim: Guarantee) -> Attempt:
+def _secret(name: str, design: SecretRegisters, claim: Guarantee) -> Attempt:
     @cache
     def case(trials: int) -> Case:
         return register_case(name, design, claim, trials)

@@ -23,7 +23,7 @@ from experiments.engine.config import ExperimentConfig
 from experiments.engine.grid import refuse_unknown
 from experiments.engine.kind import Kind
 from experiments.engine.population import RATES, LogFile, Population
-from experiments.kinds.mechanisms.points import MechanismPoint, Value, metric_of
+from experiments.kinds.mechanisms.points import MechanismPoint, PointValue, metric_of
 
 LINEAR_ONLY = ("accountant", "rate")
 """Keys that mechanisms whose error depends on the data do not support."""
@@ -165,7 +165,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
                 if point.unit == "user" or point.mechanism not in OWN_BOUND_MECHANISMS:
                     yield point
 
-    def setting(self, point: MechanismPoint, name: str) -> Value | None:
+    def setting(self, point: MechanismPoint, name: str) -> PointValue | None:
         """The value of a key at a point: that of the grid if it has one, else that at the top."""
         return dict(point.extra).get(name, getattr(self, name, None))
 
@@ -293,7 +293,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         return values
 
 
-def _sampled_only(pairs: Iterable[tuple[str, Value]]) -> tuple[tuple[str, Value], ...]:
+def _sampled_only(pairs: Iterable[tuple[str, PointValue]]) -> tuple[tuple[str, PointValue], ...]:
     """The pairs without the rate, unless the sketch has one."""
     kept = tuple(pairs)
     sketch = dict(kept).get("sketch", SAMPLE)

@@ -26,7 +26,7 @@ from dp.auditing.sketches.estimates import estimate_case
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
     REGISTERS,
-    RegisterDesign,
+    SecretRegisters,
     log_ratio,
     register_distribution,
     registers_of_hashes,
@@ -212,7 +212,7 @@ def test_secure_coins_keep_the_claim_and_half_of_them_do_not(make):
 # --- Registers -------------------------------------------------------------------------------------------------------
 
 
-def user_by_user(design: RegisterDesign, users: int, highest: int) -> np.ndarray:
+def user_by_user(design: SecretRegisters, users: int, highest: int) -> np.ndarray:
     """P(registers) by adding one user after the other; ranks from `highest` on are one; shape (highest + 1,) * m."""
     many = design.registers
     growth = 2.0 if isinstance(design, OrderInvariant) else 1 + design.growth
@@ -242,7 +242,7 @@ def user_by_user(design: RegisterDesign, users: int, highest: int) -> np.ndarray
     return found
 
 
-DESIGNS: list[RegisterDesign] = [
+DESIGNS: list[SecretRegisters] = [
     OrderInvariant(1.0, SALT, 0),
     OrderInvariant(1.0, SALT, 1),
     OrderInvariant(1.0, SALT, 2),
@@ -303,7 +303,7 @@ def fits(registers: np.ndarray, law: np.ndarray) -> float:
     )
 
 
-SMALL: list[RegisterDesign] = [
+SMALL: list[SecretRegisters] = [
     OrderInvariant(1.0, SALT, 0),
     OrderInvariant(1.0, SALT, 1),
     FlajoletMartin(0.5, SALT, 1),

@@ -265,7 +265,7 @@ def _plan(config: ExperimentConfig, cache: Path) -> RunPlan | None:
     from experiments.engine import runner
 
     try:
-        return runner.plan(config, cache)
+        return runner.plan_run(config, cache)
     except ValueError:
         return None
 

@@ -59,7 +59,7 @@ class Comparison:
     reason: str | None
 
 
-def compare(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: float | None) -> Comparison:
+def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: float | None) -> Comparison:
     """One mechanism calibrated alone.
 
     Args:

@@ -23,7 +23,7 @@ from dp.ledger import BudgetExhausted, Ledger
 from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
 from dp.units import protected_class
 
-WIDTH = CHUNK_FLOATS // 16
+FLOATS_A_TRIAL = CHUNK_FLOATS // 16
 """Sixteen releases at a time, so that progress is seen."""
 
 
@@ -77,7 +77,7 @@ def audit_live(
         lambda counts: publish_releases(plan, metric, counts, account),
     )  # fmt: skip
     # A connection to the ledger belongs to one thread.
-    return audit_case(replace(case, width=WIDTH), trials, generator, replace(options, workers=1))
+    return audit_case(replace(case, width=FLOATS_A_TRIAL), trials, generator, replace(options, workers=1))
 
 
 def publish_releases(plan: Plan, metric: str, counts: Integers, account: LedgerBudget) -> Sampler:

@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dp.accounting.comparison import Statistic, epsilon_for_deviation
-from dp.accounting.comparison import compare as compare_one
+from dp.accounting.comparison import Statistic, compare_mechanism, epsilon_for_deviation
 from dp.accounting.composition import Guarantee
 from dp.face.arguments import table_of, windows_of
 from dp.mechanisms import MECHANISMS
+from dp.names import YEAR
 from dp.units import ProtectedClass, protected_class
 
 if TYPE_CHECKING:
     import pandas as pd
-
-YEAR = 365
 
 
 def compare(
@@ -51,7 +49,7 @@ def compare(
 
     protected = _protected(metric, window, unit, w_bound, horizon)
     least = lower_bound(protected) if bound and delta > 0 else None
-    return table_of(asdict(compare_one(name, protected, Guarantee(epsilon, delta), least)) for name in mechanisms)
+    return table_of(asdict(compare_mechanism(name, protected, Guarantee(epsilon, delta), least)) for name in mechanisms)
 
 
 def calibrate(

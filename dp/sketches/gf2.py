@@ -20,7 +20,7 @@ def gf2(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:
     return BitMatrix(epsilon, lg_buckets, levels, RULE)
 
 
-def merged_flip(first: float, second: float) -> float:
+def parity_flip(first: float, second: float) -> float:
     """The probability q that just one of two bits is flipped: 1 − 2q is the product of the two values 1 − 2qᵢ."""
     return first * (1 - second) + second * (1 - first)
 
@@ -41,7 +41,7 @@ def _decay(chances: Floats) -> Floats:
 
 
 def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: BitSource | None) -> tuple[float, Bits]:
-    return merged_flip(first.flip, second.flip), first.bits ^ second.bits
+    return parity_flip(first.flip, second.flip), first.bits ^ second.bits
 
 
 RULE = Rule("gf2", _toggle, _toggle, _join, _decay, 0.5, _join_flipped)

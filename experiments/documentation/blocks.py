@@ -26,7 +26,7 @@ from experiments.kinds.loading import read
 
 HORIZON = 365
 GUARANTEE = Guarantee(1.0, 1e-6)
-CLASSES: tuple[tuple[str, str, int], ...] = (
+METRIC_CLASSES: tuple[tuple[str, str, int], ...] = (
     ("dau", "user-day", 2),
     ("wau", "user-day", 2),
     ("mau", "user-day", 2),
@@ -114,7 +114,7 @@ def gallery() -> str:
     return "\n\n".join(parts)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+EXPERIMENT_BLOCKS: dict[str, Callable[[], str]] = {
     "mechanisms": mechanism_list,
     "standard-deviations": standard_deviations,
     "factors": factors,
@@ -126,16 +126,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
-    "audit-headline": audit_tables.headline,
-    "audit-measured": audit_tables.mechanisms,
-    "audit-sketches": audit_tables.sketches,
+    "audit-headline": audit_tables.audit_headline,
+    "audit-measured": audit_tables.mechanism_table,
+    "audit-sketches": audit_tables.sketch_table,
     "audit-twins": audit_tables.twins,
     "audit-live": audit_tables.live,
-    "audit-closeness": audit_tables.closeness,
+    "audit-closeness": audit_tables.closeness_table,
 }
 
 
-def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+def fill_blocks(text: str, blocks: Mapping[str, Callable[[], str]] = EXPERIMENT_BLOCKS) -> str:
     """Write every marked block of a text anew; returns the text.
 
     Raises:
@@ -151,7 +151,7 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
 
 def _by_class(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
     rows = []
-    for metric, unit, w_bound in CLASSES:
+    for metric, unit, w_bound in METRIC_CLASSES:
         protected = protected_class(unit, METRICS[metric], w_bound, HORIZON)
         rows.append([f"{metric.upper()}, {unit}, {w_bound}", *(cell(name, protected) for name in names)])
     return markdown_table(["metric, unit, W_BOUND", *(f"`{name}`" for name in names)], "l" + "r" * len(names), rows)

@@ -20,6 +20,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
+from dp.names import YEAR
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
@@ -56,11 +57,10 @@ class ClassSetting:
 
 TABLE_HORIZONS = (90, 365, 1024, 4096)
 HORIZONS = (90, 182, 365, 1024, 2048, 4096)
-CLASSES = (("user-day", 7, 2), ("user-day", 30, 2), ("user", 30, 2), ("user", 30, 24))
+PROTECTED_CLASSES = (("user-day", 7, 2), ("user-day", 30, 2), ("user", 30, 2), ("user", 30, 24))
 W_BOUNDS = {"user-day": (2, 4, 8, 16, 24), "user": (2, 4, 8, 16, 24, 48)}
-YEAR = 365
 
-BY_HORIZON = tuple(ClassSetting(*one, horizon) for one in CLASSES for horizon in HORIZONS)
+BY_HORIZON = tuple(ClassSetting(*one, horizon) for one in PROTECTED_CLASSES for horizon in HORIZONS)
 BY_W_BOUND = tuple(ClassSetting(unit, 30, w_bound, YEAR) for unit, bounds in W_BOUNDS.items() for w_bound in bounds)
 
 
@@ -127,7 +127,9 @@ def table(path: Path = STORE) -> str:
 
 def horizon_figure(rows: Sequence[MechanismRow]) -> Figure:
     """Error against the horizon, one panel a class."""
-    panels = [[row for row in rows if row.setting in BY_HORIZON and _class(row.setting) == one] for one in CLASSES]
+    panels = [
+        [row for row in rows if row.setting in BY_HORIZON and _class(row.setting) == one] for one in PROTECTED_CLASSES
+    ]
     titles = [f"{part[0].setting.title}, W_BOUND = {part[0].setting.w_bound}" for part in panels]
     return _figure(panels, titles, "horizon", "horizon T [days]", "Error against the horizon", columns=2)
 
@@ -139,7 +141,7 @@ def w_bound_figure(rows: Sequence[MechanismRow]) -> Figure:
     return _figure(panels, titles, "w_bound", "W_BOUND [flips]", "MAU, error against W_BOUND", columns=2)
 
 
-def draw(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
+def draw_pictures(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
     """Draw both figures from the stored rows; returns the paths of the pictures."""
     rows = stored_rows(path)
     pictures = {"mechanisms-horizon.png": horizon_figure(rows), "mechanisms-w-bound.png": w_bound_figure(rows)}
@@ -204,7 +206,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["compute"]:
         compute()
         print(STORE)
-    print(*draw(), sep="\n")
+    print(*draw_pictures(), sep="\n")
     return 0
 
 

@@ -53,10 +53,10 @@ class TableDifference:
 
 
 def compare_files(first: Path, second: Path, tolerance: float) -> TableDifference:
-    """Compare two Parquet tables; see `compare`.
+    """Compare two Parquet tables; see `compare_tables`.
 
     Raises:
-        ValueError: a file is not a table; or see `compare`.
+        ValueError: a file is not a table; or see `compare_tables`.
     """
     tables = []
     for path in (first, second):
@@ -64,10 +64,10 @@ def compare_files(first: Path, second: Path, tolerance: float) -> TableDifferenc
             tables.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} is no Parquet table: {error}") from error
-    return compare(tables[0], tables[1], tolerance)
+    return compare_tables(tables[0], tables[1], tolerance)
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> TableDifference:
+def compare_tables(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> TableDifference:
     """Compare two tables row by row.
 
     Rows match if they agree in the identity: the shortest run of leading columns that distinguishes all rows of either

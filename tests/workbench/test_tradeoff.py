@@ -26,7 +26,7 @@ from workbench.views.tradeoff_process import (
     Superseded,
     Workshop,
     answer,
-    serve,
+    answer_lines,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
@@ -130,7 +130,7 @@ def test_the_child_answers_the_newest_line(tmp_path: Path) -> None:
             lines.put(msgspec.json.encode([worse]) if state.question == bad else None)
 
     lines.put(msgspec.json.encode([bad]))
-    thread = threading.Thread(target=serve, args=(tmp_path, iter(lines.get, None), tell))
+    thread = threading.Thread(target=answer_lines, args=(tmp_path, iter(lines.get, None), tell))
     thread.start()
     thread.join(timeout=60)
     assert not thread.is_alive()

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import pyarrow.parquet
 
 from dp.log import read_log
 from dp.presence import DuckDBEngine
+from experiments.engine.population import START
 from workbench.rows import TableRow
 
-START = date(2024, 1, 1)
 DELETE_SHARE = 0.15
 
 

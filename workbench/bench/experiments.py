@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from experiments.engine.executors import compute
+from experiments.engine.executors import compute_chunks
 from experiments.engine.progress import Report
 from workbench.rows import TableRow
 
@@ -88,7 +88,7 @@ def _hand_over(number: int, jobs: int) -> float:
     started = time.perf_counter()
     done = sum(
         len(rows)
-        for _, rows in compute(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
+        for _, rows in compute_chunks(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
     )
     assert done == number
     return time.perf_counter() - started

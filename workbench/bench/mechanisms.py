@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.calibrate import calibrate_designs, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.mechanisms import (
@@ -159,7 +159,7 @@ def step(name: str) -> list[TableRow]:
         buffered_toeplitz.strategy.cache_clear()
         started = time.process_time()
         protected = protected_class("user", 1, 2, horizon)
-        mechanism = calibrate([design(name, protected)], GUARANTEE, [1.0])[0]
+        mechanism = calibrate_designs([design(name, protected)], GUARANTEE, [1.0])[0]
         seconds = time.process_time() - started
         linear = None if mechanism.data_dependent else linear_design(name, protected)
         state, counts = last_state(mechanism, linear, horizon)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dp.names import UNITS
+from dp.names import UNITS, YEAR
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
 from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.units import ProtectedClass
-
-YEAR = 365
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def mechanisms(
     Thousands of ticks and many runs take a minute or two, because strategies are optimised and their sensitivities
     certified.
     """
-    from dp.accounting.comparison import compare
+    from dp.accounting.comparison import compare_mechanism
     from dp.accounting.composition import Guarantee
     from dp.mechanisms.lower_bound import lower_bound
 
@@ -131,7 +129,7 @@ def mechanisms(
         least = lower_bound(users.protected) if bound and delta > 0 else None
         for number, name in enumerate(wanted, start=1):
             report(name, number / (len(wanted) + 1))
-            rows.append(asdict(compare(name, users.protected, Guarantee(epsilon, delta), least)))
+            rows.append(asdict(compare_mechanism(name, users.protected, Guarantee(epsilon, delta), least)))
     bounded = f"; lower bound {least:.4f}" if least else ""
     _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")
 

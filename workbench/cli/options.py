@@ -16,7 +16,7 @@ import click
 from dp import names
 from dp.extensions import known_names
 from experiments.engine.progress import Report
-from workbench.cli.output import FORMATS, chosen_format, keep_apart, write_rows
+from workbench.cli.output import OUTPUT_FORMATS, chosen_format, keep_apart, write_rows
 from workbench.rows import TableRow
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ log_options = gathered_as(
 
 output_options = gathered_as(
     Output, "output",
-    click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
+    click.option("--format", "format_name", type=click.Choice(OUTPUT_FORMATS), default=None,
                  help="Default: by the name of --out, or else a table."),
     click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
 )  # fmt: skip

@@ -17,7 +17,7 @@ import click
 from experiments.engine.files import write_atomically
 from workbench.rows import TableRow
 
-FORMATS = ("table", "csv", "json", "parquet")
+OUTPUT_FORMATS = ("table", "csv", "json", "parquet")
 SQLITE = b"SQLite format 3\0"
 _BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 

@@ -28,13 +28,13 @@ def series_table(rows: Sequence[TableRow], truth: Mapping[str, int] | None) -> p
     columns = {"estimate": "estimate", "low": "ci_low", "high": "ci_high"}
     table = pd.DataFrame({name: [_whole(row[column]) for row in rows] for name, column in columns.items()})
     table.insert(0, "day", pd.to_datetime([row["day"] for row in rows]))
-    table["interval"] = [interval(row) for row in rows]
+    table["interval"] = [interval_ends(row) for row in rows]
     if truth is not None:
         table["truth"] = [truth.get(row["day"]) for row in rows]
     return table
 
 
-def interval(row: TableRow) -> str:
+def interval_ends(row: TableRow) -> str:
     """The interval of a release in words; some mechanisms have none on some days."""
     if row["ci_low"] is None or row["ci_high"] is None:
         return "no interval"

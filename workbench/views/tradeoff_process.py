@@ -228,7 +228,7 @@ def answer(
     return QuestionState(question, "done", 1.0, list(by_epsilon), list(by_w_bound))
 
 
-def serve(cache: Path, lines: Iterable[bytes], tell: Callable[[QuestionState], None]) -> None:
+def answer_lines(cache: Path, lines: Iterable[bytes], tell: Callable[[QuestionState], None]) -> None:
     """Answer the questions on `lines`, until they end."""
     inbox = Inbox(lines)
     while (question := inbox.next()) is not None:
@@ -253,7 +253,7 @@ def main() -> None:
         sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
         sys.stdout.buffer.flush()
 
-    serve(Path(sys.argv[1]), sys.stdin.buffer, tell)
+    answer_lines(Path(sys.argv[1]), sys.stdin.buffer, tell)
 
 
 if __name__ == "__main__":

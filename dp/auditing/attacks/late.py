@@ -15,7 +15,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
@@ -34,7 +34,7 @@ TICKS = 40
 LAST = day(TICKS - 1)
 WINDOW = 7
 USERS = 30
-MECHANISMS = ("binary-tree", "damped-square-root", "optimal")
+TARGET_MECHANISMS = ("binary-tree", "damped-square-root", "optimal")
 DISTURBANCES = (0, 1, 2)
 PROTECTED = 12
 """The day whose activity is protected."""
@@ -67,7 +67,7 @@ def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
         ledger.create_budget("team", guarantee, FIRST, None)
         for ticks in (*range(WINDOW, TICKS, WINDOW), TICKS):
             so_far = [operation for operation in operations if operation.at < ticks]
-            with look(log_of(so_far, setting.new_folder())) as log:
+            with look(log_of_rows(so_far, setting.new_folder())) as log:
                 counts = _counts(log).until(ticks)
                 changed += int(np.count_nonzero(counts.values[: len(counted[-1])] != counted[-1]))
                 counted.append(counts.values)
@@ -112,9 +112,9 @@ def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...
         runs = 1 + disturbances
         arrivals = PROTECTED + setting.generator.integers(0, 3, users)
         protected, others = _users(arrivals, disturbances, setting.generator)
-        with look(log_of(protected + others, setting.new_folder())) as log:
+        with look(log_of_rows(protected + others, setting.new_folder())) as log:
             with_day = _presence(log, users)
-        with look(log_of(others, setting.new_folder())) as log:
+        with look(log_of_rows(others, setting.new_folder())) as log:
             without_day = _presence(log, users)
         changes = with_day - without_day
         early = np.count_nonzero(changes[np.arange(TICKS) < arrivals[:, np.newaxis]])
@@ -124,7 +124,7 @@ def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...
             Reading(f"k = {disturbances}: most runs of a change", float(most), runs),
         ]
         _, distinct = np.unique(changes, axis=0, return_index=True)
-        for name in MECHANISMS:
+        for name in TARGET_MECHANISMS:
             enough, assumed = _design(name, runs), _design(name, 1)
             worst = max(measured_over_certified(enough, with_day[user], without_day[user]) for user in distinct)
             # What is measured and its bound may be sums of the same floats in another order.
@@ -181,7 +181,7 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
 
 def _early_arrivals(setting: Setting) -> Reading:
     try:
-        log_of([LogRow("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
+        log_of_rows([LogRow("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
     except LogError:
         return Reading("operations that arrived before their day and were let through", 0, 0)
     return Reading("operations that arrived before their day and were let through", 1, 0)

@@ -29,7 +29,7 @@ def day(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
-def log_of(operations: Iterable[LogRow], folder: Path) -> Log:
+def log_of_rows(operations: Iterable[LogRow], folder: Path) -> Log:
     """The log of these operations in the order of their arrival, by way of a file."""
     path = folder / "log.csv"
     with path.open("w", newline="") as file:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import delta_for
 from dp.arrays import Floats, Integers
@@ -62,7 +62,7 @@ RUN_WIDTH = 1.5
 """Width of the cells of whole runs, three by three by three."""
 BITS = 4
 """Last bits of a draw that are tested."""
-HALVES = (7_500, 30_000)
+VOTE_DRAWS = (7_500, 30_000)
 """Draws of one call, of the two of a vote; quick and full."""
 RUNS = (160, 800)
 """Releases of a vote; quick and full."""
@@ -71,7 +71,7 @@ SEEDED = 10
 EPSILON = 1.0
 """ε of neighbours one scale apart."""
 
-MECHANISMS = (
+TARGET_MECHANISMS = (
     "gaussian", "laplace", "damped-square-root", "honaker-tree", "sparse-vector", "adaptive-flippancy",
 )  # fmt: skip
 QUICK = ("gaussian", "damped-square-root")
@@ -111,7 +111,7 @@ def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
 
 def _half(setting: Setting) -> int:
     """Draws of one call, of the two of a vote."""
-    return setting.trials(*HALVES)
+    return setting.trials(*VOTE_DRAWS)
 
 
 def _seeded(setting: Setting, noise: Noise) -> Integers:
@@ -208,7 +208,7 @@ def small_mechanism(name: str) -> Mechanism:
     pure = family_of(name).delta == "none"
     unit = "user" if family_of(name).own_bounds else "user-day"
     protected = protected_class(unit, WINDOW, 2, TICKS)
-    return calibrate([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
+    return calibrate_designs([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
 
 
 @singledispatch
@@ -285,7 +285,7 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     readings: list[Reading] = []
     for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
         readings += draw_readings(setting, noise, noise.secure) + seeded_draw_readings(setting, noise)
-    for name in QUICK if setting.quick else MECHANISMS:
+    for name in QUICK if setting.quick else TARGET_MECHANISMS:
         readings += release_readings(setting, name, secure_source)
     return tuple(readings)
 
@@ -353,7 +353,7 @@ def half_scale(generator: np.random.Generator, size: int) -> Integers:
     return _draws(GaussianNoise(SCALE // 2), generator, size)
 
 
-def half_noise(setting: Setting) -> tuple[Reading, ...]:
+def half_noise_in_draws(setting: Setting) -> tuple[Reading, ...]:
     """Half the noise in draws, and in releases beside the simulation of all of it."""
 
     def source(noise: Noise, size: int) -> Integers:
@@ -373,5 +373,5 @@ TARGETS: dict[str, Target] = {
     "every draw twice": partial(broken_draw_readings, draws=repeat_each_draw),
     "a generator seeded anew at every call": partial(broken_draw_readings, draws=reseed_at_every_call),
     "draws in single precision": partial(broken_draw_readings, draws=round_to_single_precision),
-    "half the noise": half_noise,
+    "half the noise": half_noise_in_draws,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
 from dp.counts import Counts
 from dp.log import Log, read_log, write_canonical
@@ -42,7 +42,7 @@ WINDOWS = (1, 7)
 BOUNDS = (2, 6)
 USERS = 20
 ATTACKER = "mallory"
-MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
+TARGET_MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
 STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
 """Days active and days erased, alternately."""
 RATE = 0.5
@@ -153,17 +153,17 @@ def _worst(found: Sequence[dict[str, float]]) -> tuple[Reading, ...]:
 
 
 def _mechanisms(setting: Setting) -> Sequence[str]:
-    return MECHANISMS[:3] if setting.quick else MECHANISMS
+    return TARGET_MECHANISMS[:3] if setting.quick else TARGET_MECHANISMS
 
 
 def attack(setting: Setting, remember: bool) -> list[dict[str, float]]:
     """Flip-flop by retractions; delete and rejoin; and the same with a compaction and a restart at every erasure."""
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember)
     found = []
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for op, compactions in (("-", ()), ("erase", ()), ("erase", _erasures(active, erased))):
-            log = log_of(others + come_and_go(active, erased, op), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased, op), setting.new_folder())
             found.append(
                 _compare(counts_with_restarts(log, compactions, setting, remember), without_user, _mechanisms(setting))
             )
@@ -188,7 +188,7 @@ def rotate_salts(
     others = crowd(USERS, TICKS, setting.generator)
 
     def sampled(operations: Iterable[LogRow], compactions: Iterable[int]) -> CountsByWindow:
-        log = log_of(operations, setting.new_folder())
+        log = log_of_rows(operations, setting.new_folder())
         return counts_with_restarts(log, compactions, setting, bool(remember), sampled_counts(salts))
 
     without_user = sampled(others, ())
@@ -218,13 +218,13 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
     may begin at any tick, and measures from there on; what is read is the worst beginning.
     """
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember, level_counts)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember, level_counts)
     mechanism = _adaptive_flippancy()
     designs = [_design(level) for level in mechanism.levels]
     flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for compactions in ((), _erasures(active, erased)[2::3]):
-            log = log_of(others + come_and_go(active, erased), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased), setting.new_folder())
             with_user = counts_with_restarts(log, compactions, setting, remember, level_counts)
             for window in WINDOWS:
                 counts, known = with_user[window], without_user[window]

@@ -18,12 +18,13 @@ from dp.auditing.options import CONFIDENCE
 from dp.auditing.sampling import CHUNK_FLOATS, Sampler
 from dp.auditing.verdict import THRESHOLD_SHARE
 from dp.sketches.fm import FlajoletMartin
+from dp.sketches.keys import ANY_SALT
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import Registers
 
 SecretRegisters = OrderInvariant | FlajoletMartin
 
-REGISTERS = (1, 2)
+REGISTER_COUNTS = (1, 2)
 """Registers of the attacked sketches that are private by their salts."""
 
 LG_SMALLEST = 16
@@ -35,20 +36,18 @@ MAX_OTHERS = 16
 MAX_REGISTERS = 2**16
 """The most registers side by side; `fm` has no more in one sketch."""
 
-ANY_SALT = bytes(16)
-
 
 def register_cases(name: str, claim: Guarantee, trials: int, generator: np.random.Generator) -> list[Case]:
     """Sketches of one register and of two, each beside the worst number of others."""
     if name == "fm":
         return [
             register_case(name, FlajoletMartin(register_epsilon(claim, many), ANY_SALT, many), claim, trials)
-            for many in REGISTERS
+            for many in REGISTER_COUNTS
         ]
     pure = Guarantee(claim.epsilon, 0.0)
     return [
         register_case(name, OrderInvariant(claim.epsilon, ANY_SALT, many.bit_length() - 1), pure, trials)
-        for many in REGISTERS
+        for many in REGISTER_COUNTS
     ]
 
 

@@ -17,7 +17,6 @@ from dp.auditing.sampling import Sampler
 from dp.auditing.sketches.estimates import CANDIDATE_USERS
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
-    ANY_SALT,
     SecretRegisters,
     log_ratio,
     random_hashes,
@@ -33,10 +32,9 @@ from dp.sketches.cpc import Cpc
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.flipped import BitSource, epsilon_of, seeded_flips
 from dp.sketches.fm import FlajoletMartin
-from dp.sketches.gf2 import gf2
-from dp.sketches.gf2 import merged_flip as gf2_merged_flip
+from dp.sketches.gf2 import gf2, parity_flip
 from dp.sketches.hll import Hll
-from dp.sketches.keys import keys_of
+from dp.sketches.keys import ANY_SALT, keys_of
 from dp.sketches.kmv import Kmv
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import ROUNDING
@@ -94,7 +92,7 @@ def _half_flips() -> Twin:
 def _same_coins() -> Twin:
     nobody = gf2(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
-    claim = Guarantee(epsilon_of(gf2_merged_flip(nobody.design.flip, nobody.design.flip)), 0.0)
+    claim = Guarantee(epsilon_of(parity_flip(nobody.design.flip, nobody.design.flip)), 0.0)
 
     def same(generator: np.random.Generator) -> BitSource:
         seed = int(generator.integers(2**63))

@@ -25,7 +25,7 @@ from dp.auditing.sketches import SKETCH_CASES, audit_sketch
 from dp.auditing.sketches.estimates import estimate_case
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
-    REGISTERS,
+    REGISTER_COUNTS,
     SecretRegisters,
     log_ratio,
     register_distribution,
@@ -262,7 +262,7 @@ def test_the_law_of_registers_is_that_of_the_slow_definition(design, users, monk
 
 
 def test_the_score_of_registers_is_the_log_ratio_of_the_law_and_never_above_the_claim():
-    for epsilon, many in itertools.product((0.3, 1.0, 2.5), REGISTERS):
+    for epsilon, many in itertools.product((0.3, 1.0, 2.5), REGISTER_COUNTS):
         designs = [
             OrderInvariant(epsilon, SALT, many.bit_length() - 1),
             FlajoletMartin(epsilon / many, SALT, many),
@@ -333,7 +333,7 @@ def test_a_sketch_of_a_fresh_salt_and_real_keys_has_the_same_law():
         assert fits(np.array(registers), register_distribution(design, design.phantoms + 3)) < LEVEL
 
 
-@pytest.mark.parametrize("many", REGISTERS)
+@pytest.mark.parametrize("many", REGISTER_COUNTS)
 def test_the_worst_number_of_others_is_none_because_an_empty_sketch_grows_rare(many):
     design = OrderInvariant(1.0, SALT, many.bit_length() - 1)
     assert worst_others(design, PURE, 100_000) == 0

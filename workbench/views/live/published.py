@@ -55,7 +55,7 @@ def interval_words(row: TableRow) -> str:
     if row["ci_low"] is None:
         return "No interval today: the last value stands, and the count was not looked at"
     half = (row["ci_high"] - row["ci_low"]) / 2
-    return f"± {round(half):,} · {row['ci_level']:.0%} interval {charts.interval(row)}"
+    return f"± {round(half):,} · {row['ci_level']:.0%} interval {charts.interval_ends(row)}"
 
 
 def _change(rows: Sequence[TableRow], days: int) -> int | None:

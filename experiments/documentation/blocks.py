@@ -13,19 +13,17 @@ import numpy as np
 import pandas as pd
 
 from dp.accounting.calibrate import calibrate_linear
-from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.documentation.joint_table import GUARANTEE, HORIZON
 from experiments.documentation.markdown import markdown_table, wrap_prose
 from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.population import START
 from experiments.kinds.loading import read
 
-HORIZON = 365
-GUARANTEE = Guarantee(1.0, 1e-6)
 METRIC_CLASSES: tuple[tuple[str, str, int], ...] = (
     ("dau", "user-day", 2),
     ("wau", "user-day", 2),

@@ -7,6 +7,8 @@ EXTRAS ?=
 RUN := $(UV) run --frozen --no-sync
 DATA ?= ../shared/data
 LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
+# Without the plug-in for notebooks, which takes two seconds to import in every process.
+TESTS := pytest -p no:nbval -n auto --dist worksteal
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
@@ -35,11 +37,11 @@ check-results: setup ## run the experiments anew and compare with the tables in 
 	$(RUN) dpdau experiment check
 
 test: setup ## the whole suite, and every notebook against its stored outputs
-	$(RUN) pytest -n auto --dist worksteal
+	$(RUN) $(TESTS)
 	$(RUN) $(NBVAL) -n auto --dist loadfile notebooks
 
 test-fast: setup ## the suite without the slow and the Spark tests
-	$(RUN) pytest -n auto --dist worksteal -m "not slow and not spark"
+	$(RUN) $(TESTS) -m "not slow and not spark"
 
 check: setup ## lint, format and types
 	$(RUN) ruff check .

@@ -6,23 +6,20 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.examples import load_profile
+from tests.places import ROOT
 from workbench.cli.main import main
 
 load_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Designs are computed once a run: all workers share a cache, and it is not the user's."""
-    if not hasattr(config, "workerinput"):
-        folder = TemporaryDirectory(prefix="dpdau-designs-")
-        config.add_cleanup(folder.cleanup)
-        os.environ["DPDAU_CACHE"] = folder.name
+    """Designs are computed once for all workers and runs of the same code, in a cache that is not the user's."""
+    os.environ["DPDAU_CACHE"] = str(ROOT / ".cache" / "designs")
 
 
 Run = Callable[..., Result]

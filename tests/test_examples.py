@@ -31,6 +31,7 @@ def test_the_number_of_examples_grows_with_the_profile() -> None:
     assert examples(30).max_examples == 30 * settings().max_examples // ORDINARY
 
 
+@pytest.mark.slow
 def test_no_test_file_makes_settings_of_its_own() -> None:
     guilty = []
     for path in sorted((ROOT / "tests").rglob("*.py")):

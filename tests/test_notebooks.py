@@ -244,6 +244,7 @@ def nbval(notebook: Notebook, folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_same_drawing_is_the_same_picture() -> None:
     first, second = (picture(falling(), "a line that falls") for _ in range(2))
     assert first == second

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -59,11 +61,41 @@ class Comparison:
     reason: str | None
 
 
-def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee, bound: float | None) -> Comparison:
-    """One mechanism calibrated alone.
+def compare_all(
+    names: Sequence[str],
+    protected: ProtectedClass,
+    guarantee: Guarantee,
+    *,
+    bound: bool,
+    report: Callable[[str, float], None] = lambda name, fraction: None,
+) -> tuple[list[Comparison], float | None]:
+    """Mechanisms side by side, each calibrated alone.
 
     Args:
-        bound: `lower_bound` of the class, or None to leave the ratio out.
+        bound: whether to search for the lower bound, beside the mechanisms' designs and on another core.
+        report: called with what is computed and the fraction done.
+
+    Returns:
+        A comparison for each name, and the lower bound of the class: None if not searched for, or without a δ.
+
+    Raises:
+        ValueError: the guarantee is out of range, or a mechanism unknown.
+    """
+    from dp.mechanisms.lower_bound import lower_bound
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        search = beside.submit(lower_bound, protected) if bound and guarantee.delta > 0 else None
+        found = []
+        for number, name in enumerate(names):
+            report(name, number / (len(names) + 1))
+            found.append(compare_mechanism(name, protected, guarantee))
+        report("lower bound", len(names) / (len(names) + 1))
+        least = search.result() if search else None
+    return [_against(comparison, least) for comparison in found], least
+
+
+def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
+    """One mechanism calibrated alone, without the ratio to the lower bound.
 
     Raises:
         ValueError: the guarantee is out of range, or the mechanism unknown.
@@ -92,7 +124,7 @@ def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee
         max_std=largest,
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
-        lower_bound_ratio=typical * mu / bound if mu and bound else None,
+        lower_bound_ratio=None,
         **mechanism.cost(_ticks(protected))._asdict(),
         proof=family.proof,
         source=family.source,
@@ -155,6 +187,11 @@ def epsilon_for_deviation(
     if epsilon < gaussian.SMALLEST_EPSILON:
         return Needed(name, None, None, None, None, f"an epsilon below {gaussian.SMALLEST_EPSILON:g} would do")
     return Needed(name, None, None, None, None, f"it needs an epsilon above {gaussian.LARGEST_EPSILON:g}")
+
+
+def _against(comparison: Comparison, least: float | None) -> Comparison:
+    factor = comparison.rms_factor
+    return replace(comparison, lower_bound_ratio=factor / least if factor and least else None)
 
 
 def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:

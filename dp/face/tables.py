@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dp.accounting.comparison import Statistic, compare_mechanism, epsilon_for_deviation
+from dp.accounting.comparison import Statistic, compare_all, epsilon_for_deviation
 from dp.accounting.composition import Guarantee
 from dp.face.arguments import table_of, windows_of
 from dp.mechanisms import MECHANISMS
@@ -45,11 +45,9 @@ def compare(
         >>> table["max_std"].round(2).tolist()
         [1.41, 4.22]
     """
-    from dp.mechanisms.lower_bound import lower_bound
-
     protected = _protected(metric, window, unit, w_bound, horizon)
-    least = lower_bound(protected) if bound and delta > 0 else None
-    return table_of(asdict(compare_mechanism(name, protected, Guarantee(epsilon, delta), least)) for name in mechanisms)
+    compared, _ = compare_all(mechanisms, protected, Guarantee(epsilon, delta), bound=bound)
+    return table_of(map(asdict, compared))
 
 
 def calibrate(

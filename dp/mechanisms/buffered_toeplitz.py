@@ -19,7 +19,7 @@ import scipy
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate, patterns
-from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots, product
+from dp.mechanisms.buffers import BufferStrategy, buffer_weights, from_roots
 from dp.units import ProtectedClass
 
 MOST_BUFFERS = 4
@@ -128,12 +128,16 @@ def _minimised(function: Callable[[Floats], float], start: Floats) -> Floats:
 
 
 def _impulses(parameters: Floats, length: int) -> tuple[Floats, Floats]:
-    """The coefficients of B and the step response B⁻¹1, shape (length,) each."""
+    """The coefficients of B and the step response B⁻¹1, shape (length,) each, in closed form."""
     decoder_decays, decays = _roots(parameters)
-    above, below = product(decays), product(decoder_decays)
-    impulse = np.zeros(length)
-    impulse[0] = 1.0
-    return scipy.signal.lfilter(above, below, impulse), scipy.signal.lfilter(below, above, np.ones(length))
+    decoder = _exponentials(buffer_weights(decays, decoder_decays), decoder_decays, length)
+    return decoder, np.cumsum(_exponentials(-buffer_weights(decoder_decays, decays), decays, length))
+
+
+def _exponentials(weights: Floats, decays: Floats, length: int) -> Floats:
+    """The power series of 1 + Σ w_k z/(1 − λ_k z); shape (length,)."""
+    powers = np.exp(np.log(decays)[:, np.newaxis] * np.arange(length - 1))
+    return np.concatenate([[1.0], weights @ powers])
 
 
 def _energy_table(parameters: Floats, longest: int) -> Floats:

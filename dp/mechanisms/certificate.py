@@ -136,9 +136,8 @@ def run_energy(response: Floats, longest: int) -> Floats:
     """
     length = len(response)
     energy = np.concatenate([[0.0], np.cumsum(response**2)])
-    products = autocorrelation(response)
     lags = np.arange(1, longest + 1)
-    overlap = np.append(products, 0.0)[lags]
+    overlap = autocorrelation(response, longest + 1)[1:]
     return np.concatenate([[0.0], energy[length] + energy[length - lags] - 2 * overlap])
 
 

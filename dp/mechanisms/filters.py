@@ -49,8 +49,11 @@ def convolve(left: Floats, right: Floats) -> Floats:
     return np.asarray(scipy.fft.irfft(scipy.fft.rfft(left, size) * scipy.fft.rfft(right, size), size)[:length])
 
 
-def autocorrelation(series: Floats) -> Floats:
-    """Σ_t series[t]·series[t + lag] for every lag ≥ 0; shape of `series`."""
-    if len(series) <= LONGEST_DIRECT:
-        return np.correlate(series, series, mode="full")[len(series) - 1 :]
-    return convolve(series, series[::-1])[len(series) - 1 :]
+def autocorrelation(series: Floats, lags: int) -> Floats:
+    """Σ_t series[t]·series[t + lag] for lag = 0 … `lags` − 1; shape (lags,)."""
+    length = len(series)
+    if length > LONGEST_DIRECT:
+        products = convolve(series, series[::-1])[length - 1 :]
+        return np.pad(products, (0, max(lags - length, 0)))[:lags]
+    # The same sums as those of numpy.correlate, which has no way to ask for few lags.
+    return np.array([series[: length - lag] @ series[lag:] if lag < length else 0.0 for lag in range(lags)])

@@ -144,9 +144,8 @@ def off_diagonals(subtracted: Floats, longest: int) -> Floats:
     """
     reach = len(subtracted)
     padded = np.concatenate([subtracted, np.zeros(max(longest - reach, 0))])
-    products = autocorrelation(padded)
     entries = np.zeros(longest + 1)
-    entries[1:] = np.minimum(np.append(products, np.zeros(2))[1 : longest + 1] - padded[:longest], 0.0)
+    entries[1:] = np.minimum(autocorrelation(padded, longest + 1)[1:] - padded[:longest], 0.0)
     return entries
 
 

@@ -89,6 +89,7 @@ def test_plan_rehearse_publish(log_file: Path, tmp_path: Path) -> None:
         assert plan.publish(log, ledger=opened, now=NOW, rows=True) == texts
 
 
+@pytest.mark.slow
 def test_the_defaults_are_those_of_the_command(log_file: Path) -> None:
     runner = CliRunner()
     options = ["--from", DATES["first"], "--to", DATES["last"], "--simulate", "--seed", "3", "--format", "json"]

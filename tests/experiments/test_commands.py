@@ -62,6 +62,7 @@ def test_run_list_show_compare_check(run: Run, small: Path, tmp_path: Path) -> N
     assert "allowed 0.001" in run("experiment", "check").output
 
 
+@pytest.mark.slow
 def test_all_configs_run_where_none_is_named(run: Run, small: Path) -> None:
     other = small.with_name("other.toml")
     other.write_text(FAST.replace('name = "small"', 'name = "other"'))
@@ -95,6 +96,7 @@ def test_refusals_are_one_line(run: Run, small: Path) -> None:
     assert "give one" in run("experiment", "run", small, "--jobs", 1, "--scheduler", "tcp://x", code=2).stderr
 
 
+@pytest.mark.slow
 def test_the_experiments_have_the_same_commands_by_themselves(small: Path, tmp_path: Path, run: Run) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "experiments", "list"],

@@ -90,6 +90,7 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
         closure("dp.none", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "kinds"),
     [

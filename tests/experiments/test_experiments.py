@@ -339,6 +339,7 @@ def test_a_release_with_days_without_an_interval_can_be_drawn(tmp_path: Path) ->
     assert "W_BOUND" not in figure.get_suptitle()
 
 
+@pytest.mark.slow
 def test_a_release_without_truth_can_be_drawn(tmp_path: Path) -> None:
     table = pd.read_parquet(ROOT / "results/online_retail_turnstile_release.parquet")
     figure = release_figure(table.assign(day=pd.to_datetime(table["day"])), None)

@@ -73,6 +73,7 @@ def test_a_key_stands_in_the_grid_or_at_the_top(tmp_path: Path) -> None:
     assert tasks_of(gridded, tmp_path)[0] == tasks_of(fixed, tmp_path)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "values", "named"),
     [

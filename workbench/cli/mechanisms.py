@@ -117,19 +117,15 @@ def mechanisms(
     Thousands of ticks and many runs take a minute or two, because strategies are optimised and their sensitivities
     certified.
     """
-    from dp.accounting.comparison import compare_mechanism
+    from dp.accounting.comparison import compare_all
     from dp.accounting.composition import Guarantee
-    from dp.mechanisms.lower_bound import lower_bound
 
     output.validate()
-    wanted = names or MECHANISM_NAMES
-    rows: list[TableRow] = []
     with progress_bar() as report:
-        report("lower bound", 0.0)
-        least = lower_bound(users.protected) if bound and delta > 0 else None
-        for number, name in enumerate(wanted, start=1):
-            report(name, number / (len(wanted) + 1))
-            rows.append(asdict(compare_mechanism(name, users.protected, Guarantee(epsilon, delta), least)))
+        compared, least = compare_all(
+            names or MECHANISM_NAMES, users.protected, Guarantee(epsilon, delta), bound=bound, report=report
+        )
+    rows: list[TableRow] = list(map(asdict, compared))
     bounded = f"; lower bound {least:.4f}" if least else ""
     _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")
 

@@ -94,6 +94,7 @@ def test_the_curve_against_its_definition_as_an_integral(mu, epsilon):
     assert delta_for(mu, epsilon) == pytest.approx(value, abs=1e-11)
 
 
+@pytest.mark.slow
 @given(epsilon=epsilons, delta=deltas)
 @lawful
 def test_mu_for_and_delta_for_are_inverses(epsilon, delta):

@@ -64,6 +64,7 @@ def test_every_level_is_gone_through_and_its_worst_change_shown():
     assert path.mu < mu_for(*LOOSE)
 
 
+@pytest.mark.slow
 def test_adaptive_flippancy_is_not_flagged_and_a_quarter_of_its_noise_is():
     """Half the noise is not: the path through the levels shows half of μ."""
     mechanism = adaptive(40)

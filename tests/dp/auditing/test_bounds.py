@@ -69,6 +69,7 @@ def normal_audit(mu: float, seed: int, trials: int = 4000):
     return audit_case(case, trials, np.random.default_rng(seed))[0]
 
 
+@pytest.mark.slow
 def test_bounds_keep_their_confidence_and_flags_their_level():
     audits = [normal_audit(0.8, seed) for seed in range(400)]
     assert sum(audit.epsilon > audit.claim.epsilon for audit in audits) <= binom.ppf(0.999, 400, 0.05)

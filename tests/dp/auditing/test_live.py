@@ -44,6 +44,7 @@ def test_real_releases_keep_what_they_promise(name, account):
     assert account.ledger.budget("b").spent.epsilon == pytest.approx(400 * 4.0)
 
 
+@pytest.mark.slow
 def test_real_releases_that_are_sold_for_less_are_flagged(account, monkeypatch):
     """μ = 2.9 sold as 0.6: of 300 releases the bound at a millionth lies at 1.6 ± 0.25."""
     request = a_request("damped-square-root", Guarantee(16.0, 1e-4))

@@ -193,6 +193,7 @@ def test_the_score_of_bits_is_the_likelihood_ratio_of_all_matrices(make):
         np.testing.assert_allclose(2 * found - 1, logs[1] - logs[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [sfm, gf2])
 def test_secure_coins_keep_the_claim_and_half_of_them_do_not(make):
     nobody = make(1.0, LG_BUCKETS, LEVELS).empty()

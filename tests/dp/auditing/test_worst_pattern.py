@@ -19,6 +19,7 @@ from tests.oracles.mechanism_instances import MECHANISM_NAMES, ClassArguments, a
 LINEAR_GAUSSIAN = [name for name in MECHANISM_NAMES if MECHANISMS[name].noise == "gaussian"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

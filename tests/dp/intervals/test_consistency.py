@@ -246,6 +246,7 @@ def on_time(draw: st.DrawFn) -> list[Operation]:
     return rows
 
 
+@pytest.mark.slow
 @given(operations=on_time(), half=st.integers(1, 4))
 @examples(200)
 def test_freezing_keeps_the_order_for_users_who_act_on_time_and_an_even_bound(operations, half):

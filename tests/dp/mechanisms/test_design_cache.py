@@ -53,6 +53,7 @@ def kept(name: str, protected: ProtectedClass = WEEK) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR)
 @pytest.mark.parametrize("protected", [WEEK, protected_class("user", 7, 3, 24), protected_class("user", 7, 2, 40)])
 def test_a_design_from_disk_is_the_computed_one(name, protected, folder):

@@ -30,7 +30,10 @@ def test_convolutions_are_those_of_scipy(length):
     generator = np.random.default_rng(length)
     series, other = generator.random(length), generator.random(max(length // 3, 1))
     assert np.array_equal(convolve(series, other), fftconvolve(series, other))
-    assert np.array_equal(autocorrelation(series), correlate(series, series, mode="full")[length - 1 :])
+    every = correlate(series, series, mode="full")[length - 1 :]
+    for lags in (1, length // 2 + 1, length):
+        assert np.array_equal(autocorrelation(series, lags), every[:lags])
+    assert np.array_equal(autocorrelation(series, length + 2), [*every, 0.0, 0.0])
 
 
 @pytest.mark.parametrize(("length", "order"), [(1, 2), (10, 1), (400, 2), (400, 4), (500, 500), (512, 300)])

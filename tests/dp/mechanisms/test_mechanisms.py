@@ -279,6 +279,7 @@ def little_memory() -> Iterator[None]:
     assert most < FAR_AWAY
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("name", [name for name, family in MECHANISMS.items() if family.strategy is not None])
 @pytest.mark.parametrize("unit", ["user-day", "user"])

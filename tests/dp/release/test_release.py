@@ -137,6 +137,7 @@ def test_the_extremes_that_are_allowed_can_be_planned():
         assert series.mechanism.noise.scale > 10**6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MECHANISM_NAMES)
 @pytest.mark.parametrize("unit", ["user-day", "user"])
 def test_a_plan_spends_the_whole_guarantee_and_no_more(name, unit):
@@ -427,6 +428,7 @@ def test_rows_carry_the_data_in_estimates_and_intervals_only(ledger, secure):
         assert not {"stream", "data"} & set(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS_NAMES)
 def test_a_stream_without_an_end_goes_on(ledger, name):
     plan = plan_release(request("mau", mechanism=name, horizon=None))

@@ -94,6 +94,7 @@ class TestVectors:
 
 
 class TestKeysAreThoseOfTheOracle:
+    @pytest.mark.slow
     @examples(60)
     @given(st.lists(st.text(max_size=30), max_size=30), st.binary(min_size=16, max_size=16))
     def test_any_texts_and_any_key(self, ids, key):
@@ -294,11 +295,13 @@ def largest_deviation(keys: np.ndarray) -> float:
     return float(np.abs(agreement[np.triu_indices(65, 1)]).max())
 
 
+@pytest.mark.slow
 class TestBitsAreBalanced:
     """2,080 deviations within ±5.6: chance alone exceeds that with a probability below 1e-4."""
 
     LIMIT = 5.6
 
+    @pytest.mark.slow
     def test_bits_and_pairs_of_bits(self, two_salts):
         assert 2 * 2080 * norm.sf(self.LIMIT) < 1e-4
         for keys in two_salts:

@@ -70,6 +70,7 @@ def test_an_unknown_family_is_refused():
 @every_instance
 @every_size
 class TestSets:
+    @pytest.mark.slow
     def test_bulk_equals_one_by_one_and_in_chunks(self, instance, size):
         keys = instance.keys(size, 1)
         one_by_one = chunks = instance.design.empty()
@@ -298,6 +299,7 @@ class TestFigures:
         assert all(np.isfinite(errors))
 
 
+@pytest.mark.slow
 @every_instance
 @examples(25)
 @given(data=st.data())
@@ -370,6 +372,7 @@ class TestBitmap:
             ):
                 operation(np.array([3, wrong]))
 
+    @pytest.mark.slow
     def test_neighbours_take_little_room(self):
         assert len(Bitmap().empty().add(np.arange(1_000_000)).to_bytes()) < 1000
         spread = np.random.default_rng(81).permutation(2**22)[: 2**21]

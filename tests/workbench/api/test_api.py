@@ -140,6 +140,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 # Days and releases
 
 
+@pytest.mark.slow
 def test_closing_publishes_every_series_with_all_fields(client: TestClient) -> None:
     client.post("/events", json=users(50)).raise_for_status()
     rows = client.post("/days/2026-01-01/close").json()

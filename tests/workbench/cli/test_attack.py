@@ -82,6 +82,7 @@ def test_an_attack_that_is_named_twice_is_made_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_was_attacked_is_drawn(tmp_path: Path) -> None:
     drawn = []
     for number, suffix in enumerate((*FIGURE_SUFFIXES, ".svg")):

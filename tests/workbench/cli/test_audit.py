@@ -82,6 +82,7 @@ def test_what_promises_nothing_is_refused_by_name_and_told_among_all():
     assert refused == {name for name, family in SKETCHES.items() if family.contract.kind == "none"}
 
 
+@pytest.mark.slow
 def test_real_releases_are_attacked_on_demand():
     live = ["audit", "--live", "--horizon", "8", "--window", "3", "--epsilon", "8", "--mechanism", "gaussian"]
     shown = CliRunner().invoke(main, [*live, "--trials", "300", "--format", "json"])

@@ -105,6 +105,7 @@ def test_pure_releases_at_delta_zero(run, tmp_path):
     assert "no accountant applies" in run("compose", "spec.toml", "--delta", "0").stdout
 
 
+@pytest.mark.slow
 def test_files_and_formats_agree(run, tmp_path):
     (tmp_path / "spec.toml").write_text(EVERY, encoding="utf-8")
     rows = json.loads(run("compose", "spec.toml", "--delta", "1e-6", "--format", "json").stdout)["accountants"]

@@ -43,6 +43,7 @@ def test_without_the_bound_there_is_no_ratio(run) -> None:
     assert json.loads(shown.output)[0]["lower_bound_ratio"] is None
 
 
+@pytest.mark.slow
 def test_accuracy_first(run) -> None:
     shown = run("calibrate", "--target-std", "20", "--metric", "mau", *SHORT, "--format", "json")
     rows = {row["mechanism"]: row for row in json.loads(shown.output)}

@@ -64,6 +64,7 @@ def test_the_same_command_returns_the_same_bytes_and_charges_once(run: Run, log:
     assert other_log.stdout != first.stdout
 
 
+@pytest.mark.slow
 def test_a_named_stream_is_continued_and_published_days_stay(run: Run, log: Path) -> None:
     command = (
         "release",
@@ -89,6 +90,7 @@ def test_a_named_stream_is_continued_and_published_days_stay(run: Run, log: Path
     assert "w_bound is 4 now and was 2" in refused.stderr
 
 
+@pytest.mark.slow
 def test_an_exhausted_budget_releases_nothing(run: Run, log: Path, tmp_path: Path) -> None:
     run("release", log, *PERIOD, "--epsilon", 9.5, "--stream", "a", "--out", "a.json")
     refused = run("release", log, *PERIOD, "--epsilon", 1, "--stream", "b", "--out", "b.json", code=3)
@@ -121,6 +123,7 @@ def test_split_moves_noise_between_series(run: Run, log: Path) -> None:
     assert "must name each of dau, mau" in run(*command, "--split", "dau=1", code=2).stderr
 
 
+@pytest.mark.slow
 def test_simulation_is_seeded_and_marked(run: Run, log: Path, tmp_path: Path) -> None:
     command = ("release", log, *PERIOD, "--epsilon", 1, "--simulate", "--format", "json")
     first, again, other = (rows_of(run(*command, "--seed", seed)) for seed in (3, 3, 4))
@@ -144,6 +147,7 @@ def test_every_mechanism_releases_for_its_units(run: Run, log: Path, mechanism: 
     assert {(row["mechanism"], row["unit"], row["secure"]) for row in rows} == {(mechanism, unit, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["user-day", "user"])
 def test_sparse_vector_needs_no_bound_and_counts_everyone(run: Run, log: Path, unit: str) -> None:
     """At a huge ε it publishes the true counts (a frozen user would be missed), and --w-bound changes nothing."""
@@ -164,6 +168,7 @@ def test_sparse_vector_needs_no_bound_and_counts_everyone(run: Run, log: Path, u
     assert max(missed) < 40 < max(biased)
 
 
+@pytest.mark.slow
 def test_sparse_vector_without_an_end_and_without_delta_is_continued(run: Run, log: Path) -> None:
     command = ("release", log, "--metric", "mau", "--mechanism", "sparse-vector", "--epsilon", 1, "--delta", 0,
                "--horizon", "unlimited", "--stream", "s", "--from", "2024-01-01", "--format", "json")  # fmt: skip
@@ -194,6 +199,7 @@ def test_adaptive_flippancy_finds_its_bound_and_says_what_may_be_missing(run: Ru
     assert "unit user" in run(*command, "--epsilon", 1, code=1).stderr
 
 
+@pytest.mark.slow
 def test_formats_hold_the_same_rows(run: Run, log: Path) -> None:
     command = ("release", log, "--metric", "dau", *PERIOD, "--epsilon", 1)
     rows = rows_of(run(*command, "--format", "json"))
@@ -229,6 +235,7 @@ def test_reading_the_log_otherwise_is_another_stream(run: Run, tmp_path: Path) -
     assert len(json.loads(run("budget", "--format", "json").stdout)["charges"]) == 2
 
 
+@pytest.mark.slow
 def test_a_freeze_cannot_be_escaped_by_rewriting_the_log(run: Run, tmp_path: Path) -> None:
     """Unit user, W_BOUND 2: late rows without an arrival, and rows that vanish, would give a user more than one run."""
     growing = tmp_path / "growing.csv"

@@ -71,6 +71,7 @@ def test_users_of_examples_are_different_ones() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_command_lists_them_for_people_and_for_programs(run: Run) -> None:
     printed = run("sketches").stdout
     # A long name may be broken at its hyphen.

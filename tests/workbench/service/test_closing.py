@@ -185,6 +185,7 @@ def sparse(**others: Any) -> dict[str, Any]:
     return {f"{metric}__mechanism": "sparse-vector" for metric in METRICS} | others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["user-day", "user"])
 def test_sparse_vector_goes_on_from_day_to_day_and_freezes_nobody(unit: str, tmp_path: Path) -> None:
     units = {f"{metric}__unit": unit for metric in METRICS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from dp.release import (
     plan_release,
     promise,
     publish,
+    recall,
     simulate_rows,
 )
 
@@ -76,7 +78,7 @@ class ReleasePlan:
     @property
     def stream(self) -> str:
         """The key under which `publish` charges and continues, unless another is given: made of the request alone."""
-        return default_stream(self.request.specification(), "")
+        return default_stream(self.request.specification())
 
     @property
     def std(self) -> dict[str, float]:
@@ -89,12 +91,15 @@ class ReleasePlan:
         """Standard deviations of the releases, in users: a row a day, a column a metric."""
         import pandas as pd
 
-        ticks = (self.last - self.request.first).days + 1
         rate = 1.0 if self.request.sample is None else self.request.sample.rate
         return pd.DataFrame(
-            {metric: one.standard_deviation(ticks) / rate for metric, one in self.mechanisms.items()},
-            index=pd.date_range(self.request.first, periods=ticks, name="day"),
+            {metric: one.standard_deviation(self._ticks) / rate for metric, one in self.mechanisms.items()},
+            index=pd.date_range(self.request.first, periods=self._ticks, name="day"),
         )
+
+    @property
+    def _ticks(self) -> int:
+        return (self.last - self.request.first).days + 1
 
     def count(self, source: LogOrCounts) -> dict[str, Counts]:
         """The counts that the plan needs. NOT PRIVATE.
@@ -158,13 +163,15 @@ class ReleasePlan:
     ) -> pd.DataFrame | list[str]:
         """Publish with OpenDP's noise: charged once for the whole horizon, drawn once, the same bytes ever after.
 
-        A ledger that has no budget yet gets one called "default" (ε 10, δ 1e-5).
+        A ledger that has no budget yet gets one called "default" (ε 10, δ 1e-5). Where all days are published already,
+        the log is not read.
 
         Args:
             source: a log, the path of one, or the plan's own counts.
             ledger: an open ledger, or the path of one, which is made where there is none.
-            stream: idempotent key, `self.stream` by default. Under the same key published days return unchanged and
-                later days are added; a log whose past is another is refused.
+            stream: idempotent key, `self.stream` by default. Under the same key published days return unchanged,
+                whatever the log now holds, and later days are added; then a log whose past is another is refused.
+                Give every log a stream of its own.
             now: what the ledger's clock says; by default the time of day in UTC.
             rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
 
@@ -174,15 +181,15 @@ class ReleasePlan:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        now = now or datetime.now(UTC)
+        now, name = now or datetime.now(UTC), stream or self.stream
         with ExitStack() as stack:
-            log, counts = self._counted(source, stack)
             book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(Path(ledger)))
-            provide_budget(book, now.date())
-            published = publish(
-                book, stream or self.stream, budget, self.calibrated, counts, now,
-                arrived=None if log is None else lambda through: arrived_fingerprint(log, through),
-            )  # fmt: skip
+            published = recall(book, name, budget, self.calibrated, self._ticks, now)
+            if published is None:
+                log, counts = self._counted(source, stack)
+                provide_budget(book, now.date())
+                arrived = None if log is None else functools.partial(arrived_fingerprint, log)
+                published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
 
     def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:

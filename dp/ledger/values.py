@@ -46,13 +46,17 @@ class BudgetExhausted(LedgerError):  # noqa: N818 - the name says what happened
     Attributes:
         budget: the budget as it stands.
         requested: what was asked for.
+        reason: "exhausted", or "too small" where the cap would not do even if nothing were spent.
     """
 
     def __init__(self, budget: Budget, requested: Guarantee) -> None:
         self.budget = budget
         self.requested = requested
+        fits = requested.epsilon <= budget.cap.epsilon and requested.delta <= budget.cap.delta
+        self.reason = "exhausted" if fits else "too small"
         super().__init__(
-            f"budget {budget.name!r} is exhausted: requested epsilon {requested.epsilon:g}, delta {requested.delta:g}; "
+            f"budget {budget.name!r} is {self.reason}: "
+            f"requested epsilon {requested.epsilon:g}, delta {requested.delta:g}; "
             f"spent epsilon {budget.spent.epsilon:g} of {budget.cap.epsilon:g}, "
             f"delta {budget.spent.delta:g} of {budget.cap.delta:g}; "
             f"remaining epsilon {budget.remaining.epsilon:g}, delta {budget.remaining.delta:g}"

@@ -13,10 +13,10 @@ from dp.release.own_counts import own_counts, stated_counts
 from dp.release.plan import Plan, Series, plan_release
 from dp.release.promise import promise, protected
 from dp.release.request import Request, charged, freezes, uses_w_bound
-from dp.release.stream import default_stream, publish, published
+from dp.release.stream import default_stream, publish, published, recall
 
 __all__ = [
     "METRICS", "Counts", "Freeze", "Plan", "Request", "Sample", "Series", "charged", "count_log", "default_stream",
     "engine_counts", "freezes", "own_counts", "plan_release", "promise", "protected", "publish", "published",
-    "simulate_rows", "stated_counts", "uses_w_bound",
+    "recall", "simulate_rows", "stated_counts", "uses_w_bound",
 ]  # fmt: skip

@@ -41,7 +41,7 @@ def publish(
         stream: idempotent key.
         counts: metric → counts from the first tick on, counted as the plan says; may reach further than in earlier
             calls.
-        data: names the data the stream is bound to, where it is to be bound to a fixed log.
+        data: a public name of the store that the stream is bound to, where it is bound to one.
         arrived: names the operations that had arrived by the end of a day. A stream can be continued only where the
             past is as it was: this name, where it is given, and in any case the true counts.
 
@@ -67,10 +67,39 @@ def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str,
     return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
 
 
-def default_stream(specification: Mapping[str, Any], data: str) -> str:
-    """A key made of the public parameters and the data's fingerprint: the same command means the same stream."""
-    text = json.dumps({**specification, "data": data}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now: datetime) -> list[str] | None:
+    """The release again, where all of its ticks are published; the data are not looked at.
+
+    So what a repeated call returns, and how long it takes, depends on nothing that is protected.
+
+    Returns:
+        The rows as `publish` returned them; None where some tick is not published yet.
+
+    Raises:
+        LedgerError: the stream exists with other parameters.
+    """
+    if ledger.find_charge(stream) is None:
+        return None
+    # Refuses other parameters, and costs nothing.
+    ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": ""}, now)
+    if any(ledger.count_releases(stream, metric) < ticks for metric in plan.request.windows):
+        return None
+    return published(ledger, stream, plan.request.windows, ticks)
+
+
+def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
+    """The key of a series whose owner names none, made of public parameters alone.
+
+    The same request means the same stream, whatever the log holds. Horizon and level of the intervals are left out: who
+    asks for others is told that the stream has them already, and is not charged again by surprise.
+
+    Args:
+        specification: `Request.specification`.
+        name: of the log, as its owner calls it, so that two logs in one ledger are two series.
+    """
+    public = {key: value for key, value in specification.items() if key not in ("horizon", "ci_level")}
+    digest = hashlib.sha256(json.dumps({**public, "name": name}, sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join([*filter(None, [name]), *specification["windows"], digest])
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def _exhausted(request: Request, error: Exception) -> Response:
     return problem(
         "budget-exhausted",
         HTTPStatus.FORBIDDEN,
-        "The budget is exhausted",
+        f"The budget is {error.reason}",
         f"{error}. Nothing was released. Published days stay readable without fresh=true; more fresh releases need "
         "another budget (dpdau budget create NAME, and the setting fresh_budget), and add to what was spent.",
         budget=budget.name,

@@ -37,6 +37,15 @@ class Query:
     engine: str
 
     @property
+    def ticks(self) -> list[date] | None:
+        """The days to count; None where the log is to say them.
+
+        Raises:
+            click.UsageError: the last is before the first.
+        """
+        return None if self.first is None or self.last is None else _ticks(self.first, self.last)
+
+    @property
     def series(self) -> dict[str, int]:
         """Metric → trailing window in days."""
         names = dict.fromkeys(self.metrics or (() if self.windows else METRIC_NAMES))
@@ -55,9 +64,9 @@ query_options = gathered_as(
     click.option("--mau-window", type=click.Choice(["30", "28"]), default="30", show_default=True,
                  help="Days in MAU's window; 28 removes the weekly ripple."),
     click.option("--from", "first", type=DayType(),
-                 help="First tick. A public parameter; give it. Without it, the log's first day is used, which is "
-                      "data."),
-    click.option("--to", "last", type=DayType(), help="Last tick. A public parameter, like --from."),
+                 help="First tick. What is published needs it, because the log's own first day is data; other commands "
+                      "take that by default."),
+    click.option("--to", "last", type=DayType(), help="Last tick; like --from."),
     click.option("--engine", default="duckdb", show_default=True, metavar="duckdb | spark://… | local[N]",
                  help="Where the counting query runs. Spark needs the extra 'spark', --from, --to and a log written by "
                       "'dpdau validate --out'."),
@@ -113,12 +122,6 @@ def _in_duckdb(log: Log, query: Query, report: Report) -> CountableLog:
     from dp.log import arrived_fingerprint
     from dp.presence import DuckDBEngine
 
-    if query.first is None or query.last is None:
-        click.echo(
-            "warning: the first or last tick is taken from the log, where it is data; both are public "
-            "parameters: give --from and --to",
-            err=True,
-        )
     first, last = query.first or log.first_day, query.last or log.last_day
     engine = DuckDBEngine(log.connection, progress=report)
     return CountableLog(engine, log, _ticks(first, last), functools.partial(arrived_fingerprint, log))

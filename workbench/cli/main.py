@@ -53,7 +53,8 @@ def main() -> None:
     A first tour:
       dpdau generate --users 20000 --days 120 --delete-rate 0.15 --seed 7 --out log.csv
       dpdau exact    log.csv --metric mau                  (true counts, NOT PRIVATE)
-      dpdau release  log.csv --metric mau --epsilon 1      (private, charged to the ledger)
+      dpdau release  log.csv --metric mau --epsilon 1 --from 2024-01-01 --to 2024-04-29
+                                                           (private, charged to the ledger)
       dpdau budget
 
     \b

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.counts import Counts
+    from dp.ledger import Budget
     from dp.mechanisms.joint import Exceptions
     from dp.release import Plan, Request
 
@@ -80,7 +82,7 @@ class Protection:
             raise click.UsageError(f"--split needs a number for every metric: {error}") from error
 
     def ticks(self, counted: Sequence[date]) -> int | None:
-        """How many ticks the guarantee covers, None for no end; by default those that are counted."""
+        """How many ticks the guarantee covers, None for no end; where nothing is said, those that are counted."""
         return None if self.horizon == "unlimited" else int(self.horizon or len(counted))
 
     @property
@@ -114,8 +116,9 @@ protection_options = gathered_as(
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
     click.option("--horizon", type=HorizonType(), default=None,
-                 help="Ticks that the guarantee covers, or 'unlimited' if the mechanism allows it; by default from "
-                      "--from to --to. Give it if you want to continue the stream later."),
+                 help="Ticks that the guarantee covers, or 'unlimited' if the mechanism allows it; by default those "
+                      "of the stream, and of a new one those from --from to --to. Give it if you want to continue the "
+                      "stream later."),
     click.option("--on-time", type=Pairs(), default=None, metavar="removals=R,late=L",
                  help="With --unit user: protect users who act on the day itself and take nothing back, with at most "
                       "this many exceptions. Nobody is frozen, and several series need less noise together "
@@ -145,33 +148,85 @@ class Payment:
         """The ledger that is charged."""
         return None if self.simulate else self.ledger_path
 
-    def data(self, source: LogOptions) -> str:
-        """What the stream's key is derived from besides the request; empty where the stream has a name or none."""
-        return source.identity if self.stream is None and not self.simulate else ""
+    def agreed(self, days: list[date]) -> list[date]:
+        """The days of the log, for a simulation only.
+
+        Raises:
+            click.UsageError: what is published must not take its days from the log.
+        """
+        if not self.simulate:
+            raise click.UsageError(
+                "--from and --to are needed: they are published, so they must not come from the log. For all of its "
+                f"days: --from {days[0]} --to {days[-1]}"
+            )
+        return days
+
+    def name(self, request: Request, log: str) -> str:
+        """The stream's key: as asked for, or else made of the request and of what the log is called."""
+        from dp.release import default_stream
+
+        return self.stream or default_stream(request.specification(), Path(log).name.split(".")[0])
+
+    def horizon(self, request: Request, log: str) -> int | str | None:
+        """The horizon that the stream was charged for; None if there is no such stream yet."""
+        from dp.ledger import open_ledger
+
+        if self.simulate or not self.ledger_path.exists():
+            return None
+        with open_ledger(self.ledger_path) as ledger:
+            charge = ledger.find_charge(self.name(request, log))
+        return None if charge is None else charge.specification["horizon"] or "unlimited"
+
+    def recall(self, plan: Plan, log: str, ticks: int) -> list[TableRow] | None:
+        """The rows where all of them are published, whatever the log now holds; None where some are not."""
+        from dp.ledger import open_ledger
+        from dp.release import recall
+
+        if self.simulate or not self.ledger_path.exists():
+            return None
+        stream = self.name(plan.request, log)
+        with open_ledger(self.ledger_path) as ledger:
+            found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
+            if found is None:
+                return None
+            click.echo(
+                f"stream {stream}: these days were published before; {log} was not read, nothing was charged, "
+                f"{_left(ledger.budget(self.budget))}",
+                err=True,
+            )
+        return [json.loads(row) for row in found]
 
     def draw(
-        self, plan: Plan, counts: dict[str, Counts], data: str, arrived: Callable[[date], str] | None
+        self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str] | None
     ) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
-        from dp.release import default_stream, promise, publish, simulate_rows
+        from dp.release import publish, simulate_rows
 
         if self.seed is not None:
             rows = simulate_rows(plan, counts, self.seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
             return rows
-        stream = self.stream or default_stream(plan.request.specification(), data)
+        stream = self.name(plan.request, log)
         with open_budget(self.ledger_path) as ledger:
-            published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), data, arrived)
-            rows = [json.loads(row) for row in published]
-        click.echo(promise(plan.request), err=True)
-        return rows
+            continued = ledger.find_charge(stream) is not None
+            published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), arrived=arrived)
+            charge, left = ledger.find_charge(stream), _left(ledger.budget(self.budget))
+        assert charge is not None
+        cost = f"ε {charge.guarantee.epsilon:g}, δ {charge.guarantee.delta:g}"
+        done = f"continued at no charge (it was charged {cost})" if continued else f"charged {cost}"
+        click.echo(f"stream {stream}: {done}, {left}", err=True)
+        return [json.loads(row) for row in published]
+
+
+def _left(budget: Budget) -> str:
+    return f"budget {budget.name!r} has ε {budget.remaining.epsilon:g}, δ {budget.remaining.delta:g} left"
 
 
 payment_options = gathered_as(
     Payment, "payment",
     click.option("--stream", default=None,
                  help="Idempotency key: a stream is charged once and its published days never change; later calls may "
-                      "add days. By default it is derived from the parameters and the log's bytes."),
+                      "add days. By default it is made of the log's name and the request, and of nothing in the log."),
     ledger_option,
     click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge."),
     click.option("--simulate", is_flag=True,
@@ -199,27 +254,39 @@ def release(
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
 
-    The same command again returns the same bytes and charges nothing. Exit code 3: the budget is exhausted and nothing
-    was released.
+    The same command again returns the same bytes and charges nothing, whatever the log then holds. The rows are
+    covered by the promise; messages, exit codes and the list of bad rows are for the operator, and are not. Exit code
+    3: there is not enough budget left, and nothing was released.
     """
     payment.validate()
     output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
     shares = protection.shares(query.series)
-    data = payment.data(source)
     if consistent:
         _check_consistent(protection.mechanism)
     protection.warn()
     sketch.validate(query.engine)
-    with progress_bar() as report, open_log(source, query, report) as log:
-        from dp.release import plan_release
 
-        request = _request(query.series, shares, protection, sketch, log.ticks, ci_level)
+    with progress_bar() as report, ExitStack() as stack:
+        from dp.release import plan_release, promise
+
+        log, ticks = None, query.ticks
+        if ticks is None:
+            log = stack.enter_context(open_log(source, query, report))
+            ticks = payment.agreed(log.ticks)
         report("calibrating the noise", None)
+        request = _request(query.series, shares, protection, sketch, ticks, ci_level)
+        if protection.horizon is None and (horizon := payment.horizon(request, source.log)):
+            request = _request(query.series, shares, replace(protection, horizon=horizon), sketch, ticks, ci_level)
         plan = plan_release(request)
-        report("counting users", None)
-        counts = sketch.counts(log.log, plan, log.ticks[-1], report) or log.count(query.series, plan.freeze)
-        report("drawing the noise", None)
-        rows = payment.draw(plan, counts, data, log.arrived)
+        rows = payment.recall(plan, source.log, len(ticks))
+        if rows is None:
+            log = log or stack.enter_context(open_log(source, query, report))
+            report("counting users", None)
+            counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
+            report("drawing the noise", None)
+            rows = payment.draw(plan, source.log, counts, log.arrived)
+    if not payment.simulate:
+        click.echo(promise(plan.request), err=True)
     if consistent:
         from workbench.cli.consistent import with_counts
 

@@ -177,6 +177,13 @@ def test_the_message_of_an_exhausted_budget_says_spent_requested_and_remaining(l
     )
 
 
+def test_a_cap_below_the_request_is_called_too_small(ledger):
+    for guarantee in ({"epsilon": 1.5}, {"epsilon": 0.5, "delta": 0.5}):
+        with pytest.raises(BudgetExhausted, match="budget 'team' is too small: requested") as refused:
+            charge(ledger, "stream", **guarantee)
+        assert refused.value.reason == "too small"
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -0.1, math.nan, math.inf, -math.inf, 1e9])
 def test_a_charge_needs_a_positive_finite_epsilon(ledger, epsilon):
     with pytest.raises(ValueError, match="epsilon must be positive"):

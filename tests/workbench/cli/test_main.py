@@ -121,9 +121,9 @@ def test_paths_that_are_one_file_are_refused(run: Run, log: Path, tmp_path: Path
     assert json.loads(run("budget", "--ledger", "other.ledger", "--format", "json").stdout)["charges"]
 
 
-def test_missing_period_is_called_data(run: Run, log: Path) -> None:
-    assert "public" in run("exact", log, "--metric", "dau", "--format", "json").stderr
-    assert "public" not in run("exact", log, "--metric", "dau", *PERIOD, "--format", "json").stderr
+def test_days_are_those_of_the_log_where_nothing_is_published(run: Run, log: Path) -> None:
+    every = run("exact", log, "--metric", "dau", "--format", "json").stdout
+    assert every == run("exact", log, "--metric", "dau", *PERIOD, "--format", "json").stdout
     assert "before --from" in run("exact", log, "--from", "2024-02-01", "--to", "2024-01-01", code=2).stderr
 
 

@@ -212,29 +212,6 @@ def test_formats_hold_the_same_rows(run: Run, log: Path) -> None:
     assert "does not say its format" in run(*command, "--out", "r.gif", code=2).stderr
 
 
-def test_reading_the_log_otherwise_is_another_stream(run: Run, tmp_path: Path) -> None:
-    night = tmp_path / "night.csv"
-    night.write_text("user,timestamp\na,2024-01-01T23:30:00Z\n")
-    command = (
-        "release",
-        night,
-        "--metric",
-        "dau",
-        "--from",
-        "2024-01-01",
-        "--to",
-        "2024-01-02",
-        "--epsilon",
-        1,
-        "--format",
-        "json",
-    )
-    utc = rows_of(run(*command))
-    berlin = rows_of(run(*command, "--timezone", "Europe/Berlin"))
-    assert rows_of(run(*command)) == utc != berlin
-    assert len(json.loads(run("budget", "--format", "json").stdout)["charges"]) == 2
-
-
 @pytest.mark.slow
 def test_a_freeze_cannot_be_escaped_by_rewriting_the_log(run: Run, tmp_path: Path) -> None:
     """Unit user, W_BOUND 2: late rows without an arrival, and rows that vanish, would give a user more than one run."""

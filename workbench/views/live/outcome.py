@@ -43,7 +43,7 @@ def exhausted(error: BudgetExhausted) -> str:
     """What was asked, spent and is left, and what to do, in words."""
     budget, asked = error.budget, error.requested
     return (
-        f"The budget “{budget.name}” is exhausted, so nothing was released and nothing charged. "
+        f"The budget “{budget.name}” is {error.reason}, so nothing was released and nothing charged. "
         f"Asked: ε {asked.epsilon:g}, δ {asked.delta:g}. "
         f"Spent: ε {budget.spent.epsilon:g} of {budget.cap.epsilon:g}, δ {budget.spent.delta:g} of "
         f"{budget.cap.delta:g}. Left: ε {budget.remaining.epsilon:g}, δ {budget.remaining.delta:g}. "

@@ -23,7 +23,7 @@ from dp.sketches.flipped import (
 )
 from dp.sketches.protocol import Keys
 
-Cells = NDArray[np.int64]
+BitCells = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Rule:
     """
 
     name: str
-    write: Callable[[Bits, Cells], Bits]
-    erase: Callable[[Bits, Cells], Bits]
+    write: Callable[[Bits, BitCells], Bits]
+    erase: Callable[[Bits, BitCells], Bits]
     join: Callable[[Bits, Bits], Bits]
     decay: Callable[[Floats], Floats]
     ceiling: float

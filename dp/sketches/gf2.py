@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dp.arrays import Floats
-from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
+from dp.sketches.bit_matrix import BitCells, BitMatrix, FlippedSketch, Rule
 from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily
 
@@ -25,7 +25,7 @@ def parity_flip(first: float, second: float) -> float:
     return first * (1 - second) + second * (1 - first)
 
 
-def _toggle(bits: Bits, cells: Cells) -> Bits:
+def _toggle(bits: Bits, cells: BitCells) -> Bits:
     """A cell given twice stays as it was."""
     odd: Bits = np.bincount(cells, minlength=len(bits)) % 2 == 1
     return bits ^ odd

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dp.arrays import Floats
-from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
+from dp.sketches.bit_matrix import BitCells, BitMatrix, FlippedSketch, Rule
 from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily, UnsupportedError
 
@@ -34,13 +34,13 @@ def merged_chance(first_flip: float, second_flip: float, first: bool, second: bo
     return min(max(1 - flip - (1 - 2 * flip) * unset, 0.0), 1.0)
 
 
-def _write(bits: Bits, cells: Cells) -> Bits:
+def _write(bits: Bits, cells: BitCells) -> Bits:
     written = bits.copy()
     written[cells] = True
     return written
 
 
-def _erase(bits: Bits, cells: Cells) -> Bits:
+def _erase(bits: Bits, cells: BitCells) -> Bits:
     raise UnsupportedError("sfm cannot remove users: others may have set the same bit; take gf2 or fixed-rate")
 
 

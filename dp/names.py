@@ -10,6 +10,9 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 
 UNITS = ("user-day", "user")
 
+YEAR = 365
+"""Ticks of a series where nobody says how many."""
+
 DEFAULT_MECHANISM = "damped-square-root"
 DEFAULT_W_BOUND = 2
 

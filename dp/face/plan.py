@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dp.accounting.composition import Guarantee
 from dp.counts import Counts
-from dp.face.arguments import Day, day_of, table_of, windows_of
+from dp.face.arguments import DateLike, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Log, arrived_fingerprint, read_log
 from dp.mechanisms import Mechanism
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from dp.sketches.salts import Salts
 
-Source = Log | Path | str | Mapping[str, Counts]
+LogOrCounts = Log | Path | str | Mapping[str, Counts]
 """What can be counted: a log, the path of one, or counts that were counted for the plan."""
 
 
@@ -101,7 +101,7 @@ class ReleasePlan:
     def _ticks(self) -> int:
         return (self.last - self.request.first).days + 1
 
-    def count(self, source: Source) -> dict[str, Counts]:
+    def count(self, source: LogOrCounts) -> dict[str, Counts]:
         """The counts that the plan needs. NOT PRIVATE.
 
         Raises:
@@ -111,10 +111,10 @@ class ReleasePlan:
             return self._counted(source, stack)[1]
 
     @overload
-    def simulate(self, source: Source, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
     @overload
-    def simulate(self, source: Source, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
-    def simulate(self, source: Source, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
         """A rehearsal: seeded noise, nothing charged, every row says `secure: False`. Not private.
 
         Args:
@@ -132,7 +132,7 @@ class ReleasePlan:
     @overload
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
@@ -143,7 +143,7 @@ class ReleasePlan:
     @overload
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
@@ -153,7 +153,7 @@ class ReleasePlan:
     ) -> list[str]: ...
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = "dpdau.ledger",
         budget: str = DEFAULT_BUDGET,
@@ -192,7 +192,7 @@ class ReleasePlan:
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
 
-    def _counted(self, source: Source, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
+    def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
         if isinstance(source, Mapping):
             return None, dict(source)
         log = source if isinstance(source, Log) else stack.enter_context(read_log(source))
@@ -203,8 +203,8 @@ def plan(
     metrics: str | Sequence[str] | Mapping[str, int],
     *,
     epsilon: float,
-    first: Day,
-    last: Day,
+    first: DateLike,
+    last: DateLike,
     delta: float = 1e-6,
     unit: str = "user-day",
     w_bound: int = 2,

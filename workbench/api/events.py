@@ -47,8 +47,8 @@ EVENT_SCHEMA = {
         },
     },
 }
-EXAMPLE = {"user": "ann", "day": "2026-01-01"}
-EXAMPLES = [EXAMPLE, {"user": "bob", "day": "2026-01-01"}, {"user": "ann", "day": "2026-01-01", "op": "-"}]
+EXAMPLE_EVENT = {"user": "ann", "day": "2026-01-01"}
+EXAMPLES = [EXAMPLE_EVENT, {"user": "bob", "day": "2026-01-01"}, {"user": "ann", "day": "2026-01-01", "op": "-"}]
 
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])

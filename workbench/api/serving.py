@@ -18,7 +18,7 @@ from workbench.api.guard import only_here
 from workbench.service import Service, Settings, SettingsError
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
-PATIENCE_SECONDS = 3
+SHUTDOWN_SECONDS = 3
 
 
 def serve(service: Service, *, api_key: str | None, pages: bool, announce: Callable[[str], None]) -> None:
@@ -57,7 +57,7 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
         gc.collect()
         gc.freeze()
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE_SECONDS, lifespan="on"
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
         )
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.attacks import Reading, Setting
+from dp.auditing.attacks.ledger import CAP, PERIOD
 from dp.ledger import LedgerError, open_ledger
 from workbench.attacks.asking import Answers, FixedClock, Opener, ask, changes_between, now_of, settings_of
 from workbench.service import Refused
 
-PERIOD = timedelta(days=30)
-CAP = 1.0
 FRESH = 0.25
 
 

@@ -17,12 +17,12 @@ from workbench.attacks.asking import (
     Opener,
     ask,
     changes_between,
-    crowd,
     days_of,
+    make_budget,
     now_of,
-    open_budget,
     running,
     settings_of,
+    small_crowd,
 )
 from workbench.attacks.twins import open_with
 from workbench.service import Settings, open_service
@@ -38,7 +38,7 @@ def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:
     settings = settings_of(setting)
     folder = settings.store_path.parent
     with opened(settings, clock) as service:
-        service.ingest(crowd(setting, days))
+        service.ingest(small_crowd(setting, days))
     ask(opened, settings, clock, days[:BACKED_UP], "before")
     copy = _copied(folder, setting)
     answers = ask(opened, settings, clock, days, "after")
@@ -63,7 +63,7 @@ def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:
     what = "rows that changed with the ledger of a copy that went on by itself, of which nothing is claimed"
     yield Reading(what, put_back(ledger))
     other = msgspec.structs.replace(settings, ledger=str(folder / "other.ledger"))
-    open_budget(other, clock)
+    make_budget(other, clock)
     again = ask(opened, other, clock, days, "after")
     yield Reading("rows that changed when the store was given a new ledger", changes_between(answers, again), 0)
 

@@ -25,7 +25,7 @@ Move = Callable[[Service, int, Sequence[date]], Iterable[Operation]]
 USER = "mallory"
 
 
-def come_and_go(service: Service, tick: int, days: Sequence[date]) -> list[Operation]:
+def retract_next_day(service: Service, tick: int, days: Sequence[date]) -> list[Operation]:
     """Active on one day, and all of it taken back on the next."""
     if tick % 2 == 0:
         return [Operation(USER, day_number(days[tick]))]
@@ -53,7 +53,7 @@ def _many_days(setting: Setting) -> list[date]:
     return days_of(setting, setting.trials(12, 30))
 
 
-MOVES: tuple[Move, ...] = (come_and_go, erased_and_back, late_and_again)
+MOVES: tuple[Move, ...] = (retract_next_day, erased_and_back, late_and_again)
 
 
 def influence(setting: Setting, opened: Opener) -> Iterator[Reading]:

@@ -15,11 +15,11 @@ from workbench.attacks.asking import (
     FixedClock,
     Opener,
     ask,
-    crowd,
     days_of,
     now_of,
     running,
     settings_of,
+    small_crowd,
     together,
 )
 from workbench.service import Refused, Settings, open_service
@@ -34,7 +34,7 @@ def repeats(setting: Setting, opened: Opener, processes: int) -> Iterator[Readin
     days, clock = days_of(setting, 3), FixedClock(now_of(setting))
     settings = settings_of(setting, {"first_day": days[0]})
     with opened(settings, clock) as service:
-        service.ingest(crowd(setting, days))
+        service.ingest(small_crowd(setting, days))
     each = at_once(partial(_ask_by, opened, settings, clock, days), range(processes))
     with opened(settings, clock) as service, ThreadPoolExecutor(THREADS) as pool:
         same = partial(ask, partial(running, service), settings, clock, days)
@@ -65,7 +65,7 @@ def _ask_by(opened: Opener, settings: Settings, clock: Clock, days: Sequence[dat
 def reloads(setting: Setting) -> Reading:
     """Load a file, its beginning again, and the whole of it after a restart."""
     days, clock = days_of(setting), FixedClock(now_of(setting))
-    settings, rows = settings_of(setting), crowd(setting, days)
+    settings, rows = settings_of(setting), small_crowd(setting, days)
     for _ in range(RESTARTS):
         with open_service(settings, clock) as service:
             for start in (0, service.resume("file"), 0):

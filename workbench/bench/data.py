@@ -7,10 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +17,15 @@ import pyarrow.parquet
 
 from dp.log import read_log
 from dp.presence import DuckDBEngine
+from experiments.engine.population import START
+from workbench.rows import TableRow
 
-START = date(2024, 1, 1)
 DELETE_SHARE = 0.15
 
 
 def bench_data(
     events: int, users: int, days: int, windows: Sequence[int], w_bound: int | None, seed: int
-) -> list[dict[str, Any]]:
+) -> list[TableRow]:
     """One row per size (events/4, events/2, events; users in proportion).
 
     Each has the sizes, seconds per stage (`read`, `cells`, `window_W`, `total`), `events_per_second` of the total, and

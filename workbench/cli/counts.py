@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.engine.progress import Report
-from workbench.cli.options import METRIC_WINDOWS, DayType, Source, gathered_as, read_source
+from workbench.cli.options import METRIC_WINDOWS, DayType, LogOptions, gathered_as, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ class CountableLog:
 
 
 @contextmanager
-def open_log(source: Source, query: Query, report: Report) -> Iterator[CountableLog]:
+def open_log(source: LogOptions, query: Query, report: Report) -> Iterator[CountableLog]:
     """The log, read and checked by DuckDB or left to Spark.
 
     Raises:
@@ -127,7 +127,7 @@ def _in_duckdb(log: Log, query: Query, report: Report) -> CountableLog:
     return CountableLog(engine, log, _ticks(first, last), functools.partial(arrived_fingerprint, log))
 
 
-def _spark_ticks(source: Source, query: Query) -> tuple[date, date]:
+def _spark_ticks(source: LogOptions, query: Query) -> tuple[date, date]:
     """The first and the last tick, where Spark can count."""
     if not query.engine.startswith(("spark://", "local")):
         raise click.UsageError(f"--engine is {query.engine!r}; write duckdb, spark://host:port or local[N]")

@@ -7,9 +7,9 @@ import click
 from dp.names import DEFAULT_W_BOUND
 from experiments.engine.progress import progress_bar
 from workbench.cli.counts import Query, open_log, query_options
-from workbench.cli.options import LogCommand, Output, Source, log_options, output_options
-from workbench.cli.output import Row
+from workbench.cli.options import LogCommand, LogOptions, Output, log_options, output_options
 from workbench.cli.protection import Promised, protection_options, protection_rows, summary
+from workbench.rows import TableRow
 
 
 @click.command(cls=LogCommand)
@@ -23,7 +23,7 @@ from workbench.cli.protection import Promised, protection_options, protection_ro
 )
 @protection_options
 @output_options
-def exact(source: Source, query: Query, w_bound: int | None, promised: Promised, output: Output) -> None:
+def exact(source: LogOptions, query: Query, w_bound: int | None, promised: Promised, output: Output) -> None:
     """Print true counts (NOT PRIVATE): for your own eyes, never for publication.
 
     With --protection it prints how much of the log the promise of unit user-day covers (NOT PRIVATE either): a row for
@@ -43,7 +43,7 @@ def exact(source: Source, query: Query, w_bound: int | None, promised: Promised,
         report("counting users", None)
         truth = log.count(series, None)
         bounded = log.count(series, w_bound) if w_bound else None
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for metric in series:
         for tick, day in enumerate(log.ticks):
             count = int(truth[metric].values[tick])

@@ -16,7 +16,8 @@ import click
 from dp import names
 from dp.extensions import known_names
 from experiments.engine.progress import Report
-from workbench.cli.output import FORMATS, Row, chosen_format, keep_apart, write_rows
+from workbench.cli.output import OUTPUT_FORMATS, chosen_format, keep_apart, write_rows
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.log import Log
@@ -100,7 +101,7 @@ class LogCommand(click.Command):
 
 
 @dataclass(frozen=True)
-class Source:
+class LogOptions:
     """The log that a command reads, and how. `log` is a path, or for Spark any address that Spark reads."""
 
     log: str
@@ -151,7 +152,7 @@ class Output:
         """The format: as asked for, else by the name of the file, else a table."""
         return chosen_format(self.format_name, self.out)
 
-    def write(self, rows: Sequence[Row], *, title: str, hidden: Sequence[str] = ()) -> None:
+    def write(self, rows: Sequence[TableRow], *, title: str, hidden: Sequence[str] = ()) -> None:
         """Write rows; of a table, `title` is the heading and `hidden` are the columns that it leaves out."""
         write_rows(rows, self.format, self.out, title=title, hidden=hidden)
 
@@ -178,7 +179,7 @@ def gathered_as(kind: type, name: str, *options: Callable[[Any], Any]) -> Callab
 
 
 log_options = gathered_as(
-    Source, "source",
+    LogOptions, "source",
     click.argument("log"),
     click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
                  help="The file's names for user, day or timestamp, op, at, "
@@ -194,13 +195,13 @@ log_options = gathered_as(
 
 output_options = gathered_as(
     Output, "output",
-    click.option("--format", "format_name", type=click.Choice(FORMATS), default=None,
+    click.option("--format", "format_name", type=click.Choice(OUTPUT_FORMATS), default=None,
                  help="Default: by the name of --out, or else a table."),
     click.option("--out", type=FILE, default=None, help="Write to this file instead of standard output."),
 )  # fmt: skip
 
 
-def read_source(source: Source, report: Report) -> Log:
+def read_source(source: LogOptions, report: Report) -> Log:
     """The checked log; says how many rows were read, used and set aside."""
     from dp.log import read_log
 

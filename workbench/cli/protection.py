@@ -11,7 +11,7 @@ from dp.names import DEFAULT_MECHANISM
 from experiments.engine.progress import Report
 from workbench.cli.counts import CountableLog
 from workbench.cli.options import MECHANISM_NAMES, gathered_as
-from workbench.cli.output import Row
+from workbench.rows import TableRow
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ protection_options = gathered_as(
 
 def protection_rows(
     log: CountableLog, series: dict[str, int], w_bound: int, promised: Promised, report: Report
-) -> list[Row]:
+) -> list[TableRow]:
     """A row for each metric and number of runs that some user-day needs.
 
     Raises:
@@ -52,7 +52,7 @@ def protection_rows(
 
     if log.log is None:
         raise click.UsageError("--protection needs --engine duckdb")
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     guarantee = Guarantee(promised.epsilon, promised.delta)
     measured = functools.cache(functools.partial(needed_runs, log.log.connection))
     for metric, window in series.items():
@@ -76,7 +76,7 @@ def protection_rows(
     return rows
 
 
-def summary(rows: list[Row], w_bound: int) -> str:
+def summary(rows: list[TableRow], w_bound: int) -> str:
     """In a sentence for each metric: what share is inside, and the largest ε outside."""
     lines = []
     for metric in dict.fromkeys(row["metric"] for row in rows):

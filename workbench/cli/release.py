@@ -20,15 +20,15 @@ from workbench.cli.options import (
     MECHANISM_NAMES,
     HorizonType,
     LogCommand,
+    LogOptions,
     Output,
     Pairs,
-    Source,
     gathered_as,
     log_options,
     output_options,
 )
-from workbench.cli.output import Row
 from workbench.cli.sketches import SketchChoice, sketch_options
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.counts import Counts
@@ -176,7 +176,7 @@ class Payment:
             charge = ledger.find_charge(self.name(request, log))
         return None if charge is None else charge.specification["horizon"] or "unlimited"
 
-    def recall(self, plan: Plan, log: str, ticks: int) -> list[Row] | None:
+    def recall(self, plan: Plan, log: str, ticks: int) -> list[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not."""
         from dp.ledger import open_ledger
         from dp.release import recall
@@ -195,7 +195,9 @@ class Payment:
             )
         return [json.loads(row) for row in found]
 
-    def draw(self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str] | None) -> list[Row]:
+    def draw(
+        self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str] | None
+    ) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import publish, simulate_rows
 
@@ -246,7 +248,7 @@ payment_options = gathered_as(
 @payment_options
 @output_options
 def release(
-    source: Source, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, consistent: bool,
+    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, consistent: bool,
     payment: Payment, output: Output,
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
@@ -324,7 +326,7 @@ def _request(
     )
 
 
-def _write(rows: Sequence[Row], output: Output, *, charged: bool) -> None:
+def _write(rows: Sequence[TableRow], output: Output, *, charged: bool) -> None:
     """Write the rows; a table has fewer columns. A release that cannot be written is not lost."""
     # W_BOUND stands in a column where it changes from day to day; then there is a bias.
     shown = SHOWN | {"w_bound"} if "bias_bound" in rows[0] else SHOWN
@@ -336,7 +338,7 @@ def _write(rows: Sequence[Row], output: Output, *, charged: bool) -> None:
         raise click.ClickException(f"{output.out} cannot be written: {error.strerror or error}.{kept}") from error
 
 
-def _title(row: Row) -> str:
+def _title(row: TableRow) -> str:
     kind = f"budget left: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
     # Where it is said day by day, or there is none, the title says nothing.
     bound = "" if row["w_bound"] is None or "bias_bound" in row else f"W_BOUND {row['w_bound']}, "

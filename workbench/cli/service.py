@@ -23,9 +23,9 @@ from workbench.cli.options import (
     DayType,
     Function,
     LogCommand,
+    LogOptions,
     Output,
     Pairs,
-    Source,
     gathered_as,
     log_options,
     output_options,
@@ -141,7 +141,7 @@ def demo(settings: Settings, days: int, folder: Path, address: Address, serving:
 @log_options
 @service_options
 @click.pass_context
-def load(ctx: click.Context, source: Source, settings: Settings) -> None:
+def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     """Load a log (CSV, JSON Lines, Parquet) into the store, in the order of arrival.
 
     All rows are checked before the first is stored. An interrupted load resumes where it stopped, and a file that has

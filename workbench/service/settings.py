@@ -23,7 +23,7 @@ from dp.presence.daily import day_number
 from dp.release import Request, freezes
 from dp.units import protected_class
 
-PREFIX = "DPDAU_"
+VARIABLE_PREFIX = "DPDAU_"
 SERIES = ("dau", "wau", "mau")
 
 
@@ -196,7 +196,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
             else:
                 _put(merged, name, value, str(file))
     for name in names():
-        variable = PREFIX + name.replace(".", "_").upper()
+        variable = VARIABLE_PREFIX + name.replace(".", "_").upper()
         if variable in environment:
             _put(merged, name, environment[variable], variable)
     for name, text in given:

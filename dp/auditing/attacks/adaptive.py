@@ -34,7 +34,7 @@ GUARANTEE = Guarantee(4.0, 1e-3)
 TICKS = 10
 RUN = 5
 """The most ticks that the user stays: the hull of the class."""
-MECHANISMS = ("gaussian", "damped-square-root")
+TARGET_MECHANISMS = ("gaussian", "damped-square-root")
 LOW, HIGH = 200, 1000
 PURE = Guarantee(1.0, 0.0)
 """Guarantee of sparse-vector: daily counts of the unit user-day, with one release a day and no end."""
@@ -46,7 +46,7 @@ Step = Callable[[State, int, np.random.Generator], tuple[State, float]]
 """Releases one count: the next state and the estimate."""
 
 
-def play(step: Step, present: bool, generator: np.random.Generator) -> tuple[Floats, Integers, Integers]:
+def play_series(step: Step, present: bool, generator: np.random.Generator) -> tuple[Floats, Integers, Integers]:
     """One series against the adversary: the releases, the counts of everybody else, and when the user was to be there.
 
     Everybody else comes in crowds after a release that was high and stays away after a low one. The user comes after
@@ -79,7 +79,7 @@ def attack(
     ratio, returning = [0, 0], [0, 0]
     for present in (False, True):
         for _ in range(trials):
-            releases, known, watched = play(new_step(), present, setting.generator)
+            releases, known, watched = play_series(new_step(), present, setting.generator)
             moved = strategy @ watched
             # The logarithm of the likelihood ratio, in units of the noise's variance.
             ratio[present] += bool(moved @ (strategy @ (releases - known)) > moved @ moved / 2)
@@ -167,7 +167,7 @@ def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """Mechanisms that are run one tick at a time, with fresh noise for each."""
     readings: list[Reading] = []
-    for mechanism in map(_design, MECHANISMS[-1:] if setting.quick else MECHANISMS):
+    for mechanism in map(_design, TARGET_MECHANISMS[-1:] if setting.quick else TARGET_MECHANISMS):
         step = partial(_run_tick, mechanism)
         readings += _readings(setting, mechanism, partial(_every_series, step))
     return (*readings, *sparse_vector_readings(setting, SparseVector))

@@ -26,7 +26,7 @@ WINDOWS = {"dau": 1, "wau": 7, "mau": 30}
 TICKS = 45
 ACTIVE_TICK = 10
 """The tick of the activity that is to be detected; all its windows end within the series."""
-MECHANISMS = ("gaussian", "binary-tree", "damped-square-root", "optimal")
+TARGET_MECHANISMS = ("gaussian", "binary-tree", "damped-square-root", "optimal")
 KNOWN_COUNTS = 800 + np.arange(TICKS) % 7
 """The counts without that user, the same in all series: only the change matters."""
 CHUNK = 10_000
@@ -97,7 +97,7 @@ def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]
 
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """A joint release under one guarantee, by several mechanisms."""
-    names = MECHANISMS[-2:] if setting.quick else MECHANISMS
+    names = TARGET_MECHANISMS[-2:] if setting.quick else TARGET_MECHANISMS
     return tuple(reading for name in names for reading in _readings(setting, name, _linear(name, WINDOWS)))
 
 

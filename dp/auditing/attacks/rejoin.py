@@ -16,9 +16,9 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
 from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.counts import Counts as DailyCounts
+from dp.counts import Counts
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
@@ -42,7 +42,7 @@ WINDOWS = (1, 7)
 BOUNDS = (2, 6)
 USERS = 20
 ATTACKER = "mallory"
-MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
+TARGET_MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
 STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
 """Days active and days erased, alternately."""
 RATE = 0.5
@@ -50,24 +50,24 @@ RATE = 0.5
 LEVELS = rising_bounds(TICKS)
 """W_BOUND of every level of adaptive-flippancy."""
 
-Counts = Mapping[Any, Integers]
+CountsByWindow = Mapping[Any, Integers]
 """By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
-CountQuery = Callable[[Log, Tombstones | None, bytes], Counts]
+CountQuery = Callable[[Log, Tombstones | None, bytes], CountsByWindow]
 """Counts a log whose erased users left tombstones, which a key makes."""
 
 
-def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the presence query counts, with every bound and window."""
     return {asked: counts.values for asked, counts in _counted(log, tombstones, key).items()}
 
 
-def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], DailyCounts]:
+def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], Counts]:
     engine = DuckDBEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
-def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
     found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
     return {window: counts.values for window, counts in found.items()}
@@ -76,8 +76,8 @@ def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
 def sampled_counts(salts: Salts) -> CountQuery:
     """`counts_of` for the sample that the salts choose."""
 
-    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-        def of_part(part: Log) -> dict[str, DailyCounts]:
+    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
+        def of_part(part: Log) -> dict[str, Counts]:
             return {" ".join(map(str, asked)): series for asked, series in _counted(part, tombstones, key).items()}
 
         counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
@@ -88,7 +88,7 @@ def sampled_counts(salts: Salts) -> CountQuery:
 
 def counts_with_restarts(
     log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: CountQuery = counts_of
-) -> Counts:
+) -> CountsByWindow:
     """The counts of a log that is compacted, stored and opened again at the end of each of the ticks `stops`.
 
     Args:
@@ -112,23 +112,23 @@ def counts_with_restarts(
     return {asked: np.concatenate([piece[asked] for piece in pieces]) for asked in pieces[0]}
 
 
-def _slice_ticks(counts: Counts, begin: int, end: int) -> Counts:
+def _slice_ticks(counts: CountsByWindow, begin: int, end: int) -> CountsByWindow:
     return {asked: series[begin:end] for asked, series in counts.items()}
 
 
-def come_and_go(active: int, erased: int, op: str = "erase") -> list[Operation]:
+def come_and_go(active: int, erased: int, op: str = "erase") -> list[LogRow]:
     """A user who is active for some days, takes all of it back, stays away, and comes again."""
     operations = []
     for begin in range(0, TICKS, active + erased):
         days = range(begin, min(begin + active, TICKS))
-        operations += [Operation(ATTACKER, number, "+", number) for number in days]
+        operations += [LogRow(ATTACKER, number, "+", number) for number in days]
         if begin + active < TICKS:
             taken = days if op == "-" else [begin + active]
-            operations += [Operation(ATTACKER, number, op, begin + active) for number in taken]
+            operations += [LogRow(ATTACKER, number, op, begin + active) for number in taken]
     return operations
 
 
-def _compare(with_user: Counts, without_user: Counts, mechanisms: Sequence[str]) -> dict[str, float]:
+def _compare(with_user: CountsByWindow, without_user: CountsByWindow, mechanisms: Sequence[str]) -> dict[str, float]:
     """The worst over bounds and windows: flips of the user, and the change in proportion to each certificate."""
     designs = {
         (name, w_bound): linear_design(name, protected_class("user", 1, w_bound, TICKS))
@@ -153,17 +153,17 @@ def _worst(found: Sequence[dict[str, float]]) -> tuple[Reading, ...]:
 
 
 def _mechanisms(setting: Setting) -> Sequence[str]:
-    return MECHANISMS[:3] if setting.quick else MECHANISMS
+    return TARGET_MECHANISMS[:3] if setting.quick else TARGET_MECHANISMS
 
 
 def attack(setting: Setting, remember: bool) -> list[dict[str, float]]:
     """Flip-flop by retractions; delete and rejoin; and the same with a compaction and a restart at every erasure."""
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember)
     found = []
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for op, compactions in (("-", ()), ("erase", ()), ("erase", _erasures(active, erased))):
-            log = log_of(others + come_and_go(active, erased, op), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased, op), setting.new_folder())
             found.append(
                 _compare(counts_with_restarts(log, compactions, setting, remember), without_user, _mechanisms(setting))
             )
@@ -187,8 +187,8 @@ def rotate_salts(
     salts = Salts(tuple((first, Salt(setting.generator.bytes(16))) for first in firsts))
     others = crowd(USERS, TICKS, setting.generator)
 
-    def sampled(operations: Iterable[Operation], compactions: Iterable[int]) -> Counts:
-        log = log_of(operations, setting.new_folder())
+    def sampled(operations: Iterable[LogRow], compactions: Iterable[int]) -> CountsByWindow:
+        log = log_of_rows(operations, setting.new_folder())
         return counts_with_restarts(log, compactions, setting, bool(remember), sampled_counts(salts))
 
     without_user = sampled(others, ())
@@ -218,13 +218,13 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
     may begin at any tick, and measures from there on; what is read is the worst beginning.
     """
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember, level_counts)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember, level_counts)
     mechanism = _adaptive_flippancy()
     designs = [_design(level) for level in mechanism.levels]
     flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for compactions in ((), _erasures(active, erased)[2::3]):
-            log = log_of(others + come_and_go(active, erased), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased), setting.new_folder())
             with_user = counts_with_restarts(log, compactions, setting, remember, level_counts)
             for window in WINDOWS:
                 counts, known = with_user[window], without_user[window]

@@ -24,7 +24,7 @@ from dp.release import Request, plan_release, publish, stated_counts
 CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"
 
 PURE, APPROXIMATE = Guarantee(1.0, 0.0), Guarantee(1.0, 1e-6)
-MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
+TARGET_MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
 """Mechanisms that release their measurements or sums of them, so that nothing hides the noise from the reader."""
 COUNTS = (0, 1)
 """Counts of two logs that differ by one user: nobody, and that user."""
@@ -63,7 +63,7 @@ def on_grid(numbers: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.asarray(scaled == np.rint(scaled))
 
 
-def whole_numbers(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def whole_grid_steps(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which numbers differ from the count by multiples of the grid: discrete noise takes every such value."""
     return on_grid(numbers - count)
 
@@ -102,9 +102,9 @@ def textbook_support(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.d
 def ours(setting: Setting) -> tuple[Reading, ...]:
     """Numbers that were really published, with whole-number noise."""
     readings: list[Reading] = []
-    for mechanism, guarantee in MECHANISMS.items():
+    for mechanism, guarantee in TARGET_MECHANISMS.items():
         readings += _readings(
-            mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_numbers)
+            mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_grid_steps)
         )
     return tuple(readings)
 

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.ledger import BudgetExhausted, LedgerError, open_ledger
@@ -391,7 +391,7 @@ def test_streams_of_earlier_versions_can_be_continued(name, unit, w_bound, horiz
     """What names strategy and noise in a stream's state must stay, for as long as both do."""
     guarantee = Guarantee(1.0, 0.0 if name == "laplace" else 1e-6)
     chosen = design(name, protected_class(unit, 30, w_bound, horizon))
-    mechanism = calibrate([chosen] * 2, guarantee, [1.0, 2.0])[0]
+    mechanism = calibrate_designs([chosen] * 2, guarantee, [1.0, 2.0])[0]
     assert _name_mechanism(mechanism)[:16] == known
 
 

@@ -7,11 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
 
+import dp
+from dp.accounting.composition import Guarantee
 from tests.conftest import Run
 from tests.workbench.cli.common import PERIOD, rows_of
 from workbench.cli.main import main
@@ -125,6 +129,27 @@ def test_days_are_those_of_the_log_where_nothing_is_published(run: Run, log: Pat
     every = run("exact", log, "--metric", "dau", "--format", "json").stdout
     assert every == run("exact", log, "--metric", "dau", *PERIOD, "--format", "json").stdout
     assert "before --from" in run("exact", log, "--from", "2024-02-01", "--to", "2024-01-01", code=2).stderr
+
+
+@pytest.mark.parametrize(("horizon", "last_day", "words"), [
+    (10, "2024-01-10", None),
+    (366, "2024-12-31", None),
+    (400, "2025-02-03", "it covers days until 2025-02-03"),
+    ("unlimited", None, "it covers days without an end"),
+])  # fmt: skip
+def test_streams_that_outlive_their_period_are_named(
+    run: Run, log: Path, horizon: int | Literal["unlimited"], last_day: str | None, words: str | None
+) -> None:
+    """A period says when a charge is made, not which days it is for."""
+    plan = dp.plan("dau", epsilon=1, first="2024-01-01", last="2024-01-10", horizon=horizon)
+    with dp.open_ledger("dpdau.ledger") as ledger:
+        ledger.create_budget("year", Guarantee(2.0, 1e-5), date(2024, 1, 1), date(2024, 12, 31))
+        plan.publish(log, ledger=ledger, budget="year", stream="s", now=datetime(2024, 6, 1, tzinfo=UTC))
+    shown = run("budget").stdout
+    assert ("runs on after the period, which is over" in shown) == (words is not None)
+    assert words is None or words in shown
+    (charge,) = json.loads(run("budget", "--format", "json").stdout)["charges"]
+    assert (charge["first_day"], charge["last_day"]) == ("2024-01-01", last_day)
 
 
 def test_budgets_have_caps_and_periods(run: Run, log: Path) -> None:

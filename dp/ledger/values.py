@@ -121,7 +121,6 @@ class Charge:
         return budget.ends is not None and (self.last_day is None or self.last_day > budget.ends)
 
 
-
 def whole_units(amount: float, units: int) -> int:
     """Whole units, rounded up from the shortest decimal that means this float: ten charges of 0.1 are exactly 1."""
     return int((Decimal(repr(float(amount))) * units).to_integral_value(ROUND_CEILING))

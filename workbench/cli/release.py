@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LARGE_DELTA = 1e-2
 SHOWN = {
     "metric", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound", "sketch_std", "noise_low", "noise_high",
-    "count", "count_low", "count_high",
+    "band_low", "band_high", "count", "count_low", "count_high",
 }  # fmt: skip
 """The columns of a table, where a row has them."""
 
@@ -241,6 +241,12 @@ payment_options = gathered_as(
 @sketch_options
 @click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
 @click.option(
+    "--band",
+    is_flag=True,
+    help="Add the ends of a band to the rows that holds a metric's counts on all days of the horizon at once, at the "
+    "level of the intervals; costs no budget.",
+)
+@click.option(
     "--consistent",
     is_flag=True,
     help="Add counts that are whole, ordered (DAU ≤ WAU ≤ MAU) and not negative to the rows; costs no budget.",
@@ -248,8 +254,8 @@ payment_options = gathered_as(
 @payment_options
 @output_options
 def release(
-    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, consistent: bool,
-    payment: Payment, output: Output,
+    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, band: bool,
+    consistent: bool, payment: Payment, output: Output,
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
 
@@ -260,8 +266,8 @@ def release(
     payment.validate()
     output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
     shares = protection.shares(query.series)
-    if consistent:
-        _check_consistent(protection.mechanism)
+    if band or consistent:
+        _check_independent(protection, "--band" if band else "--consistent")
     protection.warn()
     sketch.validate(query.engine)
 
@@ -286,6 +292,10 @@ def release(
             rows = payment.draw(plan, source.log, counts, log.arrived)
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
+    if band:
+        from dp.release import with_band
+
+        rows = with_band(plan, rows)
     if consistent:
         from workbench.cli.consistent import with_counts
 
@@ -293,13 +303,15 @@ def release(
     _write(rows, output, charged=not payment.simulate)
 
 
-def _check_consistent(mechanism: str) -> None:
+def _check_independent(protection: Protection, option: str) -> None:
     from dp.mechanisms import family_of
 
-    if family_of(mechanism).data_dependent:
+    if family_of(protection.mechanism).data_dependent:
         raise click.UsageError(
-            f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
+            f"{option} goes by the standard deviation of estimates; that of {protection.mechanism} depends on the data"
         )
+    if option == "--band" and protection.horizon == "unlimited":
+        raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
 
 
 def _request(

@@ -77,4 +77,14 @@ def arrived_fingerprint(log: Log, through: date) -> str:
         "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named",
         [(through - date(1970, 1, 1)).days],
     ).fetchall()
-    return hashlib.sha256(f"{count} {first} {second}".encode()).hexdigest()[:32]
+    return fingerprint_of_sums(count, first, second)
+
+
+def fingerprint_of_sums(count: int, lower: int | None, upper: int | None) -> str:
+    """`arrived_fingerprint` from what an engine adds up: the operations, and the two halves of their MD5 numbers.
+
+    Args:
+        lower: Σ of the last eight bytes of each digest, as a number with the lowest byte first; None without rows.
+        upper: Σ of the first eight bytes.
+    """
+    return hashlib.sha256(f"{count} {lower} {upper}".encode()).hexdigest()[:32]

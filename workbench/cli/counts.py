@@ -81,13 +81,13 @@ class CountableLog:
         engine: counts all users.
         log: None where the engine alone reads it.
         ticks: the days that the counts cover.
-        arrived: names the operations that had arrived by the end of a day; None where the engine cannot tell.
+        arrived: names the operations that had arrived by the end of a day.
     """
 
     engine: Engine
     log: Log | None
     ticks: list[date]
-    arrived: Callable[[date], str] | None
+    arrived: Callable[[date], str]
 
     def count(self, windows: dict[str, int], freeze: Freeze) -> dict[str, Counts]:
         """Counts of all users by metric, with users left out as `dp.counts.Freeze` says."""
@@ -113,7 +113,7 @@ def open_log(source: LogOptions, query: Query, report: Report) -> Iterator[Count
     report("starting Spark", None)
     spark = spark_engine(query.engine, source.log)
     try:
-        yield CountableLog(spark, None, _ticks(first, last), None)
+        yield CountableLog(spark, None, _ticks(first, last), spark.arrived_fingerprint)
     finally:
         spark.session.stop()
 

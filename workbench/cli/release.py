@@ -195,9 +195,7 @@ class Payment:
             )
         return [json.loads(row) for row in found]
 
-    def draw(
-        self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str] | None
-    ) -> list[TableRow]:
+    def draw(self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str]) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import publish, simulate_rows
 

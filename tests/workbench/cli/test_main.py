@@ -180,6 +180,30 @@ def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) ->
     assert rows_of(run(*command, "--engine", "local[2]")) == rows_of(run(*command))
 
 
+@pytest.mark.spark
+def test_spark_guards_the_past_as_duckdb_does(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyspark")
+    if shutil.which("java") is None:
+        pytest.skip("no java")
+    text, clean = tmp_path / "text.csv", tmp_path / "log.parquet"
+    command = ("release", clean, "--metric", "wau", "--unit", "user", "--epsilon", 1, "--horizon", 30,
+               "--from", "2024-01-01", "--format", "json")  # fmt: skip
+    text.write_text("user,day\na,2024-01-01\na,2024-01-12\nb,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    early = rows_of(run(*command, "--to", "2024-01-10", "--engine", "local[2]"))
+    # Two users swap their days.
+    text.write_text("user,day\nb,2024-01-01\na,2024-01-12\na,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    for engine in ("local[2]", "duckdb"):
+        refused = run(*command, "--to", "2024-01-20", "--engine", engine, code=1)
+        assert "past is not what it was" in refused.stderr
+    text.write_text("user,day\na,2024-01-01\na,2024-01-12\nb,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    later = rows_of(run(*command, "--to", "2024-01-20"))
+    assert later[:10] == early
+    assert rows_of(run(*command, "--to", "2024-01-25", "--engine", "local[2]"))[:20] == later
+
+
 def test_engines_need_what_they_need(run: Run, log: Path) -> None:
     assert "spark://host:port" in run("exact", log, "--engine", "flink", code=2).stderr
     assert "needs --from and --to" in run("exact", log, "--engine", "local[2]", code=2).stderr

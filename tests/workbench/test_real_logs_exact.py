@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from dp.log import read_log
-from dp.presence import DuckDBEngine
+from dp.presence import DuckDBEngine, NumpyEngine
 from tests.places import DATA
 
-WINDOWS = (1, 7, 30)
+WINDOWS = (1, 7, 28, 30)
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,10 +33,12 @@ def assert_same(path: Path, columns: dict[str, str] | None, cells: pd.DataFrame)
     with read_log(path, columns=columns) as log:
         assert (log.first_day, log.last_day) == (first, last)
         assert log.users == cells["user"].nunique()
-        found = DuckDBEngine(log.connection).daily_flips(WINDOWS, first, last)
+        engines = [NumpyEngine(log.connection), DuckDBEngine(log.connection)]
+        answers = [engine.daily_flips(WINDOWS, first, last) for engine in engines]
     for window in WINDOWS:
         expected = count_active(cells, first, last, window)
-        assert found[window].counts.values.tolist() == expected, f"window {window}"
+        for found in answers:
+            assert found[window].counts.values.tolist() == expected, f"window {window}"
 
 
 def test_the_log_with_cancellations() -> None:

@@ -21,7 +21,7 @@ from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
 from dp.mechanisms import LinearDesign, linear_design
-from dp.presence import DuckDBEngine, user_flips
+from dp.presence import NumpyEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class
 
@@ -101,7 +101,7 @@ def _out_of_order(setting: Setting) -> list[LogRow]:
 
 
 def _counts(log: Log) -> Counts:
-    return DuckDBEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
+    return NumpyEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
 def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...]:

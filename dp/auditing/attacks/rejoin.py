@@ -23,7 +23,7 @@ from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.adaptive_flippancy_design import rising_bounds
-from dp.presence import DuckDBEngine, Tombstones, compact
+from dp.presence import NumpyEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
@@ -62,14 +62,14 @@ def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWi
 
 
 def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], Counts]:
-    engine = DuckDBEngine(log.connection, tombstones, key)
+    engine = NumpyEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
 def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
-    found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+    found = NumpyEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
     return {window: counts.values for window, counts in found.items()}
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dp.log import Log, read_log
 from dp.mechanisms import family_of
-from dp.presence import DuckDBEngine, user_flips
+from dp.presence import NumpyEngine, user_flips
 from experiments.engine.population import START, LogFile, Population
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.mechanisms.config import MechanismConfig
@@ -65,7 +65,7 @@ def count_series(
     sampled = {(point.metric, _bound(point)) for point in wanted if config.rate_at(point) < 1}
     own = {(point.mechanism, point.metric, config.horizon_at(point)) for point in wanted}
     with _log(source, folder) as (log, first):
-        engine = DuckDBEngine(log.connection)
+        engine = NumpyEngine(log.connection)
         last = first + timedelta(days=source.days - 1)
         flips = engine.daily_flips(list(windows.values()), first, last)
         series: dict[tuple[str, int | None], CountSeries] = {

@@ -170,6 +170,13 @@ def test_validate_writes_the_canonical_log(run: Run, log: Path, tmp_path: Path) 
     assert run(*same, tmp_path / "clean.parquet").stdout == run(*same, log).stdout
 
 
+def test_duckdb_counts_what_the_default_engine_counts(run: Run, log: Path) -> None:
+    command = ("exact", log, *PERIOD, "--w-bound", 2, "--format", "json")
+    assert (
+        run(*command, "--engine", "duckdb").stdout == run(*command).stdout == run(*command, "--engine", "numpy").stdout
+    )
+
+
 @pytest.mark.spark
 def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyspark")

@@ -6,9 +6,9 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,6 +102,36 @@ def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
     return "-".join([*filter(None, [name]), *specification["windows"], digest])
 
 
+class Past(NamedTuple):
+    """What a stream was counted from.
+
+    Attributes:
+        counts: metric → true counts of all published ticks.
+        operations: names the operations.
+    """
+
+    counts: Mapping[str, Integers]
+    operations: str
+
+
+def rename_past(ledger: Ledger, stream: str, plan: Plan, old: Past, new: Past) -> None:
+    """Let a stream go on from another log that stands for the one it was counted from; see `dp.release.compacting`.
+
+    Raises:
+        LedgerError: the stream was not counted from the old one.
+    """
+    with ledger.transaction():
+        for series in plan.series:
+            stored = ledger.state(stream, series.metric)
+            if stored is None:
+                continue
+            state, name = _state_from(stored), functools.partial(_name_counts, sample=plan.request.sample)
+            if (name(old.counts[series.metric]), old.operations) != (state.counts, state.operations):
+                raise _changed(stream, state.state.tick, sampled=False)
+            renamed = replace(state, counts=name(new.counts[series.metric]), operations=new.operations)
+            ledger.append(stream, series.metric, state.state.tick, [], renamed.text())
+
+
 @dataclass(frozen=True)
 class _StreamState:
     """What a stream keeps between calls: how to go on, and what must not have changed.
@@ -181,12 +211,16 @@ def _validate_continuation(
         operations = name_arrived(before.state.tick)
         changed = operations is not None and operations != before.operations
     if changed:
-        raise LedgerError(
-            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.state.tick} "
-            "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
-            "activity back is a row ('-' or 'erase'), not a missing one"
-            + ("; and no salt may come into force on a day that is published already" if sampled else "")
-        )
+        raise _changed(stream, before.state.tick, sampled=sampled)
+
+
+def _changed(stream: str, ticks: int, *, sampled: bool) -> LedgerError:
+    return LedgerError(
+        f"stream {stream!r} cannot be continued: the log's past is not what it was when its {ticks} published ticks "
+        "were counted. Rows that arrive late need their arrival in the column 'at', taking activity back is a row "
+        "('-' or 'erase'), and rows of erased users leave by 'dpdau compact', whose --tombstones then go with the log"
+        + ("; and no salt may come into force on a day that is published already" if sampled else "")
+    )
 
 
 def _name_mechanism(mechanism: Mechanism) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -99,16 +99,23 @@ class CountableLog:
 
 
 @contextmanager
-def open_log(source: LogOptions, query: Query, report: Report) -> Iterator[CountableLog]:
+def open_log(
+    source: LogOptions, query: Query, report: Report, tombstones: Path | None = None
+) -> Iterator[CountableLog]:
     """The log, read and checked here or left to Spark.
+
+    Args:
+        tombstones: a file that 'dpdau compact' wrote for this log.
 
     Raises:
         click.UsageError: options that do not go with the engine, or a last tick before the first.
     """
     if query.engine in ENGINES_HERE:
         with read_source(source, report) as checked:
-            yield _counted_here(checked, query, report)
+            yield _counted_here(checked, query, report, tombstones)
         return
+    if tombstones is not None:
+        raise click.UsageError(f"--tombstones go with the engines {' and '.join(ENGINES_HERE)}")
     first, last = _spark_ticks(source, query)
     from dp.presence import spark_engine
 
@@ -120,14 +127,16 @@ def open_log(source: LogOptions, query: Query, report: Report) -> Iterator[Count
         spark.session.stop()
 
 
-def _counted_here(log: Log, query: Query, report: Report) -> CountableLog:
-    from dp.log import arrived_fingerprint
+def _counted_here(log: Log, query: Query, report: Report, tombstones: Path | None) -> CountableLog:
     from dp.presence import DuckDBEngine, NumpyEngine
+    from dp.presence.tombstone_file import past_name, read_compaction
 
     first, last = query.first or log.first_day, query.last or log.last_day
     chosen = NumpyEngine if query.engine == "numpy" else DuckDBEngine
-    engine = chosen(log.connection, progress=report)
-    return CountableLog(engine, log, _ticks(first, last), functools.partial(arrived_fingerprint, log))
+    compaction = None if tombstones is None else read_compaction(tombstones)
+    left, key = compaction or (None, None)
+    engine = chosen(log.connection, left, key, progress=report)
+    return CountableLog(engine, log, _ticks(first, last), lambda through: past_name(log, through, compaction))
 
 
 def _spark_ticks(source: LogOptions, query: Query) -> tuple[date, date]:

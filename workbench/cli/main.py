@@ -12,6 +12,7 @@ from workbench.cli.attack import attack
 from workbench.cli.audit import audit
 from workbench.cli.bench import bench
 from workbench.cli.budget import budget
+from workbench.cli.compact import compact
 from workbench.cli.compose import compose
 from workbench.cli.exact import exact
 from workbench.cli.logs import generate, validate
@@ -77,7 +78,7 @@ def _exit_code(error: Exception) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, audit, attack, compose, sketches,
-    salt, experiment, *SERVICE_COMMANDS,
+    salt, experiment, compact, *SERVICE_COMMANDS,
 ):  # fmt: skip
     main.add_command(_command)
 

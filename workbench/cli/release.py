@@ -15,6 +15,7 @@ import click
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option, open_budget
+from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.options import (
     MECHANISM_NAMES,
@@ -249,11 +250,12 @@ payment_options = gathered_as(
     is_flag=True,
     help="Add counts that are whole, ordered (DAU ≤ WAU ≤ MAU) and not negative to the rows; costs no budget.",
 )
+@tombstones_option
 @payment_options
 @output_options
 def release(
     source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, band: bool,
-    consistent: bool, payment: Payment, output: Output,
+    consistent: bool, tombstones: Path | None, payment: Payment, output: Output,
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
 
@@ -268,13 +270,15 @@ def release(
         _check_independent(protection, "--band" if band else "--consistent")
     protection.warn()
     sketch.validate(query.engine)
+    if tombstones is not None and sketch.sketch != "exact":
+        raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
     with progress_bar() as report, ExitStack() as stack:
         from dp.release import plan_release, promise
 
         log, ticks = None, query.ticks
         if ticks is None:
-            log = stack.enter_context(open_log(source, query, report))
+            log = stack.enter_context(open_log(source, query, report, tombstones))
             ticks = payment.agreed(log.ticks)
         report("calibrating the noise", None)
         request = _request(query.series, shares, protection, sketch, ticks, ci_level)
@@ -283,7 +287,7 @@ def release(
         plan = plan_release(request)
         rows = payment.recall(plan, source.log, len(ticks))
         if rows is None:
-            log = log or stack.enter_context(open_log(source, query, report))
+            log = log or stack.enter_context(open_log(source, query, report, tombstones))
             report("counting users", None)
             counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
             report("drawing the noise", None)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +100,7 @@ def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
     """
     public = {key: value for key, value in specification.items() if key not in ("horizon", "ci_level")}
     digest = hashlib.sha256(json.dumps({**public, "name": name}, sort_keys=True).encode()).hexdigest()[:8]
-    return "-".join([*filter(None, [name]), *specification["windows"], digest])
+    return "-".join([*filter(None, [PurePosixPath(name).name]), *specification["windows"], digest])
 
 
 class Past(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -165,7 +166,7 @@ class Payment:
         """The stream's key: as asked for, or else made of the request and of what the log is called."""
         from dp.release import default_stream
 
-        return self.stream or default_stream(request.specification(), Path(log).name.split(".")[0])
+        return self.stream or default_stream(request.specification(), _log_name(log, self.ledger_path))
 
     def horizon(self, request: Request, log: str) -> int | str | None:
         """The horizon that the stream was charged for; None if there is no such stream yet."""
@@ -214,6 +215,17 @@ class Payment:
         done = f"continued at no charge (it was charged {cost})" if continued else f"charged {cost}"
         click.echo(f"stream {stream}: {done}, {left}", err=True)
         return [json.loads(row) for row in published]
+
+
+def _log_name(log: str, ledger: Path) -> str:
+    """What a log is called: its path as seen from the ledger, without suffixes, for those may change; or its address.
+
+    So it is the same from every working folder, and two logs of one name in two folders are told apart.
+    """
+    if "://" in log:
+        return log
+    path = Path(os.path.relpath(log, ledger.absolute().parent))
+    return path.with_name(path.name.split(".")[0] or path.name).as_posix()
 
 
 def _left(budget: Budget) -> str:

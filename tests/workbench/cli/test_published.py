@@ -122,8 +122,10 @@ def test_what_a_stream_cannot_be_is_refused_and_not_charged_again(
     assert spent(run) == before
 
 
-def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.csv"
+@pytest.mark.parametrize("name", ["other.csv", "folder/log.csv", "../log.csv"])
+def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path, name: str) -> None:
+    other = tmp_path / name
+    other.parent.mkdir(exist_ok=True)
     other.write_text(LINES)
     first, second = (rows_of(run("release", path, *DAYS, *ASK)) for path in (log, other))
     assert first != second
@@ -150,3 +152,16 @@ def test_a_name_made_of_the_log_would_be_seen(run: Run, log: Path, monkeypatch: 
     REWRITTEN[name](log)
     assert run("release", log, *DAYS, *ASK).stdout != first.stdout
     assert len(spent(run)[1]) == 2  # type: ignore[arg-type]
+
+
+def test_a_log_has_one_name_from_every_folder_and_in_every_format(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ("--ledger", tmp_path / "dpdau.ledger")
+    first = run("release", "log.csv", *DAYS, *ASK).stdout
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(LINES.encode()))
+    for name in ("./log.csv", log, "log.csv.gz", "deep/../log.csv"):
+        assert run("release", name, *DAYS, *ASK, *ledger).stdout == first
+    monkeypatch.chdir(tmp_path / "deep")
+    assert run("release", "../log.csv", *DAYS, *ASK, *ledger).stdout == first

@@ -31,19 +31,20 @@ def stage(reading: Reading, file: LogFile) -> int:
 def _batches(
     reading: Reading, file: LogFile, blocks: Iterator[Lines], fraction: Callable[[], float | None]
 ) -> Iterator[Batch]:
-    parse = _parser(reading, file)
-    first = next(blocks, None)
-    blocks = chain([] if first is None else [first], blocks)
-    if first is not None and first.content.lstrip().startswith(b"["):
-        kept = list(blocks)
+    parse, kept = _parser(reading, file), list[Lines]()
+    for lines in blocks:
+        kept.append(lines)
+        if not lines.content.isspace():
+            break
+    if kept and kept[-1].content.lstrip().startswith(b"["):
+        kept += blocks
         elements = _elements(b"".join(lines.content for lines in kept))
         if elements is not None:
             for start in range(0, len(elements), CHUNK):
                 part = elements[start : start + CHUNK]
                 yield _batch(map(bytes, part), parse, start + 1)
             return
-        blocks = iter(kept)
-    for lines in blocks:
+    for lines in chain(kept, blocks):
         yield _batch(
             lines.some(np.arange(len(lines))), (lambda text: bad(TOO_LONG)) if lines.cut else parse, lines.first
         )

@@ -49,12 +49,12 @@ def applied(
         ValueError: no preset has that name.
     """
     if like is None:
-        return columns or {}, date_format or ISO
+        return columns or {}, ISO if date_format is None else date_format
     if like not in PRESETS:
         raise ValueError(f"like = {like!r}: must be one of {', '.join(PRESETS)}")
     preset, given = PRESETS[like], columns or {}
     # A day given outright takes the place of the tool's timestamp, and the other way round.
     days = {"day", "timestamp"} if {"day", "timestamp"} & given.keys() else set()
-    return {**{ours: name for ours, name in preset.columns.items() if ours not in days}, **given}, (
-        date_format or (ISO if days else preset.date_format)
-    )
+    if date_format is None:
+        date_format = ISO if days else preset.date_format
+    return {**{ours: name for ours, name in preset.columns.items() if ours not in days}, **given}, date_format

@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import dp.log.csv_format
-from dp.log import Log, LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
+from dp.log import LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
 from dp.log.lines import Lines
 from dp.presence import DuckDBEngine
+from tests.dp.log.reading import DAY, parquet, read, rows_of, write
 from tests.examples import examples
-
-DAY = "2024-05-01"
-
-
-def rows_of(log: Log) -> list[tuple[str, str | None, str, str]]:
-    """(user, day, op, at) in the order of arrival."""
-    found = log.connection.execute(
-        "SELECT u.\"user\", CAST(DATE '1970-01-01' + o.day AS VARCHAR), o.op, "
-        "CAST(DATE '1970-01-01' + o.at AS VARCHAR) FROM operations AS o JOIN users AS u USING (user_id) "
-        "ORDER BY o.seq"
-    ).fetchall()
-    return [(user, day, {1: "+", -1: "-", 0: "erase"}[op], at) for user, day, op, at in found]
-
-
-def read(path: Path, **options: Any) -> list[tuple[str, str | None, str, str]]:
-    with read_log(path, **options) as log:
-        assert log.rows_read == log.rows_used + log.rows_set_aside
-        rows = rows_of(log)
-        assert len(rows) == log.rows_used
-        return rows
-
-
-def write(folder: Path, content: str | bytes, name: str = "log.csv") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
 
 # What is accepted
 
@@ -123,11 +96,6 @@ def test_json_lines(tmp_path: Path) -> None:
         ("7", DAY, "-", "2024-05-02"),
         ("a", None, "erase", "2024-05-03"),
     ]
-
-
-def parquet(folder: Path, columns: Mapping[str, Any], name: str = "log.parquet") -> Path:
-    pq.write_table(pa.table(dict(columns)), folder / name)
-    return folder / name
 
 
 BERLIN = "Europe/Berlin"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,25 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
     return published(ledger, stream, plan.request.windows, ticks)
 
 
+def log_name(paths: Sequence[str], ledger: Path) -> str:
+    """What a log is called: its path as seen from the ledger, without suffixes, for those may change; or its address.
+
+    So it is the same from every working folder, and two logs of one name in two folders are told apart. Several files
+    are called by the folder that they have in common, so that a log may grow by files.
+
+    Raises:
+        ValueError: the log comes from standard input, which has no name.
+    """
+    if "-" in paths:
+        raise ValueError("a log from standard input has no name of which a stream's could be made: name the stream")
+    if any("://" in path for path in paths):
+        return " ".join(paths)
+    whole = [os.path.normpath(Path(path).absolute()) for path in paths]
+    one = whole[0] if len(whole) == 1 else str(Path(os.path.commonpath(whole), "several"))
+    path = Path(os.path.relpath(one, ledger.absolute().parent))
+    return path.with_name(path.name.split(".")[0] or path.name).as_posix()
+
+
 def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
     """The key of a series whose owner names none, made of public parameters alone.
 
@@ -96,7 +116,7 @@ def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
 
     Args:
         specification: `Request.specification`.
-        name: of the log, as its owner calls it, so that two logs in one ledger are two series.
+        name: of the log (`log_name`), so that two logs in one ledger are two series.
     """
     public = {key: value for key, value in specification.items() if key not in ("horizon", "ci_level")}
     digest = hashlib.sha256(json.dumps({**public, "name": name}, sort_keys=True).encode()).hexdigest()[:8]

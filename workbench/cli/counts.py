@@ -120,7 +120,7 @@ def open_log(
     from dp.presence import spark_engine
 
     report("starting Spark", None)
-    spark = spark_engine(query.engine, source.log)
+    spark = spark_engine(query.engine, source.logs[0])
     try:
         yield CountableLog(spark, None, _ticks(first, last), spark.arrived_fingerprint)
     finally:
@@ -131,7 +131,7 @@ def _counted_here(log: Log, query: Query, report: Report, tombstones: Path | Non
     from dp.presence import DuckDBEngine, NumpyEngine
     from dp.presence.tombstone_file import past_name, read_compaction
 
-    first, last = query.first or log.first_day, query.last or log.last_day
+    first, last = query.first or log.period[0], query.last or log.period[1]
     chosen = NumpyEngine if query.engine == "numpy" else DuckDBEngine
     compaction = None if tombstones is None else read_compaction(tombstones)
     left, key = compaction or (None, None)
@@ -145,10 +145,10 @@ def _spark_ticks(source: LogOptions, query: Query) -> tuple[date, date]:
         raise click.UsageError(f"--engine is {query.engine!r}; write numpy, duckdb, spark://host:port or local[N]")
     if query.first is None or query.last is None:
         raise click.UsageError(f"--engine {query.engine} needs --from and --to")
-    if (source.columns, source.timezone, source.on_error, source.input_format) != (None, "UTC", "fail", "auto"):
+    if source.reading or source.on_error != "fail" or len(source.logs) > 1:
         raise click.UsageError(
-            "--columns, --timezone, --on-error and --input-format belong to 'dpdau validate --out', which writes the "
-            "log that Spark reads"
+            "several files, --columns, --timezone, --on-error, --input-format and all else that says how a log is read "
+            "belong to 'dpdau validate --out', which writes the log that Spark reads"
         )
     if importlib.util.find_spec("pyspark") is None:
         raise click.UsageError("PySpark is not installed; it is the extra 'spark': uv sync --extra spark")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -46,7 +47,11 @@ class Main(click.Group):
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dpdau")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True,
+    callback=lambda ctx, _, given: _say_version(ctx, given),
+    help="Show the version, and that of the time zone database.",
+)  # fmt: skip
 def main() -> None:
     """Private active-user counts: DAU, WAU and MAU from a log in which users come, go and take their activity back.
 
@@ -63,6 +68,16 @@ def main() -> None:
       dpdau demo                                           (a filled store, its HTTP interface and its pages)
       dpdau serve                                          (your own)
     """
+
+
+def _say_version(ctx: click.Context, given: bool) -> None:
+    if given:
+        from dp.zones import DATABASE_VERSION
+
+        click.echo(
+            f"dpdau, version {version('dpdau')} (time zones: tzdata {version('tzdata')}, IANA {DATABASE_VERSION})"
+        )
+        ctx.exit()
 
 
 def _exit_code(error: Exception) -> int | None:

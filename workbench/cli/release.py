@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -162,42 +161,44 @@ class Payment:
             )
         return days
 
-    def name(self, request: Request, log: str) -> str:
+    def name(self, request: Request, logs: Sequence[str]) -> str:
         """The stream's key: as asked for, or else made of the request and of what the log is called."""
-        from dp.release import default_stream
+        from dp.release import default_stream, log_name
 
-        return self.stream or default_stream(request.specification(), _log_name(log, self.ledger_path))
+        return self.stream or default_stream(request.specification(), log_name(logs, self.ledger_path))
 
-    def horizon(self, request: Request, log: str) -> int | str | None:
+    def horizon(self, request: Request, logs: Sequence[str]) -> int | str | None:
         """The horizon that the stream was charged for; None if there is no such stream yet."""
         from dp.ledger import open_ledger
 
         if self.simulate or not self.ledger_path.exists():
             return None
         with open_ledger(self.ledger_path) as ledger:
-            charge = ledger.find_charge(self.name(request, log))
+            charge = ledger.find_charge(self.name(request, logs))
         return None if charge is None else charge.specification["horizon"] or "unlimited"
 
-    def recall(self, plan: Plan, log: str, ticks: int) -> list[TableRow] | None:
+    def recall(self, plan: Plan, logs: Sequence[str], ticks: int) -> list[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not."""
         from dp.ledger import open_ledger
         from dp.release import recall
 
         if self.simulate or not self.ledger_path.exists():
             return None
-        stream = self.name(plan.request, log)
+        stream = self.name(plan.request, logs)
         with open_ledger(self.ledger_path) as ledger:
             found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
             if found is None:
                 return None
             click.echo(
-                f"stream {stream}: these days were published before; {log} was not read, nothing was charged, "
-                f"{_left(ledger.budget(self.budget))}",
+                f"stream {stream}: these days were published before; {' '.join(logs)} was not read, nothing was "
+                f"charged, {_left(ledger.budget(self.budget))}",
                 err=True,
             )
         return [json.loads(row) for row in found]
 
-    def draw(self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str]) -> list[TableRow]:
+    def draw(
+        self, plan: Plan, logs: Sequence[str], counts: dict[str, Counts], arrived: Callable[[date], str]
+    ) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import publish, simulate_rows
 
@@ -205,7 +206,7 @@ class Payment:
             rows = simulate_rows(plan, counts, self.seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
             return rows
-        stream = self.name(plan.request, log)
+        stream = self.name(plan.request, logs)
         with open_budget(self.ledger_path) as ledger:
             continued = ledger.find_charge(stream) is not None
             published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), arrived=arrived)
@@ -215,17 +216,6 @@ class Payment:
         done = f"continued at no charge (it was charged {cost})" if continued else f"charged {cost}"
         click.echo(f"stream {stream}: {done}, {left}", err=True)
         return [json.loads(row) for row in published]
-
-
-def _log_name(log: str, ledger: Path) -> str:
-    """What a log is called: its path as seen from the ledger, without suffixes, for those may change; or its address.
-
-    So it is the same from every working folder, and two logs of one name in two folders are told apart.
-    """
-    if "://" in log:
-        return log
-    path = Path(os.path.relpath(log, ledger.absolute().parent))
-    return path.with_name(path.name.split(".")[0] or path.name).as_posix()
 
 
 def _left(budget: Budget) -> str:
@@ -294,16 +284,16 @@ def release(
             ticks = payment.agreed(log.ticks)
         report("calibrating the noise", None)
         request = _request(query.series, shares, protection, sketch, ticks, ci_level)
-        if protection.horizon is None and (horizon := payment.horizon(request, source.log)):
+        if protection.horizon is None and (horizon := payment.horizon(request, source.logs)):
             request = _request(query.series, shares, replace(protection, horizon=horizon), sketch, ticks, ci_level)
         plan = plan_release(request)
-        rows = payment.recall(plan, source.log, len(ticks))
+        rows = payment.recall(plan, source.logs, len(ticks))
         if rows is None:
             log = log or stack.enter_context(open_log(source, query, report, tombstones))
             report("counting users", None)
             counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
             report("drawing the noise", None)
-            rows = payment.draw(plan, source.log, counts, log.arrived)
+            rows = payment.draw(plan, source.logs, counts, log.arrived)
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
     if band:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from dp.log import Log, read_log
 from dp.mechanisms import family_of
 from dp.presence import NumpyEngine, user_flips
-from experiments.engine.population import START, LogFile, Population
+from experiments.engine.population import START, ConfigLog, Population
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.kinds.mechanisms.trials import Steps
 
-LogSource = Population | LogFile
+LogSource = Population | ConfigLog
 CountSeries = tuple[int, ...]
 
 
@@ -90,7 +90,7 @@ def count_series(
 
 @contextmanager
 def _log(source: LogSource, folder: Path) -> Iterator[tuple[Log, date]]:
-    if isinstance(source, LogFile):
+    if isinstance(source, ConfigLog):
         path, first, columns = source.path, source.first, source.columns
     else:
         path, first, columns = folder / "population.parquet", START, {}

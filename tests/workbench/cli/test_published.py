@@ -69,7 +69,7 @@ def test_published_days_come_back_whatever_the_log_now_holds(
     assert rows_of(earlier) == rows_of(first)[:4]
 
 
-UNREADABLE = ("with a bad row", "with a header that is none", "gone", "without a row")
+UNREADABLE = ("with a bad row", "with a header that is none", "gone")
 
 
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in UNREADABLE])
@@ -147,7 +147,7 @@ def test_days_that_are_published_do_not_come_from_the_log(run: Run, log: Path, g
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in ("as it was", *UNREADABLE)])
 def test_a_name_made_of_the_log_would_be_seen(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The broken twin: what the tests above hold fails if the stream is named by the bytes of the file."""
-    monkeypatch.setattr(Payment, "name", lambda self, request, path: fingerprint(path))
+    monkeypatch.setattr(Payment, "name", lambda self, request, paths: fingerprint(paths[0]))
     first = run("release", log, *DAYS, *ASK)
     REWRITTEN[name](log)
     assert run("release", log, *DAYS, *ASK).stdout != first.stdout

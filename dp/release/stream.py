@@ -99,7 +99,9 @@ def log_name(paths: Sequence[str], ledger: Path) -> str:
         ValueError: the log comes from standard input, which has no name.
     """
     if "-" in paths:
-        raise ValueError("a log from standard input has no name of which a stream's could be made: name the stream")
+        raise ValueError(
+            "a log from standard input has no name of which a stream's could be made: name the stream (--stream)"
+        )
     if any("://" in path for path in paths):
         return " ".join(paths)
     whole = [os.path.normpath(Path(path).absolute()) for path in paths]

@@ -92,4 +92,4 @@ def summary(rows: list[TableRow], w_bound: int) -> str:
 
 
 def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else 0.0
+    return 100 * part / whole if whole else 100.0

@@ -10,7 +10,11 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 
 UNITS = ("user-day", "user")
 
+YEAR = 365
+"""Ticks of a series where nobody says how many."""
+
 DEFAULT_MECHANISM = "damped-square-root"
+DEFAULT_W_BOUND = 2
 
 LINEAR_MECHANISMS = (
     "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
@@ -27,6 +31,17 @@ RELEASED_SKETCHES = ("exact", "bitmap", "fixed-rate")
 SKETCHES = (*RELEASED_SKETCHES, "kmv", "theta", "hll", "cpc", "fm", "order-invariant", "sfm", "gf2")
 
 ACCOUNTANTS = ("naive", "advanced", "zcdp", "rdp", "gdp", "pld")
+
+LOG_FORMATS: dict[str, tuple[str, ...]] = {
+    "csv": (".csv", ".tsv"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "parquet": (".parquet",),
+}
+"""The suffixes of each format of a log, in lower case."""
+PACKED_SUFFIXES = (".gz", ".zst")
+"""They may follow the suffix of a text format. How a file is packed is known by its bytes, whatever its name."""
+LOG_PRESETS = ("snowplow", "segment", "posthog", "mixpanel", "amplitude", "ga4")
+"""Tools whose exports are read without naming the columns (`dp.log.presets.PRESETS`)."""
 
 ATTACKS = (
     "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",

@@ -8,10 +8,12 @@ most `runs` runs of ones inside a hull of `hull` ticks (proofs in docs/guarantee
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from dp.names import UNITS
 
 PrivacyUnit = Literal["user-day", "user"]
-UNITS: tuple[PrivacyUnit, ...] = get_args(PrivacyUnit)
+"""One of `dp.names.UNITS`."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from experiments.engine.defaults import PROFILES, TOLERANCE
 from experiments.engine.progress import progress_bar
 
 if TYPE_CHECKING:
-    from experiments.engine.compare import Comparison
+    from experiments.engine.compare import TableDifference
     from experiments.engine.config import ExperimentConfig
     from experiments.engine.runner import RunPlan, RunSummary
 
@@ -246,7 +246,7 @@ def experiment_check(
         ctx.exit(EXIT_OUTSIDE)
 
 
-def _verdict(comparison: Comparison, tolerance: float) -> str:
+def _verdict(comparison: TableDifference, tolerance: float) -> str:
     outside = [f"{one.column} by {one.relative:.3g}" for one in comparison.differences if one.outside]
     if outside:
         return f"{comparison.rows} rows, outside {tolerance:g}: {', '.join(outside)}"
@@ -265,7 +265,7 @@ def _plan(config: ExperimentConfig, cache: Path) -> RunPlan | None:
     from experiments.engine import runner
 
     try:
-        return runner.plan(config, cache)
+        return runner.plan_run(config, cache)
     except ValueError:
         return None
 

@@ -40,7 +40,7 @@ DECIMALS = 2
 # Altair types its charts by dozens of classes that share no base with `to_dict`.
 Drawing = Figure | Any
 
-CONFIG: dict[str, Any] = {
+CHART_CONFIG: dict[str, Any] = {
     "font": FONT,
     "background": "white",
     "axis": {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal", "gridColor": "#DDDDDD"},
@@ -190,7 +190,7 @@ def _altair(chart: alt.TopLevelMixin) -> str:
     # Text is measured to lay a chart out, and Matplotlib brings its font to every machine.
     vl_convert.register_font_directory(str(Path(mpl.get_data_path()) / "fonts" / "ttf"))
     specification: dict[str, Any] = chart.to_dict()
-    specification["config"] = specification.get("config", {}) | CONFIG
+    specification["config"] = specification.get("config", {}) | CHART_CONFIG
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     svg: str = vl_convert.vegalite_to_svg(specification, vl_version=version)
     return _named_by_content(svg)

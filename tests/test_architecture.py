@@ -13,7 +13,7 @@ from tests.places import ROOT
 FOLDERS = ("dp", "experiments", "workbench")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 
-FOUNDATIONS = {"dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions"}
+FOUNDATIONS = {"dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.zones"}
 LIBRARY = FOUNDATIONS | {
     "dp.log", "dp.presence", "dp.sketches", "dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.ledger",
     "dp.release",
@@ -78,6 +78,27 @@ def violations(module: str, source: str) -> set[str]:
     # `from dp.release import Request` names a package and what it takes from it; the package alone is `dp`'s own.
     reached = {part_of(name) for name in own} - {part, "dp"}
     return reached - ALLOWED[part]
+
+
+def type_names(source: str) -> set[str]:
+    """The public classes and type aliases of a module; type variables mean nothing outside their signatures."""
+    names = set[str]()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar" not in ast.unparse(node.value or node):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in names if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name)}
+
+
+def names_with_two_meanings(sources: dict[str, str]) -> dict[str, list[str]]:
+    """Names of classes and type aliases that several modules define, with these modules."""
+    homes: dict[str, list[str]] = {}
+    for module, source in sources.items():
+        for name in type_names(source):
+            homes.setdefault(name, []).append(module)
+    return {name: modules for name, modules in homes.items() if len(modules) > 1}
 
 
 def module_of(path: Path) -> str:
@@ -166,6 +187,10 @@ def test_there_is_no_circle() -> None:
     assert not circle(SOURCES)
 
 
+def test_every_type_has_a_name_of_its_own() -> None:
+    assert not names_with_two_meanings(SOURCES)
+
+
 def test_nothing_outgrows_its_room() -> None:
     assert not {module: found for module, source in SOURCES.items() if (found := list(outgrown(source)))}
 
@@ -205,3 +230,13 @@ def test_a_circle_and_an_outgrown_module_are_seen() -> None:
     assert not circle({**there, "dp.c": "def late():\n    import dp.a"})
     assert [*outgrown("x = 1\n" * 401)] == ["401 lines, where 400 are the most"]
     assert [*outgrown("def f():\n" + "    x = 1\n" * 50)] == ["f has 51 lines, where 50 are the most"]
+
+
+def test_a_second_meaning_of_a_name_is_seen() -> None:
+    there = {"dp.a": "class Series: ...\nT = TypeVar('T')\nWIDTH = 1", "dp.b": "from dp.a import Series\nWIDTH = 2"}
+    assert not names_with_two_meanings(there)
+    for second in ("class Series: ...", "Series = tuple[int, ...]", "Series: TypeAlias = 'tuple[int, ...]'"):
+        assert names_with_two_meanings({**there, "workbench.c": second}) == {"Series": ["dp.a", "workbench.c"]}
+    assert names_with_two_meanings({**SOURCES, "dp.again": "class ProtectedClass: ..."}) == {
+        "ProtectedClass": ["dp.units", "dp.again"]
+    }

@@ -12,8 +12,8 @@ import pytest
 
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from experiments.documentation.blocks import fill
-from experiments.documentation.markdown import WIDTH
+from experiments.documentation.blocks import fill_blocks
+from experiments.documentation.markdown import LINE_WIDTH
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
 from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from tests.places import ROOT
@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_tables_are_what_the_command_writes(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    assert text == fill(text, BLOCKS), "run `make docs`"
+    assert text == fill_blocks(text, BLOCKS), "run `make docs`"
     assert "<!-- begin" in text
 
 
@@ -37,8 +37,8 @@ def test_every_block_is_used_somewhere() -> None:
 
 def test_a_stale_number_is_seen() -> None:
     text = "<!-- begin headline -->\nabout 3 users\n<!-- end headline -->"
-    assert fill(text) != text
-    assert fill(fill(text)) == fill(text)
+    assert fill_blocks(text) != text
+    assert fill_blocks(fill_blocks(text)) == fill_blocks(text)
 
 
 def test_a_mechanism_stands_in_all_its_four_places() -> None:
@@ -70,7 +70,7 @@ def test_lines_of_prose_wrap(page: Path) -> None:
     code = False
     for line in page.read_text(encoding="utf-8").splitlines():
         code ^= line.startswith("```")
-        assert code or len(line) <= WIDTH or line.startswith(("|", "#", "![")), line
+        assert code or len(line) <= LINE_WIDTH or line.startswith(("|", "#", "![")), line
 
 
 def test_checks_named_in_the_proofs_exist() -> None:

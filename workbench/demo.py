@@ -38,6 +38,20 @@ def is_demonstration(service: Service) -> bool:
     return service.status().operations == 0 or service.resume(f"demo {FIRST_DAY}") > 0
 
 
+def check_demonstration(service: Service) -> None:
+    """Refuse to mix generated operations with others.
+
+    Raises:
+        Refused: the store holds something else than a demonstration.
+    """
+    if not is_demonstration(service):
+        raise Refused(
+            "other-store",
+            f"the store {service.settings.store} is no demonstration: it holds {service.status().operations:,} "
+            "operations, and generated ones are not mixed with them; choose another --folder",
+        )
+
+
 def feed(service: Service, day: date) -> None:
     """Let the operations of one day of the demonstration arrive, if they have not yet, and close the day."""
     file = f"demo {day}"
@@ -47,28 +61,24 @@ def feed(service: Service, day: date) -> None:
     service.close(day)
 
 
-def fill(service: Service, days: int, report: Callable[[str, float], None]) -> int:
+def fill(
+    service: Service, days: int, report: Callable[[str, float], None], stopped: Callable[[], bool] = lambda: False
+) -> int:
     """Feed and close the first `days` days of the demonstration, from where the service stands; returns how many.
 
-    Each day is one step, so an interrupted run resumes where it stopped.
-
-    Raises:
-        Refused: the store holds something else than a demonstration.
+    Each day is one step, so an interrupted run resumes where it stopped. Before each, `stopped` may end it.
     """
-    status = service.status()
-    if not is_demonstration(service):
-        raise Refused(
-            "other-store",
-            f"the store {service.settings.store} is no demonstration: it holds {status.operations:,} operations, and "
-            "generated ones are not mixed with them; choose another --folder",
-        )
+    report("generating a population", 0.0)
+    _arrivals(USERS)
     last = FIRST_DAY + timedelta(days=days - 1)
-    start = status.open_day or FIRST_DAY
+    start = service.status().open_day or FIRST_DAY
     filled = max(0, (last - start).days + 1)
     for index in range(filled):
+        if stopped():
+            return index
         day = start + timedelta(days=index)
         feed(service, day)
-        report(f"closing {day}", (index + 1) / filled)
+        report(f"filling and closing days: {day}", (index + 1) / filled)
     return filled
 
 

@@ -28,7 +28,7 @@ class _Calibratable(Protocol[Calibrated]):
     def calibrated(self, budget: SeriesBudget) -> Calibrated: ...
 
 
-def calibrate(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float]) -> list[Mechanism]:
+def calibrate_designs(designs: Sequence[Design], guarantee: Guarantee, shares: Sequence[float]) -> list[Mechanism]:
     """Mechanisms, one per design, that together satisfy `guarantee` over the whole series.
 
     Laplace designs and sparse-vector divide ε (and δ) by `shares` (basic composition). Gaussian designs and
@@ -93,7 +93,7 @@ def calibrate_on_time(
 def calibrate_linear(
     designs: Sequence[LinearDesign], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
 ) -> list[LinearMechanism]:
-    """`calibrate` for linear mechanisms.
+    """`calibrate_designs` for linear mechanisms.
 
     Args:
         factor: by which the joint worst case lets all Gaussian noise scales shrink; 1 adds up each series' own.

@@ -88,13 +88,13 @@ def compare_all(
         found = []
         for number, name in enumerate(names):
             report(name, number / (len(names) + 1))
-            found.append(compare(name, protected, guarantee))
+            found.append(compare_mechanism(name, protected, guarantee))
         report("lower bound", len(names) / (len(names) + 1))
         least = search.result() if search else None
     return [_against(comparison, least) for comparison in found], least
 
 
-def compare(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
+def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
     """One mechanism calibrated alone, without the ratio to the lower bound.
 
     Raises:

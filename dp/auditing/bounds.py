@@ -56,7 +56,7 @@ Evidence = Callable[[Rates], Floats]
 """A lower bound on ε or μ from rates; below 0 where nothing is proved, which still tells good thresholds from poor."""
 
 
-class Choice(NamedTuple):
+class BestThreshold(NamedTuple):
     """The threshold from which on "with" proves most, and what it seems to prove."""
 
     threshold: float
@@ -114,7 +114,7 @@ def mu_evidence(rates: Rates) -> Floats:
 
 def best_thresholds(
     unchanged: Floats, changed: Floats, evidences: Sequence[Evidence], confidence: float
-) -> list[Choice]:
+) -> list[BestThreshold]:
     """For each kind of evidence the best threshold by these scores; what it proves must be counted on others.
 
     Args:
@@ -129,7 +129,7 @@ def best_thresholds(
     thresholds = np.unique(pooled[np.minimum((levels * len(pooled)).astype(np.int64), len(pooled) - 1)])
     rates = rates_of(count_alarms(unchanged, changed, thresholds), confidence)
     found = [evidence(rates) for evidence in evidences]
-    return [Choice(float(thresholds[values.argmax()]), float(values.max())) for values in found]
+    return [BestThreshold(float(thresholds[values.argmax()]), float(values.max())) for values in found]
 
 
 def count_alarms(unchanged: Floats, changed: Floats, thresholds: Floats | float) -> Alarms:

@@ -9,7 +9,7 @@ from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.auditing.sampling import Sampler
 
-Statistic = Callable[[Floats], Floats]
+TestStatistic = Callable[[Floats], Floats]
 """From observations, one trial a row, to a number or several of each trial."""
 
 
@@ -41,8 +41,8 @@ class Case:
     unchanged: Sampler
     changed: Sampler
     width: int
-    score: Statistic | None = as_observed
-    features: Statistic | None = None
+    score: TestStatistic | None = as_observed
+    features: TestStatistic | None = None
     claimed_mu: float | None = None
     worst: float | None = None
     flips: tuple[int, ...] = ()

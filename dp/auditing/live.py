@@ -23,12 +23,12 @@ from dp.ledger import BudgetExhausted, Ledger
 from dp.release import Plan, Request, charged, plan_release, publish, stated_counts
 from dp.units import protected_class
 
-WIDTH = CHUNK_FLOATS // 16
+FLOATS_A_TRIAL = CHUNK_FLOATS // 16
 """Sixteen releases at a time, so that progress is seen."""
 
 
 @dataclass(frozen=True)
-class Account:
+class LedgerBudget:
     """What pays for real releases.
 
     Attributes:
@@ -45,7 +45,7 @@ def audit_live(
     request: Request,
     trials: int,
     generator: np.random.Generator,
-    account: Account,
+    account: LedgerBudget,
     options: AuditOptions = DEFAULT_OPTIONS,
 ) -> list[Audit]:
     """Publish a series again and again, half of the times with a protected change, and say what that proves.
@@ -77,10 +77,10 @@ def audit_live(
         lambda counts: publish_releases(plan, metric, counts, account),
     )  # fmt: skip
     # A connection to the ledger belongs to one thread.
-    return audit_case(replace(case, width=WIDTH), trials, generator, replace(options, workers=1))
+    return audit_case(replace(case, width=FLOATS_A_TRIAL), trials, generator, replace(options, workers=1))
 
 
-def publish_releases(plan: Plan, metric: str, counts: Integers, account: Account) -> Sampler:
+def publish_releases(plan: Plan, metric: str, counts: Integers, account: LedgerBudget) -> Sampler:
     """Estimates of real releases, shape (trials, T): every trial is a stream of its own and pays for itself."""
 
     def sample(trials: int, generator: np.random.Generator) -> Floats:

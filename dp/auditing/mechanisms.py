@@ -6,7 +6,7 @@ from functools import partial, singledispatch
 
 import numpy as np
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_path
 from dp.auditing.case import Case
@@ -53,7 +53,7 @@ def audit_mechanism(
         ValueError: the mechanism is unknown, cannot serve the class, or the guarantee or the trials are out of range.
     """
     claim = Guarantee(promised.epsilon, 0.0) if family_of(name).delta == "none" else promised
-    mechanism = calibrate([design(name, protected)], claim, [1.0])[0]
+    mechanism = calibrate_designs([design(name, protected)], claim, [1.0])[0]
     return audit_cases(cases(mechanism, protected, claim, generator), trials, generator, options)
 
 

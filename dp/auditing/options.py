@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-Report = Callable[[float], None]
+ReportShare = Callable[[float], None]
 """Called with the share of the work that is done."""
 
 Part = TypeVar("Part")
@@ -35,7 +35,7 @@ class AuditOptions:
     confidence: float = CONFIDENCE
     flag_level: float = FLAG_LEVEL
     workers: int = 1
-    report: Report = no_report
+    report: ReportShare = no_report
 
     def share(self, parts: Sequence[Part]) -> Iterator[tuple[Part, AuditOptions]]:
         """Each part of one audit, with its share of the flag level and of the progress."""
@@ -47,5 +47,5 @@ class AuditOptions:
 DEFAULT_OPTIONS = AuditOptions()
 
 
-def _report_part(report: Report, before: int, parts: int, done: float) -> None:
+def _report_part(report: ReportShare, before: int, parts: int, done: float) -> None:
     report((before + done) / parts)

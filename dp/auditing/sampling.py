@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from dp.arrays import Floats, Integers
-from dp.auditing.options import Report
+from dp.auditing.options import ReportShare
 from dp.mechanisms import Mechanism
 
 Sampler = Callable[[int, np.random.Generator], Floats]
@@ -19,7 +19,7 @@ Sampler = Callable[[int, np.random.Generator], Floats]
 ReleaseSampler = Callable[[Integers], Sampler]
 """From counts to a sampler of their releases, shape (trials, T)."""
 
-ChunkedSampler = Callable[[int, np.random.Generator, Report], Floats]
+ChunkedSampler = Callable[[int, np.random.Generator, ReportShare], Floats]
 """A sampler that reports its progress."""
 
 CHUNK_FLOATS = 2**19
@@ -33,7 +33,7 @@ def in_chunks(sampler: Sampler, width: int, workers: int = 1) -> ChunkedSampler:
     """
     rows = max(CHUNK_FLOATS // width, 1)
 
-    def sample(number: int, generator: np.random.Generator, report: Report) -> Floats:
+    def sample(number: int, generator: np.random.Generator, report: ReportShare) -> Floats:
         sizes = [min(rows, number - start) for start in range(0, number, rows)]
         sources = generator.spawn(len(sizes))
         # The threads of one matrix product would wait for each other while the others want the cores, and how many
@@ -53,7 +53,7 @@ def _linear_algebra() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _concatenate(chunks: Iterable[Floats], number: int, report: Report) -> Floats:
+def _concatenate(chunks: Iterable[Floats], number: int, report: ReportShare) -> Floats:
     trials: list[Floats] = []
     done = 0
     for chunk in chunks:

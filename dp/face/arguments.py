@@ -11,7 +11,7 @@ from dp.names import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-Day = date | str
+DateLike = date | str
 
 
 def windows_of(metrics: str | Sequence[str] | Mapping[str, int]) -> dict[str, int]:
@@ -27,7 +27,7 @@ def windows_of(metrics: str | Sequence[str] | Mapping[str, int]) -> dict[str, in
     return {name: METRICS[name] for name in names}
 
 
-def day_of(name: str, value: Day) -> date:
+def day_of(name: str, value: DateLike) -> date:
     """The date; ValueError, which names the argument, if it is none."""
     if isinstance(value, datetime):
         return value.date()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dp.accounting.composition import Guarantee
 from dp.counts import Counts
-from dp.face.arguments import Day, day_of, table_of, windows_of
+from dp.face.arguments import DateLike, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Log, arrived_fingerprint, read_log
 from dp.mechanisms import Mechanism
@@ -25,6 +25,7 @@ from dp.release import (
     charged,
     count_log,
     default_stream,
+    log_name,
     plan_release,
     promise,
     publish,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from dp.sketches.salts import Salts
 
-Source = Log | Path | str | Mapping[str, Counts]
+LogOrCounts = Log | Path | str | Mapping[str, Counts]
 """What can be counted: a log, the path of one, or counts that were counted for the plan."""
 
 
@@ -77,7 +78,10 @@ class ReleasePlan:
 
     @property
     def stream(self) -> str:
-        """The key under which `publish` charges and continues, unless another is given: made of the request alone."""
+        """The key under which `publish` charges and continues counts, unless another is given; of the request alone.
+
+        For a log, what the log is called is a part of it.
+        """
         return default_stream(self.request.specification())
 
     @property
@@ -101,7 +105,7 @@ class ReleasePlan:
     def _ticks(self) -> int:
         return (self.last - self.request.first).days + 1
 
-    def count(self, source: Source) -> dict[str, Counts]:
+    def count(self, source: LogOrCounts) -> dict[str, Counts]:
         """The counts that the plan needs. NOT PRIVATE.
 
         Raises:
@@ -111,10 +115,10 @@ class ReleasePlan:
             return self._counted(source, stack)[1]
 
     @overload
-    def simulate(self, source: Source, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
     @overload
-    def simulate(self, source: Source, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
-    def simulate(self, source: Source, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
+    def simulate(self, source: LogOrCounts, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
         """A rehearsal: seeded noise, nothing charged, every row says `secure: False`. Not private.
 
         Args:
@@ -132,7 +136,7 @@ class ReleasePlan:
     @overload
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
@@ -143,7 +147,7 @@ class ReleasePlan:
     @overload
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
@@ -153,7 +157,7 @@ class ReleasePlan:
     ) -> list[str]: ...
     def publish(
         self,
-        source: Source,
+        source: LogOrCounts,
         *,
         ledger: Ledger | Path | str = "dpdau.ledger",
         budget: str = DEFAULT_BUDGET,
@@ -169,9 +173,10 @@ class ReleasePlan:
         Args:
             source: a log, the path of one, or the plan's own counts.
             ledger: an open ledger, or the path of one, which is made where there is none.
-            stream: idempotent key, `self.stream` by default. Under the same key published days return unchanged,
-                whatever the log now holds, and later days are added; then a log whose past is another is refused.
-                Give every log a stream of its own.
+            stream: idempotent key, by default made of the request and of the path of the log, as in `dpdau release`.
+                Under the same key published days return unchanged, whatever the log now holds, and later days are
+                added; then a log whose past is another is refused. Counts have no path: give every log of theirs a
+                stream of its own.
             now: what the ledger's clock says; by default the time of day in UTC.
             rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
 
@@ -181,9 +186,10 @@ class ReleasePlan:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        now, name = now or datetime.now(UTC), stream or self.stream
+        now = now or datetime.now(UTC)
         with ExitStack() as stack:
             book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(Path(ledger)))
+            name = stream or self._name(source, book.path)
             published = recall(book, name, budget, self.calibrated, self._ticks, now)
             if published is None:
                 log, counts = self._counted(source, stack)
@@ -192,7 +198,13 @@ class ReleasePlan:
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
 
-    def _counted(self, source: Source, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
+    def _name(self, source: LogOrCounts, ledger: Path) -> str:
+        if isinstance(source, Mapping):
+            return self.stream
+        paths = source.paths if isinstance(source, Log) else (str(source),)
+        return default_stream(self.request.specification(), log_name(paths, ledger)) if paths else self.stream
+
+    def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
         if isinstance(source, Mapping):
             return None, dict(source)
         log = source if isinstance(source, Log) else stack.enter_context(read_log(source))
@@ -203,8 +215,8 @@ def plan(
     metrics: str | Sequence[str] | Mapping[str, int],
     *,
     epsilon: float,
-    first: Day,
-    last: Day,
+    first: DateLike,
+    last: DateLike,
     delta: float = 1e-6,
     unit: str = "user-day",
     w_bound: int = 2,
@@ -243,9 +255,9 @@ def plan(
     Examples:
         >>> import dp
         >>> plan = dp.plan(["dau", "mau"], epsilon=1, first="2024-01-01", last="2024-04-29")
-        >>> print(plan.promise)
-        Promised: (1, 1e-06)-differential privacy over all 120 days together, for one user's activity on one day with \
-its later retraction, as long as that changes the user's presence at most 2 times.
+        >>> plan.promise.split(".")[0]
+        "Promised: (1, 1e-06)-differential privacy over all 120 days together, for one user's activity on one day with \
+its later retraction, as long as that changes the user's presence at most 2 times"
         >>> round(plan.std["mau"], 1)
         15.3
     """

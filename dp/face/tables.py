@@ -10,12 +10,11 @@ from dp.accounting.comparison import Statistic, compare_all, epsilon_for_deviati
 from dp.accounting.composition import Guarantee
 from dp.face.arguments import table_of, windows_of
 from dp.mechanisms import MECHANISMS
+from dp.names import YEAR
 from dp.units import ProtectedClass, protected_class
 
 if TYPE_CHECKING:
     import pandas as pd
-
-YEAR = 365
 
 
 def compare(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -55,7 +55,8 @@ class BudgetExhausted(LedgerError):  # noqa: N818 - the name says what happened
         fits = requested.epsilon <= budget.cap.epsilon and requested.delta <= budget.cap.delta
         self.reason = "exhausted" if fits else "too small"
         super().__init__(
-            f"budget {budget.name!r} is {self.reason}: requested epsilon {requested.epsilon:g}, delta {requested.delta:g}; "
+            f"budget {budget.name!r} is {self.reason}: "
+            f"requested epsilon {requested.epsilon:g}, delta {requested.delta:g}; "
             f"spent epsilon {budget.spent.epsilon:g} of {budget.cap.epsilon:g}, "
             f"delta {budget.spent.delta:g} of {budget.cap.delta:g}; "
             f"remaining epsilon {budget.remaining.epsilon:g}, delta {budget.remaining.delta:g}"
@@ -107,6 +108,17 @@ class Charge:
     guarantee: Guarantee
     specification: dict[str, Any]
     charged_at: str
+
+    @property
+    def last_day(self) -> date | None:
+        """The last day that the charge covers; None: it covers all days from the first on."""
+        horizon = self.specification["horizon"]
+        first = date.fromisoformat(self.specification["first"])
+        return None if horizon is None else first + timedelta(days=horizon - 1)
+
+    def outlives(self, budget: Budget) -> bool:
+        """Whether days are covered that come after the period of the budget that was charged."""
+        return budget.ends is not None and (self.last_day is None or self.last_day > budget.ends)
 
 
 def whole_units(amount: float, units: int) -> int:

@@ -23,7 +23,7 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms.linear import LinearMechanism
-from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, Released, Source, State, Trials
+from dp.mechanisms.protocol import EMPTY_STATE, GRID, MOST_USERS, NoiseSource, Released, State, Trials
 from dp.mechanisms.pure_gdp import gdp_of_pure
 from dp.mechanisms.sparse_vector import one_sided
 from dp.noise import LaplaceNoise, validate_level
@@ -90,7 +90,7 @@ class AdaptiveFlippancy:
         tests = (len(self.levels) - 1) * gdp_of_pure(self.test_epsilon) ** 2
         return math.sqrt(math.fsum(mu**2 for mu in level_mu) + tests)
 
-    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+    def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`, and `trace` for the arguments.
 
         Rows say the bound of the tick's level (`w_bound`), which is public, and how many users may be missing because
@@ -105,7 +105,9 @@ class AdaptiveFlippancy:
         }
         return state, released._replace(columns=columns)
 
-    def trace(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released, Integers]:
+    def trace(
+        self, state: State, counts: Integers, source: NoiseSource, level: float
+    ) -> tuple[State, Released, Integers]:
         """`run`, and the level of every tick, which is public; shape (ticks,).
 
         Args:

@@ -86,7 +86,7 @@ def best_strategy(protected: ProtectedClass) -> TreeStrategy:
     candidates = [TreeStrategy(branching) for branching in BRANCHINGS]
     depths = [_depths(judged_on, candidate.branching) for candidate in candidates]
     variances = [float(candidate.decoder_energy(judged_on).mean()) for candidate in candidates]
-    return candidates[tree.best(list(zip(depths, variances, strict=True)), shorter)]
+    return candidates[tree.best_candidate(list(zip(depths, variances, strict=True)), shorter)]
 
 
 def digit_sum(number: int, base: int) -> int:

@@ -127,7 +127,7 @@ class BufferStrategy:
             length = certificate.told_apart(protected, settled - protected.hull)
             linear = certificate.single_run(self.subtracted(length), protected)
         else:
-            linear = _most_energy(self.decays, self.weights, protected) * certificate.ROUNDING
+            linear = _most_energy(self.decays, self.weights, protected) * certificate.ROUNDING_FACTOR
         rounding = (1 + 2.0**-FRACTION_BITS) * math.sqrt(ticks) / GRID
         return (math.sqrt(linear) + rounding) ** 2
 

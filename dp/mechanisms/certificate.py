@@ -19,7 +19,7 @@ from dp.mechanisms import patterns
 from dp.mechanisms.filters import autocorrelation
 from dp.units import ProtectedClass
 
-ROUNDING = 1 + 1e-9
+ROUNDING_FACTOR = 1 + 1e-9
 """Covers the float error of sums of at most a few hundred thousand terms of order one (about 1e-12), with room."""
 
 LONGEST_HULL = 2**20
@@ -98,7 +98,7 @@ def sensitivity_squared(subtracted: Floats, protected: ProtectedClass) -> float:
         validate_damping(subtracted)
         endless = neighbour_bound(energy, protected.runs, protected.hull)
     # The end of the series, and that a run may last to it, is seen by the cut bound alone.
-    return (min(_cut_bound(subtracted, protected), endless) if damped else endless) * ROUNDING
+    return (min(_cut_bound(subtracted, protected), endless) if damped else endless) * ROUNDING_FACTOR
 
 
 def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
@@ -106,8 +106,8 @@ def single_run(subtracted: Floats, protected: ProtectedClass) -> float:
     length = told_apart(protected, len(subtracted))
     response = step_response(subtracted, length)
     if protected.open_ended:
-        return float(response @ response) * ROUNDING
-    return float(run_energy(response, protected.hull).max()) * ROUNDING
+        return float(response @ response) * ROUNDING_FACTOR
+    return float(run_energy(response, protected.hull).max()) * ROUNDING_FACTOR
 
 
 def _cut_bound(subtracted: Floats, protected: ProtectedClass) -> float:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from dp.arrays import Floats, Integers
-from dp.mechanisms.certificate import ROUNDING
-from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
+from dp.mechanisms.certificate import ROUNDING_FACTOR
+from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -56,7 +56,7 @@ class DenseStrategy:
         digest = hashlib.sha256(np.ascontiguousarray(self.matrix).tobytes()).hexdigest()[:16]
         return f"DenseStrategy({len(self.matrix)} ticks, {digest})"
 
-    def row(self, tick: int) -> Row:
+    def row(self, tick: int) -> StrategyRow:
         """Row `tick`, its diagonal leading.
 
         Raises:
@@ -64,7 +64,7 @@ class DenseStrategy:
         """
         if tick >= len(self.matrix):
             raise ValueError(f"tick {tick} is beyond the horizon of {len(self.matrix)} ticks")
-        return Row(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
+        return StrategyRow(-self.matrix[tick, :tick], int(self.matrix[tick, tick]))
 
     measure = measure_row
     estimate = estimate_row
@@ -103,7 +103,7 @@ class DenseStrategy:
             )
         ticks = protected.horizon
         encoder = self.matrix[:ticks, :ticks] / GRID
-        return float(_run_energies(encoder.T @ encoder, _allowed(protected)).max()) * ROUNDING
+        return float(_run_energies(encoder.T @ encoder, _allowed(protected)).max()) * ROUNDING_FACTOR
 
     def touched(self, protected: ProtectedClass) -> int:
         """Every tick."""
@@ -116,14 +116,16 @@ def strategy(protected: ProtectedClass) -> DenseStrategy:
     Raises:
         ValueError: the class has several runs, or no horizon.
     """
-    covariance, _ = optimum(protected)
+    covariance, _ = optimal_covariance(protected)
     with one_thread():
         encoder = np.linalg.inv(scipy.linalg.cholesky(covariance, lower=True))
     return DenseStrategy(np.rint(np.tril(encoder) / encoder[0, 0] * GRID).astype(np.int64))
 
 
 @lru_cache(maxsize=8)
-def optimum(protected: ProtectedClass, rounds: int = ROUNDS, *, mirrored: bool = False) -> tuple[Floats, float]:
+def optimal_covariance(
+    protected: ProtectedClass, rounds: int = ROUNDS, *, mirrored: bool = False
+) -> tuple[Floats, float]:
     """The optimal covariance, shape (T, T), and the lower bound on the mean of variance times μ².
 
     Fewer `rounds` leave the covariance further from the optimum; the bound holds after any number.

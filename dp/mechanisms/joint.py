@@ -28,10 +28,10 @@ from dp.mechanisms import certificate
 from dp.mechanisms.filters import autocorrelation
 from dp.mechanisms.toeplitz import ToeplitzStrategy, quantised_root
 
-TOLERANCE = 1e-4
+SEARCH_TOLERANCE = 1e-4
 """Relative distance from the best mixture of bounds at which the search stops; every mixture is a valid bound."""
 
-START = -1.7
+SEARCH_START = -1.7
 """log10(1 − r) at which the search for dampings starts."""
 
 LONG_ENOUGH_TO_JUDGE = 180
@@ -179,7 +179,7 @@ def joint_sensitivity_squared(
         for one, weight in zip(series, weights, strict=True)
     ]
     extra = math.fsum(exceptions.removals * one.removal + exceptions.late * one.late for one in scaled)
-    return (_best_mixture(scaled, horizon) + extra) * certificate.ROUNDING
+    return (_best_mixture(scaled, horizon) + extra) * certificate.ROUNDING_FACTOR
 
 
 def scale_factor(
@@ -227,7 +227,7 @@ def _best_mixture(series: Sequence[WindowSeries], horizon: int) -> float:
             bounds=[(0, 1)] * len(mixture) + [(None, None)],
         )
         # Without a solution the mixtures so far stand: the search needs no proof.
-        if solved.x is None or best - solved.x[-1] <= TOLERANCE * best:
+        if solved.x is None or best - solved.x[-1] <= SEARCH_TOLERANCE * best:
             break
         mixture = np.clip(solved.x[:-1], 0.0, 1.0)
         mixture /= np.repeat(np.add.reduceat(mixture, np.cumsum([0, *sizes[:-1]])), sizes)
@@ -341,7 +341,7 @@ def best_strategies(
             total += math.log(factor**2 * alone * float(strategy.decoder_energy(judged_on).mean()))
         return total
 
-    start = np.full(len(windows), START)
+    start = np.full(len(windows), SEARCH_START)
     most = 30 * len(windows)
     found = scipy.optimize.minimize(
         error, start, method="Nelder-Mead", options={"maxfev": most, "xatol": 0.03, "fatol": 3e-3}

@@ -23,9 +23,9 @@ from dp.mechanisms.protocol import (
     MOST_USERS,
     Cost,
     NoiseName,
+    NoiseSource,
     Released,
     SeriesBudget,
-    Source,
     State,
     Trials,
 )
@@ -146,7 +146,7 @@ class LinearMechanism:
             raise ValueError(f"noise has {len(noise)} draws where {used} are used")
         return state, np.array(estimates)
 
-    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+    def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`."""
         if not len(counts):
             return state, Released.nothing()
@@ -249,31 +249,31 @@ class LinearDesign:
         return self.calibrated(budget).cost(ticks)
 
 
-class Row(NamedTuple):
+class StrategyRow(NamedTuple):
     """One measurement a tick: `lead` times the count, less whole-number `weights` of the last counts, oldest first."""
 
     weights: Integers
     lead: int = GRID
 
 
-class Rows(Protocol):
+class StrategyRows(Protocol):
     """A square strategy matrix given by its rows."""
 
-    def row(self, tick: int) -> Row:
+    def row(self, tick: int) -> StrategyRow:
         """Row `tick` of B⁻¹ in grid units; at most `tick` weights."""
 
     def memory(self, tick: int) -> int:
         """How many past ticks a stream must keep after `tick` (as far as any later row can reach back)."""
 
 
-def measure_row(rows: Rows, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+def measure_row(rows: StrategyRows, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
     """`Strategy.measure` of a matrix given by rows: it remembers the last counts, oldest first."""
     weights, lead = rows.row(tick)
     exact = lead * count - int(weights @ secret[len(secret) - len(weights) :])
     return np.array([exact]), _last(np.append(secret, np.int64(count)), rows.memory(tick))
 
 
-def estimate_row(rows: Rows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+def estimate_row(rows: StrategyRows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
     """`Strategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
     weights, lead = rows.row(tick)
     estimate = np.asarray((measured[0] + weights.astype(np.float64) @ public[len(public) - len(weights) :]) / lead)

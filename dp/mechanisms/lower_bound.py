@@ -72,9 +72,11 @@ def _of_one_run(protected: ProtectedClass, horizon: int) -> float:
     """The bound on the mean of variance times μ²."""
     rounds = dense.ROUNDS if horizon <= dense.LONGEST else FEW_ROUNDS
     if not protected.open_ended and horizon >= optimal.SHORT * protected.hull:
-        return dense.optimum(protected, rounds, mirrored=True)[1]
+        return dense.optimal_covariance(protected, rounds, mirrored=True)[1]
     # Asked for as the strategy does, the optimum of a short horizon is there already.
-    return (dense.optimum(protected) if rounds == dense.ROUNDS else dense.optimum(protected, rounds))[1]
+    return (
+        dense.optimal_covariance(protected) if rounds == dense.ROUNDS else dense.optimal_covariance(protected, rounds)
+    )[1]
 
 
 def _by_shorter(protected: ProtectedClass, horizon: int) -> float:
@@ -115,7 +117,7 @@ def _by_segments(protected: ProtectedClass) -> Floats:
         spread, mean = np.zeros((ticks, ticks)), np.zeros(ticks)
         for start, stop in pairwise(bounds):
             length = stop - start
-            covariance, _ = dense.optimum(ProtectedClass(1, length, length), FEW_ROUNDS)
+            covariance, _ = dense.optimal_covariance(ProtectedClass(1, length, length), FEW_ROUNDS)
             moment = covariance @ covariance
             mean[start:stop] = np.diag(moment)
             spread[start:stop, start:stop] = moment - np.outer(mean[start:stop], mean[start:stop])

@@ -1,6 +1,6 @@
 """What every mechanism is to a release: a frozen value that turns counts into estimates, one tick after the other.
 
-It holds neither data nor randomness. What a stream remembers is a `State`; where noise comes from is a `Source`.
+It holds neither data nor randomness. What a stream remembers is a `State`; where noise comes from is a `NoiseSource`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRID = 2**24
 MOST_USERS = 2**36
 """Largest count a mechanism may encode: grid × count then stays far inside 64 bits."""
 
-Source = Callable[[Noise, int], Integers]
+NoiseSource = Callable[[Noise, int], Integers]
 """Fresh whole-number draws of a noise: `noise.secure(size)` in a release, seeded ones in a rehearsal."""
 
 
@@ -143,7 +143,7 @@ class Mechanism(Protocol):
     def spent(self) -> float | None:
         """The μ (ε for Laplace noise) that its noise has for its sensitivity; None: all that it was given."""
 
-    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+    def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Consecutive ticks from `state` on: the next state and what is published.
 
         In pieces it gives what it gives at once, from the same draws.

@@ -110,7 +110,7 @@ def strategy(protected: ProtectedClass) -> SmoothBinaryStrategy:
     candidates = [SmoothBinaryStrategy(height, ones) for ones, height in heights.items() if height <= TALLEST]
     judged_on = min(horizon, LONG_ENOUGH_TO_JUDGE)
     shorter = replace(protected, hull=min(protected.hull, judged_on), horizon=judged_on)
-    return candidates[tree.best([(one.depths(judged_on), float(one.ones)) for one in candidates], shorter)]
+    return candidates[tree.best_candidate([(one.depths(judged_on), float(one.ones)) for one in candidates], shorter)]
 
 
 def empty_blocks(height: int, ones: int, ticks: int) -> Integers:

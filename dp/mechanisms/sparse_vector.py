@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.arrays import Floats, Integers
-from dp.mechanisms.protocol import GRID, MOST_USERS, Cost, NoiseName, Released, SeriesBudget, Source, State, Trials
+from dp.mechanisms.protocol import GRID, MOST_USERS, Cost, NoiseName, NoiseSource, Released, SeriesBudget, State, Trials
 from dp.mechanisms.segments import segment_epsilon
 from dp.noise import LaplaceNoise, validate_level
 from dp.units import ProtectedClass
@@ -132,7 +132,7 @@ class SparseVector:
         """ε of the whole series with δ = 0."""
         return _halves(self.releases, self.hull, self.horizon) * self.grid / self.noise.scale
 
-    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+    def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`.
 
         Where the releases of a hull are used up there is no test: the value is held and the interval is without ends.

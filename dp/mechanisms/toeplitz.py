@@ -11,7 +11,7 @@ import scipy
 from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
-from dp.mechanisms.linear import Row, estimate_row, measure_row, one_draw_a_tick
+from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -58,9 +58,9 @@ class ToeplitzStrategy:
         """p₁, p₂, … as they are run."""
         return self._integers / GRID
 
-    def row(self, tick: int) -> Row:
+    def row(self, tick: int) -> StrategyRow:
         """The weights that reach back no further than the first tick."""
-        return Row(self._oldest_first[max(len(self.weights) - tick, 0) :])
+        return StrategyRow(self._oldest_first[max(len(self.weights) - tick, 0) :])
 
     def memory(self, tick: int) -> int:
         """The number of weights, or of ticks so far if that is smaller."""

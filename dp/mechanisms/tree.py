@@ -106,7 +106,7 @@ def least_odd_in_class(depths: Depths, protected: ProtectedClass) -> int:
     )
 
 
-def best(candidates: Sequence[tuple[Depths, float]], protected: ProtectedClass) -> int:
+def best_candidate(candidates: Sequence[tuple[Depths, float]], protected: ProtectedClass) -> int:
     """Which candidate has the smallest product of squared sensitivity and variance, the first of several.
 
     Most are ruled out by a bound from below, without the search for their sensitivity.

@@ -12,7 +12,7 @@ from dp.arrays import Integers
 from dp.counts import Counts
 from dp.ledger import Budget
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
-from dp.mechanisms.protocol import Released, Source
+from dp.mechanisms.protocol import NoiseSource, Released
 from dp.noise import Noise
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
@@ -47,7 +47,7 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Counts], seed: int) -> list[d
     ]
 
 
-def seeded_source(generator: np.random.Generator) -> Source:
+def seeded_source(generator: np.random.Generator) -> NoiseSource:
     """Reproducible draws; never for a release."""
 
     def source(noise: Noise, size: int) -> Integers:
@@ -62,7 +62,7 @@ def secure_source(noise: Noise, size: int) -> Integers:
 
 
 def draw(
-    mechanism: Mechanism, state: State, counts: Integers, source: Source, request: Request
+    mechanism: Mechanism, state: State, counts: Integers, source: NoiseSource, request: Request
 ) -> tuple[State, Released]:
     """The state after the ticks of `counts`, and what they publish of all users."""
     level, sample = request.ci_level, request.sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dp.accounting.calibrate import JOINT_MECHANISM, calibrate, calibrate_on_time, normalised, series_guarantee
+from dp.accounting.calibrate import JOINT_MECHANISM, calibrate_designs, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.counts import Freeze
 from dp.mechanisms import Mechanism, design, family_of
@@ -89,7 +89,7 @@ def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism
             design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
             for window in windows
         ]
-        return calibrate(designs, request.guarantee, shares)
+        return calibrate_designs(designs, request.guarantee, shares)
     if request.unit != "user" or request.horizon is None:
         raise ValueError("on_time protects whole users over a horizon: it goes with unit user and a number of ticks")
     if request.mechanism != JOINT_MECHANISM:

@@ -26,8 +26,17 @@ def protected(request: Request) -> str:
     return f"{change}, however often that changes the user's presence"
 
 
+READING = (
+    "Activity that is reported on time changes it 2 times, also if all of the user's activity is erased later; each "
+    "other day that the user takes back or reports late within the window may add 2. "
+    "How many user-days need more is for the operator to see: dpdau exact --protection."
+)
+"""How to read the promise of unit user-day (docs/guarantees.md, section 1.2)."""
+
+
 def promise(request: Request) -> str:
-    """In one plain sentence: what is promised to whom."""
+    """In plain words: what is promised to whom, and how to read it."""
     epsilon, delta = charged(request)
     span = "however many days are published" if request.horizon is None else f"over all {request.horizon} days together"
-    return f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."
+    said = f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."
+    return f"{said} {READING}" if request.unit == "user-day" and uses_w_bound(request.mechanism) else said

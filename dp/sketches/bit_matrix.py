@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dp.arrays import Floats
 from dp.sketches.flipped import (
     Bits,
+    BitSource,
     Layout,
     Response,
-    Source,
     epsilon_of,
     flip_probability,
     flipped,
@@ -23,7 +23,7 @@ from dp.sketches.flipped import (
 )
 from dp.sketches.protocol import Keys
 
-Cells = NDArray[np.int64]
+BitCells = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Rule:
     """
 
     name: str
-    write: Callable[[Bits, Cells], Bits]
-    erase: Callable[[Bits, Cells], Bits]
+    write: Callable[[Bits, BitCells], Bits]
+    erase: Callable[[Bits, BitCells], Bits]
     join: Callable[[Bits, Bits], Bits]
     decay: Callable[[Floats], Floats]
     ceiling: float
-    join_flipped: Callable[[FlippedSketch, FlippedSketch, Source | None], tuple[float, Bits]]
+    join_flipped: Callable[[FlippedSketch, FlippedSketch, BitSource | None], tuple[float, Bits]]
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class BitSketch:
         """The bits, eight per byte."""
         return np.packbits(self.bits).tobytes()
 
-    def private(self, source: Source) -> FlippedSketch:
+    def private(self, source: BitSource) -> FlippedSketch:
         """The sketch for publication: every bit flipped by fresh coins of the source.
 
         Every call is a further release of ε.
@@ -177,7 +177,7 @@ class FlippedSketch:
         """The ε of this sketch for every user, if nothing else is published."""
         return epsilon_of(self.flip)
 
-    def merge(self, other: FlippedSketch, source: Source | None = None) -> FlippedSketch:
+    def merge(self, other: FlippedSketch, source: BitSource | None = None) -> FlippedSketch:
         """A flipped sketch of the merger that the rule defines.
 
         This is post-processing and costs no ε; both must have been flipped by independent coins.

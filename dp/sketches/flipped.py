@@ -22,7 +22,7 @@ from dp.sketches.protocol import Keys, around, cut_error
 
 Bits = NDArray[np.bool_]
 
-Source = Callable[[float, int], Bits]
+BitSource = Callable[[float, int], Bits]
 """source(probability, size): independent bits of shape (size,), each 1 with that probability. Publication needs a
 cryptographic source (`secure_flips`): whoever can predict the flips can undo them."""
 
@@ -177,7 +177,7 @@ def epsilon_of(flip: float) -> float:
     return math.log((1 - flip) / flip)
 
 
-def flipped(bits: Bits, flip: float, source: Source) -> Bits:
+def flipped(bits: Bits, flip: float, source: BitSource) -> Bits:
     """The bits, each flipped with that probability, by fresh coins."""
     return bits ^ source(flip, len(bits))
 
@@ -201,7 +201,7 @@ def unpacked(layout: Layout, data: bytes) -> tuple[float, Bits]:
     return flip, layout.unpack(data[8:])
 
 
-def seeded_flips(generator: np.random.Generator) -> Source:
+def seeded_flips(generator: np.random.Generator) -> BitSource:
     """Reproducible coins for experiments; never use them for publication."""
 
     def flips(probability: float, size: int) -> Bits:

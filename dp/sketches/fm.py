@@ -34,7 +34,7 @@ from dp.sketches.registers import (
     phantoms_needed,
     raised,
     ranks_of,
-    validate_epsilon,
+    validate_register_epsilon,
     validate_salt,
 )
 
@@ -68,7 +68,7 @@ class FlajoletMartin(RegisterDesign):
         Raises:
             ValueError: ε′, the number of registers or the growth is out of range, or the salt does not have 16 bytes.
         """
-        validate_epsilon("epsilon_register", self.epsilon_register, 1)
+        validate_register_epsilon("epsilon_register", self.epsilon_register, 1)
         if not 1 <= self.registers <= 2**16 or self.registers & (self.registers - 1):
             raise ValueError(f"registers is {self.registers}; it must be a power of two up to 65536, for instance 1024")
         if not 0.15 <= self.growth <= 3:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from dp.arrays import Floats
-from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
-from dp.sketches.flipped import Bits, Source
+from dp.sketches.bit_matrix import BitCells, BitMatrix, FlippedSketch, Rule
+from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily
 
 
@@ -20,12 +20,12 @@ def gf2(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:
     return BitMatrix(epsilon, lg_buckets, levels, RULE)
 
 
-def merged_flip(first: float, second: float) -> float:
+def parity_flip(first: float, second: float) -> float:
     """The probability q that just one of two bits is flipped: 1 − 2q is the product of the two values 1 − 2qᵢ."""
     return first * (1 - second) + second * (1 - first)
 
 
-def _toggle(bits: Bits, cells: Cells) -> Bits:
+def _toggle(bits: Bits, cells: BitCells) -> Bits:
     """A cell given twice stays as it was."""
     odd: Bits = np.bincount(cells, minlength=len(bits)) % 2 == 1
     return bits ^ odd
@@ -40,8 +40,8 @@ def _decay(chances: Floats) -> Floats:
     return np.asarray(-np.log1p(-2 * chances))
 
 
-def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: Source | None) -> tuple[float, Bits]:
-    return merged_flip(first.flip, second.flip), first.bits ^ second.bits
+def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: BitSource | None) -> tuple[float, Bits]:
+    return parity_flip(first.flip, second.flip), first.bits ^ second.bits
 
 
 RULE = Rule("gf2", _toggle, _toggle, _join, _decay, 0.5, _join_flipped)

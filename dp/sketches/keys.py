@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from dp.sketches.protocol import Keys
 
 KEY_BYTES = 16
+ANY_SALT = bytes(range(KEY_BYTES))
+"""Where the salt does not matter and nothing is secret."""
 
 Words = NDArray[np.uint64]
 _Offsets = NDArray[np.int32] | NDArray[np.int64]

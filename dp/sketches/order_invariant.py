@@ -32,7 +32,7 @@ from dp.sketches.registers import (
     phantoms_needed,
     raised,
     ranks_of,
-    validate_epsilon,
+    validate_register_epsilon,
     validate_salt,
 )
 
@@ -59,7 +59,7 @@ class OrderInvariant(RegisterDesign):
         """
         if not 0 <= self.lg_m <= 20:
             raise ValueError(f"lg_m is {self.lg_m}; it must lie between 0 and 20, for instance 12")
-        validate_epsilon("epsilon", self.epsilon, self.registers)
+        validate_register_epsilon("epsilon", self.epsilon, self.registers)
         validate_salt(self.salt)
 
     @property

@@ -44,7 +44,7 @@ def phantoms_needed(changers: int, epsilon: float) -> int:
     return math.ceil(changers / kept_share(epsilon)) - 1
 
 
-def validate_epsilon(name: str, epsilon: float, changers: int) -> None:
+def validate_register_epsilon(name: str, epsilon: float, changers: int) -> None:
     """Raise ValueError, naming the parameter, unless ε lies between 1e-5 and 30 and needs not too many phantoms."""
     if not 1e-5 <= epsilon <= 30:
         raise ValueError(f"{name} is {epsilon}; it must lie between 1e-5 and 30, for instance 1")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from dp.arrays import Floats
-from dp.sketches.bit_matrix import BitMatrix, Cells, FlippedSketch, Rule
-from dp.sketches.flipped import Bits, Source
+from dp.sketches.bit_matrix import BitCells, BitMatrix, FlippedSketch, Rule
+from dp.sketches.flipped import Bits, BitSource
 from dp.sketches.protocol import Contract, SketchFamily, UnsupportedError
 
 
@@ -19,7 +19,7 @@ def sfm(epsilon: float, lg_buckets: int = 12, levels: int = 24) -> BitMatrix:
     return BitMatrix(epsilon, lg_buckets, levels, RULE)
 
 
-def merged_flip(first: float, second: float) -> float:
+def union_flip(first: float, second: float) -> float:
     """The flip probability of a merger: the one with 1 − e^(−ε) = (1 − e^(−ε₁))(1 − e^(−ε₂))."""
     return (first + second - 3 * first * second) / (1 - 2 * first * second)
 
@@ -29,18 +29,18 @@ def merged_chance(first_flip: float, second_flip: float, first: bool, second: bo
 
     It is 1 − q − (1 − 2q)·u₁·u₂ with u = (1 − qᵢ − bit)/(1 − 2qᵢ), the unbiased estimate that a bit was not set.
     """
-    flip = merged_flip(first_flip, second_flip)
+    flip = union_flip(first_flip, second_flip)
     unset = (1 - first_flip - first) / (1 - 2 * first_flip) * (1 - second_flip - second) / (1 - 2 * second_flip)
     return min(max(1 - flip - (1 - 2 * flip) * unset, 0.0), 1.0)
 
 
-def _write(bits: Bits, cells: Cells) -> Bits:
+def _write(bits: Bits, cells: BitCells) -> Bits:
     written = bits.copy()
     written[cells] = True
     return written
 
 
-def _erase(bits: Bits, cells: Cells) -> Bits:
+def _erase(bits: Bits, cells: BitCells) -> Bits:
     raise UnsupportedError("sfm cannot remove users: others may have set the same bit; take gf2 or fixed-rate")
 
 
@@ -53,15 +53,15 @@ def _decay(chances: Floats) -> Floats:
     return np.asarray(-np.log1p(-chances))
 
 
-def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: Source | None) -> tuple[float, Bits]:
-    """The paper's randomised merge (theorem 4.8): it has the law of the union's bits, flipped with `merged_flip`."""
+def _join_flipped(first: FlippedSketch, second: FlippedSketch, source: BitSource | None) -> tuple[float, Bits]:
+    """The paper's randomised merge (theorem 4.8): it has the law of the union's bits, flipped with `union_flip`."""
     if source is None:
         raise ValueError("source is None; a merger of published sfm sketches needs fresh coins, such as secure_flips")
     bits = np.zeros(len(first.bits), dtype=np.bool_)
     for one, other in ((False, True), (True, False), (True, True)):
         chosen = np.flatnonzero((first.bits == one) & (second.bits == other))
         bits[chosen] = source(merged_chance(first.flip, second.flip, one, other), len(chosen))
-    return merged_flip(first.flip, second.flip), bits
+    return union_flip(first.flip, second.flip), bits
 
 
 RULE = Rule("sfm", _write, _erase, _join, _decay, 1.0, _join_flipped)

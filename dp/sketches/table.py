@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from dp.sketches import SKETCHES, Keys, SketchDesign, SketchFamily
-from dp.sketches.keys import siphash
+from dp.sketches.keys import ANY_SALT, siphash
 
-USERS = 100_000
-ANY_SALT = bytes(range(16))
+EXAMPLE_USERS = 100_000
 
 
-def table(families: Mapping[str, SketchFamily] = SKETCHES) -> list[dict[str, Any]]:
+def sketch_rows(families: Mapping[str, SketchFamily] = SKETCHES) -> list[dict[str, Any]]:
     """One row per sketch, with the parameters of `SketchFamily.example` and the defaults.
 
     `bytes` is the measured length of `to_bytes` for 100,000 users, and `relative_error_percent` the standard error of
@@ -53,8 +52,8 @@ def _row(name: str, family: SketchFamily) -> dict[str, Any]:
         "removes": family.removes,
         "merges": family.merges,
         "error": family.error,
-        "bytes": len(design.empty().add(some_keys(family, USERS, ANY_SALT)).to_bytes()),
-        "relative_error_percent": round(100 * error(USERS) / USERS, 3),
+        "bytes": len(design.empty().add(some_keys(family, EXAMPLE_USERS, ANY_SALT)).to_bytes()),
+        "relative_error_percent": round(100 * error(EXAMPLE_USERS) / EXAMPLE_USERS, 3),
         "parameters": described(design),
         "privacy": family.contract.kind,
         "contract": family.contract.words,

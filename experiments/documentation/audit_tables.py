@@ -18,7 +18,7 @@ AUDIT = RESULTS / "audit.parquet"
 LIVE = RESULTS / "audit_live.json"
 
 
-def mechanisms() -> str:
+def mechanism_table() -> str:
     """Every mechanism at every promised ε, the units side by side."""
     rows = _of_kind("mechanism")
     promises = [(unit, epsilon) for unit in dict.fromkeys(rows["unit"]) for epsilon in sorted(set(rows["epsilon"]))]
@@ -37,7 +37,7 @@ def mechanisms() -> str:
     return markdown_table(["mechanism", "seen", *titles], "ll" + "r" * len(titles), lines)
 
 
-def headline() -> str:
+def audit_headline() -> str:
     """What the audit says, in two sentences."""
     rows, broken = _of_kind("mechanism"), _of_kind("twin")
     ratios = rows.loc[rows["group"] == "Gaussian noise", "ratio"]
@@ -50,7 +50,7 @@ def headline() -> str:
     )
 
 
-def sketches() -> str:
+def sketch_table() -> str:
     """Every sketch that promises something."""
     rows = [
         (
@@ -64,9 +64,9 @@ def sketches() -> str:
     )  # fmt: skip
 
 
-def closeness() -> str:
+def closeness_table() -> str:
     """What one vote of the attack on the noise can distinguish, quick and full."""
-    quick, full = (_comparisons(half, runs) for half, runs in zip(noise.HALVES, noise.RUNS, strict=True))
+    quick, full = (_comparisons(half, runs) for half, runs in zip(noise.VOTE_DRAWS, noise.RUNS, strict=True))
     limits = "must accept up to, reject from"
     return markdown_table(
         ["compared", "draws, quick", limits, "draws, full", limits],

@@ -13,20 +13,18 @@ import numpy as np
 import pandas as pd
 
 from dp.accounting.calibrate import calibrate_linear
-from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.documentation.joint_table import GUARANTEE, HORIZON
 from experiments.documentation.markdown import markdown_table, wrap_prose
 from experiments.engine.places import RESULTS, ROOT
 from experiments.engine.population import START
 from experiments.kinds.loading import read
 
-HORIZON = 365
-GUARANTEE = Guarantee(1.0, 1e-6)
-CLASSES: tuple[tuple[str, str, int], ...] = (
+METRIC_CLASSES: tuple[tuple[str, str, int], ...] = (
     ("dau", "user-day", 2),
     ("wau", "user-day", 2),
     ("mau", "user-day", 2),
@@ -114,7 +112,7 @@ def gallery() -> str:
     return "\n\n".join(parts)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+EXPERIMENT_BLOCKS: dict[str, Callable[[], str]] = {
     "mechanisms": mechanism_list,
     "standard-deviations": standard_deviations,
     "factors": factors,
@@ -126,16 +124,16 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
-    "audit-headline": audit_tables.headline,
-    "audit-measured": audit_tables.mechanisms,
-    "audit-sketches": audit_tables.sketches,
+    "audit-headline": audit_tables.audit_headline,
+    "audit-measured": audit_tables.mechanism_table,
+    "audit-sketches": audit_tables.sketch_table,
     "audit-twins": audit_tables.twins,
     "audit-live": audit_tables.live,
-    "audit-closeness": audit_tables.closeness,
+    "audit-closeness": audit_tables.closeness_table,
 }
 
 
-def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
+def fill_blocks(text: str, blocks: Mapping[str, Callable[[], str]] = EXPERIMENT_BLOCKS) -> str:
     """Write every marked block of a text anew; returns the text.
 
     Raises:
@@ -151,7 +149,7 @@ def fill(text: str, blocks: Mapping[str, Callable[[], str]] = BLOCKS) -> str:
 
 def _by_class(cell: Callable[[str, ProtectedClass], str], names: list[str]) -> str:
     rows = []
-    for metric, unit, w_bound in CLASSES:
+    for metric, unit, w_bound in METRIC_CLASSES:
         protected = protected_class(unit, METRICS[metric], w_bound, HORIZON)
         rows.append([f"{metric.upper()}, {unit}, {w_bound}", *(cell(name, protected) for name in names)])
     return markdown_table(["metric, unit, W_BOUND", *(f"`{name}`" for name in names)], "l" + "r" * len(names), rows)

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 RULES = {"l": "---", "r": "---:"}
-WIDTH = 120
+LINE_WIDTH = 120
 """Longest line of prose."""
 
 
@@ -33,10 +33,10 @@ def wrap_prose(text: str) -> str:
 
 
 def _wrap_line(line: str) -> str:
-    if len(line) <= WIDTH or line.startswith(("|", "#", "![", "<", "    ")):
+    if len(line) <= LINE_WIDTH or line.startswith(("|", "#", "![", "<", "    ")):
         return line
     quote = "> " if line.startswith("> ") else ""
     return textwrap.fill(
-        line.removeprefix(quote), WIDTH, initial_indent=quote, subsequent_indent=quote, break_long_words=False,
+        line.removeprefix(quote), LINE_WIDTH, initial_indent=quote, subsequent_indent=quote, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
+from dp.names import YEAR
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
@@ -34,7 +35,7 @@ NAMES = tuple(name for name, family in MECHANISMS.items() if family.strategy and
 
 
 @dataclass(frozen=True, order=True)
-class Setting:
+class ClassSetting:
     """Arguments of `protected_class`; `window` in days does not matter for the unit user."""
 
     unit: str
@@ -56,16 +57,15 @@ class Setting:
 
 TABLE_HORIZONS = (90, 365, 1024, 4096)
 HORIZONS = (90, 182, 365, 1024, 2048, 4096)
-CLASSES = (("user-day", 7, 2), ("user-day", 30, 2), ("user", 30, 2), ("user", 30, 24))
+PROTECTED_CLASSES = (("user-day", 7, 2), ("user-day", 30, 2), ("user", 30, 2), ("user", 30, 24))
 W_BOUNDS = {"user-day": (2, 4, 8, 16, 24), "user": (2, 4, 8, 16, 24, 48)}
-YEAR = 365
 
-BY_HORIZON = tuple(Setting(*one, horizon) for one in CLASSES for horizon in HORIZONS)
-BY_W_BOUND = tuple(Setting(unit, 30, w_bound, YEAR) for unit, bounds in W_BOUNDS.items() for w_bound in bounds)
+BY_HORIZON = tuple(ClassSetting(*one, horizon) for one in PROTECTED_CLASSES for horizon in HORIZONS)
+BY_W_BOUND = tuple(ClassSetting(unit, 30, w_bound, YEAR) for unit, bounds in W_BOUNDS.items() for w_bound in bounds)
 
 
 @dataclass(frozen=True)
-class Row:
+class MechanismRow:
     """One mechanism for one class.
 
     Attributes:
@@ -74,7 +74,7 @@ class Row:
         lower_bound: of `rms_factor`, over all mechanisms.
     """
 
-    setting: Setting
+    setting: ClassSetting
     mechanism: str
     rms_factor: float
     max_factor: float
@@ -86,18 +86,18 @@ class Row:
         return self.rms_factor / self.lower_bound
 
 
-def compute_row(name: str, setting: Setting) -> Row:
+def compute_row(name: str, setting: ClassSetting) -> MechanismRow:
     """Compute the row of a mechanism."""
     chosen = linear_design(name, setting.protected)
     energy = chosen.strategy.decoder_energy(setting.horizon)
     typical, largest = (chosen.sensitivity * math.sqrt(value) for value in (energy.mean(), energy.max()))
-    return Row(setting, name, typical, largest, lower_bound(setting.protected))
+    return MechanismRow(setting, name, typical, largest, lower_bound(setting.protected))
 
 
-def stored_rows(path: Path = STORE) -> list[Row]:
+def stored_rows(path: Path = STORE) -> list[MechanismRow]:
     """The rows that `compute` stored."""
     return [
-        Row(Setting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
+        MechanismRow(ClassSetting(**row.pop("setting")), **row) for row in json.loads(path.read_text(encoding="utf-8"))
     ]  # fmt: skip
 
 
@@ -125,21 +125,23 @@ def table(path: Path = STORE) -> str:
     return markdown_table(titles, "lr" + "r" * len(NAMES), lines)
 
 
-def horizon_figure(rows: Sequence[Row]) -> Figure:
+def horizon_figure(rows: Sequence[MechanismRow]) -> Figure:
     """Error against the horizon, one panel a class."""
-    panels = [[row for row in rows if row.setting in BY_HORIZON and _class(row.setting) == one] for one in CLASSES]
+    panels = [
+        [row for row in rows if row.setting in BY_HORIZON and _class(row.setting) == one] for one in PROTECTED_CLASSES
+    ]
     titles = [f"{part[0].setting.title}, W_BOUND = {part[0].setting.w_bound}" for part in panels]
     return _figure(panels, titles, "horizon", "horizon T [days]", "Error against the horizon", columns=2)
 
 
-def w_bound_figure(rows: Sequence[Row]) -> Figure:
+def w_bound_figure(rows: Sequence[MechanismRow]) -> Figure:
     """Error against W_BOUND over a year of MAU, one panel a unit."""
     panels = [[row for row in rows if row.setting in BY_W_BOUND and row.setting.unit == unit] for unit in W_BOUNDS]
     titles = [f"{UNIT_TITLES[unit]}, T = {YEAR}" for unit in W_BOUNDS]
     return _figure(panels, titles, "w_bound", "W_BOUND [flips]", "MAU, error against W_BOUND", columns=2)
 
 
-def draw(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
+def draw_pictures(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
     """Draw both figures from the stored rows; returns the paths of the pictures."""
     rows = stored_rows(path)
     pictures = {"mechanisms-horizon.png": horizon_figure(rows), "mechanisms-w-bound.png": w_bound_figure(rows)}
@@ -149,7 +151,7 @@ def draw(path: Path = STORE, images: Path = IMAGES) -> list[Path]:
 
 
 def _figure(
-    panels: Sequence[Sequence[Row]], titles: Sequence[str], along: str, label: str, title: str, columns: int
+    panels: Sequence[Sequence[MechanismRow]], titles: Sequence[str], along: str, label: str, title: str, columns: int
 ) -> Figure:
     with mpl.rc_context(SETTINGS):
         lines = -(-len(panels) // columns)
@@ -167,7 +169,7 @@ def _figure(
         return figure
 
 
-def _curves(axis: Axes, rows: Sequence[Row], along: str) -> None:
+def _curves(axis: Axes, rows: Sequence[MechanismRow], along: str) -> None:
     for name in NAMES:
         curve = sorted((getattr(row.setting, along), row.rms_factor) for row in rows if row.mechanism == name)
         axis.plot(
@@ -187,11 +189,11 @@ def _curves(axis: Axes, rows: Sequence[Row], along: str) -> None:
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
 
 
-def _class(setting: Setting) -> tuple[str, int, int]:
+def _class(setting: ClassSetting) -> tuple[str, int, int]:
     return setting.unit, setting.window, setting.w_bound
 
 
-def _cell(row: Row, best: float) -> str:
+def _cell(row: MechanismRow, best: float) -> str:
     text = f"{row.rms_factor:.3f} ({row.ratio:.2f})"
     return f"**{text}**" if row.rms_factor == best else text
 
@@ -204,7 +206,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["compute"]:
         compute()
         print(STORE)
-    print(*draw(), sep="\n")
+    print(*draw_pictures(), sep="\n")
     return 0
 
 

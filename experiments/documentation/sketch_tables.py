@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dp.sketches.table import USERS, table
+from dp.sketches.table import EXAMPLE_USERS, sketch_rows
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.places import RESULTS
 
@@ -14,7 +14,7 @@ BUDGETS = (330, 1_300, 5_200, 21_000)
 
 def capabilities() -> str:
     """Every sketch with what it can do."""
-    sketches = table()
+    sketches = sketch_rows()
     abilities = markdown_table(
         ["sketch", "what it is", "users who leave", "merging gives", "privacy", "released", "proof"],
         "lllllll",
@@ -37,7 +37,7 @@ def capabilities() -> str:
             for row in sketches
         ],
     )  # fmt: skip
-    return f"{abilities}\n\n{errors}\n\nBytes and relative error are those of the example with {USERS:,} users."
+    return f"{abilities}\n\n{errors}\n\nBytes and relative error are those of the example with {EXAMPLE_USERS:,} users."
 
 
 def memory() -> str:

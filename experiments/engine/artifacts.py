@@ -44,12 +44,12 @@ def write_artifacts(
 
 
 def _draw(config: ExperimentConfig, table: Path, pictures: Sequence[Path]) -> None:
-    from experiments.engine.pictures import draw, save
+    from experiments.engine.pictures import save, styled_figure
 
     figures = config.kind.figures()
     if config.figure not in figures:
         raise ValueError(f"figure is {config.figure!r}; choose one of {', '.join(figures)}")
-    figure = draw(figures[config.figure], table)
+    figure = styled_figure(figures[config.figure], table)
     for picture in pictures:
         save(figure, picture)
 

@@ -31,7 +31,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TableDifference:
     """What two tables have in common and where they differ.
 
     Attributes:
@@ -52,11 +52,11 @@ class Comparison:
         return not (self.only_first or self.only_second or any(one.outside for one in self.differences))
 
 
-def compare_files(first: Path, second: Path, tolerance: float) -> Comparison:
-    """Compare two Parquet tables; see `compare`.
+def compare_files(first: Path, second: Path, tolerance: float) -> TableDifference:
+    """Compare two Parquet tables; see `compare_tables`.
 
     Raises:
-        ValueError: a file is not a table; or see `compare`.
+        ValueError: a file is not a table; or see `compare_tables`.
     """
     tables = []
     for path in (first, second):
@@ -64,10 +64,10 @@ def compare_files(first: Path, second: Path, tolerance: float) -> Comparison:
             tables.append(pd.read_parquet(path))
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} is no Parquet table: {error}") from error
-    return compare(tables[0], tables[1], tolerance)
+    return compare_tables(tables[0], tables[1], tolerance)
 
 
-def compare(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> Comparison:
+def compare_tables(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> TableDifference:
     """Compare two tables row by row.
 
     Rows match if they agree in the identity: the shortest run of leading columns that distinguishes all rows of either
@@ -99,7 +99,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, tolerance: float) -> Comp
         )
         for table, own, other in ((first, keys[0], places[1]), (second, keys[1], places[0]))
     ]
-    return Comparison(tuple(identity), len(shared), differences, only[0], only[1])
+    return TableDifference(tuple(identity), len(shared), differences, only[0], only[1])
 
 
 def _identity(first: pd.DataFrame, second: pd.DataFrame, common: Sequence[str]) -> list[str]:

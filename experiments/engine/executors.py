@@ -37,7 +37,9 @@ Chunk = tuple[int, list[TimedRow]]
 """The number of its first task, and the rows of its tasks, in their order."""
 
 
-def compute(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, scheduler: str | None) -> Iterator[Chunk]:
+def compute_chunks(
+    evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, scheduler: str | None
+) -> Iterator[Chunk]:
     """Compute the rows of tasks; yields chunks of them in the order in which they are finished.
 
     Args:
@@ -68,7 +70,7 @@ def compute(evaluate: Evaluate, tasks: Sequence[Any], *, jobs: int | None, sched
         ) from error
 
 
-def prepare(module: str) -> None:
+def preload(module: str) -> None:
     """Let the fork server import a module while this process does something else."""
     forkserver.set_forkserver_preload([module])
     _start_server()

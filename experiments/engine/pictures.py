@@ -14,7 +14,7 @@ from experiments.engine.files import write_atomically
 from experiments.engine.style import SETTINGS
 
 
-def draw(figure: Callable[[pd.DataFrame], Figure], table: Path) -> Figure:
+def styled_figure(figure: Callable[[pd.DataFrame], Figure], table: Path) -> Figure:
     """The figure of a table in a file, in the look of all figures."""
     with mpl.rc_context(SETTINGS):
         return figure(pd.read_parquet(table))

@@ -22,12 +22,12 @@ from experiments.engine import digests
 from experiments.engine.artifacts import write_artifacts
 from experiments.engine.code_fingerprint import code_fingerprint
 from experiments.engine.config import ConfigError, ExperimentConfig, check
-from experiments.engine.executors import FEWEST_POOLED, compute, prepare
+from experiments.engine.executors import FEWEST_POOLED, compute_chunks, preload
 from experiments.engine.files import write_atomically
 from experiments.engine.grid import words_of
 from experiments.engine.progress import Report, silent
 
-WORDS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
+ROWLESS_KEYS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 """The keys of a config on which no row depends, except through the row's own point of the grid."""
 
 
@@ -73,7 +73,7 @@ class RunSummary:
     files: tuple[Path, ...]
 
 
-def plan(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, str]] = ()) -> RunPlan:
+def plan_run(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, str]] = ()) -> RunPlan:
     """The points to run and their shards in `cache`.
 
     Args:
@@ -123,14 +123,14 @@ def tabulate(
     Args:
         jobs: processes, all cores by default; the rows do not depend on it.
         scheduler: address of a Dask scheduler to use instead; its workers must see `cache` where this process does.
-        only: see `plan`.
+        only: see `plan_run`.
         report: called with a stage and the fraction done.
 
     Raises:
-        ValueError: see `plan`; or a point cannot be computed.
+        ValueError: see `plan_run`; or a point cannot be computed.
         ChildProcessError: a process was ended from outside.
     """
-    return complete(config, plan(config, cache, only), cache, jobs=jobs, scheduler=scheduler, report=report)
+    return complete(config, plan_run(config, cache, only), cache, jobs=jobs, scheduler=scheduler, report=report)
 
 
 def complete(
@@ -147,14 +147,14 @@ def complete(
     if missing:
         report("counting users", None)
         if scheduler is None and jobs != 1 and len(missing) >= FEWEST_POOLED:
-            prepare(config.kind.rows_module)
+            preload(config.kind.rows_module)
         make_tasks, evaluate = config.kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None) as folder:
             tasks = make_tasks(config, missing, Path(folder))
             done, started = 0, time.monotonic()
-            for first, chunk in compute(evaluate, tasks, jobs=jobs, scheduler=scheduler):
+            for first, chunk in compute_chunks(evaluate, tasks, jobs=jobs, scheduler=scheduler):
                 for number, (row, seconds) in enumerate(chunk, start=first):
                     content = json.dumps({"seconds": round(seconds, 6), "row": row}, default=float)
                     write_atomically(todo.shards[tasks[number].point], content.encode())
@@ -192,7 +192,7 @@ def run(
     """
     started = time.monotonic()
     try:
-        todo = plan(config, cache, only)
+        todo = plan_run(config, cache, only)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     if todo.missing or not todo.shards:
@@ -214,7 +214,7 @@ def run(
 
 def _digest(code: str, config: ExperimentConfig, point: Any) -> str:
     """Of everything that a row depends on: not of the words of a config, nor of the other points of its grid."""
-    values = {name: value for name, value in msgspec.to_builtins(config).items() if name not in WORDS}
+    values = {name: value for name, value in msgspec.to_builtins(config).items() if name not in ROWLESS_KEYS}
     parts = [code, values, asdict(point)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -17,7 +17,7 @@ FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
 """By name, from the module `figure` of every kind."""
 
 
-def draw(figure: str, table: Path) -> Figure:
+def figure_of(figure: str, table: Path) -> Figure:
     """The figure of that name for a table in a file.
 
     Raises:
@@ -25,4 +25,4 @@ def draw(figure: str, table: Path) -> Figure:
     """
     if figure not in FIGURES:
         raise ValueError(f"figure is {figure!r}; choose one of {', '.join(FIGURES)}")
-    return pictures.draw(FIGURES[figure], table)
+    return pictures.styled_figure(FIGURES[figure], table)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from typing import get_args
 
 from dp import names
 from dp.accounting.accountants import ACCOUNTANTS
 from dp.auditing.attacks import ATTACKS
 from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
-from dp.units import UNITS
+from dp.units import PrivacyUnit
 from tests.places import ROOT
 
 
@@ -18,7 +19,7 @@ def test_names_are_those_of_the_registries() -> None:
     assert tuple(SKETCHES) == names.SKETCHES
     assert tuple(ACCOUNTANTS) == names.ACCOUNTANTS
     assert tuple(ATTACKS) == names.ATTACKS
-    assert UNITS == names.UNITS
+    assert get_args(PrivacyUnit) == names.UNITS
 
 
 def test_what_the_names_say_of_mechanisms_and_sketches_is_true() -> None:

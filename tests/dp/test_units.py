@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp.units import UNITS, ProtectedClass, protected_class
+from dp.names import UNITS
+from dp.units import ProtectedClass, protected_class
 from tests.examples import examples
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, count_runs, hull_lengths
 

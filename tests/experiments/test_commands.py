@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.engine.compare import compare
+from experiments.engine.compare import compare_tables
 from tests.conftest import Run
 from tests.experiments.test_experiments import ROOT, SMALL
 
@@ -111,7 +111,7 @@ TABLE = pd.DataFrame({"name": ["a", "a", "b"], "size": [1.0, 2.0, np.nan], "x": 
 
 
 def test_rows_are_found_whatever_their_order() -> None:
-    compared = compare(TABLE, TABLE.iloc[::-1], 0.0)
+    compared = compare_tables(TABLE, TABLE.iloc[::-1], 0.0)
     assert compared.within
     assert (compared.identity, compared.rows) == (("name", "size"), 3)
     assert [(one.column, one.largest, one.outside) for one in compared.differences] == [("x", 0, 0), ("y", 0, 0)]
@@ -132,16 +132,16 @@ def test_a_difference_is_measured(column: str, row: int, value: object, absolute
     other = TABLE.copy()
     other.loc[row, column] = value
     for pair in ((TABLE, other), (other, TABLE)):
-        compared = compare(*pair, 0.1)
+        compared = compare_tables(*pair, 0.1)
         found = next(one for one in compared.differences if one.column == column)
         assert (found.largest, found.relative, found.outside) == (pytest.approx(absolute), pytest.approx(relative), 1)
         assert not compared.within
     if np.isfinite(relative):
-        assert compare(TABLE, other, relative * 1.0001).within
+        assert compare_tables(TABLE, other, relative * 1.0001).within
 
 
 def test_what_only_one_table_has_is_named() -> None:
-    compared = compare(TABLE, TABLE.iloc[:2].drop(columns="y"), 1.0)
+    compared = compare_tables(TABLE, TABLE.iloc[:2].drop(columns="y"), 1.0)
     assert compared.only_first == ("column y", "b None")
     assert compared.only_second == ()
     assert not compared.within
@@ -151,14 +151,14 @@ def test_lists_are_compared_one_by_one() -> None:
     one = pd.DataFrame({"k": [1], "series": [np.array([1.0, 2.0])]})
     other = pd.DataFrame({"k": [1], "series": [np.array([1.0, 2.5])]})
     short = pd.DataFrame({"k": [1], "series": [np.array([1.0])]})
-    assert compare(one, other, 0.1).differences[0].relative == pytest.approx(0.2)
-    assert compare(one, other, 0.2).within
-    assert not compare(one, short, 1.0).within
+    assert compare_tables(one, other, 0.1).differences[0].relative == pytest.approx(0.2)
+    assert compare_tables(one, other, 0.2).within
+    assert not compare_tables(one, short, 1.0).within
 
 
 def test_rows_that_cannot_be_told_apart_are_an_error() -> None:
     twice = pd.DataFrame({"a": [1, 1], "b": [2, 2]})
     with pytest.raises(ValueError, match="no common columns tell apart"):
-        compare(twice, twice, 0.0)
+        compare_tables(twice, twice, 0.0)
     with pytest.raises(ValueError, match="tolerance is -1"):
-        compare(TABLE, TABLE, -1.0)
+        compare_tables(TABLE, TABLE, -1.0)

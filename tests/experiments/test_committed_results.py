@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from experiments.documentation.blocks import GALLERY
 from experiments.engine.grid import point_seed
 from experiments.engine.pictures import save
-from experiments.kinds.figures import FIGURES, draw
+from experiments.kinds.figures import FIGURES, figure_of
 from experiments.kinds.loading import load
 from experiments.notebook import round_coordinates
 from tests.places import ROOT
@@ -62,7 +62,7 @@ def test_tables_are_the_configs(name: str) -> None:
 
 @names
 def test_text_can_be_read_and_lies_inside(name: str) -> None:
-    figure = draw(name, ROOT / f"results/{name}.parquet")
+    figure = figure_of(name, ROOT / f"results/{name}.parquet")
     assert figure.get_size_inches()[0] <= WIDEST
     figure.draw_without_rendering()
     shown = [
@@ -88,7 +88,7 @@ def test_text_can_be_read_and_lies_inside(name: str) -> None:
 
 @names
 def test_figures_are_drawn_from_the_tables(name: str, tmp_path: Path) -> None:
-    save(draw(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")
+    save(figure_of(name, ROOT / f"results/{name}.parquet"), tmp_path / "f.svg")
     assert seen(tmp_path / "f.svg") == seen(ROOT / f"results/{name}.svg")
 
 

@@ -135,7 +135,7 @@ def ended(task: Numbered) -> dict[str, Any]:
 
 def collected(tasks: list[Numbered], jobs: int) -> list[dict[str, Any]]:
     rows: dict[int, dict[str, Any]] = {}
-    for first, chunk in executors.compute(squared, tasks, jobs=jobs, scheduler=None):
+    for first, chunk in executors.compute_chunks(squared, tasks, jobs=jobs, scheduler=None):
         rows |= {number: timed.row for number, timed in enumerate(chunk, start=first)}
     return [rows[number] for number in range(len(tasks))]
 
@@ -152,7 +152,7 @@ def test_every_row_comes_once_and_in_its_place() -> None:
 def test_a_task_costs_under_a_millisecond_to_hand_over() -> None:
     tasks = [Numbered(number) for number in range(4000)]
     began = 0.0
-    for _ in executors.compute(squared, tasks, jobs=2, scheduler=None):
+    for _ in executors.compute_chunks(squared, tasks, jobs=2, scheduler=None):
         began = began or time.perf_counter()  # the start of processes is no cost of a task
     assert (time.perf_counter() - began) / len(tasks) < 1e-3
 
@@ -161,7 +161,7 @@ def test_a_task_costs_under_a_millisecond_to_hand_over() -> None:
 def test_a_process_that_is_ended_from_outside_is_an_error_that_says_so() -> None:
     tasks = [Numbered(number) for number in range(8)]
     with pytest.raises(ChildProcessError, match="ended from outside"):
-        list(executors.compute(ended, tasks, jobs=2, scheduler=None))
+        list(executors.compute_chunks(ended, tasks, jobs=2, scheduler=None))
 
 
 # A second run.
@@ -258,7 +258,7 @@ def test_an_interrupt_ends_a_run_without_a_traceback(alone: bool, config_path: P
     kept = len(list((tmp_path / "cache").glob("*.json")))
     assert 2 <= kept < 16
     assert not list((tmp_path / "cache").glob(".*"))
-    assert len(runner.plan(load(config_path), tmp_path / "cache").missing) == 16 - kept
+    assert len(runner.plan_run(load(config_path), tmp_path / "cache").missing) == 16 - kept
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_a_run_that_is_killed_ten_times_ends_with_the_same_table(config_path: Pa
     run(config_path, undisturbed / "out", undisturbed / "cache", jobs=1)
 
     def kept() -> int:
-        return 48 - len(runner.plan(config, cache).missing)
+        return 48 - len(runner.plan_run(config, cache).missing)
 
     moments = random.Random(20260101)
     counts = [0]

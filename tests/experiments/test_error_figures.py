@@ -14,10 +14,10 @@ from dp.log.generate import generate, write_log
 from dp.presence import DuckDBEngine
 from experiments.engine.population import START, Population
 from experiments.engine.style import UNIT_TITLES
-from experiments.kinds.figures import draw
+from experiments.kinds.figures import figure_of
 from experiments.kinds.loading import load
 from experiments.kinds.mechanisms.config import MechanismConfig
-from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, SHADES, USERS, W_BOUND_LOGS
+from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, POPULATION_SIZES, SHADES, W_BOUND_LOGS
 from experiments.real_log import FIRST, LOGS
 from tests.places import ROOT
 
@@ -62,7 +62,7 @@ def test_tables_keep_noise_and_bias_apart(name: str) -> None:
 
 def test_titles_say_what_the_configs_say() -> None:
     for name in NAMES:
-        assert {population.users for population in populations(config_of(name))} == {USERS[name]}
+        assert {population.users for population in populations(config_of(name))} == {POPULATION_SIZES[name]}
     w_bound, deletion = config_of("w_bound_error"), config_of("deletion_error")
     assert set(W_BOUND_LOGS) == {*w_bound.logs, *w_bound.populations} == set(w_bound.grid.log)
     assert w_bound.populations["lasting"].rates == {"delete_rate": 0, "erase_rate": 0, "late_rate": 0}
@@ -89,14 +89,14 @@ def test_real_logs_are_read_as_elsewhere() -> None:
 
 def test_a_bias_of_zero_is_said_and_not_drawn() -> None:
     table = table_of("w_bound_error")
-    figure = draw("w_bound_error", ROOT / "results/w_bound_error.parquet")
+    figure = figure_of("w_bound_error", ROOT / "results/w_bound_error.parquet")
     for panel, (_, part) in zip(figure.axes, table.groupby("log", sort=False), strict=True):
         zero = part.loc[part["bias_rms"] == 0, "w_bound"]
         assert f"bias is 0\nfrom {zero.min()} on" in [text.get_text() for text in panel.texts]
         assert (part.loc[part["w_bound"] > zero.min(), "bias_rms"] == 0).all()
         for line in panel.get_lines():
             assert not (line.get_ydata() == 0).any()  # type: ignore[union-attr]
-    assert "no bias: nobody is frozen" in texts(draw("horizon_error", ROOT / "results/horizon_error.parquet"))
+    assert "no bias: nobody is frozen" in texts(figure_of("horizon_error", ROOT / "results/horizon_error.parquet"))
     assert not table_of("horizon_error").query("unit == 'user-day'")["bias_rms"].any()
 
 

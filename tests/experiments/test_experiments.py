@@ -24,7 +24,7 @@ from experiments.engine.grid import point_seed
 from experiments.engine.pictures import save
 from experiments.engine.style import COLOURS, MARKERS
 from experiments.engine.tables import write_table
-from experiments.kinds.figures import draw
+from experiments.kinds.figures import figure_of
 from experiments.kinds.loading import load, read
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.row import Task, evaluate
@@ -153,7 +153,7 @@ def test_every_mechanism_can_be_tried_and_drawn(config_path: Path, tmp_path: Pat
     rows = runner.tabulate(load(config_path), tmp_path / "cache", jobs=1).rows
     assert [row["mechanism"] for row in rows] == list(MECHANISMS)
     write_table(rows, tmp_path / "t.parquet")
-    save(draw("epsilon_vs_error", tmp_path / "t.parquet"), tmp_path / "t.svg")
+    save(figure_of("epsilon_vs_error", tmp_path / "t.parquet"), tmp_path / "t.svg")
     table = pd.read_parquet(tmp_path / "t.parquet").set_index("mechanism")
     assert table.loc[table["analytic_rmse"].isna()].index.tolist() == list(DATA_DEPENDENT_MECHANISMS)
     assert table.loc[table["analytic_mae"].isna()].index.tolist() == list(DATA_DEPENDENT_MECHANISMS)
@@ -275,7 +275,7 @@ def test_a_killed_run_goes_on_where_it_was(config_path: Path, tmp_path: Path) ->
 def test_unknown_figures_are_refused(tmp_path: Path) -> None:
     write_table([{"x": 1.0}], tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="epsilon_vs_error"):
-        draw("pie", tmp_path / "t.parquet")
+        figure_of("pie", tmp_path / "t.parquet")
 
 
 def test_tables_keep_nine_digits(tmp_path: Path) -> None:

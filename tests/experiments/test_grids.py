@@ -160,9 +160,9 @@ def test_logs_in_files_stand_beside_the_population(tmp_path: Path) -> None:
     assert shop.truth == (9, 9, 9, 9, 9, 0, 0, 0)
     assert [evaluate(task)["log"] for task in (people, shop)] == ["synthetic", "shop"]
     # A shard belongs to what the file holds.
-    before = runner.plan(config, tmp_path).shards
+    before = runner.plan_run(config, tmp_path).shards
     file.write_text("who,day\nu1,2011-03-01\n")
-    assert set(before.values()).isdisjoint(runner.plan(config, tmp_path).shards.values())
+    assert set(before.values()).isdisjoint(runner.plan_run(config, tmp_path).shards.values())
     file.unlink()
     with pytest.raises(ConfigError, match=r"logs.shop.file is .*log.csv, and there is no such file"):
         run(tmp_path / "config.toml", tmp_path / "out", tmp_path / "cache")
@@ -280,7 +280,7 @@ def test_more_grids_replace_lists_of_the_first(tmp_path: Path) -> None:
     ]  # fmt: skip
     # A row does not depend on the grids it stands in.
     alone = config_of(tmp_path, BARE + rest + PEOPLE + first)
-    shards = [runner.plan(one, tmp_path).shards for one in (alone, config)]
+    shards = [runner.plan_run(one, tmp_path).shards for one in (alone, config)]
     assert set(shards[0].values()) < set(shards[1].values())
     with pytest.raises(ConfigError, match="mechanism stands at the top and in grid"):
         config_of(tmp_path, BARE + rest + PEOPLE + first + '[[also]]\nmechanism = ["lapalce"]\n')

@@ -12,13 +12,13 @@ from experiments.documentation import mechanism_tables
 from experiments.documentation.mechanism_tables import (
     BY_HORIZON,
     BY_W_BOUND,
-    CLASSES,
     NAMES,
+    PROTECTED_CLASSES,
     TABLE_HORIZONS,
-    Row,
-    Setting,
+    ClassSetting,
+    MechanismRow,
     compute_row,
-    draw,
+    draw_pictures,
     horizon_figure,
     stored_rows,
     table,
@@ -28,16 +28,16 @@ from experiments.documentation.mechanism_tables import (
 ROWS = {(row.setting, row.mechanism): row for row in stored_rows()}
 
 CHEAP = (
-    ("gaussian", Setting("user", 30, 24, 4096), 1e-9),
-    ("binary-tree", Setting("user", 30, 2, 90), 1e-9),
-    ("b-ary-tree", Setting("user", 30, 2, 90), 1e-9),
-    ("honaker-tree", Setting("user-day", 7, 2, 90), 1e-9),
-    ("smooth-binary", Setting("user", 30, 2, 90), 1e-9),
-    ("square-root", Setting("user-day", 30, 2, 90), 1e-9),
+    ("gaussian", ClassSetting("user", 30, 24, 4096), 1e-9),
+    ("binary-tree", ClassSetting("user", 30, 2, 90), 1e-9),
+    ("b-ary-tree", ClassSetting("user", 30, 2, 90), 1e-9),
+    ("honaker-tree", ClassSetting("user-day", 7, 2, 90), 1e-9),
+    ("smooth-binary", ClassSetting("user", 30, 2, 90), 1e-9),
+    ("square-root", ClassSetting("user-day", 30, 2, 90), 1e-9),
     # What is optimised may stop elsewhere on another processor.
-    ("damped-square-root", Setting("user-day", 7, 2, 90), 1e-5),
-    ("buffered-toeplitz", Setting("user-day", 7, 2, 90), 1e-3),
-    ("optimal", Setting("user-day", 7, 2, 90), 1e-5),
+    ("damped-square-root", ClassSetting("user-day", 7, 2, 90), 1e-5),
+    ("buffered-toeplitz", ClassSetting("user-day", 7, 2, 90), 1e-3),
+    ("optimal", ClassSetting("user-day", 7, 2, 90), 1e-5),
 )
 
 
@@ -47,7 +47,7 @@ def no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mechanism_tables, "lower_bound", lambda protected: 1.0)
 
 
-def same(one: Row, other: Row, tolerance: float) -> bool:
+def same(one: MechanismRow, other: MechanismRow, tolerance: float) -> bool:
     return one.rms_factor == pytest.approx(other.rms_factor, rel=tolerance) and one.max_factor == pytest.approx(
         other.max_factor, rel=tolerance
     )
@@ -59,7 +59,7 @@ def test_every_mechanism_stands_with_every_class() -> None:
 
 @pytest.mark.usefixtures("no_bound")
 @pytest.mark.parametrize(("name", "setting", "tolerance"), CHEAP, ids=lambda value: str(value)[:20])
-def test_stored_numbers_are_what_is_computed_today(name: str, setting: Setting, tolerance: float) -> None:
+def test_stored_numbers_are_what_is_computed_today(name: str, setting: ClassSetting, tolerance: float) -> None:
     today = compute_row(name, setting)
     assert same(today, ROWS[setting, name], tolerance), "run `make mechanisms`"
     stale = replace(today, rms_factor=1.01 * today.rms_factor)
@@ -69,11 +69,11 @@ def test_stored_numbers_are_what_is_computed_today(name: str, setting: Setting, 
 @pytest.mark.parametrize(
     ("setting", "tolerance"),
     [
-        pytest.param(Setting("user-day", 7, 2, 90), 1e-5, id="one run"),
-        pytest.param(Setting("user", 30, 4, 365), 1e-3, id="several runs", marks=pytest.mark.slow),
+        pytest.param(ClassSetting("user-day", 7, 2, 90), 1e-5, id="one run"),
+        pytest.param(ClassSetting("user", 30, 4, 365), 1e-3, id="several runs", marks=pytest.mark.slow),
     ],
 )
-def test_stored_lower_bounds_are_what_is_computed_today(setting: Setting, tolerance: float) -> None:
+def test_stored_lower_bounds_are_what_is_computed_today(setting: ClassSetting, tolerance: float) -> None:
     today = lower_bound(setting.protected)
     assert today == pytest.approx(ROWS[setting, "gaussian"].lower_bound, rel=tolerance), "run `make mechanisms`"
 
@@ -86,7 +86,7 @@ def test_no_mechanism_beats_the_lower_bound_and_all_share_it() -> None:
 
 def test_the_designs_numbers_stand_in_the_file() -> None:
     # docs/mechanisms.md, at T = 365: independent noise, √ over a user-day, and the lower bound without an end.
-    mau = Setting("user-day", 30, 2, 365)
+    mau = ClassSetting("user-day", 30, 2, 365)
     assert ROWS[mau, "gaussian"].rms_factor == pytest.approx(30**0.5)
     assert ROWS[mau, "square-root"].max_factor == pytest.approx(3.171, abs=1e-3)
     assert ROWS[mau, "damped-square-root"].max_factor == pytest.approx(2.555, abs=1e-3)
@@ -95,7 +95,7 @@ def test_the_designs_numbers_stand_in_the_file() -> None:
 
 def test_the_table_has_one_line_a_class_and_horizon_and_marks_the_best(tmp_path) -> None:
     lines = table().splitlines()
-    assert len(lines) == 2 + len(CLASSES) * len(TABLE_HORIZONS)
+    assert len(lines) == 2 + len(PROTECTED_CLASSES) * len(TABLE_HORIZONS)
     assert all(line.count("|") == len(NAMES) + 3 for line in lines)
     assert all("**" in line for line in lines[2:])
     rows = [replace(row, lower_bound=row.rms_factor / 2) for row in ROWS.values()]
@@ -122,6 +122,6 @@ def test_figures_show_every_mechanism_and_the_bound(figure, label: str) -> None:
 
 @pytest.mark.slow
 def test_figures_are_files(tmp_path) -> None:
-    paths = draw(images=tmp_path)
+    paths = draw_pictures(images=tmp_path)
     assert [path.name for path in paths] == ["mechanisms-horizon.png", "mechanisms-w-bound.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)

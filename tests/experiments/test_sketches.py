@@ -25,8 +25,8 @@ from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.registry import KINDS
 from experiments.kinds.sketches import trials as sketch_tasks
 from experiments.kinds.sketches.config import SketchConfig
-from experiments.kinds.sketches.designs import SIZES, sketch_design
-from experiments.kinds.sketches.trials import GRID, SketchTask, evaluate_sketch
+from experiments.kinds.sketches.designs import SIZE_PARAMETERS, sketch_design
+from experiments.kinds.sketches.trials import STEPS_PER_USER, SketchTask, evaluate_sketch
 from experiments.kinds.sketches.trials import sketch_tasks as make_tasks
 from tests.experiments.test_experiments import VISIONS, lab, linear_rgb, run
 from tests.places import ROOT
@@ -75,10 +75,10 @@ def config_of(text: str, folder: Path) -> SketchConfig:
 
 
 def test_every_sketch_can_be_experimented_with_and_told_apart() -> None:
-    assert list(SIZES) == list(SKETCH_COLOURS) == list(SKETCH_MARKERS) == list(SKETCH_NAMES)
-    assert set(SIZES) == set(SKETCHES)
+    assert list(SIZE_PARAMETERS) == list(SKETCH_COLOURS) == list(SKETCH_MARKERS) == list(SKETCH_NAMES)
+    assert set(SIZE_PARAMETERS) == set(SKETCHES)
     for vision, seen in VISIONS.items():
-        for one, other in itertools.combinations(SIZES, 2):
+        for one, other in itertools.combinations(SIZE_PARAMETERS, 2):
             colours = (lab(seen @ linear_rgb(SKETCH_COLOURS[name])) for name in (one, other))
             if vision == "usual" or SKETCH_MARKERS[one] == SKETCH_MARKERS[other]:
                 assert np.linalg.norm(np.subtract(*colours)) > 15, (vision, one, other)
@@ -171,7 +171,7 @@ def test_the_noise_of_a_sample_is_as_much_larger_as_the_sample_is_smaller() -> N
     assert np.mean(noisy) == pytest.approx(sketch.estimate(), abs=5 * math.sqrt(2) * 200 / math.sqrt(2000))
     # √(5/4/2000) = 2.5 %; noise of a count would have a hundredth.
     assert np.std(noisy) == pytest.approx(math.sqrt(2) * 200, rel=0.1)
-    assert all(float(value * GRID).is_integer() for value in noisy)
+    assert all(float(value * STEPS_PER_USER).is_integer() for value in noisy)
 
 
 def test_rows_say_what_is_private_and_how_large_it_is(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_rows_say_what_is_private_and_how_large_it_is(tmp_path: Path) -> None:
         assert json.loads(json.dumps(row, default=float, allow_nan=False))["truth"] == [2000]
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", SIZE_PARAMETERS)
 def test_every_sketch_is_published_as_its_contract_says(name: str, tmp_path: Path) -> None:
     sizes = {"rate": 0.2, "k": 256, "lg_k": 8, "registers": 256, "lg_m": 8, "lg_buckets": 9}
-    size = f"{SIZES[name]} = [{sizes[str(SIZES[name])]}]" if SIZES[name] else ""
+    size = f"{SIZE_PARAMETERS[name]} = [{sizes[str(SIZE_PARAMETERS[name])]}]" if SIZE_PARAMETERS[name] else ""
     grid = f"[grid]\n{name} = {{ {size} }}\n"
     (row,) = rows_of(SMALL.split("[grid]")[0] + grid, tmp_path).values()
     assert row["privacy"] == sketch_tasks.PRIVACY[SKETCHES[name].contract.kind]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.mechanisms import EMPTY_STATE, GRID, MECHANISMS, design, linear_design, optimal
 from dp.mechanisms import toeplitz as module
@@ -73,7 +73,7 @@ def test_secure_draws_are_fresh_though_their_measurement_is_kept() -> None:
 def test_the_last_state_is_as_large_as_that_of_a_stream(name: str) -> None:
     horizon = 21
     protected = protected_class("user", 1, 2, horizon)
-    mechanism = calibrate([design(name, protected)], Guarantee(1.0, 1e-6), [1.0])[0]
+    mechanism = calibrate_designs([design(name, protected)], Guarantee(1.0, 1e-6), [1.0])[0]
     linear = None if mechanism.data_dependent else linear_design(name, protected)
     made_up, counts = bench.last_state(mechanism, linear, horizon)
     stream, _ = mechanism.run(

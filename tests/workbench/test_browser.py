@@ -27,7 +27,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A demonstration of three days whose budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
     command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
-    with run_server(command, folder) as found:
+    with run_server(command, folder, ready="days filled and closed") as found:
         yield found
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +25,18 @@ KEY = "the key of this test"
 
 
 @contextmanager
-def serving(folder: Path, *options: str, key: str | None = None) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+def serving(
+    folder: Path, *options: str, command: str = "serve", key: str | None = None
+) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
     """(address, what it said, process) of a server that is stopped afterwards."""
     foreign = {name for name in os.environ if name.startswith(("DPDAU_", "SERVICE_"))} - {"DPDAU_CACHE"}
     environment = {name: text for name, text in os.environ.items() if name not in foreign}
     if key:
         environment["SERVICE_API_KEY"] = key
-    command = [sys.executable, "-m", "workbench.cli.main", "serve", "--port", "0", *options]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.cli.main", command, "--port", "0", *options],
+        cwd=folder, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stderr is not None
     said = ""
     try:
@@ -80,9 +85,68 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
         assert process.stderr is not None
-        assert "Traceback" not in process.stderr.read()
+        assert process.stderr.read() == "Stopped.\n"
     # Whoever closes a database last leaves no write-ahead log behind.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dpdau.store", "dpdau.store.key"]
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_with_an_open_page_says_one_line_when_it_stops(tmp_path: Path, number: signal.Signals) -> None:
+    async def stop_while_connected(address: str, process: subprocess.Popen[str]) -> None:
+        url = address.replace("http://", "ws://") + "/ui/_stcore/stream"
+        async with connect(url, origin=address, subprotocols=["streamlit"]):  # type: ignore[arg-type,list-item]
+            process.send_signal(number)
+            assert await asyncio.to_thread(process.wait, 60) == 0
+
+    with serving(tmp_path) as (address, _, process):
+        assert httpx2.get(f"{address}/ui/").status_code == 200
+        asyncio.run(stop_while_connected(address, process))
+        assert process.stderr is not None
+        assert process.stderr.read() == "Stopped.\n"
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_demonstration_answers_before_it_is_filled_and_goes_on_when_it_was_stopped(tmp_path: Path) -> None:
+    with serving(tmp_path, "--days", "300", command="demo") as (address, said, process):
+        assert "0 operations arrived, no day closed yet" in said
+        assert httpx2.get(f"{address}/healthz").json() == {"status": "ok"}
+        assert httpx2.get(f"{address}/ui/").status_code == 200
+        while httpx2.get(f"{address}/dau/2026-01-02").status_code != 200:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert said.endswith("Stopped. The same command continues the demonstration.\n")
+        assert said.count("\n") < 10
+        assert "Traceback" not in said
+        assert "filled and closed, " not in said
+    with serving(tmp_path, "--days", "2", command="demo") as (address, said, _):
+        assert "2026-01-01 to 2026-" in said
+        assert httpx2.get(f"{address}/dau/2026-01-02").status_code == 200
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("demo", "--port", "0"), ("demo", "--no-serve")])
+def test_an_interrupt_at_any_moment_says_one_line(tmp_path: Path, command: tuple[str, ...], seconds: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.cli.main", *command],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    with process, process.stderr:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        code = process.wait(timeout=60)
+    # Python itself has to be there first.
+    if code == -signal.SIGINT:
+        pytest.skip("the machine is too busy: the command had not begun")
+    assert code in (0, 130)
+    assert said.splitlines()[-1].startswith("Stopped."), said
+    assert not re.search(r"Traceback|Warning|Aborted|leaked|Exception", said), said
 
 
 def test_a_port_in_use_is_said(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from workbench.views.tradeoff_process import (
     W_BOUNDS,
     Inbox,
     Question,
-    State,
+    QuestionState,
     Superseded,
     Workshop,
     answer,
-    serve,
+    answer_lines,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
 QUESTION = Question("mau", "user", ("gaussian", "damped-square-root"), 1.0, 4, 1e-6, 1_000, 30, 0.15)
 
 
-def wait_for(look: Callable[[], State]) -> State:
+def wait_for(look: Callable[[], QuestionState]) -> QuestionState:
     deadline = time.monotonic() + 90
     while not (state := look()).finished:
         assert time.monotonic() < deadline, state
@@ -99,7 +99,7 @@ def test_a_computation_that_dies_is_an_error_and_not_a_wait(tmp_path: Path) -> N
 
 
 def test_nobody_computes_what_nobody_wants(tmp_path: Path) -> None:
-    told: list[State] = []
+    told: list[QuestionState] = []
     with pytest.raises(Superseded):
         answer(QUESTION, tmp_path, told.append, lambda: len(told) < 4)
     shards = {path.name for path in tmp_path.glob("*.json")}
@@ -120,17 +120,17 @@ def test_what_cannot_be_computed_says_why(tmp_path: Path) -> None:
 
 def test_the_child_answers_the_newest_line(tmp_path: Path) -> None:
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    told: list[State] = []
+    told: list[QuestionState] = []
     bad = msgspec.structs.replace(QUESTION, epsilon=-1.0)
     worse = msgspec.structs.replace(QUESTION, epsilon=-2.0)
 
-    def tell(state: State) -> None:
+    def tell(state: QuestionState) -> None:
         told.append(state)
         if state.error:
             lines.put(msgspec.json.encode([worse]) if state.question == bad else None)
 
     lines.put(msgspec.json.encode([bad]))
-    thread = threading.Thread(target=serve, args=(tmp_path, iter(lines.get, None), tell))
+    thread = threading.Thread(target=answer_lines, args=(tmp_path, iter(lines.get, None), tell))
     thread.start()
     thread.join(timeout=60)
     assert not thread.is_alive()
@@ -211,7 +211,7 @@ def test_the_page_offers_what_can_be_computed(tmp_path: Path) -> None:
     told = answer(
         msgspec.structs.replace(QUESTION, mechanisms=("sparse-vector",)), tmp_path, lambda s: None, lambda: True
     )
-    assert msgspec.json.decode(msgspec.json.encode(told), type=State) == told
+    assert msgspec.json.decode(msgspec.json.encode(told), type=QuestionState) == told
     assert tradeoff.sentence(told.by_epsilon[0], 1).endswith("are noise and nothing is truncation bias.")
 
 

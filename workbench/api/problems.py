@@ -15,8 +15,8 @@ from dp.ledger import BudgetExhausted, LedgerError
 from workbench.service import Refused, StoreError
 
 MEDIA_TYPE = "application/problem+json"
-PREFIX = "urn:dpdau:problem:"
-EXAMPLE = {
+PROBLEM_PREFIX = "urn:dpdau:problem:"
+EXAMPLE_PROBLEM = {
     "type": "urn:dpdau:problem:open-day",
     "title": "This day is not closed yet",
     "status": 409,
@@ -40,14 +40,14 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
 
 def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Response:
     """A problem document; `more` are members of its own."""
-    content = {"type": PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
+    content = {"type": PROBLEM_PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
     headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
     return Response(msgspec.json.encode(content), int(status), headers, MEDIA_TYPE)
 
 
 def documented_problems() -> dict[int | str, dict[str, Any]]:
     """FastAPI's `responses` of all routes that may refuse."""
-    content = {MEDIA_TYPE: {"example": EXAMPLE}}
+    content = {MEDIA_TYPE: {"example": EXAMPLE_PROBLEM}}
     return {
         401: {"description": "The API key is missing or wrong", "content": content},
         403: {"description": "The budget is exhausted: nothing was charged or released", "content": content},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,16 +20,23 @@ from workbench.api.guard import only_here
 from workbench.service import Service, Settings, SettingsError
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
-PATIENCE_SECONDS = 3
+SHUTDOWN_SECONDS = 3
+
+Stopped = Callable[[], bool]
+"""Says whether the server has been told to stop."""
 
 
-def serve(service: Service, *, api_key: str | None, pages: bool, announce: Callable[[str], None]) -> None:
+def serve(
+    service: Service, *, api_key: str | None, pages: bool, announce: Callable[[str], None],
+    behind: Callable[[Stopped], None] = lambda stopped: None,
+) -> None:  # fmt: skip
     """Serve until SIGINT or SIGTERM.
 
     Args:
         api_key: guards everything but health; needed where others than this machine can connect.
         pages: whether to mount the Streamlit pages under /ui.
         announce: is told the start-up message when the port is open.
+        behind: what is to be done while the server answers; it is waited for.
 
     Raises:
         SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
@@ -50,25 +59,55 @@ def serve(service: Service, *, api_key: str | None, pages: bool, announce: Calla
             ) from error
         listener.listen(2048)
         announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
-        # Uvicorn passes the signal on when it is done; by default the process would end before the store is closed.
-        for stop in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop, _leave)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
+        )
+        server = uvicorn.Server(config)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            server.should_exit = True
+
+        # For a signal before Uvicorn listens for them, and because it passes them on when it is done: by default the
+        # process would end before the store is closed.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        with _work_behind(pages, behind):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _work_behind(pages: bool, behind: Callable[[Stopped], None]) -> Iterator[None]:
+    """Finish the start-up in a thread while the server answers, then do the work; both have ended with the block."""
+    stopped = threading.Event()
+
+    def work() -> None:
+        if pages:
+            # The first visitor would wait for them otherwise.
+            import workbench.views.live.page
+            import workbench.views.tradeoff  # noqa: F401
         # What start-up has made stays: the garbage collector need not look at it for every few thousand events.
         gc.collect()
         gc.freeze()
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=PATIENCE_SECONDS, lifespan="on"
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        if not stopped.is_set():
+            behind(stopped.is_set)
+
+    thread = threading.Thread(target=work, name="dpdau behind")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        if pages:
+            import streamlit
+
+            # The pages have opened the store for themselves.
+            streamlit.cache_resource.clear()
 
 
 def streamlit_pages(settings: Settings) -> Any:
     """The Streamlit pages as an ASGI application; one a process. They open the same store by the same settings."""
     import streamlit
-
-    # The first visitor would wait for them otherwise.
-    import workbench.views.live.page
-    import workbench.views.tradeoff  # noqa: F401
 
     script = (Path(__file__).parents[1] / "app.py").resolve()
     return streamlit.App(script, secrets={"dpdau": {"settings": msgspec.json.encode(settings).decode()}})
@@ -89,10 +128,6 @@ def start_message(service: Service, address: str, *, pages: bool, guarded: bool)
     if service.settings.show_truth:
         lines.append("Demonstration: the pages may show true counts, which are NOT PRIVATE.")
     return "\n".join(lines)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 def _address(listener: socket.socket) -> str:

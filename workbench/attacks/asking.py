@@ -60,7 +60,7 @@ def days_of(setting: Setting, count: int = DAYS) -> list[date]:
     return [today - timedelta(days=ago) for ago in range(count - 1, -1, -1)]
 
 
-def crowd(setting: Setting, days: Sequence[date]) -> list[Operation]:
+def small_crowd(setting: Setting, days: Sequence[date]) -> list[Operation]:
     """A few users, each active on a random half of the days."""
     active = setting.generator.random((20, len(days))) < 1 / 2
     return [Operation(f"user {user}", day_number(days[place])) for user, place in np.argwhere(active).tolist()]
@@ -100,7 +100,7 @@ def running(service: Service, settings: Settings, clock: Clock) -> Iterator[Serv
     yield service
 
 
-def open_budget(settings: Settings, clock: Clock) -> None:
+def make_budget(settings: Settings, clock: Clock) -> None:
     """Make the budget that the settings name."""
     with open_ledger(settings.ledger_path) as ledger:
         cap = Guarantee(settings.budget_epsilon, settings.budget_delta)

@@ -10,9 +10,9 @@ from uuid import uuid4
 import msgspec
 
 from dp.accounting.composition import Guarantee
+from dp.auditing.attacks.ledger import CAP
 from dp.presence.tombstones import pseudonyms
-from workbench.attacks.asking import open_budget
-from workbench.attacks.clock import CAP
+from workbench.attacks.asking import make_budget
 from workbench.service import Service, Settings
 from workbench.service.account import Account, Clock
 from workbench.service.opening import open_store
@@ -77,6 +77,6 @@ class Resetting(Store):
 def open_with_own_ledger(settings: Settings, clock: Clock) -> Iterator[Service]:
     """Every process and every start keeps a ledger of its own, and nobody compares names."""
     alone = msgspec.structs.replace(settings, ledger=f"{settings.ledger}.{uuid4().hex}")
-    open_budget(alone, clock)
+    make_budget(alone, clock)
     with open_with(alone, clock, account=Trusting) as service:
         yield service

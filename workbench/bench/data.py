@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,16 @@ import pyarrow.parquet
 from dp.log import read_log
 from dp.log.sql import quoted
 from dp.presence import DuckDBEngine, Engine, NumpyEngine
+from experiments.engine.population import START
+from workbench.rows import TableRow
 
-START = date(2024, 1, 1)
 DELETE_SHARE = 0.15
 ERASE_SHARE = 0.001
 
 
 def bench_data(
     events: int, users: int, days: int, windows: Sequence[int], w_bound: int | None, seed: int
-) -> list[dict[str, Any]]:
+) -> list[TableRow]:
     """One row per size (events/4, events/2, events; users in proportion). Parquet in, daily counts out.
 
     Ours reads and checks the log, and counts every window with truncation. The peer is what one would write in SQL at

@@ -9,12 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from experiments.engine.executors import compute
+from experiments.engine.executors import compute_chunks
 from experiments.engine.progress import Report
-
-Row = dict[str, Any]
+from workbench.rows import TableRow
 
 TRIALS, HORIZON = 2000, 365
 CONFIG = f"""
@@ -48,12 +46,12 @@ class Nothing:
     point: int
 
 
-def evaluate_nothing(task: Nothing) -> Row:
+def evaluate_nothing(task: Nothing) -> TableRow:
     """An empty row."""
     return {"point": task.point}
 
 
-def bench_experiments(repeats: int, report: Report) -> list[Row]:
+def bench_experiments(repeats: int, report: Report) -> list[TableRow]:
     """Wall seconds, the least of `repeats`, each run a process of its own as from the command line.
 
     Returns:
@@ -90,7 +88,7 @@ def _hand_over(number: int, jobs: int) -> float:
     started = time.perf_counter()
     done = sum(
         len(rows)
-        for _, rows in compute(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
+        for _, rows in compute_chunks(evaluate_nothing, [Nothing(n) for n in range(number)], jobs=jobs, scheduler=None)
     )
     assert done == number
     return time.perf_counter() - started

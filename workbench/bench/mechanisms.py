@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.calibrate import calibrate_designs, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.mechanisms import (
@@ -37,8 +37,7 @@ from dp.release.drawing import secure_source, seeded_source
 from dp.units import protected_class
 from experiments.engine.progress import Report
 from workbench.bench.timing import processor_seconds, seconds_once
-
-Row = dict[str, Any]
+from workbench.rows import TableRow
 
 GUARANTEE = Guarantee(1.0, 1e-6)
 HORIZONS = (365, 4096, 100_000)
@@ -63,7 +62,7 @@ TITLES = {
 
 def bench_mechanisms(
     reference_python: str | None, reference_seconds: float, trials: int, report: Report
-) -> dict[str, list[Row]]:
+) -> dict[str, list[TableRow]]:
     """Three tables: `optimise`, `simulate`, `step`; see the functions of these names.
 
     Args:
@@ -72,7 +71,7 @@ def bench_mechanisms(
         trials: series simulated at once.
     """
     names = list(MECHANISMS)
-    tables: dict[str, list[Row]] = {"optimise": [], "simulate": [], "step": []}
+    tables: dict[str, list[TableRow]] = {"optimise": [], "simulate": [], "step": []}
     with threadpool_limits(1):
         for problem in PROBLEMS:
             report(f"optimise {problem}", 0.0)
@@ -87,7 +86,7 @@ def bench_mechanisms(
     return tables
 
 
-def optimise(problem: str, reference_python: str | None, reference_seconds: float) -> Row:
+def optimise(problem: str, reference_python: str | None, reference_seconds: float) -> TableRow:
     """Seconds and error (sensitivity² × mean variance) of one of PROBLEMS, and of jax-privacy on the same.
 
     `ratio` is how many times as long jax-privacy took. Where it was given up, `jax_seconds` and `ratio` are what it
@@ -112,7 +111,7 @@ def optimise(problem: str, reference_python: str | None, reference_seconds: floa
     }
 
 
-def simulate(name: str, trials: int) -> Row:
+def simulate(name: str, trials: int) -> TableRow:
     """Noisy ticks a second and core over a year of MAU (user-day, W_BOUND 2), and where the time goes.
 
     Processor time, the best of some repeats, so that other work on the machine does not count.
@@ -136,17 +135,23 @@ def simulate(name: str, trials: int) -> Row:
     }
 
 
-def step(name: str) -> list[Row]:
+def step(name: str) -> list[TableRow]:
     """One secure release at the last tick of each of HORIZONS: state in, OpenDP draws, interval, state out.
 
     The class is the unit user with W_BOUND 2, which every mechanism serves. `step_ms` is the median, `first_ms` the
     first step of a process, which computes what later ones use again. All in processor time. None where choosing the
     strategy would take too long.
     """
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     seconds = 0.0
     for horizon in HORIZONS:
-        row: Row = {"mechanism": name, "horizon": horizon, "design_seconds": None, "step_ms": None, "first_ms": None}
+        row: TableRow = {
+            "mechanism": name,
+            "horizon": horizon,
+            "design_seconds": None,
+            "step_ms": None,
+            "first_ms": None,
+        }
         rows.append(row)
         if seconds > LONGEST_DESIGN:
             continue
@@ -154,7 +159,7 @@ def step(name: str) -> list[Row]:
         buffered_toeplitz.strategy.cache_clear()
         started = time.process_time()
         protected = protected_class("user", 1, 2, horizon)
-        mechanism = calibrate([design(name, protected)], GUARANTEE, [1.0])[0]
+        mechanism = calibrate_designs([design(name, protected)], GUARANTEE, [1.0])[0]
         seconds = time.process_time() - started
         linear = None if mechanism.data_dependent else linear_design(name, protected)
         state, counts = last_state(mechanism, linear, horizon)

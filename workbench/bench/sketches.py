@@ -19,8 +19,7 @@ from experiments.engine.progress import Report
 from experiments.kinds.sketches.designs import sketch_design
 from experiments.kinds.sketches.trials import noisy_estimate
 from workbench.bench.timing import alternate_seconds, processor_seconds
-
-Row = dict[str, Any]
+from workbench.rows import TableRow
 
 SIZES: dict[str, float | None] = {
     "exact": None, "bitmap": None, "fixed-rate": 0.05, "kmv": 4096, "theta": 12, "hll": 12, "cpc": 11, "fm": 4096,
@@ -46,13 +45,13 @@ TITLES = {
 }
 
 
-def bench_sketches(trials: int, report: Report, users: Sequence[int] = USERS) -> dict[str, list[Row]]:
+def bench_sketches(trials: int, report: Report, users: Sequence[int] = USERS) -> dict[str, list[TableRow]]:
     """Three tables: `speed` and `beside` at the largest number of users, `error` at each; see these functions.
 
     Args:
         trials: salts for each error.
     """
-    tables: dict[str, list[Row]] = {"speed": [], "error": [], "beside": []}
+    tables: dict[str, list[TableRow]] = {"speed": [], "error": [], "beside": []}
     with threadpool_limits(1):
         report("speed keys", 0.0)
         tables["speed"].append(hashing(max(users)))
@@ -71,7 +70,7 @@ def bench_sketches(trials: int, report: Report, users: Sequence[int] = USERS) ->
     return tables
 
 
-def hashing(users: int) -> Row:
+def hashing(users: int) -> TableRow:
     """Ids of 16 bytes hashed a second, as the first line of the table of speeds."""
     ids = pa.array([f"user-{number:011d}" for number in range(users)])
     seconds = processor_seconds(lambda: keys_of(ids, SALT))
@@ -84,7 +83,7 @@ def hashing(users: int) -> Row:
     }
 
 
-def speed(name: str, users: int) -> Row:
+def speed(name: str, users: int) -> TableRow:
     """Users added a second to an empty sketch, all at once; its bytes; time to merge two that half overlap."""
     design = sketch_design(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
@@ -100,7 +99,7 @@ def speed(name: str, users: int) -> Row:
     }
 
 
-def error(name: str, users: int, trials: int) -> Row:
+def error(name: str, users: int, trials: int) -> TableRow:
     """Relative error in per cent at each of EPSILONS; ∞ is the sketch alone.
 
     None where it has no meaning: for a sketch without a guarantee there is no ε, and one that is private by its hash
@@ -114,7 +113,7 @@ def error(name: str, users: int, trials: int) -> Row:
     }
 
 
-def beside(name: str, users: int) -> Row:
+def beside(name: str, users: int) -> TableRow:
     """One of DIRECT: our bulk update against a loop over the library's own, over the same keys, alternately."""
     design = sketch_design(name, SIZES[name], 1.0, DELTA, SALT)
     keys = some_keys(family_of(name), users, SALT)
@@ -131,7 +130,7 @@ def beside(name: str, users: int) -> Row:
     return _compared(name, "datasketches", users, ours, theirs) | {"error": None, "its_error": None}
 
 
-def beside_duckdb(users: int, trials: int) -> Row:
+def beside_duckdb(users: int, trials: int) -> TableRow:
     """DuckDB's approx_count_distinct over the keys as a column, against `hll`; with the relative errors in per cent."""
     design = sketch_design("hll", SIZES["hll"], 1.0, DELTA, SALT)
     generator = np.random.default_rng(users)
@@ -177,7 +176,7 @@ def _per_cent(errors: Sequence[float]) -> float:
     return float(f"{100 * math.sqrt(np.mean(np.square(errors))):.4g}")
 
 
-def _compared(name: str, other: str, users: int, ours: float, theirs: float) -> Row:
+def _compared(name: str, other: str, users: int, ours: float, theirs: float) -> TableRow:
     return {
         "sketch": name,
         "beside": other,

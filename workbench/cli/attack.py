@@ -12,7 +12,8 @@ import click
 from dp.names import ATTACKS
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
-from workbench.cli.output import Row, keep_apart
+from workbench.cli.output import keep_apart
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ EXIT_FALLEN = 1
 SERVICE = "service"
 """Made here: what it attacks stands above `dp`."""
 ATTACK_NAMES = (*ATTACKS, SERVICE)
-WORDS = ("threat", "criterion")
+PROSE_COLUMNS = ("threat", "criterion")
 FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 
 
@@ -68,7 +69,7 @@ def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: P
             outcomes.append(run_attack(name, Setting(generator, Path(folder), NOW, not full), target, attacks))
     rows = [row for outcome in outcomes for row in _rows(outcome)]
     if output.format == "table":
-        rows = [{name: value for name, value in row.items() if name not in WORDS} for row in rows]
+        rows = [{name: value for name, value in row.items() if name not in PROSE_COLUMNS} for row in rows]
     output.write(rows, title="Attacks: what was measured, and the largest value that the claim allows")
     if figure is not None:
         from experiments.engine.pictures import save
@@ -104,7 +105,7 @@ def _drawn(outcomes: Sequence[Outcome]) -> Figure:
         return attacks(pd.DataFrame([row_of(outcome) for outcome in outcomes]))
 
 
-def _rows(outcome: Outcome) -> list[Row]:
+def _rows(outcome: Outcome) -> list[TableRow]:
     return [
         {
             "attack": outcome.name,

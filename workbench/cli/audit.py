@@ -16,7 +16,7 @@ import click
 from experiments.engine.progress import Report, progress_bar
 from workbench.cli.mechanisms import ClassChoice, class_options, mechanism_option
 from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, output_options
-from workbench.cli.output import Row
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ EXIT_FLAGGED = 1
 TRIALS, LIVE_TRIALS = 1_000_000, 2_000
 
 
-class Trials(click.ParamType[int]):
+class TrialCount(click.ParamType[int]):
     """A number of trials, which may be written as 1e6."""
 
     name = "number"
@@ -67,7 +67,7 @@ class Trials(click.ParamType[int]):
 )
 @click.option(
     "--trials",
-    type=Trials(),
+    type=TrialCount(),
     show_default="1e6, with --live 2000",
     help="Releases of each subject, half of them with the change.",
 )
@@ -134,11 +134,11 @@ def audit(
 
 def _attack_all(
     subjects: Sequence[tuple[str, Audits]], terms: Terms, named: set[str], report: Report
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[TableRow], list[str]]:
     """The rows of all subjects, and why some have none; one that the user has `named` must have some."""
     from dp.auditing.options import FLAG_LEVEL, AuditOptions
 
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     refusals: list[str] = []
     for place, (name, attack) in enumerate(subjects):
 
@@ -191,7 +191,7 @@ def _sketch(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
 
 def _live(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     from dp.accounting.composition import Guarantee
-    from dp.auditing.live import Account, audit_live
+    from dp.auditing.live import LedgerBudget, audit_live
     from dp.ledger import open_ledger
     from dp.release import Request, charged
 
@@ -209,10 +209,10 @@ def _live(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
         )
     with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
         ledger.create_budget("audit", enough, now.date(), None)
-        account = Account(ledger, "audit", now)
+        account = LedgerBudget(ledger, "audit", now)
         return audit_live(request, terms.trials, terms.generator(name), account, options)
 
 
-def _for_people(row: Row) -> Row:
+def _for_people(row: TableRow) -> TableRow:
     left_out = ("delta", "rates", "confidence", "flag_level", "trials", "flips", "claimed_mu")
     return {name: value for name, value in row.items() if name not in left_out}

@@ -11,7 +11,8 @@ import click
 
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
-from workbench.cli.output import Row, deliver
+from workbench.cli.output import deliver
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.accounting.mechanism_events import MechanismEvent
@@ -51,7 +52,7 @@ def compose(spec: Path, delta: float, output: Output) -> None:
     parts = load_spec(spec)
     with progress_bar() as report:
         answers = compose_releases(parts, delta, report)
-    rows: list[Row] = [
+    rows: list[TableRow] = [
         {
             "accountant": name,
             "epsilon": answer.epsilon,
@@ -72,7 +73,7 @@ def compose(spec: Path, delta: float, output: Output) -> None:
     output.write(shown, title=f"{releases(parts):,} releases together at δ = {delta:g}; {found}")
 
 
-def _for_people(rows: Sequence[Row]) -> list[Row]:
+def _for_people(rows: Sequence[TableRow]) -> list[TableRow]:
     from dp.accounting.accountants import family_of
 
     return [

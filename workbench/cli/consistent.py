@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from dp.intervals.consistency import consistent_counts
+from workbench.rows import TableRow
 
-Row = dict[str, Any]
 
-
-def with_counts(rows: Sequence[Row]) -> list[Row]:
+def with_counts(rows: Sequence[TableRow]) -> list[TableRow]:
     """The rows with whole, non-negative counts that never fall from a window to a longer one on the same day.
 
     Adds `count`, `count_low`, `count_high` and `count_widened` (whether the interval had to be widened to hold the
@@ -22,8 +20,8 @@ def with_counts(rows: Sequence[Row]) -> list[Row]:
     Raises:
         ValueError: a row has no interval or no standard deviation, so that there is nothing to weigh it by.
     """
-    added: dict[tuple[str, str], Row] = {}
-    by_day: dict[str, list[Row]] = {}
+    added: dict[tuple[str, str], TableRow] = {}
+    by_day: dict[str, list[TableRow]] = {}
     for row in rows:
         if row["std"] is None or row["ci_low"] is None or row["ci_high"] is None:
             raise ValueError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from dp.names import DEFAULT_W_BOUND
 from experiments.engine.progress import progress_bar
 from workbench.cli.counts import Query, open_log, query_options
-from workbench.cli.options import LogCommand, Output, Source, log_options, output_options
-from workbench.cli.output import Row
+from workbench.cli.options import LogCommand, LogOptions, Output, log_options, output_options
+from workbench.cli.protection import Promised, protection_options, protection_rows, summary
+from workbench.rows import TableRow
 
 
 @click.command(cls=LogCommand)
@@ -19,16 +21,29 @@ from workbench.cli.output import Row
     default=None,
     help="Also count with every user frozen after this many flips, and show the truncation bias.",
 )
+@protection_options
 @output_options
-def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> None:
-    """Print true counts (NOT PRIVATE): for your own eyes, never for publication."""
+def exact(source: LogOptions, query: Query, w_bound: int | None, promised: Promised, output: Output) -> None:
+    """Print true counts (NOT PRIVATE): for your own eyes, never for publication.
+
+    With --protection it prints how much of the log the promise of unit user-day covers (NOT PRIVATE either): a row for
+    each number of flips that a user-day may cause. 'epsilon' is what holds for those user-days, and 'users' are those
+    of whom no user-day needs more. Unit user needs no such look: there W_BOUND is enforced.
+    """
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
     with progress_bar() as report, open_log(source, query, report) as log:
+        if promised.protection:
+            bound = w_bound or DEFAULT_W_BOUND
+            found = protection_rows(log, series, bound, promised, report)
+            _warn("these figures come from the log")
+            output.write(found, title="NOT PRIVATE — what the promise of unit user-day covers")
+            click.echo(summary(found, bound), err=True)
+            return
         report("counting users", None)
         truth = log.count(series, None)
         bounded = log.count(series, w_bound) if w_bound else None
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for metric in series:
         for tick, day in enumerate(log.ticks):
             count = int(truth[metric].values[tick])
@@ -37,5 +52,9 @@ def exact(source: Source, query: Query, w_bound: int | None, output: Output) -> 
                 kept = int(bounded[metric].values[tick])
                 row |= {"bounded_count": kept, "truncation_bias": kept - count}
             rows.append(row)
-    click.secho("NOT PRIVATE: these are true counts; do not publish them.", fg="red", bold=True, err=True)
+    _warn("these are true counts")
     output.write(rows, title="NOT PRIVATE — true counts")
+
+
+def _warn(what: str) -> None:
+    click.secho(f"NOT PRIVATE: {what}; do not publish them.", fg="red", bold=True, err=True)

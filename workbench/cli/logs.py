@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, DayType, LogCommand, Source, log_options, read_source
+from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source
 from workbench.cli.output import keep_apart
 
 
@@ -65,7 +65,7 @@ def generate(
     default=None,
     help="Also write the checked log as Parquet with arrival numbers, which Spark reads.",
 )
-def validate(source: Source, out: Path | None) -> None:
+def validate(source: LogOptions, out: Path | None) -> None:
     """Check a log row by row and say what is in it."""
     from dp.log import write_canonical
 
@@ -73,4 +73,5 @@ def validate(source: Source, out: Path | None) -> None:
     with progress_bar() as report, read_source(source, report) as checked:
         if out:
             write_canonical(checked, out)
-        click.echo(f"{checked.users:,} users, {checked.first_day} to {checked.last_day}", err=True)
+        period = "" if checked.first_day is None else f", {checked.first_day} to {checked.last_day}"
+        click.echo(f"{checked.users:,} users{period}", err=True)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dp.names import UNITS
+from dp.names import UNITS, YEAR
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
-from workbench.cli.output import Row
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.units import ProtectedClass
-
-YEAR = 365
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def mechanisms(
         compared, least = compare_all(
             names or MECHANISM_NAMES, users.protected, Guarantee(epsilon, delta), bound=bound, report=report
         )
-    rows: list[Row] = list(map(asdict, compared))
+    rows: list[TableRow] = list(map(asdict, compared))
     bounded = f"; lower bound {least:.4f}" if least else ""
     _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")
 
@@ -148,7 +146,7 @@ def calibrate(
 
     output.validate()
     wanted = names or MECHANISM_NAMES
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     with progress_bar() as report:
         for number, name in enumerate(wanted):
             report(name, number / len(wanted))
@@ -159,7 +157,7 @@ def calibrate(
     _write(rows, output, f"{users.label}; {statistic} standard deviation ≤ {target_std:g} users, δ {delta:g}")
 
 
-def _write(rows: list[Row], output: Output, title: str) -> None:
+def _write(rows: list[TableRow], output: Output, title: str) -> None:
     """A table for people has fewer columns and rounded numbers, and says below why some have none."""
     if output.format != "table":
         output.write(rows, title=title)

@@ -15,21 +15,24 @@ from typing import Any
 import click
 
 from experiments.engine.files import write_atomically
+from workbench.rows import TableRow
 
-Row = dict[str, Any]
-
-FORMATS = ("table", "csv", "json", "parquet")
+OUTPUT_FORMATS = ("table", "csv", "json", "parquet")
 SQLITE = b"SQLite format 3\0"
 _BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 
 
-def keep_apart(**paths: str | Path | None) -> None:
+def keep_apart(**paths: str | Path | Sequence[str] | None) -> None:
     """Refuse paths that are one file, files that would replace a ledger, and files whose folder does not exist.
 
     Raises:
         click.UsageError: naming the paths in question.
     """
-    named = [(name, Path(path)) for name, path in paths.items() if path is not None]
+    named = [
+        (name, Path(path))
+        for name, given in paths.items() if given is not None
+        for path in ([given] if isinstance(given, str | os.PathLike) else given)
+    ]  # fmt: skip
     files = [(name, path.resolve()) for name, path in named]
     files += [("ledger", path.with_name(path.name + suffix)) for name, path in files if name == "ledger"
               for suffix in ("-wal", "-shm")]  # fmt: skip
@@ -64,7 +67,7 @@ def chosen_format(wanted: str | None, out: Path | None) -> str:
 
 
 def write_rows(
-    rows: Sequence[Row], format_name: str, out: Path | None, *, title: str, hidden: Sequence[str] = ()
+    rows: Sequence[TableRow], format_name: str, out: Path | None, *, title: str, hidden: Sequence[str] = ()
 ) -> None:
     """Write rows to a file or to standard output.
 
@@ -95,7 +98,7 @@ def deliver(content: bytes, out: Path | None) -> None:
         write_atomically(out, content)
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[TableRow]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -103,7 +106,7 @@ def _csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def _parquet(rows: Sequence[Row]) -> bytes:
+def _parquet(rows: Sequence[TableRow]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -112,7 +115,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
     return buffer.getvalue()
 
 
-def _table(rows: Sequence[Row], title: str, hidden: Sequence[str], out: Path | None) -> str:
+def _table(rows: Sequence[TableRow], title: str, hidden: Sequence[str], out: Path | None) -> str:
     from rich.console import Console
     from rich.table import Table
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.options import FILE, DayType
-from workbench.cli.output import Row, write_rows
+from workbench.cli.output import write_rows
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.sketches.salts import Salts
@@ -75,7 +76,7 @@ def list_salts(salt_file: Path, format_name: str) -> None:
     if VARIABLE not in os.environ and not salt_file.exists():
         raise click.ClickException(f"there is no salt file {salt_file}; 'dpdau salt create' creates one")
     salts = load_salts(salt_file, os.environ)
-    rows: list[Row] = [{"from": str(first), "fingerprint": one.fingerprint} for first, one in salts.periods]
+    rows: list[TableRow] = [{"from": str(first), "fingerprint": one.fingerprint} for first, one in salts.periods]
     source = VARIABLE if VARIABLE in os.environ else salt_file
     write_rows(rows, format_name, None, title=f"Salts of {source}; all together {salts.fingerprint}")
 

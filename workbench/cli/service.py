@@ -6,16 +6,17 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
+from experiments.cli import EXIT_INTERRUPTED
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import (
     CONFIG_FILE,
@@ -23,9 +24,9 @@ from workbench.cli.options import (
     DayType,
     Function,
     LogCommand,
+    LogOptions,
     Output,
     Pairs,
-    Source,
     gathered_as,
     log_options,
     output_options,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 API_KEY = "SERVICE_API_KEY"
 ROWS_AT_ONCE = 50_000
+STOPPED = "Stopped."
+DEMO_STOPPED = "Stopped. The same command continues the demonstration."
 SHOWN = ("metric", "day", "estimate", "ci_low", "ci_high", "std")
 
 
@@ -93,7 +96,24 @@ address_options = gathered_as(
 )  # fmt: skip
 
 
+@contextmanager
+def _stoppable(line: str) -> Iterator[None]:
+    """Say one line, and nothing else, when the command is interrupted before it serves; exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _leave(line, EXIT_INTERRUPTED)
+
+
+def _leave(line: str, code: int) -> NoReturn:
+    """End the process with its own line as the last one, once all that must be closed is closed."""
+    click.echo(line, err=True)
+    # At once: libraries complain of what they find unreleased when the interpreter takes them apart.
+    os._exit(code)
+
+
 @click.command()
+@_stoppable(STOPPED)
 @service_options
 @address_options
 @click.option("--pages/--no-pages", default=True, show_default=True, help="Streamlit's pages under /ui.")
@@ -105,43 +125,68 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
+    _leave(STOPPED, 0)
 
 
 @click.command()
+@_stoppable(DEMO_STOPPED)
 @service_options
 @click.option("--days", type=click.IntRange(1, 365), default=60, show_default=True, help="Days to fill and close.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default="dpdau-demo", show_default=True,
               help="Folder of its store and its ledger; an earlier demonstration in it is continued.")  # fmt: skip
 @address_options
-@click.option(
-    "--serve/--no-serve", "serving", default=True, show_default=True, help="Serve the store once it is filled."
-)
+@click.option("--serve/--no-serve", "serving", default=True, show_default=True,
+              help="Serve the store; without it, the command ends when the days are filled.")  # fmt: skip
 def demo(settings: Settings, days: int, folder: Path, address: Address, serving: bool) -> None:
-    """Fill a store with generated days (15 % of the activity is taken back), close them, and serve.
+    """Serve a store, and fill it meanwhile with generated days (15 % of the activity is taken back), which are closed.
 
     In a demonstration the pages may show the truth next to what is published.
     """
     import msgspec
 
-    from workbench.demo import fill, of_demonstration
+    from workbench.demo import check_demonstration, of_demonstration
 
     folder.mkdir(parents=True, exist_ok=True)
     inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
-    chosen = msgspec.structs.replace(of_demonstration(settings), **inside, key=None)
-    with _open(address.applied(chosen)) as service:
-        with progress_bar() as report:
-            filled = fill(service, days, report)
-        status = service.status()
-        click.echo(f"{filled} days filled and closed, {status.operations:,} operations, in {folder}", err=True)
+    chosen = address.applied(msgspec.structs.replace(of_demonstration(settings), **inside, key=None))
+    with _open(chosen) as service:
+        check_demonstration(service)
         if serving:
-            _serve(service, True)
+            _serve(service, True, behind=lambda stopped: _fill_behind(service, days, stopped))
+        else:
+            _fill(service, days, lambda: False)
+    if serving:
+        _leave(DEMO_STOPPED, 0)
+
+
+def _fill(service: Service, days: int, stopped: Callable[[], bool]) -> None:
+    from workbench.demo import fill
+
+    with progress_bar() as report:
+        filled = fill(service, days, report, stopped)
+    if not stopped():
+        folder = service.settings.store_path.parent
+        arrived = service.status().operations
+        click.echo(f"{filled} days filled and closed, {arrived:,} operations, in {folder}", err=True)
+
+
+def _fill_behind(service: Service, days: int, stopped: Callable[[], bool]) -> None:
+    """Fill while the service answers; a refusal is said and leaves it running."""
+    from dp.ledger import LedgerError
+    from workbench.service import Refused, StoreError
+
+    click.echo(f"The {days} days are filled and closed meanwhile; the pages follow.", err=True)
+    try:
+        _fill(service, days, stopped)
+    except (Refused, StoreError, LedgerError) as error:
+        click.echo(f"The demonstration is not filled further: {error}", err=True)
 
 
 @click.command(cls=LogCommand)
 @log_options
 @service_options
 @click.pass_context
-def load(ctx: click.Context, source: Source, settings: Settings) -> None:
+def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     """Load a log (CSV, JSON Lines, Parquet) into the store, in the order of arrival.
 
     All rows are checked before the first is stored. An interrupted load resumes where it stopped, and a file that has
@@ -193,7 +238,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
         else:
             assert through is not None
             start = service.status().open_day
-            closed = service.close_through(through, lambda which, share: report(f"closing {which}", share))
+            closed = service.close_through(through, lambda which, share: report(f"closing days: {which}", share))
             for index in range(closed):
                 assert start is not None
                 rows += [service.release(metric, start + timedelta(days=index)) for metric in settings.series]
@@ -291,12 +336,14 @@ def _existing(settings: Settings) -> Iterator[Service]:
         yield service
 
 
-def _serve(service: Service, pages: bool) -> None:
+def _serve(service: Service, pages: bool, behind: Callable[[Callable[[], bool]], None] = lambda stopped: None) -> None:
     from workbench.api.serving import serve as serve_until_stopped
 
     # Secrets come from files that end in a line break.
     key = os.environ.get(API_KEY, "").strip() or None
-    serve_until_stopped(service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True))
+    serve_until_stopped(
+        service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True), behind=behind
+    )
 
 
 def _write(released: Sequence[str], output: Output) -> None:

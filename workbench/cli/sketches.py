@@ -107,8 +107,8 @@ def sketches(output: Output) -> None:
 
     --format json adds the error formula, the privacy claim in words, why a release refuses the sketch, and the source.
     """
-    from dp.sketches.table import table
+    from dp.sketches.table import sketch_rows
 
     output.validate()
     hidden = ("contract", "refusal", "source", "summary", "keys", "error")
-    output.write(table(), title="Sketches (docs/sketches.md says which one when)", hidden=hidden)
+    output.write(sketch_rows(), title="Sketches (docs/sketches.md says which one when)", hidden=hidden)

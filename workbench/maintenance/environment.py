@@ -7,7 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from experiments.engine.places import ROOT
 
 
 def environment_text(root: Path) -> str:

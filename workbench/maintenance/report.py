@@ -7,16 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.documentation.blocks import BLOCKS as EXPERIMENTS
-from experiments.documentation.blocks import fill
+from experiments.documentation.blocks import EXPERIMENT_BLOCKS, fill_blocks
 from experiments.documentation.markdown import markdown_table
+from experiments.engine.places import RESULTS, ROOT
 from workbench.service import Settings, promise_of_all
 from workbench.service.settings import SERIES, SeriesSettings
 
-ROOT = Path(__file__).parents[2]
-BENCH = ROOT / "results" / "bench_serve.json"
-BENCH_MECHANISMS = ROOT / "results" / "bench_mechanisms.json"
-BENCH_SKETCHES = ROOT / "results" / "bench_sketches.json"
+BENCH = RESULTS / "bench_serve.json"
+BENCH_MECHANISMS = RESULTS / "bench_mechanisms.json"
+BENCH_SKETCHES = RESULTS / "bench_sketches.json"
 DOCUMENTS = (
     "README.md",
     "docs/audit.md",
@@ -50,7 +49,7 @@ def settings_table() -> str:
     return f"{common}\n\n{series}"
 
 
-def bench_serve() -> str:
+def service_benchmark() -> str:
     """What `dpdau bench serve --out results/bench_serve.json` measured."""
     rows = [
         (
@@ -73,7 +72,7 @@ def bench_headline() -> str:
     )
 
 
-def bench_mechanisms() -> str:
+def mechanism_benchmarks() -> str:
     """The three tables of `dpdau bench mechanisms --out results/bench_mechanisms.json`, each with what it says."""
     return "\n\n".join(
         [
@@ -131,7 +130,7 @@ def _step() -> str:
     return markdown_table(titles, "l" + "r" * len(horizons), rows)
 
 
-def bench_sketches() -> str:
+def sketch_benchmarks() -> str:
     """The three tables of `dpdau bench sketches --out results/bench_sketches.json`, each with what it says."""
     tables = json.loads(BENCH_SKETCHES.read_text(encoding="utf-8"))
     users, trials = max(row["users"] for row in tables["error"]), tables["error"][0]["trials"]
@@ -188,13 +187,13 @@ def _sketch_beside(rows: list[dict[str, Any]]) -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    **EXPERIMENTS,
+    **EXPERIMENT_BLOCKS,
     "live-promise": live_promise,
     "settings": settings_table,
-    "bench-serve": bench_serve,
+    "bench-serve": service_benchmark,
     "bench-headline": bench_headline,
-    "bench-mechanisms": bench_mechanisms,
-    "bench-sketches": bench_sketches,
+    "bench-mechanisms": mechanism_benchmarks,
+    "bench-sketches": sketch_benchmarks,
 }
 
 
@@ -219,7 +218,7 @@ def write(root: Path = ROOT) -> None:
     """Fill every block of every document."""
     for document in DOCUMENTS:
         path = root / document
-        path.write_text(fill(path.read_text(encoding="utf-8"), BLOCKS), encoding="utf-8")
+        path.write_text(fill_blocks(path.read_text(encoding="utf-8"), BLOCKS), encoding="utf-8")
         print(path)
 
 

@@ -82,7 +82,9 @@ def main() -> None:
     pictures = Path(sys.argv[1]).resolve()
     with (
         tempfile.TemporaryDirectory() as folder,
-        run_server(["demo", "--folder", folder, "--port", "0"], Path(folder)) as address,
+        run_server(
+            ["demo", "--folder", folder, "--port", "0"], Path(folder), ready="days filled and closed,"
+        ) as address,
         chromium() as browser,
     ):
         for file in take(browser, address, pictures):

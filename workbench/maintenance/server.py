@@ -12,11 +12,14 @@ from pathlib import Path
 
 
 @contextmanager
-def run_server(arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def run_server(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, ready: str = "Listening on"
+) -> Iterator[str]:
     """Run `dpdau` with these arguments in a folder until the block ends; gives the address it listens on.
 
     Args:
         environment: its variables; those of this process where it is not given.
+        ready: what it says when the block may begin.
 
     Raises:
         RuntimeError: it ended without listening; the message holds what it said.
@@ -29,10 +32,13 @@ def run_server(arguments: Sequence[str], folder: Path, environment: Mapping[str,
         subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment) as server,
     ):
         try:
-            while (found := re.search(r"Listening on (http://\S+)", log.read_text())) is None:
+            said, found = "", None
+            while found is None or ready not in said:
                 if server.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} does not listen: {log.read_text()}")
+                    raise RuntimeError(f"{' '.join(command)} does not listen: {said}")
                 time.sleep(0.1)
+                said = log.read_text()
+                found = re.search(r"Listening on (http://\S+)", said)
             yield found[1]
         finally:
             server.terminate()

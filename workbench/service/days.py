@@ -12,7 +12,7 @@ from dp.presence.daily import EPOCH
 from workbench.service.errors import Refused
 from workbench.service.operations import OP_NAMES
 from workbench.service.settings import Settings
-from workbench.service.store import Count, Progress
+from workbench.service.store import ClosedDays, Count
 
 WHO = 8
 
@@ -56,7 +56,7 @@ def calendar_day(number: int | None) -> date | None:
     return None if number is None else EPOCH + timedelta(days=number)
 
 
-def first_tick(settings: Settings, progress: Progress, charges: Sequence[Charge], day: date) -> date:
+def first_tick(settings: Settings, progress: ClosedDays, charges: Sequence[Charge], day: date) -> date:
     """The first tick: chosen by a close (even one interrupted after its charge), or set, or else `day`."""
     chosen = calendar_day(progress.first)
     if chosen is None and charges:
@@ -74,7 +74,7 @@ def check_first(settings: Settings, first: date) -> None:
         )
 
 
-def check_next(settings: Settings, today: date, progress: Progress, first: date, day: date) -> None:
+def check_next(settings: Settings, today: date, progress: ClosedDays, first: date, day: date) -> None:
     """Refuse to close a day that is not next, is after today, or lies beyond the horizon."""
     following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
     if day != following:

@@ -18,7 +18,7 @@ from workbench.service.errors import StoreError
 from workbench.service.store import TIMEOUT_SECONDS, Store
 
 VERSION = 1
-KEY_BYTES = 32
+PSEUDONYM_KEY_BYTES = 32
 CACHE_KIB = 128 * 1024
 APPLICATION_ID = 0x64706461
 
@@ -94,7 +94,7 @@ def _new_key(path: Path) -> bytes:
     """
     try:
         with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
+            file.write(secrets.token_bytes(PSEUDONYM_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
             with suppress(FileExistsError):
@@ -109,8 +109,10 @@ def _read_key(path: Path) -> bytes:
         key = path.read_bytes()
     except OSError as error:
         raise StoreError(f"the key of the pseudonyms {path} cannot be read: {error.strerror or error}") from error
-    if len(key) != KEY_BYTES:
-        raise StoreError(f"the key of the pseudonyms {path} has {len(key)} bytes; it needs {KEY_BYTES} random ones")
+    if len(key) != PSEUDONYM_KEY_BYTES:
+        raise StoreError(
+            f"the key of the pseudonyms {path} has {len(key)} bytes; it needs {PSEUDONYM_KEY_BYTES} random ones"
+        )
     return key
 
 

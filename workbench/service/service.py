@@ -39,7 +39,7 @@ from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.settings import Settings
-from workbench.service.store import Count, Progress, Store
+from workbench.service.store import ClosedDays, Count, Store
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -333,7 +333,7 @@ class Service:
         finally:
             connection.close()
 
-    def _progress(self) -> Progress:
+    def _progress(self) -> ClosedDays:
         with self._reading() as store:
             return store.progress()
 

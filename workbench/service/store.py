@@ -40,7 +40,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ClosedDays:
     """How far the days have come: the first and the last closed tick, both None before the first."""
 
     first: int | None
@@ -75,10 +75,10 @@ class Store:
         """A random name, given when the store was made; streams in the ledger carry it."""
         return str(self._fact("name"))
 
-    def progress(self) -> Progress:
+    def progress(self) -> ClosedDays:
         """How far the days have come."""
         first, last = self.connection.execute("SELECT MIN(day), MAX(day) FROM closed").fetchone()
-        return Progress(first, last)
+        return ClosedDays(first, last)
 
     def append(self, operations: Iterable[Operation], earliest: int | None = None) -> Ingested:
         """Store operations in the order of arrival; see `append_all`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import altair as alt
 import pandas as pd
+
+from workbench.rows import TableRow
 
 # Readable on white and on black alike; the dashes say the same as the colours.
 RELEASED = "#2288C8"
@@ -15,10 +16,9 @@ TRUTH = "#8A8A8A"
 CHARGED, FRESH, LEFT = "#2288C8", "#E69F00", "#8A8A8A55"
 
 Chart = alt.LayerChart | alt.FacetChart
-Row = Mapping[str, Any]
 
 
-def series_table(rows: Sequence[Row], truth: Mapping[str, int] | None) -> pd.DataFrame:
+def series_table(rows: Sequence[TableRow], truth: Mapping[str, int] | None) -> pd.DataFrame:
     """What `series_chart` draws: day, estimate, low, high, the interval in words and, where it is given, truth.
 
     Args:
@@ -28,13 +28,13 @@ def series_table(rows: Sequence[Row], truth: Mapping[str, int] | None) -> pd.Dat
     columns = {"estimate": "estimate", "low": "ci_low", "high": "ci_high"}
     table = pd.DataFrame({name: [_whole(row[column]) for row in rows] for name, column in columns.items()})
     table.insert(0, "day", pd.to_datetime([row["day"] for row in rows]))
-    table["interval"] = [interval(row) for row in rows]
+    table["interval"] = [interval_ends(row) for row in rows]
     if truth is not None:
         table["truth"] = [truth.get(row["day"]) for row in rows]
     return table
 
 
-def interval(row: Row) -> str:
+def interval_ends(row: TableRow) -> str:
     """The interval of a release in words; some mechanisms have none on some days."""
     if row["ci_low"] is None or row["ci_high"] is None:
         return "no interval"

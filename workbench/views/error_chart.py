@@ -8,7 +8,8 @@ import altair as alt
 import pandas as pd
 
 from experiments.engine.style import COLOURS, MARKERS
-from workbench.views.charts import TRUTH, Chart, Row
+from workbench.rows import TableRow
+from workbench.views.charts import TRUTH, Chart
 
 CHOSEN = "#8A8A8A"
 PARTS = ("total error", "noise", "truncation bias")
@@ -18,7 +19,7 @@ _TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 
 
 def error_chart(
-    rows: Sequence[Row], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 430
+    rows: Sequence[TableRow], along: str, chosen: float, title: str, *, logarithmic: bool = False, height: int = 430
 ) -> Chart:
     """The error of a released day in its parts, one colour a mechanism: total with its band, noise, truncation bias.
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dp.names import MECHANISMS, METRICS, OWN_BOUND_MECHANISMS
 from workbench.views.error_chart import error_chart
-from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, State, Workshop
+from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, QuestionState, Workshop
 
 POLL_SECONDS = 0.5
 DELTAS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
@@ -96,7 +96,7 @@ def _wait(cache: Path, asker: str, question: Question) -> None:
     st.progress(state.fraction, text=f"{state.stage} …")
 
 
-def _show(state: State) -> None:
+def _show(state: QuestionState) -> None:
     question = state.question
     if state.error is not None:
         st.error(f"This cannot be computed: {state.error}", icon=":material/error:")

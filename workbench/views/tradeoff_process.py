@@ -13,12 +13,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from experiments.engine.population import Population
 from experiments.kinds.mechanisms.config import MechanismConfig, MechanismGrid
+from workbench.rows import TableRow
 
 EPSILONS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 W_BOUNDS = (2, 4, 6, 8, 12, 16, 24, 36)
@@ -26,8 +26,6 @@ TRIALS = 200
 SEED = 20260101
 POPULATION_SEED = 7
 MOST_REMEMBERED = 64
-
-Rows = list[dict[str, Any]]
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -63,7 +61,7 @@ class Question(msgspec.Struct, frozen=True):
         )
 
 
-class State(msgspec.Struct, frozen=True):
+class QuestionState(msgspec.Struct, frozen=True):
     """How far a question is answered.
 
     Attributes:
@@ -77,8 +75,8 @@ class State(msgspec.Struct, frozen=True):
     question: Question
     stage: str = "waiting"
     fraction: float = 0.0
-    by_epsilon: Rows = msgspec.field(default_factory=list)
-    by_w_bound: Rows = msgspec.field(default_factory=list)
+    by_epsilon: list[TableRow] = msgspec.field(default_factory=list)
+    by_w_bound: list[TableRow] = msgspec.field(default_factory=list)
     error: str | None = None
 
     @property
@@ -98,13 +96,13 @@ class Workshop:
         self._command = [sys.executable, "-m", "workbench.views.tradeoff_process", str(cache)]
         self._lock = threading.Lock()
         self._wanted: dict[str, Question] = {}
-        self._states: dict[Question, State] = {}
+        self._states: dict[Question, QuestionState] = {}
         self._child: subprocess.Popen[bytes] | None = None
 
-    def ask(self, asker: str, question: Question) -> State:
+    def ask(self, asker: str, question: Question) -> QuestionState:
         """How far a question is answered; returns at once. An asker's newer question supersedes the older one."""
         with self._lock:
-            state = self._states.get(question, State(question))
+            state = self._states.get(question, QuestionState(question))
             if state.finished:
                 self._wanted.pop(asker, None)
             elif self._wanted.get(asker) != question or not self._running:
@@ -141,14 +139,14 @@ class Workshop:
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            self._note([msgspec.json.decode(line, type=State)])
+            self._note([msgspec.json.decode(line, type=QuestionState)])
         with self._lock:
             died, wanted = self._child is child, list(self._wanted.values())
         if died:
             _bury(child)
-            self._note(State(question, error="the computation ended unexpectedly") for question in wanted)
+            self._note(QuestionState(question, error="the computation ended unexpectedly") for question in wanted)
 
-    def _note(self, states: Iterable[State]) -> None:
+    def _note(self, states: Iterable[QuestionState]) -> None:
         with self._lock:
             for state in states:
                 self._states[state.question] = state
@@ -196,7 +194,9 @@ class Inbox:
             self._changed.notify_all()
 
 
-def answer(question: Question, cache: Path, tell: Callable[[State], None], wanted: Callable[[], bool]) -> State:
+def answer(
+    question: Question, cache: Path, tell: Callable[[QuestionState], None], wanted: Callable[[], bool]
+) -> QuestionState:
     """The answer to a question, from the shards in `cache` where they exist.
 
     Args:
@@ -214,7 +214,7 @@ def answer(question: Question, cache: Path, tell: Callable[[State], None], wante
             if not wanted():
                 raise Superseded
             shown = stage if fraction is None else "simulating releases"
-            tell(State(question, shown, base + share * (fraction or 0.0)))
+            tell(QuestionState(question, shown, base + share * (fraction or 0.0)))
 
         return report
 
@@ -224,11 +224,11 @@ def answer(question: Question, cache: Path, tell: Callable[[State], None], wante
         by_epsilon = tabulate(parts[0], cache, jobs=1, report=reporter(0.0, share)).rows
         by_w_bound = tabulate(parts[1], cache, jobs=1, report=reporter(share, 1.0 - share)).rows
     except (ValueError, OSError) as error:
-        return State(question, error=str(error))
-    return State(question, "done", 1.0, list(by_epsilon), list(by_w_bound))
+        return QuestionState(question, error=str(error))
+    return QuestionState(question, "done", 1.0, list(by_epsilon), list(by_w_bound))
 
 
-def serve(cache: Path, lines: Iterable[bytes], tell: Callable[[State], None]) -> None:
+def answer_lines(cache: Path, lines: Iterable[bytes], tell: Callable[[QuestionState], None]) -> None:
     """Answer the questions on `lines`, until they end."""
     inbox = Inbox(lines)
     while (question := inbox.next()) is not None:
@@ -249,11 +249,11 @@ def _bury(child: subprocess.Popen[bytes]) -> None:
 def main() -> None:
     """The child: questions on standard input, states on standard output."""
 
-    def tell(state: State) -> None:
+    def tell(state: QuestionState) -> None:
         sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
         sys.stdout.buffer.flush()
 
-    serve(Path(sys.argv[1]), sys.stdin.buffer, tell)
+    answer_lines(Path(sys.argv[1]), sys.stdin.buffer, tell)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
@@ -34,7 +34,7 @@ TICKS = 40
 LAST = day(TICKS - 1)
 WINDOW = 7
 USERS = 30
-MECHANISMS = ("binary-tree", "damped-square-root", "optimal")
+TARGET_MECHANISMS = ("binary-tree", "damped-square-root", "optimal")
 DISTURBANCES = (0, 1, 2)
 PROTECTED = 12
 """The day whose activity is protected."""
@@ -54,7 +54,7 @@ def by_day(log: Log) -> Log:
     return log
 
 
-def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
+def revisions(setting: Setting, look: LogView) -> tuple[Observation, ...]:
     """Publish a log week after week as it grows, and compare with what the whole log says of the same days."""
     operations = crowd(USERS, TICKS, setting.generator) + _out_of_order(setting)
     path = setting.new_folder() / "ledger.db"
@@ -67,7 +67,7 @@ def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
         ledger.create_budget("team", guarantee, FIRST, None)
         for ticks in (*range(WINDOW, TICKS, WINDOW), TICKS):
             so_far = [operation for operation in operations if operation.at < ticks]
-            with look(log_of(so_far, setting.new_folder())) as log:
+            with look(log_of_rows(so_far, setting.new_folder())) as log:
                 counts = _counts(log).until(ticks)
                 changed += int(np.count_nonzero(counts.values[: len(counted[-1])] != counted[-1]))
                 counted.append(counts.values)
@@ -81,22 +81,22 @@ def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
         charged = len(ledger.charges())
     rewritten = sum(later[: len(earlier)] != earlier for earlier, later in pairwise(rows))
     return (
-        Reading("counts of published days that later operations changed", changed, 0),
-        Reading("published rows that were not what they had been", rewritten, 0),
-        Reading("weeks in which the stream had to be refused", refused, 0),
-        Reading("charges for all weeks", charged, 1),
+        Observation("counts of published days that later operations changed", changed, 0),
+        Observation("published rows that were not what they had been", rewritten, 0),
+        Observation("weeks in which the stream had to be refused", refused, 0),
+        Observation("charges for all weeks", charged, 1),
     )
 
 
-def _out_of_order(setting: Setting) -> list[Operation]:
+def _out_of_order(setting: Setting) -> list[LogRow]:
     """On each day an operation that adds or retracts an earlier user-day, and an erasure now and then."""
     draw = setting.generator.integers
     operations = []
     for arrival in range(TICKS):
         active = int(draw(max(arrival - 2 * WINDOW, 0), arrival + 1))
-        operations.append(Operation(f"user {draw(USERS)}", active, "+-"[int(draw(2))], arrival))
+        operations.append(LogRow(f"user {draw(USERS)}", active, "+-"[int(draw(2))], arrival))
         if arrival % 8 == 7:
-            operations.append(Operation(f"user {draw(USERS)}", arrival, "erase", arrival))
+            operations.append(LogRow(f"user {draw(USERS)}", arrival, "erase", arrival))
     return operations
 
 
@@ -104,40 +104,38 @@ def _counts(log: Log) -> Counts:
     return NumpyEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
-def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...]:
+def protected_day_changes(setting: Setting, look: LogView) -> tuple[Observation, ...]:
     """What one protected day changes for users who retract other days of its window or report them late, k times."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     users = setting.trials(300, 3_000)
     for disturbances in DISTURBANCES:
         runs = 1 + disturbances
         arrivals = PROTECTED + setting.generator.integers(0, 3, users)
         protected, others = _users(arrivals, disturbances, setting.generator)
-        with look(log_of(protected + others, setting.new_folder())) as log:
+        with look(log_of_rows(protected + others, setting.new_folder())) as log:
             with_day = _presence(log, users)
-        with look(log_of(others, setting.new_folder())) as log:
+        with look(log_of_rows(others, setting.new_folder())) as log:
             without_day = _presence(log, users)
         changes = with_day - without_day
         early = np.count_nonzero(changes[np.arange(TICKS) < arrivals[:, np.newaxis]])
         most = (np.diff(changes, prepend=0) > 0).sum(axis=1).max()
         readings += [
-            Reading(f"k = {disturbances}: changes before the arrival", float(early), 0),
-            Reading(f"k = {disturbances}: most runs of a change", float(most), runs),
+            Observation(f"k = {disturbances}: changes before the arrival", float(early), 0),
+            Observation(f"k = {disturbances}: most runs of a change", float(most), runs),
         ]
         _, distinct = np.unique(changes, axis=0, return_index=True)
-        for name in MECHANISMS:
+        for name in TARGET_MECHANISMS:
             enough, assumed = _design(name, runs), _design(name, 1)
             worst = max(measured_over_certified(enough, with_day[user], without_day[user]) for user in distinct)
             # What is measured and its bound may be sums of the same floats in another order.
-            readings.append(Reading(f"k = {disturbances}: change over the certificate, {name}", round(worst, 9), 1))
+            readings.append(Observation(f"k = {disturbances}: change over the certificate, {name}", round(worst, 9), 1))
             if disturbances:
                 what = f"k = {disturbances}: change over the certificate of W_BOUND = 2, {name}"
-                readings.append(Reading(what, worst * enough.sensitivity / assumed.sensitivity))
+                readings.append(Observation(what, worst * enough.sensitivity / assumed.sensitivity))
     return tuple(readings)
 
 
-def _users(
-    arrivals: Integers, disturbances: int, generator: np.random.Generator
-) -> tuple[list[Operation], list[Operation]]:
+def _users(arrivals: Integers, disturbances: int, generator: np.random.Generator) -> tuple[list[LogRow], list[LogRow]]:
     """The protected day of every user, half of them with a later retraction, and the user's other days.
 
     Some of the others are on time and stay; `disturbances` of them are taken back again, or come after PROTECTED
@@ -146,20 +144,20 @@ def _users(
     protected, others = [], []
     for number, arrival in enumerate(arrivals.tolist()):
         user = f"user {number}"
-        protected.append(Operation(user, PROTECTED, "+", arrival))
+        protected.append(LogRow(user, PROTECTED, "+", arrival))
         if generator.random() < 0.5:
             retracted = int(generator.integers(arrival + 1, PROTECTED + WINDOW + 1))
-            protected.append(Operation(user, PROTECTED, "-", retracted))
+            protected.append(LogRow(user, PROTECTED, "-", retracted))
         on_time = PROTECTED + int(generator.choice([-3, 4, 2 * WINDOW]))
-        others.append(Operation(user, on_time, "+", on_time))
+        others.append(LogRow(user, on_time, "+", on_time))
         for disturbed in generator.choice(np.arange(1, WINDOW - 1), disturbances, replace=False).tolist():
             begin = PROTECTED + disturbed
             if generator.random() < 0.5:
-                others.append(Operation(user, begin, "+", begin))
-                others.append(Operation(user, begin, "-", begin + 1))
+                others.append(LogRow(user, begin, "+", begin))
+                others.append(LogRow(user, begin, "-", begin + 1))
             else:
                 # It is in the window up to begin alone.
-                others.append(Operation(user, begin + 1 - WINDOW, "+", begin))
+                others.append(LogRow(user, begin + 1 - WINDOW, "+", begin))
     return protected, others
 
 
@@ -176,20 +174,20 @@ def _design(name: str, runs: int) -> LinearDesign:
     return linear_design(name, protected_class("user-day", WINDOW, 2 * runs, TICKS))
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The presence query, by arrival."""
     return (*revisions(setting, by_arrival), *protected_day_changes(setting, by_arrival), _early_arrivals(setting))
 
 
-def _early_arrivals(setting: Setting) -> Reading:
+def _early_arrivals(setting: Setting) -> Observation:
     try:
-        log_of([Operation("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
+        log_of_rows([LogRow("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
     except LogError:
-        return Reading("operations that arrived before their day and were let through", 0, 0)
-    return Reading("operations that arrived before their day and were let through", 1, 0)
+        return Observation("operations that arrived before their day and were let through", 0, 0)
+    return Observation("operations that arrived before their day and were let through", 1, 0)
 
 
-def count_by_day(setting: Setting) -> tuple[Reading, ...]:
+def count_by_day(setting: Setting) -> tuple[Observation, ...]:
     """Counts by day: what arrives late changes days that are published, and the stream cannot go on."""
     return (*revisions(setting, by_day), *protected_day_changes(setting, by_day))
 

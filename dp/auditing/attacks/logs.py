@@ -15,7 +15,7 @@ from dp.log import Log, read_log
 FIRST = date(2026, 1, 1)
 
 
-class Operation(NamedTuple):
+class LogRow(NamedTuple):
     """One row of a log; days are counted from FIRST, and the day of an erase is its arrival."""
 
     user: str
@@ -29,7 +29,7 @@ def day(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
-def log_of(operations: Iterable[Operation], folder: Path) -> Log:
+def log_of_rows(operations: Iterable[LogRow], folder: Path) -> Log:
     """The log of these operations in the order of their arrival, by way of a file."""
     path = folder / "log.csv"
     with path.open("w", newline="") as file:
@@ -40,7 +40,7 @@ def log_of(operations: Iterable[Operation], folder: Path) -> Log:
     return read_log(path)
 
 
-def crowd(users: int, days: int, generator: np.random.Generator) -> list[Operation]:
+def crowd(users: int, days: int, generator: np.random.Generator) -> list[LogRow]:
     """Everybody else: each user is active on a random third of the days."""
     active = generator.random((users, days)) < 1 / 3
-    return [Operation(f"user {user}", number, "+", number) for user, number in np.argwhere(active).tolist()]
+    return [LogRow(f"user {user}", number, "+", number) for user, number in np.argwhere(active).tolist()]

@@ -14,11 +14,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import delta_for
 from dp.arrays import Floats, Integers
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.auditing.closeness import (
     Frequencies,
     approximate_dp,
@@ -34,7 +34,7 @@ from dp.auditing.closeness import (
 from dp.auditing.mechanisms import BASE_COUNT
 from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Mechanism, design, family_of
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
-from dp.mechanisms.protocol import Source
+from dp.mechanisms.protocol import NoiseSource
 from dp.mechanisms.sparse_vector import SparseVector
 from dp.noise import GaussianNoise, LaplaceNoise, Noise
 from dp.release.drawing import secure_source
@@ -62,7 +62,7 @@ RUN_WIDTH = 1.5
 """Width of the cells of whole runs, three by three by three."""
 BITS = 4
 """Last bits of a draw that are tested."""
-HALVES = (7_500, 30_000)
+VOTE_DRAWS = (7_500, 30_000)
 """Draws of one call, of the two of a vote; quick and full."""
 RUNS = (160, 800)
 """Releases of a vote; quick and full."""
@@ -71,7 +71,7 @@ SEEDED = 10
 EPSILON = 1.0
 """ε of neighbours one scale apart."""
 
-MECHANISMS = (
+TARGET_MECHANISMS = (
     "gaussian", "laplace", "damped-square-root", "honaker-tree", "sparse-vector", "adaptive-flippancy",
 )  # fmt: skip
 QUICK = ("gaussian", "damped-square-root")
@@ -85,7 +85,7 @@ Draw = Callable[[int], Integers]
 # --- Draws -----------------------------------------------------------------------------------------------------------
 
 
-def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
+def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Observation, ...]:
     """Votes against draws that claim to be of a noise.
 
     Args:
@@ -103,7 +103,7 @@ def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, 
     return _readings(_noise_name(noise), "secure draws are", [vote() for _ in range(VOTES)])
 
 
-def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
+def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Observation, ...]:
     """Votes against what `noise.seeded` draws."""
     votes = [_verdicts(noise, _seeded(setting, noise)) for _ in range(VOTES)]
     return _readings(_noise_name(noise), "seeded draws are", votes)
@@ -111,7 +111,7 @@ def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
 
 def _half(setting: Setting) -> int:
     """Draws of one call, of the two of a vote."""
-    return setting.trials(*HALVES)
+    return setting.trials(*VOTE_DRAWS)
 
 
 def _seeded(setting: Setting, noise: Noise) -> Integers:
@@ -183,7 +183,7 @@ def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
 # --- Releases --------------------------------------------------------------------------------------------------------
 
 
-def release_readings(setting: Setting, name: str, source: Source) -> tuple[Reading, ...]:
+def release_readings(setting: Setting, name: str, source: NoiseSource) -> tuple[Observation, ...]:
     """Votes against what a mechanism releases with draws from `source`, beside what it simulates.
 
     Args:
@@ -208,7 +208,7 @@ def small_mechanism(name: str) -> Mechanism:
     pure = family_of(name).delta == "none"
     unit = "user" if family_of(name).own_bounds else "user-day"
     protected = protected_class(unit, WINDOW, 2, TICKS)
-    return calibrate([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
+    return calibrate_designs([design(name, protected)], Guarantee(1.0, 0.0 if pure else 1e-6), [1.0])[0]
 
 
 @singledispatch
@@ -233,12 +233,12 @@ def _(mechanism: AdaptiveFlippancy) -> Integers:
     return counts
 
 
-Cells = tuple[Callable[[Floats], Integers], int]
+ObservationCells = tuple[Callable[[Floats], Integers], int]
 """What turns estimates of shape (trials, TICKS) into independent cells, and how many cells there are."""
 
 
 @singledispatch
-def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.random.Generator) -> ObservationCells:
     """Cells of independent observations.
 
     Linear mechanisms show one independent number a tick, all of deviation 1: what is released less the counts, divided
@@ -251,7 +251,7 @@ def observation_cells(mechanism: Mechanism, counts: Integers, generator: np.rand
 
 
 @observation_cells.register
-def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> Cells:
+def _(mechanism: LinearMechanism, counts: Integers, generator: np.random.Generator) -> ObservationCells:
     decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, TICKS)))
     covariance = decoder.T @ decoder * mechanism.noise.variance / GRID**2
     if mechanism.noise.pure and np.count_nonzero(covariance) > TICKS:
@@ -269,10 +269,12 @@ def _run_cells(deviations: Floats, present: Integers, estimates: Floats) -> Inte
     return np.asarray(9 * cells[:, 0] + 3 * cells[:, TICKS // 2] + cells[:, -1])
 
 
-def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tuple[Reading, ...]:
+def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tuple[Observation, ...]:
     """One reading for each of the questions that every vote answers."""
     return tuple(
-        Reading(f"{name}: votes of {VOTES} that {seen} {wrong}", majority(vote[wrong] for vote in votes).against, LIMIT)
+        Observation(
+            f"{name}: votes of {VOTES} that {seen} {wrong}", majority(vote[wrong] for vote in votes).against, LIMIT
+        )
         for wrong in votes[0]
     )
 
@@ -280,12 +282,12 @@ def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tupl
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Both kinds of noise, and what is released with them."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
         readings += draw_readings(setting, noise, noise.secure) + seeded_draw_readings(setting, noise)
-    for name in QUICK if setting.quick else MECHANISMS:
+    for name in QUICK if setting.quick else TARGET_MECHANISMS:
         readings += release_readings(setting, name, secure_source)
     return tuple(readings)
 
@@ -343,7 +345,7 @@ def _draws(noise: Noise, generator: np.random.Generator, size: int) -> Integers:
     return noise.seeded(generator, (size,)).astype(np.int64)
 
 
-def broken_draw_readings(setting: Setting, draws: BrokenDraw) -> tuple[Reading, ...]:
+def broken_draw_readings(setting: Setting, draws: BrokenDraw) -> tuple[Observation, ...]:
     """Draws that claim to be Gaussian."""
     return draw_readings(setting, CLAIMED, partial(draws, setting.generator))
 
@@ -353,7 +355,7 @@ def half_scale(generator: np.random.Generator, size: int) -> Integers:
     return _draws(GaussianNoise(SCALE // 2), generator, size)
 
 
-def half_noise(setting: Setting) -> tuple[Reading, ...]:
+def half_noise_in_draws(setting: Setting) -> tuple[Observation, ...]:
     """Half the noise in draws, and in releases beside the simulation of all of it."""
 
     def source(noise: Noise, size: int) -> Integers:
@@ -373,5 +375,5 @@ TARGETS: dict[str, Target] = {
     "every draw twice": partial(broken_draw_readings, draws=repeat_each_draw),
     "a generator seeded anew at every call": partial(broken_draw_readings, draws=reseed_at_every_call),
     "draws in single precision": partial(broken_draw_readings, draws=round_to_single_precision),
-    "half the noise": half_noise,
+    "half the noise": half_noise_in_draws,
 }

@@ -16,9 +16,9 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
-from dp.auditing.attacks.logs import FIRST, Operation, crowd, day, log_of
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
-from dp.counts import Counts as DailyCounts
+from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
+from dp.counts import Counts
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
@@ -42,7 +42,7 @@ WINDOWS = (1, 7)
 BOUNDS = (2, 6)
 USERS = 20
 ATTACKER = "mallory"
-MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
+TARGET_MECHANISMS = ("laplace", "binary-tree", "damped-square-root", "buffered-toeplitz", "optimal")
 STAYS = ((2, 2), (1, 1), (1, 3), (6, 4))
 """Days active and days erased, alternately."""
 RATE = 0.5
@@ -50,24 +50,24 @@ RATE = 0.5
 LEVELS = rising_bounds(TICKS)
 """W_BOUND of every level of adaptive-flippancy."""
 
-Counts = Mapping[Any, Integers]
+CountsByWindow = Mapping[Any, Integers]
 """By W_BOUND and window, or by window: the counts of all ticks, shape (TICKS,) or (TICKS, columns)."""
-CountQuery = Callable[[Log, Tombstones | None, bytes], Counts]
+CountQuery = Callable[[Log, Tombstones | None, bytes], CountsByWindow]
 """Counts a log whose erased users left tombstones, which a key makes."""
 
 
-def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the presence query counts, with every bound and window."""
     return {asked: counts.values for asked, counts in _counted(log, tombstones, key).items()}
 
 
-def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], DailyCounts]:
+def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], Counts]:
     engine = NumpyEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
-def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
+def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
     found = NumpyEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
     return {window: counts.values for window, counts in found.items()}
@@ -76,8 +76,8 @@ def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
 def sampled_counts(salts: Salts) -> CountQuery:
     """`counts_of` for the sample that the salts choose."""
 
-    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> Counts:
-        def of_part(part: Log) -> dict[str, DailyCounts]:
+    def count(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
+        def of_part(part: Log) -> dict[str, Counts]:
             return {" ".join(map(str, asked)): series for asked, series in _counted(part, tombstones, key).items()}
 
         counts = counts_of_sample(log, FixedRate(RATE), salts, FIRST, LAST, of_part)
@@ -88,7 +88,7 @@ def sampled_counts(salts: Salts) -> CountQuery:
 
 def counts_with_restarts(
     log: Log, stops: Iterable[int], setting: Setting, remember: bool, count: CountQuery = counts_of
-) -> Counts:
+) -> CountsByWindow:
     """The counts of a log that is compacted, stored and opened again at the end of each of the ticks `stops`.
 
     Args:
@@ -112,23 +112,23 @@ def counts_with_restarts(
     return {asked: np.concatenate([piece[asked] for piece in pieces]) for asked in pieces[0]}
 
 
-def _slice_ticks(counts: Counts, begin: int, end: int) -> Counts:
+def _slice_ticks(counts: CountsByWindow, begin: int, end: int) -> CountsByWindow:
     return {asked: series[begin:end] for asked, series in counts.items()}
 
 
-def come_and_go(active: int, erased: int, op: str = "erase") -> list[Operation]:
+def come_and_go(active: int, erased: int, op: str = "erase") -> list[LogRow]:
     """A user who is active for some days, takes all of it back, stays away, and comes again."""
     operations = []
     for begin in range(0, TICKS, active + erased):
         days = range(begin, min(begin + active, TICKS))
-        operations += [Operation(ATTACKER, number, "+", number) for number in days]
+        operations += [LogRow(ATTACKER, number, "+", number) for number in days]
         if begin + active < TICKS:
             taken = days if op == "-" else [begin + active]
-            operations += [Operation(ATTACKER, number, op, begin + active) for number in taken]
+            operations += [LogRow(ATTACKER, number, op, begin + active) for number in taken]
     return operations
 
 
-def _compare(with_user: Counts, without_user: Counts, mechanisms: Sequence[str]) -> dict[str, float]:
+def _compare(with_user: CountsByWindow, without_user: CountsByWindow, mechanisms: Sequence[str]) -> dict[str, float]:
     """The worst over bounds and windows: flips of the user, and the change in proportion to each certificate."""
     designs = {
         (name, w_bound): linear_design(name, protected_class("user", 1, w_bound, TICKS))
@@ -147,23 +147,23 @@ def _compare(with_user: Counts, without_user: Counts, mechanisms: Sequence[str])
     }
 
 
-def _worst(found: Sequence[dict[str, float]]) -> tuple[Reading, ...]:
+def _worst(found: Sequence[dict[str, float]]) -> tuple[Observation, ...]:
     # What is measured and its bound may be sums of the same floats in another order.
-    return tuple(Reading(what, round(max(one[what] for one in found), 9), 1) for what in found[0])
+    return tuple(Observation(what, round(max(one[what] for one in found), 9), 1) for what in found[0])
 
 
 def _mechanisms(setting: Setting) -> Sequence[str]:
-    return MECHANISMS[:3] if setting.quick else MECHANISMS
+    return TARGET_MECHANISMS[:3] if setting.quick else TARGET_MECHANISMS
 
 
 def attack(setting: Setting, remember: bool) -> list[dict[str, float]]:
     """Flip-flop by retractions; delete and rejoin; and the same with a compaction and a restart at every erasure."""
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember)
     found = []
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for op, compactions in (("-", ()), ("erase", ()), ("erase", _erasures(active, erased))):
-            log = log_of(others + come_and_go(active, erased, op), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased, op), setting.new_folder())
             found.append(
                 _compare(counts_with_restarts(log, compactions, setting, remember), without_user, _mechanisms(setting))
             )
@@ -187,8 +187,8 @@ def rotate_salts(
     salts = Salts(tuple((first, Salt(setting.generator.bytes(16))) for first in firsts))
     others = crowd(USERS, TICKS, setting.generator)
 
-    def sampled(operations: Iterable[Operation], compactions: Iterable[int]) -> Counts:
-        log = log_of(operations, setting.new_folder())
+    def sampled(operations: Iterable[LogRow], compactions: Iterable[int]) -> CountsByWindow:
+        log = log_of_rows(operations, setting.new_folder())
         return counts_with_restarts(log, compactions, setting, bool(remember), sampled_counts(salts))
 
     without_user = sampled(others, ())
@@ -211,20 +211,20 @@ def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
     return candidates[int(np.flatnonzero(fits)[0])]
 
 
-def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
+def level_readings(setting: Setting, remember: bool) -> tuple[Observation, ...]:
     """The counts of adaptive-flippancy, level by level, of a user who is erased and comes back all the time.
 
     The log is compacted and opened again after every third erasure, when the lowest level has frozen the user. A level
     may begin at any tick, and measures from there on; what is read is the worst beginning.
     """
     others = crowd(USERS, TICKS, setting.generator)
-    without_user = counts_with_restarts(log_of(others, setting.new_folder()), (), setting, remember, level_counts)
+    without_user = counts_with_restarts(log_of_rows(others, setting.new_folder()), (), setting, remember, level_counts)
     mechanism = _adaptive_flippancy()
     designs = [_design(level) for level in mechanism.levels]
     flips, changes, freezes, thaws, refused = 0.0, 0.0, 0, 0, 0
     for active, erased in STAYS[: setting.trials(1, len(STAYS))]:
         for compactions in ((), _erasures(active, erased)[2::3]):
-            log = log_of(others + come_and_go(active, erased), setting.new_folder())
+            log = log_of_rows(others + come_and_go(active, erased), setting.new_folder())
             with_user = counts_with_restarts(log, compactions, setting, remember, level_counts)
             for window in WINDOWS:
                 counts, known = with_user[window], without_user[window]
@@ -240,12 +240,12 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
                 )  # fmt: skip
     name = "adaptive-flippancy"
     return (
-        Reading(f"{name}: flips of the user in the counts of a level, per its W_BOUND", flips, 1),
-        Reading(f"{name}: how often the user changed the number of frozen users of a level", freezes, 1),
-        Reading(f"{name}: levels and ticks at which frozen users became fewer", thaws, 0),
-        Reading(f"{name}: series that the mechanism refused", refused, 0),
+        Observation(f"{name}: flips of the user in the counts of a level, per its W_BOUND", flips, 1),
+        Observation(f"{name}: how often the user changed the number of frozen users of a level", freezes, 1),
+        Observation(f"{name}: levels and ticks at which frozen users became fewer", thaws, 0),
+        Observation(f"{name}: series that the mechanism refused", refused, 0),
         # What is measured and its bound may be sums of the same floats in another order.
-        Reading(f"{name}: change of the measurements over the certificate of the level", round(changes, 9), 1),
+        Observation(f"{name}: change of the measurements over the certificate of the level", round(changes, 9), 1),
     )
 
 
@@ -270,7 +270,7 @@ def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:
 ALWAYS_ACTIVE = (TICKS, 0)
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The presence query with tombstones, and the sample with the one change of salts that a release allows."""
     stays = (ALWAYS_ACTIVE,) if setting.quick else (ALWAYS_ACTIVE, *STAYS)
     rotated = rotate_salts(setting, (TICKS // 2,), stays)
@@ -278,16 +278,16 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
         *_worst(attack(setting, remember=True)),
         *_prefix_readings("with a change of salts", rotated),
         *_salts_and_compactions(setting, remember=True),
-        Reading("releases with two changes of salts that were let through", _accepted_rotations(), 0),
+        Observation("releases with two changes of salts that were let through", _accepted_rotations(), 0),
         *level_readings(setting, remember=True),
     )
 
 
-def _prefix_readings(when: str, found: Sequence[dict[str, float]]) -> list[Reading]:
+def _prefix_readings(when: str, found: Sequence[dict[str, float]]) -> list[Observation]:
     return [replace(reading, what=f"{when}: {reading.what}") for reading in _worst(found)]
 
 
-def _salts_and_compactions(setting: Setting, remember: bool) -> list[Reading]:
+def _salts_and_compactions(setting: Setting, remember: bool) -> list[Observation]:
     stays = STAYS[: setting.trials(1, len(STAYS))]
     return _prefix_readings(
         "with a change of salts and compactions", rotate_salts(setting, (TICKS // 2,), stays, remember)
@@ -307,17 +307,17 @@ def _accepted_rotations() -> int:
     return 1
 
 
-def forget_flips(setting: Setting) -> tuple[Reading, ...]:
+def forget_flips(setting: Setting) -> tuple[Observation, ...]:
     """Compaction without tombstones: an erasure resets the counter of flips."""
     return (*_worst(attack(setting, remember=False)), *_salts_and_compactions(setting, remember=False))
 
 
-def thaw(setting: Setting) -> tuple[Reading, ...]:
+def thaw(setting: Setting) -> tuple[Observation, ...]:
     """Adaptive-flippancy on such counts: who was frozen thaws with an erasure."""
     return level_readings(setting, remember=False)
 
 
-def two_rotations(setting: Setting) -> tuple[Reading, ...]:
+def two_rotations(setting: Setting) -> tuple[Observation, ...]:
     """A sample whose salts change twice: who is in it, out of it and in it again flips beyond W_BOUND."""
     return _worst(rotate_salts(setting, (8, 16), [ALWAYS_ACTIVE]))
 

@@ -16,7 +16,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.auditing.attacks.logs import FIRST
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.ledger import open_ledger
 from dp.mechanisms import GRID
 from dp.release import Request, plan_release, publish, stated_counts
@@ -24,7 +24,7 @@ from dp.release import Request, plan_release, publish, stated_counts
 CRITERION = "released numbers are whole multiples of the grid, and each could have come from the neighbouring count"
 
 PURE, APPROXIMATE = Guarantee(1.0, 0.0), Guarantee(1.0, 1e-6)
-MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
+TARGET_MECHANISMS = {"laplace": PURE, "binary-tree-laplace": PURE, "gaussian": APPROXIMATE, "binary-tree": APPROXIMATE}
 """Mechanisms that release their measurements or sums of them, so that nothing hides the noise from the reader."""
 COUNTS = (0, 1)
 """Counts of two logs that differ by one user: nobody, and that user."""
@@ -63,7 +63,7 @@ def on_grid(numbers: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.asarray(scaled == np.rint(scaled))
 
 
-def whole_numbers(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def whole_grid_steps(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Which numbers differ from the count by multiples of the grid: discrete noise takes every such value."""
     return on_grid(numbers - count)
 
@@ -99,28 +99,28 @@ def textbook_support(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.d
     return found
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Numbers that were really published, with whole-number noise."""
-    readings: list[Reading] = []
-    for mechanism, guarantee in MECHANISMS.items():
+    readings: list[Observation] = []
+    for mechanism, guarantee in TARGET_MECHANISMS.items():
         readings += _readings(
-            mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_numbers)
+            mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_grid_steps)
         )
     return tuple(readings)
 
 
-def float_laplace(setting: Setting) -> tuple[Reading, ...]:
+def float_laplace(setting: Setting) -> tuple[Observation, ...]:
     """Laplace noise as textbooks draw it, in floats."""
     ticks = setting.trials(1_000, 10_000)
     released = ReleaseSupport(lambda count: textbook_laplace(setting.generator, ticks, count), textbook_support)
     return tuple(_readings("textbook Laplace", released))
 
 
-def _readings(name: str, released: ReleaseSupport) -> list[Reading]:
+def _readings(name: str, released: ReleaseSupport) -> list[Observation]:
     off, impossible = attack(released)
     return [
-        Reading(f"{name}: share of numbers off the grid", off, 0),
-        Reading(f"{name}: share of numbers that the neighbouring count cannot give", impossible, 0),
+        Observation(f"{name}: share of numbers off the grid", off, 0),
+        Observation(f"{name}: share of numbers that the neighbouring count cannot give", impossible, 0),
     ]
 
 

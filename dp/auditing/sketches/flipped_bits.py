@@ -16,11 +16,11 @@ from dp.auditing.sampling import Sampler
 from dp.auditing.sketches.estimates import CANDIDATE_USERS
 from dp.sketches import family_of
 from dp.sketches.bit_matrix import BitMatrix, BitSketch, FlippedSketch
-from dp.sketches.flipped import Source, seeded_flips
+from dp.sketches.flipped import BitSource, seeded_flips
 from dp.sketches.protocol import Keys
 from dp.sketches.table import some_keys
 
-Coins = Callable[[np.random.Generator], Source]
+Coins = Callable[[np.random.Generator], BitSource]
 
 OTHER_USERS = 8
 """Users in a bit matrix besides the one who is attacked: few enough to leave bits unshared."""
@@ -87,7 +87,7 @@ def _bits(sketches: Sequence[BitSketch]) -> NDArray[np.bool_]:
     return reduce(BitSketch.merge, sketches).bits
 
 
-def _publish(sketches: Sequence[BitSketch], copies: int, source: Source) -> FlippedSketch:
+def _publish(sketches: Sequence[BitSketch], copies: int, source: BitSource) -> FlippedSketch:
     """That many independent publications side by side, as one long sketch: every bit has its own coin."""
     flipped = [replace(sketch, bits=np.tile(sketch.bits, copies)).private(source) for sketch in sketches]
     return reduce(lambda one, other: one.merge(other, source), flipped)

@@ -18,12 +18,13 @@ from dp.auditing.options import CONFIDENCE
 from dp.auditing.sampling import CHUNK_FLOATS, Sampler
 from dp.auditing.verdict import THRESHOLD_SHARE
 from dp.sketches.fm import FlajoletMartin
+from dp.sketches.keys import ANY_SALT
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import Registers
 
-RegisterDesign = OrderInvariant | FlajoletMartin
+SecretRegisters = OrderInvariant | FlajoletMartin
 
-REGISTERS = (1, 2)
+REGISTER_COUNTS = (1, 2)
 """Registers of the attacked sketches that are private by their salts."""
 
 LG_SMALLEST = 16
@@ -35,24 +36,22 @@ MAX_OTHERS = 16
 MAX_REGISTERS = 2**16
 """The most registers side by side; `fm` has no more in one sketch."""
 
-ANY_SALT = bytes(16)
-
 
 def register_cases(name: str, claim: Guarantee, trials: int, generator: np.random.Generator) -> list[Case]:
     """Sketches of one register and of two, each beside the worst number of others."""
     if name == "fm":
         return [
             register_case(name, FlajoletMartin(register_epsilon(claim, many), ANY_SALT, many), claim, trials)
-            for many in REGISTERS
+            for many in REGISTER_COUNTS
         ]
     pure = Guarantee(claim.epsilon, 0.0)
     return [
         register_case(name, OrderInvariant(claim.epsilon, ANY_SALT, many.bit_length() - 1), pure, trials)
-        for many in REGISTERS
+        for many in REGISTER_COUNTS
     ]
 
 
-def register_case(name: str, design: RegisterDesign, claim: Guarantee, trials: int) -> Case:
+def register_case(name: str, design: SecretRegisters, claim: Guarantee, trials: int) -> Case:
     """The likelihood ratio of registers whose salt nobody knows, for the number of others that tells most.
 
     Args:
@@ -71,7 +70,7 @@ def register_case(name: str, design: RegisterDesign, claim: Guarantee, trials: i
     return Case(name, view, claim, scores(others), scores(others + 1), design.registers * most)
 
 
-def register_distribution(design: RegisterDesign, users: int) -> Floats:
+def register_distribution(design: SecretRegisters, users: int) -> Floats:
     """P(registers) of that many users, phantoms included, under a random salt; shape (ranks,) · registers.
 
     The last rank stands for all higher ones too.
@@ -91,7 +90,7 @@ def register_distribution(design: RegisterDesign, users: int) -> Floats:
     return np.asarray(not_above)
 
 
-def log_ratio(design: RegisterDesign, others: int) -> Floats:
+def log_ratio(design: SecretRegisters, others: int) -> Floats:
     """Log likelihood ratio of every state with one user more than `others`; shape of `register_distribution`."""
     without, with_user = _distributions(design, others)
     # What cannot be without the user is a very large score, what cannot be at all is never scored.
@@ -99,7 +98,7 @@ def log_ratio(design: RegisterDesign, others: int) -> Floats:
     return np.asarray(np.round(np.log(np.maximum(with_user, smallest) / np.maximum(without, smallest)), SCORE_DECIMALS))
 
 
-def _distributions(design: RegisterDesign, others: int) -> tuple[Floats, Floats]:
+def _distributions(design: SecretRegisters, others: int) -> tuple[Floats, Floats]:
     """Without and with the user, beside the others and the phantoms."""
     users = design.phantoms + others
     return register_distribution(design, users), register_distribution(design, users + 1)
@@ -110,7 +109,7 @@ def table_scores(table: Floats, registers: Registers) -> Floats:
     return np.asarray(table[tuple(np.minimum(registers, len(table) - 1).T)])
 
 
-def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
+def worst_others(design: SecretRegisters, claim: Guarantee, trials: int) -> int:
     """The number of other users at which the trials are expected to prove most."""
     number = max(int((1 - THRESHOLD_SHARE) * trials / 2), 1)
 
@@ -125,7 +124,7 @@ def worst_others(design: RegisterDesign, claim: Guarantee, trials: int) -> int:
     return max(range(MAX_OTHERS), key=proved)
 
 
-def sample_registers(design: RegisterDesign, users: int, trials: int, generator: np.random.Generator) -> Registers:
+def sample_registers(design: SecretRegisters, users: int, trials: int, generator: np.random.Generator) -> Registers:
     """Registers of independent sketches, each under a salt that nobody knows; shape (trials, registers).
 
     The registers of `fm` are independent of each other, so that those of one large sketch are those of many small ones.

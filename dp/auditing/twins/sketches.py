@@ -17,8 +17,7 @@ from dp.auditing.sampling import Sampler
 from dp.auditing.sketches.estimates import CANDIDATE_USERS
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
-    ANY_SALT,
-    RegisterDesign,
+    SecretRegisters,
     log_ratio,
     random_hashes,
     register_case,
@@ -31,12 +30,11 @@ from dp.noise import LaplaceNoise
 from dp.sketches import SketchDesign
 from dp.sketches.cpc import Cpc
 from dp.sketches.fixed_rate import FixedRate
-from dp.sketches.flipped import Source, epsilon_of, seeded_flips
+from dp.sketches.flipped import BitSource, epsilon_of, seeded_flips
 from dp.sketches.fm import FlajoletMartin
-from dp.sketches.gf2 import gf2
-from dp.sketches.gf2 import merged_flip as gf2_merged_flip
+from dp.sketches.gf2 import gf2, parity_flip
 from dp.sketches.hll import Hll
-from dp.sketches.keys import keys_of
+from dp.sketches.keys import ANY_SALT, keys_of
 from dp.sketches.kmv import Kmv
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.registers import ROUNDING
@@ -79,7 +77,7 @@ def _half_flips() -> Twin:
     nobody = sfm(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
 
-    def half(generator: np.random.Generator) -> Source:
+    def half(generator: np.random.Generator) -> BitSource:
         coins = seeded_flips(generator)
         return lambda probability, size: coins(probability / 2, size)
 
@@ -94,9 +92,9 @@ def _half_flips() -> Twin:
 def _same_coins() -> Twin:
     nobody = gf2(PURE.epsilon, LG_BUCKETS, LEVELS).empty()
     user = nobody.add(keys_of(["user"], KNOWN_KEY))
-    claim = Guarantee(epsilon_of(gf2_merged_flip(nobody.design.flip, nobody.design.flip)), 0.0)
+    claim = Guarantee(epsilon_of(parity_flip(nobody.design.flip, nobody.design.flip)), 0.0)
 
-    def same(generator: np.random.Generator) -> Source:
+    def same(generator: np.random.Generator) -> BitSource:
         seed = int(generator.integers(2**63))
         return lambda probability, size: seeded_flips(np.random.default_rng(seed))(probability, size)
 
@@ -129,7 +127,7 @@ class _KeepsEverybody(OrderInvariant):
         return 1 - ROUNDING
 
 
-def _secret(name: str, design: RegisterDesign, claim: Guarantee) -> Attempt:
+def _secret(name: str, design: SecretRegisters, claim: Guarantee) -> Attempt:
     @cache
     def case(trials: int) -> Case:
         return register_case(name, design, claim, trials)

@@ -16,7 +16,7 @@ from experiments.engine.style import BROKEN, RELEASED, TRUTH
 
 NOTHING, BEYOND = 0.02, 30.0
 """Places of readings that are zero, and of those that are more than this many times what is allowed."""
-WIDTH = 46
+LABEL_WIDTH = 46
 """Longest name of a target, in characters."""
 ROW, GAP = 0.27, 0.34
 """Height of a target and distance between two attacks, in inches."""
@@ -66,7 +66,7 @@ def _attack(panel: Axes, part: pd.DataFrame) -> None:
             [min(max(worst_reading(row), NOTHING), BEYOND)], [place], color=colour, marker=marker, markersize=7,
             linestyle="none", clip_on=False,
         )  # fmt: skip
-    panel.set_yticks(range(len(part)), [textwrap.shorten(target, WIDTH) for target in part["target"]])
+    panel.set_yticks(range(len(part)), [textwrap.shorten(target, LABEL_WIDTH) for target in part["target"]])
     panel.set_ylim(len(part) - 0.4, -0.6)
     panel.tick_params(axis="y", labelsize=8)
     panel.set_title(str(part["attack"].iloc[0]), loc="left", fontsize=8.5, pad=3)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from dp.names import OWN_BOUND_MECHANISMS
+from dp.names import OWN_BOUND_MECHANISMS, UNITS
 from experiments.engine.config import ExperimentConfig
 from experiments.engine.grid import refuse_unknown
 from experiments.engine.kind import Kind
@@ -88,7 +88,7 @@ class AuditConfig(ExperimentConfig, frozen=True, kw_only=True):
         from dp.auditing.twins import TWINS
         from dp.mechanisms import MECHANISMS
         from dp.sketches import SKETCHES
-        from dp.units import UNITS, protected_class
+        from dp.units import protected_class
 
         for key, values, known in (
             ("mechanism", self.grid.mechanism, MECHANISMS),

@@ -12,7 +12,7 @@ from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from experiments.engine.style import BROKEN, COLOURS, MARKERS, TRUTH
 
-GROUPS = {
+GROUP_STYLES = {
     "Gaussian noise": (COLOURS["gaussian"], "o", 11.0, "mechanisms with Gaussian noise"),
     "Laplace noise": (COLOURS["laplace"], "v", 6.5, "mechanisms with Laplace noise"),
     "sketches": (COLOURS["honaker-tree"], "s", 5.0, "sketches"),
@@ -21,7 +21,7 @@ GROUPS = {
 
 Groups whose points coincide on the diagonal have different sizes, so that both are visible.
 """
-TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
+AXIS_TICKS = (0.01, 0.1, 0.3, 1, 3, 10, 30, 100)
 
 
 def audit(table: pd.DataFrame) -> Figure:
@@ -48,7 +48,7 @@ def _against_claims(panel: Axes, honest: pd.DataFrame, twins: pd.DataFrame) -> N
     panel.fill_between(line, line, high * 10, color=BROKEN, alpha=0.06, linewidth=0)
     for group in dict.fromkeys(honest["group"]):
         rows = honest[honest["group"] == group]
-        colour, marker, size, label = GROUPS.get(group, (COLOURS.get(group), MARKERS.get(group), 6.5, group))
+        colour, marker, size, label = GROUP_STYLES.get(group, (COLOURS.get(group), MARKERS.get(group), 6.5, group))
         number = rows["subject"].nunique()
         panel.plot(
             rows["epsilon"], rows["measured"].clip(lower=low * 1.05), color=colour, marker=marker, markersize=size,
@@ -58,7 +58,7 @@ def _against_claims(panel: Axes, honest: pd.DataFrame, twins: pd.DataFrame) -> N
         twins["epsilon"], twins["measured"], color=BROKEN, marker="X", markersize=6, linestyle="none",
         label=f"broken twins ({len(twins)})",
     )  # fmt: skip
-    for axis, ticks in ((panel.xaxis, (0.5, 1, 2, 4, 8)), (panel.yaxis, [t for t in TICKS if low <= t <= high])):
+    for axis, ticks in ((panel.xaxis, (0.5, 1, 2, 4, 8)), (panel.yaxis, [t for t in AXIS_TICKS if low <= t <= high])):
         axis.set_ticks(ticks)
         axis.set_major_formatter(FormatStrFormatter("%g"))
         axis.set_minor_locator(NullLocator())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats, Integers
 from dp.intervals.binomial import clopper_pearson
@@ -119,7 +119,7 @@ def window_counts(arrivals: Integers, window: int) -> Integers:
 def calibrate_point(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
     """The mechanism of a point."""
     protected = protected_class(config.unit, config.window, config.w_bound, config.horizon)
-    return calibrate([design(point.mechanism, protected)], Guarantee(point.epsilon, config.delta), [1.0])[0]
+    return calibrate_designs([design(point.mechanism, protected)], Guarantee(point.epsilon, config.delta), [1.0])[0]
 
 
 def ends_of(mechanism: Mechanism, counts: Integers, rate: float, generator: np.random.Generator) -> Ends:

@@ -22,13 +22,13 @@ from dp.names import (
 from experiments.engine.config import ExperimentConfig
 from experiments.engine.grid import refuse_unknown
 from experiments.engine.kind import Kind
-from experiments.engine.population import RATES, LogFile, Population
-from experiments.kinds.mechanisms.points import MechanismPoint, Value, metric_of
+from experiments.engine.population import RATES, ConfigLog, Population
+from experiments.kinds.mechanisms.points import MechanismPoint, PointValue, metric_of
 
 LINEAR_ONLY = ("accountant", "rate")
 """Keys that mechanisms whose error depends on the data do not support."""
 
-SAMPLE = "fixed-rate"
+SAMPLE_SKETCH = "fixed-rate"
 
 SYNTHETIC = "synthetic"
 """The name of the population among the logs."""
@@ -105,7 +105,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
 
     population: Population | None = None
     populations: dict[str, Population] = msgspec.field(default_factory=dict)
-    logs: dict[str, LogFile] = msgspec.field(default_factory=dict)
+    logs: dict[str, ConfigLog] = msgspec.field(default_factory=dict)
     metrics: list[str] = msgspec.field(default_factory=list)
     metric: str | None = None
     window: int | None = None
@@ -147,7 +147,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
             raise ValueError("there is no [population] and no log; give one of them")
 
     @property
-    def log_files(self) -> Mapping[str, LogFile]:
+    def log_files(self) -> Mapping[str, ConfigLog]:
         """The logs in files that rows depend on, by name."""
         return self.logs
 
@@ -165,11 +165,11 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
                 if point.unit == "user" or point.mechanism not in OWN_BOUND_MECHANISMS:
                     yield point
 
-    def setting(self, point: MechanismPoint, name: str) -> Value | None:
+    def setting(self, point: MechanismPoint, name: str) -> PointValue | None:
         """The value of a key at a point: that of the grid if it has one, else that at the top."""
         return dict(point.extra).get(name, getattr(self, name, None))
 
-    def source(self, point: MechanismPoint) -> Population | LogFile:
+    def source(self, point: MechanismPoint) -> Population | ConfigLog:
         """Where the users of a point come from.
 
         Raises:
@@ -188,7 +188,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
     def rate_at(self, point: MechanismPoint) -> float:
         """Share of the users who are counted at a point: 1 unless it is a sample."""
         sketch, rate = self.setting(point, "sketch"), self.setting(point, "rate")
-        return 1.0 if rate is None or sketch not in (None, SAMPLE) else float(rate)
+        return 1.0 if rate is None or sketch not in (None, SAMPLE_SKETCH) else float(rate)
 
     def horizon_at(self, point: MechanismPoint) -> int:
         """Ticks at a point."""
@@ -266,10 +266,10 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         sketches, rates = self._given("sketch"), self._given("rate")
         for rate in rates:
             validate_rate(rate)
-        if rates and sketches and SAMPLE not in sketches:
-            raise ValueError(f"rate is for the sketch {SAMPLE}; sketch is {', '.join(sketches)}")
-        if SAMPLE in sketches and not rates:
-            raise ValueError(f"sketch is {SAMPLE}, which needs a rate, for instance rate = 0.1")
+        if rates and sketches and SAMPLE_SKETCH not in sketches:
+            raise ValueError(f"rate is for the sketch {SAMPLE_SKETCH}; sketch is {', '.join(sketches)}")
+        if SAMPLE_SKETCH in sketches and not rates:
+            raise ValueError(f"sketch is {SAMPLE_SKETCH}, which needs a rate, for instance rate = 0.1")
 
     @property
     def _parts(self) -> list[MechanismConfig]:
@@ -293,8 +293,8 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         return values
 
 
-def _sampled_only(pairs: Iterable[tuple[str, Value]]) -> tuple[tuple[str, Value], ...]:
+def _sampled_only(pairs: Iterable[tuple[str, PointValue]]) -> tuple[tuple[str, PointValue], ...]:
     """The pairs without the rate, unless the sketch has one."""
     kept = tuple(pairs)
-    sketch = dict(kept).get("sketch", SAMPLE)
-    return kept if sketch == SAMPLE else tuple(pair for pair in kept if pair[0] != "rate")
+    sketch = dict(kept).get("sketch", SAMPLE_SKETCH)
+    return kept if sketch == SAMPLE_SKETCH else tuple(pair for pair in kept if pair[0] != "rate")

@@ -15,12 +15,15 @@ SHADES = ("#D55E00", "#0072B2", "#1B9E77", "#8073B8")
 """Colours of the values that a figure compares, in ascending order; by Okabe and Ito, except two that are darker."""
 
 # Populations are described in the config and not in the table; a test compares.
-USERS = {"w_bound_error": 10_000, "horizon_error": 4_000, "deletion_error": 4_000}
+POPULATION_SIZES = {"w_bound_error": 10_000, "horizon_error": 4_000, "deletion_error": 4_000}
 W_BOUND_LOGS = {
     "invoices": ("An online shop", "every invoice counts"),
     "cancellations": ("An online shop", "a cancellation takes its day back"),
-    "lasting": (f"{USERS['w_bound_error']:,} synthetic users", "nothing taken back"),
-    "taken_back": (f"{USERS['w_bound_error']:,} synthetic users", "30 % of days taken back, half erased and back"),
+    "lasting": (f"{POPULATION_SIZES['w_bound_error']:,} synthetic users", "nothing taken back"),
+    "taken_back": (
+        f"{POPULATION_SIZES['w_bound_error']:,} synthetic users",
+        "30 % of days taken back, half erased and back",
+    ),
 }
 DELETION_LOGS = {
     "lasting": "No user is erased",
@@ -89,7 +92,7 @@ def horizon_error(table: pd.DataFrame) -> Figure:
         panel.set_title(UNIT_TITLES[str(unit)].capitalize(), loc="left")
         panel.set_xlabel("horizon T [days]")
     panels[0].set_ylabel("RMSE of a released day [users]")
-    one, users = table.iloc[0], USERS["horizon_error"]
+    one, users = table.iloc[0], POPULATION_SIZES["horizon_error"]
     heading(figure, table, f"W_BOUND = {one['w_bound']}, {users:,} synthetic users, ε = {one['epsilon']:g}")
     return figure
 
@@ -116,7 +119,7 @@ def deletion_error(table: pd.DataFrame) -> Figure:
         panel.set_title(DELETION_LOGS[str(log)], loc="left")
         panel.set_xlabel("active days taken back later [%]")
     panels[0].set_ylabel("RMSE of a released day [% of the mean MAU]")
-    one, users = table.iloc[0], USERS["deletion_error"]
+    one, users = table.iloc[0], POPULATION_SIZES["deletion_error"]
     heading(
         figure,
         table,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dp.names import METRICS
 
-Value = str | int | float
+PointValue = str | int | float
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class MechanismPoint:
     w_bound: int
     mechanism: str
     epsilon: float
-    extra: tuple[tuple[str, Value], ...] = ()
+    extra: tuple[tuple[str, PointValue], ...] = ()
 
     @property
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, PointValue]:
         """All by name, in a fixed order."""
         return {
             "metric": self.metric,

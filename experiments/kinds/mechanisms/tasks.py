@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from dp.log import Log, read_log
 from dp.mechanisms import family_of
 from dp.presence import NumpyEngine, user_flips
-from experiments.engine.population import START, LogFile, Population
+from experiments.engine.population import START, ConfigLog, Population
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.kinds.mechanisms.trials import Steps
 
-Source = Population | LogFile
-Series = tuple[int, ...]
+LogSource = Population | ConfigLog
+CountSeries = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SeriesCounts:
             (2·bounds, T).
     """
 
-    series: dict[tuple[str, int | None], Series]
+    series: dict[tuple[str, int | None], CountSeries]
     steps: dict[tuple[str, int | None], Steps]
-    levels: dict[tuple[str, str, int], tuple[Series, ...]]
+    levels: dict[tuple[str, str, int], tuple[CountSeries, ...]]
 
 
 def mechanism_tasks(config: MechanismConfig, wanted: Sequence[MechanismPoint], folder: Path) -> list[Task]:
@@ -57,7 +57,7 @@ def mechanism_tasks(config: MechanismConfig, wanted: Sequence[MechanismPoint], f
 
 
 def count_series(
-    config: MechanismConfig, source: Source, wanted: Sequence[MechanismPoint], folder: Path
+    config: MechanismConfig, source: LogSource, wanted: Sequence[MechanismPoint], folder: Path
 ) -> SeriesCounts:
     """The counts of a source that the points need, over all its days."""
     windows = {point.metric: point.window for point in sorted(wanted, key=lambda point: point.metric)}
@@ -68,7 +68,7 @@ def count_series(
         engine = NumpyEngine(log.connection)
         last = first + timedelta(days=source.days - 1)
         flips = engine.daily_flips(list(windows.values()), first, last)
-        series: dict[tuple[str, int | None], Series] = {
+        series: dict[tuple[str, int | None], CountSeries] = {
             (metric, None): _whole(flips[window].counts.values) for metric, window in windows.items()
         }
         bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
@@ -89,8 +89,8 @@ def count_series(
 
 
 @contextmanager
-def _log(source: Source, folder: Path) -> Iterator[tuple[Log, date]]:
-    if isinstance(source, LogFile):
+def _log(source: LogSource, folder: Path) -> Iterator[tuple[Log, date]]:
+    if isinstance(source, ConfigLog):
         path, first, columns = source.path, source.first, source.columns
     else:
         path, first, columns = folder / "population.parquet", START, {}
@@ -125,7 +125,7 @@ def _bound(point: MechanismPoint) -> int | None:
     return point.w_bound if point.unit == "user" else None
 
 
-def _whole(values: NDArray[np.int64]) -> Series:
+def _whole(values: NDArray[np.int64]) -> CountSeries:
     return tuple(values.tolist())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dp.accounting.accountants import ACCOUNTANTS
-from dp.accounting.calibrate import calibrate, calibrate_linear
+from dp.accounting.calibrate import calibrate_designs, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.accounting.mechanism_events import MechanismEvent, gaussian, laplace
 from dp.arrays import Floats, Integers
@@ -106,7 +106,7 @@ def trial_errors(
     """
     epsilon, delta, share = budget
     family, shares = family_of(name), _shares(share)
-    mechanism = calibrate([design(name, protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
+    mechanism = calibrate_designs([design(name, protected)] * len(shares), Guarantee(epsilon, delta), shares)[0]
     return _errors(mechanism, observed, trials, generator, 0.0 if family.delta == "none" else delta)
 
 

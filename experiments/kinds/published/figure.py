@@ -20,7 +20,7 @@ STROKES = {
     "dense": ("best matrix", COLOURS["optimal"]),
     "lower-bound": ("lower bound", TRUTH),
 }
-FORMULAS = {
+FORMULA_LABELS = {
     "mathias-1993": "≤ Mathias 1993",
     "matousek-nikolov-talwar-2020": "≥ Matoušek et al. 2020",
     "henzinger-kalinin-upadhyay-2025-above": "≤ Henzinger et al. 2025",
@@ -73,7 +73,7 @@ def _curves(panel: Axes, table: pd.DataFrame, column: str, *, with_logarithm: bo
 
 
 def _formulas(panel: Axes, table: pd.DataFrame, column: str) -> None:
-    for subject, label in FORMULAS.items():
+    for subject, label in FORMULA_LABELS.items():
         rows = table[(table["subject"] == subject) & table[column].notna()].sort_values("horizon")
         if "2025" in subject:
             rows = rows[rows["horizon"] >= LONG]

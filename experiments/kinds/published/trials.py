@@ -17,7 +17,7 @@ from dp.mechanisms.square_root import strategy as square_root
 from dp.units import ProtectedClass, protected_class
 from experiments.kinds.published.config import FACTORISATIONS, PublishedConfig, PublishedPoint, Reference
 
-STRATEGIES: dict[str, Callable[[ProtectedClass], Strategy]] = {
+PUBLISHED_STRATEGIES: dict[str, Callable[[ProtectedClass], Strategy]] = {
     "binary-tree": binary_tree,
     "honaker-tree": honaker_tree,
     "square-root": square_root,
@@ -81,7 +81,7 @@ def norms(subject: str, horizon: int) -> tuple[float | None, float | None]:
     """
     protected = protected_class("user", 1, 1, horizon)
     if subject in FACTORISATIONS:
-        strategy = STRATEGIES[subject](protected)
+        strategy = PUBLISHED_STRATEGIES[subject](protected)
         squares = strategy.sensitivity_squared(protected) * strategy.decoder_energy(horizon)
         return math.sqrt(squares.mean()), math.sqrt(squares.max())
     if subject == "lower-bound":

@@ -69,14 +69,14 @@ class SketchConfig(ExperimentConfig, frozen=True, kw_only=True):
     def check(self) -> None:
         """Raise ValueError, which names the key, if a value is out of range."""
         from dp.accounting.gaussian import validate_guarantee
-        from experiments.kinds.sketches.designs import SIZES, sketch_design
+        from experiments.kinds.sketches.designs import SIZE_PARAMETERS, sketch_design
 
-        refuse_unknown("grid", self.grid, SIZES)
+        refuse_unknown("grid", self.grid, SIZE_PARAMETERS)
         if not self.grid:
             raise ValueError("grid needs at least one sketch")
         validate_guarantee(self.epsilon, self.delta)
         for sketch, sizes in self.grid.items():
-            wanted = SIZES[sketch]
+            wanted = SIZE_PARAMETERS[sketch]
             if unknown := sorted(set(sizes) - {wanted}):
                 raise ValueError(f"grid.{sketch} has {', '.join(unknown)}; its size is {wanted or 'not to be chosen'}")
             if wanted and not sizes.get(wanted):

@@ -8,7 +8,7 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.registers import register_epsilon
 from dp.sketches import SketchDesign, family_of
 
-SIZES: dict[str, str | None] = {
+SIZE_PARAMETERS: dict[str, str | None] = {
     "exact": None,
     "bitmap": None,
     "fixed-rate": "rate",
@@ -30,7 +30,7 @@ def sketch_design(sketch: str, size: int | float | None, epsilon: float, delta: 
     Raises:
         ValueError: a parameter out of range.
     """
-    wanted = SIZES[sketch]
+    wanted = SIZE_PARAMETERS[sketch]
     parameters: dict[str, object] = {} if wanted is None else {wanted: size}
     match sketch:
         case "fm":

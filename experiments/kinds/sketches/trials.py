@@ -23,6 +23,7 @@ from dp.sketches.exact import Exact
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.flipped import seeded_flips
 from dp.sketches.hll import Hll
+from dp.sketches.keys import ANY_SALT
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.table import some_keys
 from dp.sketches.windows import follow, rolling
@@ -32,9 +33,8 @@ from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.sketches.config import SketchConfig, SketchPoint
 from experiments.kinds.sketches.designs import sketch_design
 
-GRID = 2**20
+STEPS_PER_USER = 2**20
 """Steps of the noise in a user."""
-ANY_SALT = bytes(range(16))
 
 PRIVACY = {
     "sensitivity": "noise for one user",
@@ -138,13 +138,13 @@ def _publish(task: SketchTask, generator: np.random.Generator) -> tuple[Floats, 
         for trial in range(config.trials):
             salt = generator.bytes(16)
             design = sketch_design(point.sketch, point.size, config.epsilon, config.delta, salt)
-            for tick, sketch in enumerate(sketches(task, log, flips, design, salt)):
+            for tick, sketch in enumerate(sketches_by_tick(task, log, flips, design, salt)):
                 estimates[trial, tick] = noisy_estimate(sketch, design, point.sketch, config.epsilon, generator)
                 sizes[trial, tick] = len(sketch.to_bytes())
     return estimates, sizes, design
 
 
-def sketches(
+def sketches_by_tick(
     task: SketchTask, log: Log | None, flips: UserFlips | None, design: SketchDesign, salt: bytes
 ) -> Iterator[Sketch]:
     """The sketch at each published tick.
@@ -176,8 +176,8 @@ def noisy_estimate(
         return sketch.private(seeded_flips(generator)).estimate()
     if family_of(name).contract.kind == "intrinsic":
         return sketch.estimate()
-    noise = LaplaceNoise(round(GRID * noise_scale(design, epsilon))).seeded(generator, ())
-    return sketch.estimate() + float(noise) / GRID
+    noise = LaplaceNoise(round(STEPS_PER_USER * noise_scale(design, epsilon))).seeded(generator, ())
+    return sketch.estimate() + float(noise) / STEPS_PER_USER
 
 
 def noise_scale(design: SketchDesign, epsilon: float) -> float:

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from scipy.special import log_ndtr
 from scipy.stats import norm
 
-from dp.accounting.calibrate import TAIL, calibrate, discretisation_slack, series_guarantee
+from dp.accounting.calibrate import TAIL, calibrate_designs, discretisation_slack, series_guarantee
 from dp.accounting.composition import Guarantee, basic, gaussian_mu, zcdp_epsilon, zcdp_of_gaussian
 from dp.accounting.gaussian import delta_for, epsilon_for, mu_for
 from dp.mechanisms import GRID, design
@@ -271,7 +271,7 @@ def three_designs(name: str):
 @pytest.mark.parametrize(("epsilon", "delta"), GUARANTEES)
 def test_joint_gaussian_series_add_up_to_the_whole(name, epsilon, delta):
     shares = (1.0, 2.0, 5.0)
-    mechanisms = calibrate(three_designs(name), Guarantee(epsilon, delta), shares)
+    mechanisms = calibrate_designs(three_designs(name), Guarantee(epsilon, delta), shares)
     parts = [GRID * mechanism.sensitivity / mechanism.noise.scale for mechanism in mechanisms]
     whole = mu_for(epsilon, delta)
     assert math.fsum(part**2 for part in parts) < whole**2
@@ -288,7 +288,7 @@ def test_joint_gaussian_series_add_up_to_the_whole(name, epsilon, delta):
 @pytest.mark.parametrize("epsilon", [0.01, 1.0, 20.0])
 def test_joint_laplace_series_add_epsilon(name, epsilon):
     shares = (1.0, 2.0, 5.0)
-    mechanisms = calibrate(three_designs(name), Guarantee(epsilon, 0.0), shares)
+    mechanisms = calibrate_designs(three_designs(name), Guarantee(epsilon, 0.0), shares)
     parts = [GRID * mechanism.sensitivity / mechanism.noise.scale for mechanism in mechanisms]
     assert math.fsum(parts) <= epsilon
     assert parts == pytest.approx([epsilon / 8, epsilon / 4, epsilon * 5 / 8], rel=1e-4)
@@ -303,15 +303,18 @@ def test_joint_laplace_series_add_epsilon(name, epsilon):
 def test_shares_are_relative(shares, epsilon, factor):
     designs = three_designs("gaussian")
     guarantee = Guarantee(epsilon, 1e-6)
-    scales = [mechanism.noise.scale for mechanism in calibrate(designs, guarantee, shares)]
-    again = [mechanism.noise.scale for mechanism in calibrate(designs, guarantee, [share * factor for share in shares])]
+    scales = [mechanism.noise.scale for mechanism in calibrate_designs(designs, guarantee, shares)]
+    again = [
+        mechanism.noise.scale
+        for mechanism in calibrate_designs(designs, guarantee, [share * factor for share in shares])
+    ]
     assert scales == pytest.approx(again, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "laplace"])
 def test_a_series_alone_promises_less_than_the_whole(name):
     guarantee = Guarantee(1.0, 1e-6 if name == "gaussian" else 0.0)
-    mechanisms = calibrate(three_designs(name), guarantee, (1.0, 1.0, 2.0))
+    mechanisms = calibrate_designs(three_designs(name), guarantee, (1.0, 1.0, 2.0))
     alone = [
         series_guarantee(mechanism, guarantee, part)
         for mechanism, part in zip(mechanisms, (0.25, 0.25, 0.5), strict=True)
@@ -344,17 +347,17 @@ def test_noise_is_the_least_whole_number_that_suffices():
 def test_mixtures_are_refused():
     designs = [design(name, protected_class("user-day", 7, 2, 30)) for name in ("gaussian", "laplace")]
     with pytest.raises(ValueError, match="cannot share one budget"):
-        calibrate(designs, Guarantee(1.0, 1e-6), (1.0, 1.0))
+        calibrate_designs(designs, Guarantee(1.0, 1e-6), (1.0, 1.0))
 
 
 @pytest.mark.parametrize("shares", [(), (1.0,), (1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, -1.0), (1.0, 1.0, math.nan)])
 def test_shares_are_validated(shares):
     with pytest.raises(ValueError, match="one positive number is needed for each of 3 series"):
-        calibrate(three_designs("gaussian"), Guarantee(1.0, 1e-6), shares)
+        calibrate_designs(three_designs("gaussian"), Guarantee(1.0, 1e-6), shares)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "laplace"])
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, 101.0, math.nan, math.inf])
 def test_a_guarantee_out_of_range_is_refused_for_both_kinds(name, epsilon):
     with pytest.raises(ValueError, match="epsilon is"):
-        calibrate(three_designs(name), Guarantee(epsilon, 1e-6), (1.0, 1.0, 1.0))
+        calibrate_designs(three_designs(name), Guarantee(epsilon, 1e-6), (1.0, 1.0, 1.0))

@@ -10,7 +10,7 @@ import pytest
 
 from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear
-from dp.accounting.comparison import compare, compare_all, epsilon_for_deviation
+from dp.accounting.comparison import compare_all, compare_mechanism, epsilon_for_deviation
 from dp.accounting.composition import Guarantee
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
@@ -32,7 +32,7 @@ LINEAR = [name for name, family in MECHANISMS.items() if family.strategy is not 
     ],
 )
 def test_published_errors_of_prefix_sums(name: str, mean: float, largest: float | None) -> None:
-    made = compare(name, PREFIX_SUM, GUARANTEE)
+    made = compare_mechanism(name, PREFIX_SUM, GUARANTEE)
     assert made.rms_factor is not None
     assert made.factor is not None
     assert made.rms_factor**2 == pytest.approx(mean, rel=1e-5)
@@ -49,7 +49,7 @@ def test_published_errors_of_prefix_sums(name: str, mean: float, largest: float 
     ],
 )  # fmt: skip
 def test_factors_of_the_design_note(name: str, window: int, expected: float) -> None:
-    assert compare(name, protected_class("user-day", window, 2, 365), GUARANTEE).factor == pytest.approx(
+    assert compare_mechanism(name, protected_class("user-day", window, 2, 365), GUARANTEE).factor == pytest.approx(
         expected, abs=1e-3
     )
 
@@ -80,7 +80,7 @@ def test_nothing_gaussian_beats_the_lower_bound(protected: ProtectedClass) -> No
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_comparison_is_what_the_mechanism_does(name: str) -> None:
     protected = protected_class("user-day", 7, 2, 40)
-    made = compare(name, protected, GUARANTEE)
+    made = compare_mechanism(name, protected, GUARANTEE)
     mechanism = calibrate_linear([linear_design(name, protected)], GUARANTEE, [1.0])[0]
     errors = mechanism.simulate(np.zeros(40, dtype=np.int64), 20_000, np.random.default_rng(1))
     assert made.rms_std == pytest.approx(math.sqrt((errors**2).mean()), rel=0.02)
@@ -103,7 +103,7 @@ def test_the_epsilon_for_an_accuracy_is_the_smallest(name: str, statistic: str) 
     reached = {"max": needed.max_std, "rms": needed.rms_std}[statistic]
     assert reached is not None
     assert 12.0 * (1 - 1e-5) <= reached <= 12.0
-    less = compare(name, protected, Guarantee(needed.epsilon * 0.999, 1e-6))
+    less = compare_mechanism(name, protected, Guarantee(needed.epsilon * 0.999, 1e-6))
     assert {"max": less.max_std, "rms": less.rms_std}[statistic] > 12.0  # type: ignore[operator]
 
 
@@ -124,12 +124,14 @@ def test_accuracies_out_of_range_say_so(target: float, reason: str) -> None:
 
 def test_mechanisms_that_cannot_serve_say_why() -> None:
     endless = protected_class("user-day", 7, 2, None)
-    assert "horizon" in (compare("binary-tree", endless, GUARANTEE).reason or "")
-    assert "delta" in (compare("gaussian", endless, Guarantee(1.0, 0.0)).reason or "")
-    assert compare("laplace", endless, Guarantee(1.0, 0.0)).max_std == pytest.approx(7 * math.sqrt(2), rel=1e-3)
-    assert "unit user" in (compare("adaptive-flippancy", endless, GUARANTEE).reason or "")
+    assert "horizon" in (compare_mechanism("binary-tree", endless, GUARANTEE).reason or "")
+    assert "delta" in (compare_mechanism("gaussian", endless, Guarantee(1.0, 0.0)).reason or "")
+    assert compare_mechanism("laplace", endless, Guarantee(1.0, 0.0)).max_std == pytest.approx(
+        7 * math.sqrt(2), rel=1e-3
+    )
+    assert "unit user" in (compare_mechanism("adaptive-flippancy", endless, GUARANTEE).reason or "")
     for name in ("sparse-vector", "adaptive-flippancy"):
-        made = compare(name, protected_class("user", 1, 2, 20), GUARANTEE)
+        made = compare_mechanism(name, protected_class("user", 1, 2, 20), GUARANTEE)
         assert "depends on the data" in (made.reason or "")
         assert made.max_std is None
 
@@ -143,15 +145,15 @@ def test_impossible_questions_are_refused(target: float, delta: float) -> None:
 def test_what_cannot_be_calibrated_says_why_and_leaves_the_others_alone() -> None:
     protected = protected_class("user", 1, 2, 40)
     big = protected_class("user", 1, 2, 365)
-    assert "noise scale" in (compare("laplace", big, Guarantee(1e-6, 1e-6)).reason or "")
+    assert "noise scale" in (compare_mechanism("laplace", big, Guarantee(1e-6, 1e-6)).reason or "")
     assert "of which the discrete Gaussian takes" in (
-        compare("gaussian", protected, Guarantee(1.0, 1e-200)).reason or ""
+        compare_mechanism("gaussian", protected, Guarantee(1.0, 1e-200)).reason or ""
     )
-    assert compare("laplace", protected, Guarantee(1.0, 1e-200)).max_std is not None
+    assert compare_mechanism("laplace", protected, Guarantee(1.0, 1e-200)).max_std is not None
 
 
 def test_an_unknown_delta_or_epsilon_is_refused() -> None:
     with pytest.raises(ValueError, match="delta is 1"):
-        compare("gaussian", PREFIX_SUM, Guarantee(1.0, 1.0))
+        compare_mechanism("gaussian", PREFIX_SUM, Guarantee(1.0, 1.0))
     with pytest.raises(ValueError, match="epsilon is 0"):
-        compare("gaussian", PREFIX_SUM, Guarantee(0.0, 1e-6))
+        compare_mechanism("gaussian", PREFIX_SUM, Guarantee(0.0, 1e-6))

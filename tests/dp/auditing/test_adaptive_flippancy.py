@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dp.accounting.calibrate import calibrate
+from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
 from dp.auditing.adaptive_flippancy import adaptive_flippancy_case, worst_level_path
@@ -21,7 +21,9 @@ LOOSE = Guarantee(4.0, 1e-3)
 
 
 def adaptive(horizon: int) -> AdaptiveFlippancy:
-    (mechanism,) = calibrate([design("adaptive-flippancy", protected_class("user", 7, 2, horizon))], LOOSE, [1.0])
+    (mechanism,) = calibrate_designs(
+        [design("adaptive-flippancy", protected_class("user", 7, 2, horizon))], LOOSE, [1.0]
+    )
     assert isinstance(mechanism, AdaptiveFlippancy)
     return mechanism
 

@@ -24,8 +24,8 @@ from dp.accounting.gaussian import epsilon_for, mu_for
 from dp.auditing.attacks import (
     ATTACKS,
     OURS,
+    Observation,
     Outcome,
-    Reading,
     Setting,
     adaptive,
     attack_of,
@@ -37,7 +37,7 @@ from dp.auditing.attacks import (
 from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, mu_lower_bound
 from dp.auditing.attacks.late import by_day
-from dp.auditing.attacks.logs import Operation, day, log_of
+from dp.auditing.attacks.logs import LogRow, day, log_of_rows
 from dp.auditing.attacks.outcome import Attack
 from dp.auditing.attacks.poisoning import ADDED, KNOWN_SALTS, LIMIT, REGISTERS, SALTS, SAMPLE, USERS, highest_ranks
 from dp.auditing.attacks.processes import at_once
@@ -170,13 +170,13 @@ def test_what_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     ("measured", "limit", "held"), [(1, 1, True), (1.1, 1, False), (9, math.inf, True), (math.nan, 1, False)]
 )
 def test_a_reading_is_held_up_to_its_limit(measured: float, limit: float, held: bool) -> None:
-    assert Reading("ε", measured, limit).held is held
-    others = (Reading("more", 0, 0), Reading("ε", measured, limit))
+    assert Observation("ε", measured, limit).held is held
+    others = (Observation("more", 0, 0), Observation("ε", measured, limit))
     assert Outcome("name", "threat", "criterion", OURS, others).held is held
 
 
 def test_an_outcome_is_plain_json() -> None:
-    outcome = Outcome("name", "threat", "criterion", OURS, (Reading("ε", 0.5, 1.0), Reading("days", 8)))
+    outcome = Outcome("name", "threat", "criterion", OURS, (Observation("ε", 0.5, 1.0), Observation("days", 8)))
     described = json.loads(json.dumps(outcome.describe(), allow_nan=False))
     assert described["held"] is True
     assert [reading["limit"] for reading in described["readings"]] == [1.0, None]
@@ -294,9 +294,9 @@ def test_a_change_is_measured_by_the_strategy_s_matrix(name: str) -> None:
 
 
 def test_a_log_is_in_the_order_of_arrival_and_can_be_backdated(tmp_path: Path) -> None:
-    operations = [Operation("ann", 3, "-", 5), Operation("ann", 3, "+", 4), Operation("ann", 6, "erase", 6)]
+    operations = [LogRow("ann", 3, "-", 5), LogRow("ann", 3, "+", 4), LogRow("ann", 6, "erase", 6)]
     query = 'SELECT op, "at" - (SELECT MIN("at") FROM operations) FROM operations ORDER BY seq'
-    with log_of(operations, tmp_path) as log:
+    with log_of_rows(operations, tmp_path) as log:
         assert log.connection.execute(query).fetchall() == [(1, 0), (-1, 1), (0, 2)]
         assert by_day(log).connection.execute(query).fetchall() == [(1, 0), (-1, 0), (0, 3)]
     assert day(31).isoformat() == "2026-02-01"
@@ -352,10 +352,10 @@ def test_counts_of_a_compacted_sample_are_those_of_the_whole_log(tmp_path: Path)
     salts = Salts(((date.min, Salt(bytes(16))), (day(12), Salt(bytes(range(16))))))
     user = rejoin._in_samples(salts, (True, True))
     operations = [operation._replace(user=user) for operation in rejoin.come_and_go(2, 2)]
-    operations += [Operation(f"user {number}", 3, "+", 3) for number in range(8)]
+    operations += [LogRow(f"user {number}", 3, "+", 3) for number in range(8)]
     whole, compacted, forgotten = (
         rejoin.counts_with_restarts(
-            log_of(operations, given.new_folder()), stops, given, remember, rejoin.sampled_counts(salts)
+            log_of_rows(operations, given.new_folder()), stops, given, remember, rejoin.sampled_counts(salts)
         )
         for stops, remember in (((), True), ((2, 14), True), ((2, 14), False))
     )
@@ -367,7 +367,7 @@ def test_a_module_is_an_attack() -> None:
     attack = attack_of(support)
     assert attack.criterion == support.CRITERION
     assert attack.threat.startswith("Somebody looks")
-    readings = (Reading("a number", 0.0, 1.0),)
+    readings = (Observation("a number", 0.0, 1.0),)
     mine = {"mine": Attack("Somebody. They win if.", "It holds.", {OURS: lambda _: readings})}
     assert run_attack("mine", setting(Path()), attacks=mine).readings == readings
     with pytest.raises(ValueError, match="attack is 'support'; choose one of mine"):

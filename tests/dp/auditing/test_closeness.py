@@ -399,7 +399,7 @@ def test_a_run_raises_a_false_alarm_once_in_ten_thousand(tmp_path: Path) -> None
 
     readings = attack.draw_readings(here, noise, draw) + attack.seeded_draw_readings(here, noise)
     assert all(reading.held for reading in readings)
-    assert (2 * len(readings) + len(attack.MECHANISMS)) * majority_error(ERROR, attack.VOTES) < 1e-4
+    assert (2 * len(readings) + len(attack.TARGET_MECHANISMS)) * majority_error(ERROR, attack.VOTES) < 1e-4
 
 
 # --- Releases --------------------------------------------------------------------------------------------------------

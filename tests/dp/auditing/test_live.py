@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.live import Account, audit_live
+from dp.auditing.live import LedgerBudget, audit_live
 from dp.auditing.options import AuditOptions
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import MECHANISMS
@@ -28,7 +28,7 @@ def a_request(name: str, claim: Guarantee, unit: str = "user-day", ticks: int = 
 def account(tmp_path):
     with open_ledger(tmp_path / "ledger.db") as ledger:
         ledger.create_budget("b", Guarantee(1e5, 0.9), date(2026, 1, 1), None)
-        yield Account(ledger, "b", NOW)
+        yield LedgerBudget(ledger, "b", NOW)
 
 
 @pytest.mark.slow

@@ -25,8 +25,8 @@ from dp.auditing.sketches import SKETCH_CASES, audit_sketch
 from dp.auditing.sketches.estimates import estimate_case
 from dp.auditing.sketches.flipped_bits import LEVELS, LG_BUCKETS, bit_case
 from dp.auditing.sketches.secret_registers import (
-    REGISTERS,
-    RegisterDesign,
+    REGISTER_COUNTS,
+    SecretRegisters,
     log_ratio,
     register_distribution,
     registers_of_hashes,
@@ -213,7 +213,7 @@ def test_secure_coins_keep_the_claim_and_half_of_them_do_not(make):
 # --- Registers -------------------------------------------------------------------------------------------------------
 
 
-def user_by_user(design: RegisterDesign, users: int, highest: int) -> np.ndarray:
+def user_by_user(design: SecretRegisters, users: int, highest: int) -> np.ndarray:
     """P(registers) by adding one user after the other; ranks from `highest` on are one; shape (highest + 1,) * m."""
     many = design.registers
     growth = 2.0 if isinstance(design, OrderInvariant) else 1 + design.growth
@@ -243,7 +243,7 @@ def user_by_user(design: RegisterDesign, users: int, highest: int) -> np.ndarray
     return found
 
 
-DESIGNS: list[RegisterDesign] = [
+DESIGNS: list[SecretRegisters] = [
     OrderInvariant(1.0, SALT, 0),
     OrderInvariant(1.0, SALT, 1),
     OrderInvariant(1.0, SALT, 2),
@@ -263,7 +263,7 @@ def test_the_law_of_registers_is_that_of_the_slow_definition(design, users, monk
 
 
 def test_the_score_of_registers_is_the_log_ratio_of_the_law_and_never_above_the_claim():
-    for epsilon, many in itertools.product((0.3, 1.0, 2.5), REGISTERS):
+    for epsilon, many in itertools.product((0.3, 1.0, 2.5), REGISTER_COUNTS):
         designs = [
             OrderInvariant(epsilon, SALT, many.bit_length() - 1),
             FlajoletMartin(epsilon / many, SALT, many),
@@ -304,7 +304,7 @@ def fits(registers: np.ndarray, law: np.ndarray) -> float:
     )
 
 
-SMALL: list[RegisterDesign] = [
+SMALL: list[SecretRegisters] = [
     OrderInvariant(1.0, SALT, 0),
     OrderInvariant(1.0, SALT, 1),
     FlajoletMartin(0.5, SALT, 1),
@@ -334,7 +334,7 @@ def test_a_sketch_of_a_fresh_salt_and_real_keys_has_the_same_law():
         assert fits(np.array(registers), register_distribution(design, design.phantoms + 3)) < LEVEL
 
 
-@pytest.mark.parametrize("many", REGISTERS)
+@pytest.mark.parametrize("many", REGISTER_COUNTS)
 def test_the_worst_number_of_others_is_none_because_an_empty_sketch_grows_rare(many):
     design = OrderInvariant(1.0, SALT, many.bit_length() - 1)
     assert worst_others(design, PURE, 100_000) == 0

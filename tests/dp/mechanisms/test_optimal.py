@@ -115,7 +115,7 @@ def test_the_published_optimal_toeplitz_error_at_a_year():
 def test_the_published_dense_error_at_a_year():
     protected = protected_class("user", 1, 1, 365)
     assert mean_square(dense.strategy(protected), protected) == pytest.approx(6.939352, rel=1e-5)
-    assert dense.optimum(protected)[1] == pytest.approx(6.939352, rel=1e-5)
+    assert dense.optimal_covariance(protected)[1] == pytest.approx(6.939352, rel=1e-5)
 
 
 @pytest.mark.parametrize(("window", "factor"), [(30, 2.4545), (7, 1.8102)])
@@ -134,13 +134,13 @@ ONE_RUN = [("user", 1, 1, 1), ("user", 1, 2, 2), ("user", 1, 1, 12), ("user", 1,
 def test_the_dense_optimum_is_its_lower_bound(arguments):
     protected = protected_class(*arguments)
     reached = mean_square(dense.strategy(protected), protected)
-    bound = dense.optimum(protected)[1]
+    bound = dense.optimal_covariance(protected)[1]
     assert bound * (1 - 1e-9) <= reached <= bound * (1 + 5e-4)
 
 
 def test_no_small_change_of_the_dense_optimum_is_better():
     protected = protected_class("user", 1, 2, 6)
-    best = dense.optimum(protected)[1]
+    best = dense.optimal_covariance(protected)[1]
     generator = np.random.default_rng(3)
     matrix = dense.strategy(protected).matrix
     for size in (1e-1, 1e-2, 1e-3):
@@ -407,9 +407,9 @@ def test_a_mirrored_matrix_has_the_roots_of_its_halves(ticks):
 @pytest.mark.parametrize(("hull", "horizon"), [(3, 12), (4, 17), (1, 9), (2, 2)])
 def test_the_mirrored_optimum_is_the_optimum(hull, horizon):
     protected = ProtectedClass(1, hull, horizon)
-    covariance, bound = dense.optimum(protected)
-    mirrored, same = dense.optimum(protected, mirrored=True)
+    covariance, bound = dense.optimal_covariance(protected)
+    mirrored, same = dense.optimal_covariance(protected, mirrored=True)
     assert same == pytest.approx(bound, rel=1e-10)
     assert mirrored == pytest.approx(covariance, rel=1e-6, abs=1e-9)
     with pytest.raises(ValueError, match="dense optimum needs"):
-        dense.optimum(ProtectedClass(1, hull, horizon, open_ended=True), mirrored=True)
+        dense.optimal_covariance(ProtectedClass(1, hull, horizon, open_ended=True), mirrored=True)

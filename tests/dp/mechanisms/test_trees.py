@@ -215,7 +215,7 @@ def test_no_bound_from_below_rules_out_the_best(arguments):
     errors = [tree.most_odd_in_class(depths, protected) * variance for depths, variance in candidates]
     for depths, _ in candidates:
         assert tree.least_odd_in_class(depths, protected) <= tree.most_odd_in_class(depths, protected)
-    assert tree.best(candidates, protected) == int(np.argmin(errors))
+    assert tree.best_candidate(candidates, protected) == int(np.argmin(errors))
 
 
 def tree_depths(strategy: TreeStrategy | SmoothBinaryStrategy, horizon: int) -> tree.Depths:

@@ -31,10 +31,9 @@ from dp.sketches.flipped import (
     secure_flips,
     seeded_flips,
 )
-from dp.sketches.gf2 import gf2
-from dp.sketches.gf2 import merged_flip as merged_flip_of_gf2
+from dp.sketches.gf2 import gf2, parity_flip
 from dp.sketches.protocol import UnsupportedError
-from dp.sketches.sfm import merged_chance, merged_flip, sfm
+from dp.sketches.sfm import merged_chance, sfm, union_flip
 from tests.dp.test_privacy_statistics import epsilon_lower_bound
 
 pytestmark = pytest.mark.slow
@@ -424,7 +423,7 @@ FLIPS = [flip_probability(epsilon) for epsilon in (0.1, 0.5, 1.0, 3.0, 10.0)]
 class TestMergedLaw:
     def test_the_law_of_a_merged_bit_is_that_of_a_flipped_or(self, first, second):
         """Exactly, for all four pairs of true bits: the sum over the four pairs of flipped ones."""
-        merged = merged_flip(first, second)
+        merged = union_flip(first, second)
         for left, right in PAIRS:
             one = 0.0
             for seen_left, seen_right in PAIRS:
@@ -433,7 +432,7 @@ class TestMergedLaw:
             assert one == pytest.approx(1 - merged if left or right else merged, rel=1e-12)
 
     def test_what_it_promises_is_the_product_and_no_more_can_be_had(self, first, second):
-        merged = merged_flip(first, second)
+        merged = union_flip(first, second)
         kept = -math.expm1(-epsilon_of(first)) * -math.expm1(-epsilon_of(second))
         assert -math.expm1(-epsilon_of(merged)) == pytest.approx(kept, rel=1e-9)
         assert merged_chance(first, second, False, False) == pytest.approx(0, abs=1e-14)
@@ -445,7 +444,7 @@ class TestMergedLaw:
             assert 0 < merged_chance(first, second, left, right) <= 1
 
     def test_the_law_of_a_merged_bit_of_gf2_is_that_of_a_flipped_exclusive_or(self, first, second):
-        merged = merged_flip_of_gf2(first, second)
+        merged = parity_flip(first, second)
         assert merged == pytest.approx(first * (1 - second) + second * (1 - first), rel=1e-15)
         assert (1 - 2 * merged) == pytest.approx((1 - 2 * first) * (1 - 2 * second), rel=1e-12, abs=1e-15)
 
@@ -509,7 +508,7 @@ def test_a_merger_of_sketches_with_the_same_coins_is_rejected():
 def test_another_formula_for_the_merger_is_rejected():
     """One factor too many, q + N·x for q + x: N is near 1 for large ε, where a test would not see it."""
     first = second = flip_probability(1.0)
-    merged = merged_flip(first, second)
+    merged = union_flip(first, second)
     scale = (1 - 2 * merged) / ((1 - 2 * first) * (1 - 2 * second))
 
     def chance(left: bool, right: bool, factor: float) -> float:
@@ -710,5 +709,5 @@ def test_a_sketch_published_with_secure_coins_counts(make):
     assert isinstance(first, FlippedSketch)
     assert abs(first.estimate() - 100_000) < 7 * design.flipped_error(100_000)
     assert law_p_value(first.bits ^ users.bits, design.flip) > 1e-9
-    assert law_p_value(first.bits ^ second.bits, merged_flip_of_gf2(design.flip, design.flip)) > 1e-9
+    assert law_p_value(first.bits ^ second.bits, parity_flip(design.flip, design.flip)) > 1e-9
     assert replace(first, flip=0.3).epsilon == pytest.approx(math.log(7 / 3))

@@ -13,7 +13,7 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms import MechanismFamily, State, Trials
-from dp.mechanisms.protocol import GRID, Cost, NoiseName, Released, SeriesBudget, Source
+from dp.mechanisms.protocol import GRID, Cost, NoiseName, NoiseSource, Released, SeriesBudget
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass
 
@@ -29,7 +29,7 @@ class Held:
     spent: None = None
     name: str = "held"
 
-    def run(self, state: State, counts: Integers, source: Source, level: float) -> tuple[State, Released]:
+    def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Draw at the first tick, and publish the same value ever after."""
         if not len(counts):
             return state, Released.nothing()

@@ -34,7 +34,7 @@ def test_the_command_ends_with_one_if_anything_is_flagged(monkeypatch):
         (right,) = calibrate_linear(designs, guarantee, shares)
         return [replace(right, noise=GaussianNoise(right.noise.scale // 2))]
 
-    monkeypatch.setattr("dp.auditing.mechanisms.calibrate", halved)
+    monkeypatch.setattr("dp.auditing.mechanisms.calibrate_designs", halved)
     shown = CliRunner().invoke(main, [*SHORT, "--mechanism", "gaussian"])
     assert shown.exit_code == 1
     assert "flagged: gaussian revealed more than was promised" in shown.stderr

@@ -11,13 +11,13 @@ import pytest
 from dp.sketches import SKETCHES, family_of
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.fm import FlajoletMartin
-from dp.sketches.table import USERS, described, some_keys, table
+from dp.sketches.table import EXAMPLE_USERS, described, sketch_rows, some_keys
 from tests.conftest import Run
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, object]]:
-    return {str(row["sketch"]): row for row in table()}
+    return {str(row["sketch"]): row for row in sketch_rows()}
 
 
 def test_every_sketch_has_a_row_that_says_what_it_promises(rows: dict[str, dict[str, object]]) -> None:
@@ -33,10 +33,12 @@ def test_every_sketch_has_a_row_that_says_what_it_promises(rows: dict[str, dict[
 
 
 def test_bytes_are_measured_and_errors_are_those_of_the_example(rows: dict[str, dict[str, object]]) -> None:
-    assert rows["exact"]["bytes"] == 8 * USERS
+    assert rows["exact"]["bytes"] == 8 * EXAMPLE_USERS
     # 5,000 users of 8 bytes are sampled on average, ± √(5000·0.95) of them.
     assert rows["fixed-rate"]["bytes"] == pytest.approx(40_000, abs=4 * 8 * 69)
-    assert rows["fixed-rate"]["relative_error_percent"] == pytest.approx(100 * np.sqrt(0.95 / 0.05 / USERS), abs=5e-4)
+    assert rows["fixed-rate"]["relative_error_percent"] == pytest.approx(
+        100 * np.sqrt(0.95 / 0.05 / EXAMPLE_USERS), abs=5e-4
+    )
     # What is published, which is flipped, and not what is held.
     assert rows["sfm"]["relative_error_percent"] == pytest.approx(2.73, abs=0.02)
     assert rows["exact"]["relative_error_percent"] == 0
@@ -45,7 +47,7 @@ def test_bytes_are_measured_and_errors_are_those_of_the_example(rows: dict[str, 
 
 def test_another_example_is_another_row() -> None:
     halved = replace(SKETCHES["fixed-rate"], example={"rate": 0.5})
-    (row,) = table({"fixed-rate": halved})
+    (row,) = sketch_rows({"fixed-rate": halved})
     assert row["parameters"] == "rate 0.5"
     assert row["bytes"] == pytest.approx(400_000, rel=0.02)
 

@@ -13,7 +13,7 @@ from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
 from workbench.service import Refused, Service
 
-Answer = Callable[[str, str | None, bool, str | None], Response]
+Responder = Callable[[str, str | None, bool, str | None], Response]
 """(metric, day, fresh, request id) → the row."""
 
 Day = Annotated[str, Path(description="A calendar day, YYYY-MM-DD.", examples=["2026-01-01"])]
@@ -75,7 +75,7 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
     _add_releases(app, service)
 
 
-def _add_metric(app: FastAPI, metric: str, answer: Answer) -> None:
+def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
     summary = f"{metric.upper()} of a day"
 
     @app.get(

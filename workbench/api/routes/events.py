@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from workbench.api.events import EVENT_SCHEMA, EXAMPLE, EXAMPLES, NDJSON, read_event, read_events
+from workbench.api.events import EVENT_SCHEMA, EXAMPLE_EVENT, EXAMPLES, NDJSON, read_event, read_events
 from workbench.api.intake import Intake
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, documented, json_response
@@ -56,7 +56,7 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         tags=["events"],
         summary="Store one event",
         response_class=Response,
-        openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE)}),
+        openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE_EVENT)}),
         responses=documented({"accepted": 1, "late": 0, "seq": 1}),
     )(post_event)
     app.post(

@@ -75,6 +75,6 @@ def _release_again(service: Service) -> str:
     published = json.loads(service.release(metric, day))
     return (
         f"Fresh {metric.upper()} of {day_name(day)}: {round(row['estimate']):,} "
-        f"({row['ci_level']:.0%} interval {charts.interval(row)}); "
+        f"({row['ci_level']:.0%} interval {charts.interval_ends(row)}); "
         f"published then: {round(published['estimate']):,}. It cost ε {row['epsilon_total']:g}."
     )

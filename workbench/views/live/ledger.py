@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dp.ledger import Charge
-from workbench.views.live.words import Row
+from workbench.rows import TableRow
 
 
 def draw_ledger(charges: Sequence[Charge]) -> None:
@@ -45,7 +45,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
         )
 
 
-def ledger_rows(charges: Sequence[Charge]) -> list[Row]:
+def ledger_rows(charges: Sequence[Charge]) -> list[TableRow]:
     """The ledger as rows, newest first: when, stream, for, epsilon, delta."""
     return [
         {
@@ -67,7 +67,7 @@ def _purpose(charge: Charge) -> str:
     return f"{metrics} series, {f'{horizon} days' if horizon else 'without end'} from {first}"
 
 
-def ledger_csv(rows: Sequence[Row]) -> str:
+def ledger_csv(rows: Sequence[TableRow]) -> str:
     """The ledger's rows as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, ["when", "stream", "for", "epsilon", "delta"], lineterminator="\n")

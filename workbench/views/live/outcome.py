@@ -16,7 +16,7 @@ OUTCOMES = "outcomes"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Notice:
     """What came of the last thing that was done in an area of the page."""
 
     kind: Literal["success", "warning", "error"]
@@ -26,15 +26,15 @@ class Outcome:
 def do(area: Area, action: Callable[[], str]) -> None:
     """Do something and remember what came of it, for the drawing that follows."""
     try:
-        outcome = Outcome("success", action())
+        outcome = Notice("success", action())
     except BudgetExhausted as error:
-        outcome = Outcome("error", exhausted(error))
+        outcome = Notice("error", exhausted(error))
     except (Refused, LedgerError, StoreError, ValueError) as error:
-        outcome = Outcome("error", str(error))
+        outcome = Notice("error", str(error))
     st.session_state[OUTCOMES] = {area: outcome}
 
 
-def show_later(area: Area, outcome: Outcome) -> None:
+def show_later(area: Area, outcome: Notice) -> None:
     """Show an outcome in the drawing that follows, beside what came of other things."""
     st.session_state[OUTCOMES] = {**st.session_state.get(OUTCOMES, {}), area: outcome}
 

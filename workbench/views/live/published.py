@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from workbench.rows import TableRow
 from workbench.service import Service
 from workbench.views import charts
-from workbench.views.live.words import Row
 
 CHART_HEIGHT = 190
 
-Truth = dict[str, int]
+TrueCounts = dict[str, int]
 
 
-def true_counts(service: Service, metric: str) -> Truth:
+def true_counts(service: Service, metric: str) -> TrueCounts:
     """Day (ISO) → true count of the closed days; NOT PRIVATE."""
     true = service.truth(metric)
     return {day.isoformat(): count.truth for day, count in zip(true.days, true.counts, strict=True)}
 
 
-def draw_cards(rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) -> None:
+def draw_cards(rows: Mapping[str, Sequence[TableRow]], truth: Mapping[str, TrueCounts]) -> None:
     """Draw a card a metric: the last published day."""
     for column, (metric, published) in zip(st.columns(3, gap="medium"), rows.items(), strict=True):
         with column, st.container(border=True):
@@ -34,7 +34,7 @@ def draw_cards(rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) ->
     )
 
 
-def _card(metric: str, rows: Sequence[Row], truth: Truth | None) -> None:
+def _card(metric: str, rows: Sequence[TableRow], truth: TrueCounts | None) -> None:
     last = rows[-1]
     days = "on the day" if last["window"] == 1 else f"in the trailing {last['window']} days"
     st.metric(
@@ -50,27 +50,27 @@ def _card(metric: str, rows: Sequence[Row], truth: Truth | None) -> None:
         st.caption(f"Truth: **{truth[last['day']]:,}** — NOT PRIVATE")
 
 
-def interval_words(row: Row) -> str:
+def interval_words(row: TableRow) -> str:
     """Half width and interval of a release; some mechanisms have none on some days."""
     if row["ci_low"] is None:
         return "No interval today: the last value stands, and the count was not looked at"
     half = (row["ci_high"] - row["ci_low"]) / 2
-    return f"± {round(half):,} · {row['ci_level']:.0%} interval {charts.interval(row)}"
+    return f"± {round(half):,} · {row['ci_level']:.0%} interval {charts.interval_ends(row)}"
 
 
-def _change(rows: Sequence[Row], days: int) -> int | None:
+def _change(rows: Sequence[TableRow], days: int) -> int | None:
     if len(rows) <= days:
         return None
     now, before = float(rows[-1]["estimate"]), float(rows[-1 - days]["estimate"])
     return round(now) - round(before)
 
 
-def _signed(rows: Sequence[Row], days: int) -> str:
+def _signed(rows: Sequence[TableRow], days: int) -> str:
     change = _change(rows, days) or 0
     return f"{'−' if change < 0 else '+'}{abs(change):,}"
 
 
-def draw_series(service: Service, rows: Mapping[str, Sequence[Row]], truth: Mapping[str, Truth]) -> None:
+def draw_series(service: Service, rows: Mapping[str, Sequence[TableRow]], truth: Mapping[str, TrueCounts]) -> None:
     """Draw all published days of every metric."""
     with st.container(border=True):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")

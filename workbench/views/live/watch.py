@@ -10,7 +10,7 @@ import streamlit as st
 from dp.ledger import Budget, LedgerError
 from workbench import demo
 from workbench.service import Refused, Service, Status, StoreError
-from workbench.views.live.outcome import Outcome, show_later
+from workbench.views.live.outcome import Notice, show_later
 from workbench.views.live.words import day_name
 
 
@@ -59,4 +59,4 @@ def obey_stop() -> None:
     """Switch auto-play off where the last step asked for it; only possible before the switch is drawn."""
     if (reason := st.session_state.pop("stop", None)) is not None:
         st.session_state["play"] = False
-        show_later("days", Outcome("warning", reason))
+        show_later("days", Notice("warning", reason))

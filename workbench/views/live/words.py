@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
-
-Row = dict[str, Any]
 
 
 def day_name(day: date) -> str:

@@ -202,11 +202,15 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
     with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
         file = source.identity
-        report("checking", None)
-        service.check_rows(row for chunk in _chunks(log, 0) for row in chunk)
+        late, total = 0, log.rows_used
+
+        def checked() -> Iterator[Operation]:
+            for number, chunk in enumerate(_chunks(log, 0)):
+                report("checking", number * ROWS_AT_ONCE / total)
+                yield from chunk
+
+        service.check_rows(checked())
         done = before = service.resume(file)
-        late = 0
-        total = log.rows_used
         for chunk in _chunks(log, before):
             ingested = service.load(file, done, chunk)
             done += ingested.accepted
@@ -226,7 +230,8 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
 def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
     """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
 
-    The first close charges the budget for the whole horizon. Exit code 3: the budget is exhausted, nothing happened.
+    The first close charges the budget for the whole horizon. Exit code 3: the budget does not suffice, and nothing
+    happened.
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
@@ -234,6 +239,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
     with progress_bar() as report, _open(settings) as service:
         rows: list[str] = []
         if day is not None:
+            report(f"closing {day}", None)
             rows = service.close(day)
         else:
             assert through is not None

@@ -32,6 +32,17 @@ SKETCHES = (*RELEASED_SKETCHES, "kmv", "theta", "hll", "cpc", "fm", "order-invar
 
 ACCOUNTANTS = ("naive", "advanced", "zcdp", "rdp", "gdp", "pld")
 
+LOG_FORMATS: dict[str, tuple[str, ...]] = {
+    "csv": (".csv", ".tsv"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "parquet": (".parquet",),
+}
+"""The suffixes of each format of a log, in lower case."""
+PACKED_SUFFIXES = (".gz", ".zst")
+"""They may follow the suffix of a text format. How a file is packed is known by its bytes, whatever its name."""
+LOG_PRESETS = ("snowplow", "segment", "posthog", "mixpanel", "amplitude", "ga4")
+"""Tools whose exports are read without naming the columns (`dp.log.presets.PRESETS`)."""
+
 ATTACKS = (
     "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
 )  # fmt: skip

@@ -17,7 +17,7 @@ from pathlib import Path
 from dp.accounting.composition import Guarantee
 from dp.ledger import open_ledger
 from dp.log import read_log
-from dp.presence import DuckDBEngine
+from dp.presence import NumpyEngine
 from dp.release import METRICS, Request, plan_release, publish
 from experiments.engine.pictures import save
 from experiments.engine.tables import write_table
@@ -57,7 +57,7 @@ def release_year(log: RealLog, data: Path, name: str, results: Path) -> list[Pat
     """Release one log with fresh noise; writes the rows, the true counts and the figure, and returns their paths."""
     horizon = (LAST - FIRST).days + 1
     with read_log(data / log.file, columns=log.columns) as checked:
-        flips = DuckDBEngine(checked.connection).daily_flips(list(METRICS.values()), FIRST, LAST)
+        flips = NumpyEngine(checked.connection).daily_flips(list(METRICS.values()), FIRST, LAST)
     counts = {metric: flips[window].counts for metric, window in METRICS.items()}
     request = Request(
         METRICS, "user-day", 2, GUARANTEE, "damped-square-root", FIRST, horizon, dict.fromkeys(METRICS, 1.0)

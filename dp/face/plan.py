@@ -25,6 +25,7 @@ from dp.release import (
     charged,
     count_log,
     default_stream,
+    log_name,
     plan_release,
     promise,
     publish,
@@ -77,7 +78,10 @@ class ReleasePlan:
 
     @property
     def stream(self) -> str:
-        """The key under which `publish` charges and continues, unless another is given: made of the request alone."""
+        """The key under which `publish` charges and continues counts, unless another is given; of the request alone.
+
+        For a log, what the log is called is a part of it.
+        """
         return default_stream(self.request.specification())
 
     @property
@@ -169,9 +173,10 @@ class ReleasePlan:
         Args:
             source: a log, the path of one, or the plan's own counts.
             ledger: an open ledger, or the path of one, which is made where there is none.
-            stream: idempotent key, `self.stream` by default. Under the same key published days return unchanged,
-                whatever the log now holds, and later days are added; then a log whose past is another is refused.
-                Give every log a stream of its own.
+            stream: idempotent key, by default made of the request and of the path of the log, as in `dpdau release`.
+                Under the same key published days return unchanged, whatever the log now holds, and later days are
+                added; then a log whose past is another is refused. Counts have no path: give every log of theirs a
+                stream of its own.
             now: what the ledger's clock says; by default the time of day in UTC.
             rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
 
@@ -181,9 +186,10 @@ class ReleasePlan:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        now, name = now or datetime.now(UTC), stream or self.stream
+        now = now or datetime.now(UTC)
         with ExitStack() as stack:
             book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(Path(ledger)))
+            name = stream or self._name(source, book.path)
             published = recall(book, name, budget, self.calibrated, self._ticks, now)
             if published is None:
                 log, counts = self._counted(source, stack)
@@ -191,6 +197,12 @@ class ReleasePlan:
                 arrived = None if log is None else functools.partial(arrived_fingerprint, log)
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
+
+    def _name(self, source: LogOrCounts, ledger: Path) -> str:
+        if isinstance(source, Mapping):
+            return self.stream
+        paths = source.paths if isinstance(source, Log) else (str(source),)
+        return default_stream(self.request.specification(), log_name(paths, ledger)) if paths else self.stream
 
     def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
         if isinstance(source, Mapping):

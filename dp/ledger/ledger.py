@@ -47,6 +47,11 @@ class Ledger:
         """A random name, given when the ledger was made, that tells two ledgers apart."""
         return str(self._connection.execute("SELECT name FROM identity").fetchone()[0])
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
+
     def create_budget(self, name: str, cap: Guarantee, starts: date, ends: date | None) -> Budget:
         """Open a budget for a period. Nothing resets: a new period is a new budget.
 

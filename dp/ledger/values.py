@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
@@ -108,6 +108,17 @@ class Charge:
     guarantee: Guarantee
     specification: dict[str, Any]
     charged_at: str
+
+    @property
+    def last_day(self) -> date | None:
+        """The last day that the charge covers; None: it covers all days from the first on."""
+        horizon = self.specification["horizon"]
+        first = date.fromisoformat(self.specification["first"])
+        return None if horizon is None else first + timedelta(days=horizon - 1)
+
+    def outlives(self, budget: Budget) -> bool:
+        """Whether days are covered that come after the period of the budget that was charged."""
+        return budget.ends is not None and (self.last_day is None or self.last_day > budget.ends)
 
 
 def whole_units(amount: float, units: int) -> int:

@@ -1,61 +1,83 @@
 """What becomes of rows that cannot be used: an error that shows some, or a file that lists all."""
 
-import csv
-from collections.abc import Iterator
-from pathlib import Path
+from __future__ import annotations
 
-from dp.log.files import printable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.csv
+
+from dp.log.files import LogFile, printable
 from dp.log.log import LogError
-from dp.log.staging import Locate, Source
+from dp.log.suggestions import suggestion
 
 SHOWN = 5
 """Bad rows that an error spells out."""
 
+BAD_ROWS = pa.schema([("place", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
+"""The place of each row in its file, from 1, what is wrong with it, and its text."""
 
-def set_aside(source: Source, locate: Locate, unit: str, quarantine: Path | None) -> tuple[int, int]:
-    """List the bad rows of `staged` in the file `quarantine`, which is written even if there are none.
 
-    Args:
-        source: the file that `staged` was made from.
-        locate: finds a row in that file.
-        unit: what `locate` counts, line or row.
-        quarantine: None: bad rows are an error.
+def bad_rows(place: Any, reason: Any, raw: Any) -> pa.Table:
+    """A table of `BAD_ROWS` from three columns."""
+    return pa.table([place, reason, raw], schema=BAD_ROWS)
 
-    Returns:
-        The numbers of rows read and of rows set aside.
 
-    Raises:
-        LogError: there are bad rows and no `quarantine`.
+class BadRows:
+    """Takes the rows that cannot be used, in the order of the log. Use it as a context manager.
+
+    With a file for them it is complete or not there at all: a half-written list would not add up.
     """
-    connection, path = source.connection, source.path
-    rows, bad = connection.execute("SELECT COUNT(*), COUNT(fault) FROM staged").fetchall()[0]
-    if quarantine is None and not bad:
-        return rows, 0
-    limit = SHOWN if quarantine is None else bad
-    faults = connection.execute(
-        f"SELECT rowid, fault FROM staged WHERE fault IS NOT NULL ORDER BY rowid LIMIT {limit}"
-    ).fetchall()
-    if bad:
-        source.progress("locating bad rows", None)
-    located = (
-        (line, fault, raw) for (_, fault), (line, raw) in zip(faults, locate([row for row, _ in faults]), strict=True)
-    )
-    if quarantine is None:
-        shown = "\n".join(f"  {path}, {unit} {line}: {printable(fault)}" for line, fault, _ in located)
-        more = f"\n  and {bad - SHOWN} more" if bad > SHOWN else ""
-        raise LogError(
-            f"{path}: {bad} of {rows} rows are bad, so nothing was used\n{shown}{more}\n"
-            "To go on without them: --on-error quarantine FILE"
-        )
-    _write(quarantine, unit, located)
-    return rows, bad
 
+    def __init__(self, quarantine: Path | None, unit: str, *, name_files: bool) -> None:
+        """`unit` is what places count, line or row; with `name_files` the list says which file a row is from."""
+        self.count = 0
+        self._unit = unit
+        self._name_files = name_files
+        self._shown: list[str] = []
+        self._suggestions: dict[str, None] = {}
+        self._quarantine = quarantine
+        self._stack = ExitStack()
 
-def _write(quarantine: Path, unit: str, located: Iterator[tuple[int, str, str]]) -> None:
-    """Complete or not at all: a half-written list of bad rows would not add up."""
-    partial = quarantine.with_name(quarantine.name + ".partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow((unit, "reason", "raw"))
-        writer.writerows(located)
-    partial.replace(quarantine)
+    def __enter__(self) -> Self:
+        """Open the list."""
+        if self._quarantine is not None:
+            self._partial = self._quarantine.with_name(self._quarantine.name + ".partial")
+            self._stream = self._stack.enter_context(self._partial.open("wb"))
+            names = (*("file",) * self._name_files, self._unit, "reason", "raw")
+            self._stream.write(",".join(names).encode() + b"\n")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the list in its place, or remove it if reading failed."""
+        self._stack.close()
+        if self._quarantine is not None:
+            if error is None:
+                self._partial.replace(self._quarantine)
+            else:
+                self._partial.unlink(missing_ok=True)
+
+    def add(self, file: LogFile, rows: pa.Table) -> None:
+        """Take the next rows, in the columns of `BAD_ROWS`, all of one file."""
+        self.count += len(rows)
+        if self._quarantine is not None:
+            if self._name_files:
+                rows = rows.add_column(0, "file", pa.repeat(str(file), len(rows)))
+            pa.csv.write_csv(rows, self._stream, pa.csv.WriteOptions(include_header=False))
+            return
+        for row in rows.slice(0, SHOWN - len(self._shown)).to_pylist():
+            self._shown.append(f"  {file}, {self._unit} {row['place']}: {printable(row['reason'])}")
+            self._suggestions |= dict.fromkeys(suggestion(row["reason"]))
+
+    def refuse(self, name: str, rows: int) -> None:
+        """Raise LogError if there are bad rows among the `rows` of the log called `name`, and no list for them."""
+        if self._quarantine is None and self.count:
+            more = [f"  and {self.count - SHOWN} more"] if self.count > SHOWN else []
+            lines = [f"{name}: {self.count} of {rows} rows are bad, so nothing was used", *self._shown, *more]
+            lines += [*self._suggestions, "To go on without them: --on-error quarantine FILE"]
+            raise LogError("\n".join(lines))

@@ -3,61 +3,77 @@
 from collections.abc import Mapping
 
 from dp.log.columns import FIELDS
-from dp.log.moments import NO_CLOCK, SPELLING, moment
+from dp.log.moments import Calendar, instant, moment, wall_time, within_range
+
+STAGED = '"user", op, day, arrival, clock, timed'
+"""The columns of a row that may be used."""
 
 
 def raw_columns(expressions: Mapping[str, str]) -> str:
     """The select list of the relation `raw`: a column for each of `FIELDS`, NULL where the file has none, and `fault`.
 
     Args:
-        expressions: from each field that the file has to the SQL of its column.
+        expressions: from each field that the file has to the SQL of its column; the user's is text.
     """
     parts = [f'{expressions.get(field, "NULL::VARCHAR")} AS "{field}"' for field in FIELDS]
-    parts[0] = f'({expressions["user"]})::VARCHAR AS "user"'
     return ", ".join([*parts, "NULL::VARCHAR AS fault"])
 
 
-def checked_rows(day_type: str, at_type: str, timezone: str) -> str:
-    """The SELECT over raw(user, day, op, at, fault) that parses and checks every row.
+def checked_rows(raw: str, day_type: str, at_type: str, calendar: Calendar) -> str:
+    """The query that parses and checks every row.
 
     Args:
-        day_type: type of the column day, one of `dp.log.moments.MOMENT_TYPES`.
+        raw: a relation with the columns number, user, day, op, at and fault.
+        day_type: type of the column day, as `dp.log.moments.moment` takes it.
         at_type: type of the column at, one of the same.
-        timezone: where wall-clock times are read and days begin.
+        calendar: how moments are written, and where days begin.
 
     Returns:
-        SQL whose columns are user, op (1, -1, 0), day, arrival, clock (µs, NULL for a pure date), timed (whether the
-        row says at what time it arrived), and fault: what is wrong with the row, or NULL.
+        SQL whose columns are number, user, op (1, -1, 0), day, arrival, clock (µs, NULL for a pure date), timed
+        (whether the row says at what time it arrived), the texts op_text, day_text and at_text as they were, and
+        fault: what is wrong with the row, or NULL.
     """
-    day, at = moment('"day"', day_type, timezone), moment('"at"', at_type, timezone)
-    # Times of day matter for the order of arrival only, hence only where `at` can carry them.
-    clock, timed = NO_CLOCK, "false"
-    if at.clock != NO_CLOCK:
-        # Never the clock of the day column: where no `at` is given rows arrive as they stand, and whether they do must
-        # not depend on the rows of other users.
-        clock = f"CASE WHEN {at.given} THEN {at.clock} END"
-        timed = f"{at.given} AND {at.clock} IS NOT NULL"
+    day, at = moment('"day"', day_type, calendar.date_format), moment('"at"', at_type, calendar.date_format)
+    zone, expected = calendar.zone, "', " + calendar.expected.replace("'", "''") + "'"
+    # Times of day matter for the order of arrival only, hence only where `at` carries them. Never the clock of the day
+    # column: where no `at` is given rows arrive as they stand, and whether they do must not depend on the rows of
+    # other users.
     return f"""
-        SELECT "user", op, day, COALESCE(arrival, day) AS arrival, clock, timed, CASE
-            WHEN fault IS NOT NULL THEN fault
-            WHEN "user" IS NULL OR regexp_full_match("user", '\\s*') THEN 'empty user'
-            WHEN contains("user", chr(0)) THEN 'NUL byte in the user'
-            WHEN op IS NULL THEN 'unknown op ' || {_excerpt("op_text")} || ', expected +, - or erase'
-            WHEN day IS NULL AND day_given THEN 'unparseable day ' || {_excerpt("day_text")} || ', {SPELLING}'
-            WHEN arrival IS NULL AND at_given THEN 'unparseable at ' || {_excerpt("at_text")} || ', {SPELLING}'
-            WHEN op <> 0 AND day IS NULL THEN 'no day'
-            WHEN op = 0 AND day IS NULL AND arrival IS NULL THEN 'an erase needs an at: the day it arrived'
-            WHEN op = 0 AND day <> arrival THEN 'an erase takes no day besides its at'
-            WHEN arrival < day THEN 'at ' || arrival || ' is before day ' || day
-        END AS fault
-        FROM (
-            SELECT "user", op AS op_text, "day" AS day_text, "at" AS at_text, fault,
-                CASE WHEN op IS NULL OR op IN ('', '+') THEN 1 WHEN op = '-' THEN -1 WHEN op = 'erase' THEN 0
-                END::TINYINT AS op,
-                {day.date} AS day, {day.given} AS day_given, {at.date} AS arrival, {at.given} AS at_given,
-                {clock} AS clock, {timed} AS timed
-            FROM raw
-        )"""
+    WITH parsed AS (
+        SELECT number, "user", op AS op_text, "day" AS day_text, "at" AS at_text, fault,
+            CASE WHEN op IS NULL OR op IN ('', '+') THEN 1 WHEN op = '-' THEN -1 WHEN op = 'erase' THEN 0
+            END::TINYINT AS op,
+            {day.given} AS day_given, {at.given} AS at_given, {day.date} AS day_date, {at.date} AS at_date,
+            ({day.stamp})::BIGINT AS day_stamp, ({at.stamp})::BIGINT AS at_stamp,
+            ({day.offset})::BIGINT AS day_offset, ({at.offset})::BIGINT AS at_offset
+        FROM {raw}
+    ), timed AS (
+        SELECT *, day_stamp - day_offset AS day_instant, at_stamp - at_offset AS at_instant,
+            CASE WHEN day_offset IS NULL THEN day_stamp END AS day_wall,
+            CASE WHEN at_offset IS NULL THEN at_stamp END AS at_wall
+        FROM parsed
+    ), dated AS (
+        SELECT *, COALESCE(at_instant, {instant(zone, "at_wall")}) AS clock,
+            COALESCE(day_date, make_timestamp(COALESCE(day_wall, {wall_time(zone, "day_instant")}))::DATE) AS any_day,
+            COALESCE(at_date, make_timestamp(COALESCE(at_wall, {wall_time(zone, "at_instant")}))::DATE) AS any_arrival
+        FROM timed
+    ), ranged AS (
+        SELECT *, {within_range("any_day")} AS day, {within_range("any_arrival")} AS arrival FROM dated
+    )
+    SELECT number, "user", op, day, COALESCE(arrival, day) AS arrival, clock, clock IS NOT NULL AS timed,
+        op_text, day_text, at_text, CASE
+        WHEN fault IS NOT NULL THEN fault
+        WHEN "user" IS NULL OR regexp_full_match("user", '\\s*') THEN 'empty user'
+        WHEN contains("user", chr(0)) THEN 'NUL byte in the user'
+        WHEN op IS NULL THEN 'unknown op ' || {_excerpt("op_text")} || ', expected +, - or erase'
+        WHEN day IS NULL AND day_given THEN 'unparseable day ' || {_excerpt("day_text")} || {expected}
+        WHEN arrival IS NULL AND at_given THEN 'unparseable at ' || {_excerpt("at_text")} || {expected}
+        WHEN op <> 0 AND day IS NULL THEN 'no day'
+        WHEN op = 0 AND day IS NULL AND arrival IS NULL THEN 'an erase needs an at: the day it arrived'
+        WHEN op = 0 AND day <> arrival THEN 'an erase takes no day besides its at'
+        WHEN arrival < day THEN 'at ' || arrival || ' is before day ' || day
+    END AS fault
+    FROM ranged"""
 
 
 def _excerpt(column: str) -> str:

@@ -1,15 +1,17 @@
 """Which column of a file holds what."""
 
+from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
-from dp.log.files import printable
+from dp.log.files import LogFile, printable
 from dp.log.log import LogError
 
 COLUMNS = ("user", "day", "timestamp", "op", "at")
 """What a file may have."""
 FIELDS = ("user", "day", "op", "at")
 """What every row is reduced to: day is whichever of day and timestamp the file has."""
+BOTH_DAYS = "both a day and a timestamp"
+CHOOSE_ONE = "choose one: --columns day=NAME or timestamp=NAME"
 
 
 def validate_columns(columns: Mapping[str, str]) -> None:
@@ -24,13 +26,14 @@ def day_columns(columns: Mapping[str, str]) -> list[str]:
     return [name for name in ("day", "timestamp") if name in columns] or ["day", "timestamp"]
 
 
-def choose_columns(path: Path, found: list[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Which column holds which field.
+def choose_columns(file: LogFile, found: list[str], columns: Mapping[str, str], nested: list[str]) -> dict[str, str]:
+    """Which column holds which field. Names are compared as they are written: `User` is not `user`.
 
     Args:
-        path: of the file, for messages.
-        found: the columns of the file.
+        file: for messages.
+        found: the columns of the file and of its folders.
         columns: from our names to the file's, where they differ.
+        nested: dotted names of columns inside of columns, which only `columns` can name.
 
     Returns:
         From each of `FIELDS` that the file has to the file's name of it.
@@ -39,19 +42,20 @@ def choose_columns(path: Path, found: list[str], columns: Mapping[str, str]) -> 
         LogError: a name twice, a name in `columns` that is not there, no user, or not exactly one of day and timestamp.
     """
     listed = f"columns found: {', '.join(map(printable, found))}"
-    twice = sorted({name for name in found if found.count(name) > 1})
+    twice = [name for name, times in Counter(found).items() if times > 1]
+    twice += [name for name, times in Counter(nested).items() if times > 1 and name in columns.values()]
     if twice:
-        raise LogError(f"{path}: column {', '.join(map(repr, twice))} appears more than once; {listed}")
+        raise LogError(f"{file}: column {', '.join(map(repr, sorted(twice)))} appears more than once; {listed}")
     for ours, theirs in columns.items():
-        if theirs not in found:
-            raise LogError(f"{path}: no column {theirs!r} for {ours}; {listed}")
-    chosen = {ours: columns.get(ours, ours) for ours in COLUMNS if columns.get(ours, ours) in found}
+        if theirs not in found and theirs not in nested:
+            raise LogError(f"{file}: no column {theirs!r} for {ours}; {listed}")
+    chosen = {ours: columns.get(ours, ours) for ours in COLUMNS if ours in columns or ours in found}
     if "user" not in chosen:
-        raise LogError(f"{path}: no column 'user' (another name: --columns user=NAME); {listed}")
+        raise LogError(f"{file}: no column 'user' (another name: --columns user=NAME); {listed}")
     days = [ours for ours in day_columns(columns) if ours in chosen]
     if len(days) != 1:
-        problem = "both a day and a timestamp column" if days else "no column 'day' or 'timestamp'"
-        raise LogError(f"{path}: {problem} (choose one: --columns day=NAME or timestamp=NAME); {listed}")
+        problem = f"{BOTH_DAYS} column" if days else "no column 'day' or 'timestamp'"
+        raise LogError(f"{file}: {problem} ({CHOOSE_ONE}); {listed}")
     return {
         "user": chosen["user"],
         "day": chosen[days[0]],

@@ -1,111 +1,279 @@
-"""CSV: by DuckDB's parallel reader where it is sure to agree with the standard library, which decides otherwise."""
+"""CSV. A row is a line: what one line says never depends on another.
 
+Lines that are surely plain or properly quoted go to a parallel parser, all at once. `fields_of` says what the others
+are, and what all of them are.
+"""
+
+from __future__ import annotations
+
+import re
 from collections.abc import Iterator, Mapping
-from functools import partial
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+from numpy.typing import NDArray
 
-from dp.log.checks import checked_rows, raw_columns
 from dp.log.columns import FIELDS, choose_columns
-from dp.log.csv_rows import Row, rows_of
-from dp.log.files import is_gzipped, is_utf8, open_bytes, open_text, printable
+from dp.log.files import LogFile, is_utf8, open_bytes, printable
+from dp.log.lines import Lines, lines_of
 from dp.log.log import LogError
-from dp.log.sql import quoted_path
-from dp.log.staging import Format, Locate, Record, Source, faulty, record, stage_text, text_locator
+from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
 
-OPEN_ENDS = (b",\n", b",\r", b',""\n', b',""\r')
+OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'"}
+"""What else than a comma is common, and how the option spells it."""
+BROKEN = "not a CSV row: a quote is not closed on its line, or text follows a closing one"
+TOO_LONG = "the line is longer than 64 MiB"
+_QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
+_DECLARED = re.compile(rb"sep=([^\w\"\x80-\xff])", re.IGNORECASE)
 
 
-def stage(source: Source) -> Locate:
+@dataclass(frozen=True)
+class Columns:
+    """Where a row has what.
+
+    Attributes:
+        names: of the columns in the file.
+        delimiter: between two fields.
+        positions: from a field to the position of its column.
+        constants: from a field to the value that all rows have.
+    """
+
+    names: list[str]
+    delimiter: str
+    positions: Mapping[str, int]
+    constants: Mapping[str, str | None]
+
+
+def validate_delimiter(delimiter: str | None) -> None:
+    """Raise ValueError unless it is None or one character that can stand between two fields."""
+    if delimiter is not None and (
+        len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0' or delimiter.isalnum()
+    ):
+        raise ValueError(f"delimiter = {delimiter!r}: give one character of ASCII such as ; or |, or tab")
+
+
+def fields_of(line: str, delimiter: str) -> list[str] | str:
+    """The fields of a row, or what is wrong with it.
+
+    A field that begins with a quote ends with the next quote that is not doubled. A quote within any other field
+    stands for itself.
+    """
+    if '"' not in line:
+        return line.split(delimiter)
+    fields, start = [], 0
+    while True:
+        if line.startswith('"', start):
+            match = _QUOTED.match(line, start)
+            if match is None:
+                return BROKEN
+            end = match.end()
+            if end < len(line) and line[end] != delimiter:
+                return BROKEN
+            fields.append(match[1].replace('""', '"'))
+        else:
+            end = line.find(delimiter, start)
+            end = len(line) if end < 0 else end
+            fields.append(line[start:end])
+        if end >= len(line):
+            return fields
+        start = end + 1
+
+
+def stage(reading: Reading, file: LogFile) -> int:
     """Stage every row below the header that is not blank.
 
     Raises:
         LogError: the file has no header, or one that is not that of a log.
     """
-    header = _header(source.path)
-    chosen = choose_columns(source.path, header.fields, source.columns)
-    parse = partial(_records, header.fields, chosen)
-    one_line = header.line == 1 and "\n" not in header.raw and "\r" not in header.raw
-    scan = _scan(source.path)
-    source.progress("reading", None)
-    if not (one_line and not scan.ambiguous and _stage_fast(source, header.fields, chosen, scan)):
-        stage_text(source, parse)
-    return text_locator(source.path, parse)
+    with open_bytes(file) as (stream, fraction):
+        return stage_batches(reading, file, _batches(reading, file, lines_of(stream), fraction))
 
 
-def _header(path: Path) -> Row:
-    with open_text(path) as (lines, _):
-        header = next(rows_of(lines), None)
-    if header is None:
-        raise LogError(f"{path} is empty: a header with the column names is needed")
-    if header.fault or "\0" in header.raw or not is_utf8(header.raw):
+def _batches(reading: Reading, file: LogFile, blocks: Iterator[Lines], fraction: Any) -> Iterator[Batch]:
+    columns: Columns | None = None
+    for block in blocks:
+        lines = block
+        if columns is None:
+            found = _header(reading, file, lines)
+            if found is None:
+                continue
+            columns, lines = found
+        yield _batch(lines, columns)
+        reading.progress("reading", fraction())
+    if columns is None:
+        raise LogError(f"{file} is empty: a header with the column names is needed")
+
+
+def _header(reading: Reading, file: LogFile, lines: Lines) -> tuple[Columns, Lines] | None:
+    """The columns and the lines behind the header; None if all lines are blank."""
+    given = np.flatnonzero(lines.starts < lines.ends)[:2].tolist()
+    if not given:
+        return None
+    index, delimiter = given[0], "\t" if file.unpacked_name.endswith(".tsv") else ","
+    declared = _DECLARED.fullmatch(lines.line(index))
+    if declared and len(given) > 1:
+        index, delimiter = given[1], declared[1].decode("latin-1")
+    delimiter = reading.delimiter or delimiter
+    text = lines.text(index)
+    names = fields_of(text, delimiter)
+    if isinstance(names, str) or "\0" in text or not is_utf8(text) or lines.cut:
         raise LogError(
-            f"{path}, line {header.line}: the header is not a row of names in UTF-8 text "
-            f"({printable(header.raw[:60])!r})"
+            f"{file}, line {lines.first + index}: the header is not a row of names in UTF-8 text "
+            f"({printable(text[:60])!r})"
         )
-    return header
-
-
-def _records(names: list[str], chosen: Mapping[str, str], lines: Iterator[str]) -> Iterator[Record]:
-    """The rows below the header."""
-    positions = [names.index(chosen[field]) if field in chosen else None for field in FIELDS]
-    for line, raw, fields, fault in islice(rows_of(lines), 1, None):
-        if fault is None and len(fields) != len(names):
-            fault = f"{len(fields)} fields where the header has {len(names)}"
-        if fault is None:
-            yield record(line, raw, tuple(None if i is None else fields[i] for i in positions))
-        else:
-            yield faulty(line, raw, fault)
-
-
-class _Scan(NamedTuple):
-    """What decides whether DuckDB and the csv module read a file alike."""
-
-    ambiguous: bool
-    """A blank beside a quote: DuckDB drops it, the csv module keeps it or objects."""
-    commas: int
-    open_ended: bool
-    """Some line ends in an empty field: DuckDB accepts one too many."""
-
-
-def _scan(path: Path) -> _Scan:
-    """Look at every byte; this also finds a damaged gzip file."""
-    ambiguous, commas, open_ended, last = False, 0, False, b""
-    with open_bytes(path) as (stream, _):
-        while chunk := stream.read(1 << 22):
-            commas += chunk.count(b",")
-            seam = last + chunk
-            open_ended = open_ended or any(end in seam for end in OPEN_ENDS)
-            if not ambiguous and b'"' in seam:
-                ambiguous = any(pair in seam for pair in (b'" ', b' "', b'"\t', b'\t"'))
-            last = seam[-3:]
-    return _Scan(ambiguous, commas, open_ended or last.endswith((b",", b',""')))
-
-
-def _stage_fast(source: Source, names: list[str], chosen: Mapping[str, str], scan: _Scan) -> bool:
-    """Stage the file by DuckDB's parallel reader; False, and nothing staged, if a row may be malformed."""
-    types = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(names)))
-    positions = {field: f"c{names.index(name)}" for field, name in chosen.items()}
-    compression = "gzip" if is_gzipped(source.path) else "none"
     try:
-        source.connection.execute(
-            f"CREATE TABLE staged AS WITH raw AS (SELECT {raw_columns(positions)} "
-            f"FROM read_csv({quoted_path(source.path)}, auto_detect = false, header = false, "
-            "skip = 1, delim = ',', quote = '\"', escape = '\"', strict_mode = true, null_padding = false, "
-            f"compression = '{compression}', columns = {{{types}}})) "
-            + checked_rows("VARCHAR", "VARCHAR", source.timezone)
-        )
-    except duckdb.InvalidInputException:
-        source.connection.execute("DROP TABLE IF EXISTS staged")
-        return False
-    (rows,) = source.connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0]
-    if scan.open_ended and scan.commas != (rows + 1) * (len(names) - 1):
-        source.connection.execute("DROP TABLE staged")
-        return False
-    return True
+        chosen = choose_columns(file, [*names, *file.constants], reading.columns, [])
+    except LogError as error:
+        raise LogError(f"{error}{_other_delimiter(text, delimiter)}") from None
+    positions = {field: names.index(name) for field, name in chosen.items() if name in names}
+    constants = {field: file.constants[name] for field, name in chosen.items() if name in file.constants}
+    return Columns(names, delimiter, positions, constants), lines.after(index)
 
 
-CSV = Format("csv", (".csv",), "line", stage)
+def _other_delimiter(header: str, delimiter: str) -> str:
+    """What to say about a header in which something else than the delimiter separates."""
+    others = [other for other in (",", *OTHER_DELIMITERS) if other in header and other != delimiter]
+    if delimiter in header or not others:
+        return ""
+    other = max(others, key=header.count)
+    return f"\nThis looks like another delimiter: --delimiter {OTHER_DELIMITERS.get(other, repr(other))}"
+
+
+def _batch(lines: Lines, columns: Columns) -> Batch:
+    """The rows of some lines."""
+    if lines.cut:
+        return _finished(lines, columns, table_of([bad(TOO_LONG)]), np.zeros(1, np.int64))
+    given, judged = lines.starts < lines.ends, _judged(lines, columns.delimiter)
+    sure = given & judged.well_quoted & (judged.widths == len(columns.names))
+    wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
+    broken = given & judged.broken
+    rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
+    parts = [
+        (np.flatnonzero(sure), _parsed(lines, columns, sure)),
+        (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
+        (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
+        (rest, table_of(_row(line, columns) for line in lines.some(rest))),
+    ]
+    places = np.concatenate([indices for indices, _ in parts])
+    rows = pa.concat_tables([part for _, part in parts])
+    if len(parts[0][0]) < len(places):
+        order = np.argsort(places, kind="stable")
+        rows, places = rows.take(pa.array(order)), places[order]
+    return _finished(lines, columns, rows, places)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What is sure about lines without looking at each of them.
+
+    Attributes:
+        widths: how many fields each has; 0 if a stray quote makes that unsure.
+        well_quoted: whether it has quotes around whole fields only.
+        broken: whether it surely is no row, because of its quotes.
+    """
+
+    widths: NDArray[np.int64]
+    well_quoted: NDArray[np.bool_]
+    broken: NDArray[np.bool_]
+
+
+def _judged(lines: Lines, delimiter: str) -> _Judged:
+    delimiters = lines.positions(delimiter)
+    owner = np.searchsorted(lines.ends, delimiters)
+    well_quoted, broken = np.ones(len(lines), np.bool_), np.zeros(len(lines), np.bool_)
+    if b'"' in lines.content:
+        quotes = lines.positions('"')
+        inside = (np.searchsorted(quotes, delimiters) - np.searchsorted(quotes, lines.starts[owner])) % 2 == 1
+        owner = owner[~inside]
+        separator = rf"\x{ord(delimiter):02x}"
+        well_quoted = _match(lines, rf'(?:"(?:[^"\n]|"")*"|[^"\n{separator}]*)', separator)
+        if not well_quoted.all():
+            broken = ~_match(lines, rf'(?:"(?:[^"\n]|"")*"|(?:[^"\n{separator}][^\n{separator}]*)?)', separator)
+    widths = np.where(well_quoted, np.bincount(owner, minlength=len(lines)) + 1, 0)
+    return _Judged(widths, well_quoted, broken)
+
+
+def _match(lines: Lines, field: str, separator: str) -> NDArray[np.bool_]:
+    """Which lines consist of such fields."""
+    offsets = np.append(lines.starts, len(lines.content))
+    texts = pa.Array.from_buffers(
+        pa.large_binary(), len(lines), [None, pa.py_buffer(offsets), pa.py_buffer(lines.content)]
+    )
+    found = pa.compute.match_substring_regex(texts, rf"\A{field}(?:{separator}{field})*\n\z")
+    return found.to_numpy(zero_copy_only=False).copy()  # type: ignore[no-any-return]
+
+
+def _of_wrong_width(widths: NDArray[np.int64], expected: int) -> pa.Table:
+    found, which = np.unique(widths, return_inverse=True)
+    faults = pa.array([f"{width} fields where the header has {expected}" for width in found], pa.string())
+    return _faulty(faults.take(pa.array(which)))
+
+
+def _faulty(faults: pa.Array) -> pa.Table:
+    empty = pa.nulls(len(faults), pa.string())
+    return pa.table([*[empty] * len(FIELDS), faults], names=[*FIELDS, "fault"])
+
+
+def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_]) -> pa.Table:
+    """The rows of the lines that are sure."""
+    if not sure.any():
+        return table_of([])
+    content = lines.content
+    if not sure.all():
+        content = lines.array[np.repeat(sure, lines.ends - lines.starts + 1)].tobytes()
+    names = [str(position) for position in range(len(columns.names))]
+    wanted = {names[position]: pa.binary() for position in columns.positions.values()}
+    table = pa.csv.read_csv(
+        pa.BufferReader(content),
+        pa.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
+        pa.csv.ParseOptions(delimiter=columns.delimiter, newlines_in_values=False, ignore_empty_lines=False),
+        pa.csv.ConvertOptions(column_types=wanted, strings_can_be_null=False, include_columns=list(wanted)),
+    )
+    found = {field: table[names[position]].combine_chunks() for field, position in columns.positions.items()}
+    return _as_texts(found, len(table), ascii=content.isascii())
+
+
+def _as_texts(found: Mapping[str, pa.Array], rows: int, *, ascii: bool) -> pa.Table:
+    """The same as text; a row that is not UTF-8 in one of these columns is bad."""
+    empty = pa.nulls(rows, pa.string())
+    faults, foreign = empty, np.zeros(rows, np.bool_)
+    for field in () if ascii else FIELDS:
+        if field in found:
+            here = np.zeros(rows, np.bool_)
+            here[Lines(b"\n".join(found[field].to_pylist()) + b"\n", 1).not_utf8] = True
+            faults = pa.compute.if_else(pa.array(here & ~foreign), f"the {field} is not UTF-8", faults)
+            foreign |= here
+    unreadable = pa.array(foreign)
+    texts = {
+        field: pa.compute.if_else(unreadable, None, column) if foreign.any() else column
+        for field, column in found.items()
+    }
+    return pa.table(
+        {**{field: texts[field].view(pa.string()) if field in texts else empty for field in FIELDS}, "fault": faults}
+    )
+
+
+def _row(line: bytes, columns: Columns) -> Values:
+    fields = fields_of(line.decode("utf-8", "surrogateescape"), columns.delimiter)
+    if not isinstance(fields, str) and len(fields) != len(columns.names):
+        fields = f"{len(fields)} fields where the header has {len(columns.names)}"
+    if isinstance(fields, str):
+        return bad(fields)
+    values = [fields[columns.positions[field]] if field in columns.positions else None for field in FIELDS]
+    for field, value in zip(FIELDS, values, strict=True):
+        if value is not None and not is_utf8(value):
+            return bad(f"the {field} is not UTF-8")
+    return (*values, None)
+
+
+def _finished(lines: Lines, columns: Columns, rows: pa.Table, indices: NDArray[np.int64]) -> Batch:
+    """The batch of rows that stand on the lines of these indices."""
+    for field, value in columns.constants.items():
+        constant = pa.array([value] * len(rows), pa.string())
+        rows = rows.set_column(rows.column_names.index(field), field, constant)
+    rows = rows.add_column(0, "number", pa.array(np.arange(len(rows))))
+    return Batch(rows.select(RAW.names), lines.first + indices, lambda numbers: lines.printed(indices[numbers]))

@@ -1,17 +1,53 @@
-"""The bytes and the text of a file, gzipped or not."""
+"""The bytes of a log's files, packed or not, and what they are called in messages."""
 
 import gzip
 import hashlib
+import re
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from io import TextIOWrapper
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dp.log.log import LogError
+import pyarrow as pa
 
-GZIP_MAGIC = b"\x1f\x8b"
+from dp.log.log import LogError
+from dp.names import PACKED_SUFFIXES
+
+STANDARD_INPUT = "-"
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One file of a log.
+
+    Attributes:
+        path: of the file; `-` is standard input.
+        constants: columns that every row of it has, from the names of its folders.
+    """
+
+    path: Path
+    constants: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_standard_input(self) -> bool:
+        """Whether there is no file behind it: it can be read once, from front to back."""
+        return str(self.path) == STANDARD_INPUT
+
+    @property
+    def unpacked_name(self) -> str:
+        """Its name in lower case, without the ending of packed files."""
+        name = self.path.name.lower()
+        return next((name.removesuffix(packed) for packed in PACKED_SUFFIXES if name.endswith(packed)), name)
+
+    def __str__(self) -> str:
+        """What messages call it."""
+        return "standard input" if self.is_standard_input else str(self.path)
 
 
 def fingerprint(path: str | Path) -> str:
@@ -20,51 +56,49 @@ def fingerprint(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_gzipped(path: Path) -> bool:
-    """Whether the file begins as gzip does, whatever its name."""
-    with path.open("rb") as stream:
-        return stream.read(2) == GZIP_MAGIC
+def is_packed(file: LogFile) -> bool:
+    """Whether the file begins as gzip or zstd does."""
+    with file.path.open("rb") as stream:
+        return stream.read(4).startswith((GZIP_MAGIC, ZSTD_MAGIC))
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[tuple[Any, Callable[[], float]]]:
-    """The uncompressed bytes of a file as a stream, and a function that returns the fraction of the file read."""
-    size = max(path.stat().st_size, 1)
-    with path.open("rb") as compressed, ExitStack() as stack:
-        gzipped = compressed.read(2) == GZIP_MAGIC
-        compressed.seek(0)
-        stream = stack.enter_context(gzip.open(compressed, "rb")) if gzipped else compressed
-        yield stream, lambda: compressed.tell() / size
+def open_bytes(file: LogFile) -> Iterator[tuple[Any, Callable[[], float | None]]]:
+    """The unpacked bytes of a file as a stream, and a function that returns the fraction of it read, if it is known.
+
+    Raises:
+        LogError: the file cannot be read, now or while the stream is used; a packed one may be damaged.
+    """
+    with _errors_as_log_errors(file), ExitStack() as stack:
+        packed: Any = sys.stdin.buffer
+        size = None
+        if not file.is_standard_input:
+            packed, size = stack.enter_context(file.path.open("rb")), max(file.path.stat().st_size, 1)
+        magic = packed.peek(4)[:4]
+        stream: Any = packed
+        if magic.startswith(GZIP_MAGIC):
+            stream = stack.enter_context(gzip.open(packed, "rb"))
+        elif magic == ZSTD_MAGIC:
+            stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd"))
+        yield stream, lambda: None if size is None else min(packed.tell() / size, 1.0)
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[tuple[Iterator[str], Callable[[], float]]]:
-    """The lines of a file with their line ends, and the fraction read; invalid UTF-8 becomes lone surrogates."""
-    with (
-        open_bytes(path) as (stream, fraction),
-        TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as lines,
-    ):
-        yield lines, fraction
-
-
-@contextmanager
-def errors_as_log_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system and gzip say about `path` into a LogError."""
+def _errors_as_log_errors(file: LogFile) -> Iterator[None]:
+    """Turn what the operating system and the unpackers say about a file into a LogError."""
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise LogError(f"{path} is a damaged or truncated gzip file: {error}") from None
+        raise LogError(f"{file} is a damaged or truncated gzip file: {error}") from None
     except OSError as error:
-        raise LogError(f"{path} cannot be read: {error.strerror or error}") from None
+        if error.errno is None:
+            raise LogError(f"{file} is a damaged or truncated zstd file: {error}") from None
+        raise LogError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
 def is_utf8(text: str) -> bool:
     """Whether a text can be written in UTF-8, that is, contains no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return _SURROGATE.search(text) is None
 
 
 def printable(text: str) -> str:

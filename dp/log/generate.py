@@ -1,6 +1,7 @@
 """Synthetic activity logs with deletions, for demonstrations and experiments."""
 
 import gzip
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +15,9 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from dp.arrays import Integers
+from dp.log.files import LogFile
+from dp.log.formats import format_named
+from dp.names import LOG_FORMATS, PACKED_SUFFIXES
 
 WEEKDAYS = np.array([1.0, 1.05, 1.05, 1.0, 0.95, 0.7, 0.65])  # Monday first: activity relative to the user's rate
 MEAN_STAY = 150.0  # days from joining to churn
@@ -77,7 +81,7 @@ def generate(
 
 
 def write_log(table: pa.Table, path: str | Path) -> None:
-    """Write a log as CSV, JSON Lines or Parquet, by the suffix; .csv.gz and .jsonl.gz are gzipped.
+    """Write a log as CSV, JSON Lines or Parquet, by the suffix; .csv.gz and .jsonl.zst are packed.
 
     The same table gives the same bytes. An empty day is left out of JSON and is an empty field in CSV, where nothing
     is quoted: user ids with a comma, a quote or a line break are refused by the writer.
@@ -86,22 +90,34 @@ def write_log(table: pa.Table, path: str | Path) -> None:
         ValueError: another suffix.
     """
     path = Path(path)
-    match [suffix.lower() for suffix in path.suffixes[-2:]]:
-        case [*_, ".parquet"]:
-            pyarrow.parquet.write_table(table, path)
-        case [*_, ".csv"] | [".csv", ".gz"]:
-            options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
-            sink = pa.BufferOutputStream()
-            pyarrow.csv.write_csv(table, sink, options)
-            header = ",".join(table.column_names) + "\n"
-            _write_text(path, header.encode() + sink.getvalue().to_pybytes())
-        case [*_, ".jsonl"] | [".jsonl", ".gz"]:
-            lines = msgspec.json.Encoder().encode_lines(
-                [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
-            )
-            _write_text(path, lines)
-        case _:
-            raise ValueError(f"path = {path}: the name must end in .csv, .jsonl (both also .gz) or .parquet")
+    chosen, packed = format_named("auto", LogFile(path)), path.suffix.lower() in PACKED_SUFFIXES
+    if chosen is None or (packed and chosen.name == "parquet"):
+        suffixes = ", ".join(itertools.chain(*LOG_FORMATS.values()))
+        raise ValueError(f"path = {path}: the name must end in {suffixes}; text also in {', '.join(PACKED_SUFFIXES)}")
+    _WRITERS[chosen.name](table, path)
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    pyarrow.parquet.write_table(table, path)
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    delimiter = "\t" if LogFile(path).unpacked_name.endswith(".tsv") else ","
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none", delimiter=delimiter)
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table, sink, options)
+    header = delimiter.join(table.column_names) + "\n"
+    _write_text(path, header.encode() + sink.getvalue().to_pybytes())
+
+
+def _write_jsonl(table: pa.Table, path: Path) -> None:
+    lines = msgspec.json.Encoder().encode_lines(
+        [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+    )
+    _write_text(path, lines)
+
+
+_WRITERS = {"csv": _write_csv, "jsonl": _write_jsonl, "parquet": _write_parquet}
 
 
 def _validate(users: int, days: int, rates: Mapping[str, float], seed: int) -> None:
@@ -186,4 +202,9 @@ def _table(users: int, start: date, user: Integers, about: Integers, at: Integer
 
 def _write_text(path: Path, content: bytes) -> None:
     """Gzip without a time or a name in it, so that equal logs are equal files."""
-    path.write_bytes(gzip.compress(content, compresslevel=6, mtime=0) if path.suffix.lower() == ".gz" else content)
+    match path.suffix.lower():
+        case ".gz":
+            content = gzip.compress(content, compresslevel=6, mtime=0)
+        case ".zst":
+            content = pa.compress(content, codec="zstd", asbytes=True)
+    path.write_bytes(content)

@@ -1,64 +1,158 @@
-"""JSON Lines: one object a line."""
+"""JSON Lines, one object a line, or one JSON array of objects. What one object says never depends on another."""
+
+from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
-from dp.log.columns import FIELDS, choose_columns, day_columns
-from dp.log.files import is_utf8
-from dp.log.log import LogError
-from dp.log.staging import Format, Locate, Record, Source, faulty, record, stage_text, text_locator
+from dp.arrays import Integers
+from dp.log.columns import BOTH_DAYS, CHOOSE_ONE, FIELDS, day_columns
+from dp.log.csv_format import TOO_LONG
+from dp.log.files import LogFile, open_bytes
+from dp.log.lines import Lines, lines_of, spelt_out
+from dp.log.staging import Batch, Reading, Values, bad, stage_batches, table_of
 
-
-def stage(source: Source) -> Locate:
-    """Stage every line that is not blank.
-
-    Raises:
-        LogError: there is none, or the keys of all objects together are not the columns of a log.
-    """
-    keys: set[str] = set()
-    parse = partial(_records, source.columns, keys)
-    stage_text(source, parse)
-    if source.connection.execute("SELECT COUNT(*) FROM staged").fetchall() == [(0,)]:
-        raise LogError(f"{source.path} is empty")
-    if keys:
-        choose_columns(source.path, sorted(keys), source.columns)
-    return text_locator(source.path, parse)
+CHUNK = 100_000
+"""Elements of an array that are handed on at once."""
 
 
-def _records(columns: Mapping[str, str], keys: set[str], lines: Iterator[str]) -> Iterator[Record]:
-    """One row per line that is not blank; the keys of its object are added to `keys`."""
-    days = [columns.get(ours, ours) for ours in day_columns(columns)]
-    user, op, at = (columns.get(ours, ours) for ours in ("user", "op", "at"))
+def stage(reading: Reading, file: LogFile) -> int:
+    """Stage every line that is not blank, or every element if the whole file is one array."""
+    with open_bytes(file) as (stream, fraction):
+        return stage_batches(reading, file, _batches(reading, file, lines_of(stream), fraction))
+
+
+def _batches(
+    reading: Reading, file: LogFile, blocks: Iterator[Lines], fraction: Callable[[], float | None]
+) -> Iterator[Batch]:
+    parse, kept = _parser(reading, file), list[Lines]()
+    for lines in blocks:
+        kept.append(lines)
+        if not lines.content.isspace():
+            break
+    if kept and kept[-1].content.lstrip().startswith(b"["):
+        kept += blocks
+        elements = _elements(b"".join(lines.content for lines in kept))
+        if elements is not None:
+            for start in range(0, len(elements), CHUNK):
+                part = elements[start : start + CHUNK]
+                yield _batch(map(bytes, part), parse, start + 1)
+            return
+    for lines in chain(kept, blocks):
+        yield _batch(
+            lines.some(np.arange(len(lines))), (lambda text: bad(TOO_LONG)) if lines.cut else parse, lines.first
+        )
+        reading.progress("reading", fraction())
+
+
+def _elements(content: bytes) -> list[msgspec.Raw] | None:
+    """The elements of an array, each as it stands there; None if the text is not one array."""
+    try:
+        return msgspec.json.decode(content, type=list[msgspec.Raw])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _batch(texts: Iterable[bytes], parse: Callable[[bytes], Values], first: int) -> Batch:
+    kept, places = list[bytes](), list[int]()
+    for place, text in enumerate(texts, first):
+        if text and not text.isspace():
+            kept.append(text)
+            places.append(place)
+    rows = table_of(map(parse, kept)).add_column(0, "number", pa.array(range(len(kept)), pa.int64()))
+    return Batch(rows, np.array(places, np.int64), lambda numbers: _printed(kept, numbers))
+
+
+def _printed(rows: list[bytes], numbers: Integers) -> pa.Array:
+    return pa.array([spelt_out(rows[number]) for number in numbers.tolist()], pa.string())
+
+
+def _parser(reading: Reading, file: LogFile) -> Callable[[bytes], Values]:
+    """Reads one object."""
+    find_user, find_op, find_at = (_finder(reading.columns.get(ours, ours)) for ours in ("user", "op", "at"))
+    find_days = [_finder(reading.columns.get(ours, ours)) for ours in day_columns(reading.columns)]
     decode = msgspec.json.Decoder().decode
-    for line, raw in enumerate(lines, start=1):
-        text = raw.rstrip("\r\n")
-        if not text.strip():
-            continue
+    numbers, constants = reading.calendar.takes_numbers, file.constants
+
+    def parse(text: bytes) -> Values:
         try:
             row = decode(text)
         except ValueError as error:
-            yield faulty(line, text, f"not JSON: {error}" if is_utf8(text) else "not UTF-8")
-            continue
-        if not isinstance(row, dict):
-            yield faulty(line, text, "not a JSON object")
-            continue
-        keys.update(row)
-        day = next((row[name] for name in days if row.get(name) not in (None, "")), None)
-        yield _record(line, text, (row.get(user), day, row.get(op), row.get(at)))
+            return bad(f"not JSON: {error}" if _is_utf8(text) else "not UTF-8")
+        except RecursionError:
+            return bad("not JSON: nested too deeply")
+        if type(row) is not dict:
+            return bad("not a JSON object")
+        if constants:
+            if not constants.keys().isdisjoint(row):
+                return bad(f"a key that the path has too: {', '.join(sorted(constants.keys() & row.keys()))}")
+            row |= constants
+        day = None
+        for find in find_days:
+            found = find(row)
+            if found is not None and found != "":
+                if day is not None:
+                    return bad(f"{BOTH_DAYS} ({CHOOSE_ONE})")
+                day = found
+        values = (find_user(row), day, find_op(row), find_at(row))
+        for value in values:
+            if type(value) is not str and value is not None:
+                return _texts(values, numbers)
+        return (*values, None)
+
+    return parse
 
 
-def _record(line: int, text: str, values: tuple[Any, ...]) -> Record:
-    if type(values[0]) is int:
-        values = (str(values[0]), *values[1:])
+def _finder(name: str) -> Callable[[dict[str, Any]], Any]:
+    """Finds what an object holds under a name, which may be a path of keys with dots in between; None if nothing."""
+    if "." not in name:
+        return lambda row: row.get(name)
+    keys = name.split(".")
+
+    def find(row: dict[str, Any]) -> Any:
+        if name in row:
+            return row[name]
+        found: Any = row
+        for key in keys:
+            found = found.get(key) if type(found) is dict else None
+        return found
+
+    return find
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _texts(values: tuple[Any, ...], numbers: bool) -> Values:
+    texts = list[str | None]()
     for name, value in zip(FIELDS, values, strict=True):
-        if value is not None and type(value) is not str:
+        if type(value) is int and (name == "user" or (numbers and name != "op")):
+            texts.append(str(value))
+        elif type(value) is float and numbers and name in ("day", "at"):
+            texts.append(repr(value))
+        elif value is None or type(value) is str:
+            texts.append(value)
+        else:
             wanted = "text or a whole number" if name == "user" else "text"
-            return faulty(line, text, f"{name} is {json.dumps(value)[:40]}, expected {wanted}")
-    return record(line, text, values)
+            if name in ("day", "at"):
+                wanted = "text or a number" if numbers else "text; numbers need a --date-format such as epoch-ms"
+            return bad(f"{name} is {_shown(value)}, expected {wanted}")
+    return (*texts, None)
 
 
-JSONL = Format("jsonl", (".jsonl", ".ndjson"), "line", stage)
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value)[:40]
+    except RecursionError:
+        return "nested too deeply"

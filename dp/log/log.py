@@ -25,11 +25,24 @@ class Log:
     rows_read: int
     rows_used: int
     rows_set_aside: int
-    first_day: date
-    """The earliest day in the log (an erase counts with its arrival)."""
-    last_day: date
-    """The last arrival in the log."""
+    first_day: date | None
+    """The earliest day in the log (an erase counts with its arrival); None if the log has no rows."""
+    last_day: date | None
+    """The last arrival in the log; None if the log has no rows."""
     users: int
+    paths: tuple[str, ...] = ()
+    """What it was read from, as it was named."""
+
+    @property
+    def period(self) -> tuple[date, date]:
+        """The first and the last day.
+
+        Raises:
+            LogError: the log has no rows.
+        """
+        if self.first_day is None or self.last_day is None:
+            raise LogError("the log has no rows, so it has no first and last day: name both (--from and --to)")
+        return self.first_day, self.last_day
 
     def __enter__(self) -> Self:
         """The log itself."""

@@ -4,44 +4,42 @@ import hashlib
 from datetime import date
 from pathlib import Path
 
-from dp.log.log import Log, LogError
+from dp.log.log import Log
+from dp.log.moments import instant
 from dp.log.sql import quoted
-from dp.log.staging import Source
+from dp.log.staging import Reading
+from dp.zones import DAY
 
 
-def log_from_staged(source: Source, rows_read: int, rows_set_aside: int) -> Log:
-    """The log of the rows in `staged` that have no fault; `staged` is dropped.
-
-    Raises:
-        LogError: there is no such row.
-    """
-    connection = source.connection
-    if rows_read == rows_set_aside:
-        raise LogError(f"{source.path} has no usable row: {rows_read} read, {rows_set_aside} set aside")
-    source.progress("indexing users", None)
+def log_from_staged(reading: Reading, rows_read: int) -> Log:
+    """The log of the rows in `staged`, which is dropped."""
+    connection = reading.connection
+    reading.progress("indexing users", None)
     connection.execute(
         'CREATE TABLE users AS SELECT CAST(row_number() OVER () AS INTEGER) AS user_id, "user" '
-        'FROM (SELECT DISTINCT "user" FROM staged WHERE fault IS NULL)'
+        'FROM (SELECT DISTINCT "user" FROM staged)'
     )
-    (timed,) = connection.execute("SELECT bool_or(timed AND fault IS NULL) FROM staged").fetchall()[0]
-    instant = f"COALESCE(clock, epoch_us(arrival::TIMESTAMP AT TIME ZONE {quoted(source.timezone)}))"
-    seq = f"row_number() OVER (ORDER BY {instant}, s.rowid)" if timed else "s.rowid"
+    (timed,) = connection.execute("SELECT bool_or(timed) FROM staged").fetchall()[0]
+    # What arrives on a day without saying when arrives as the day begins.
+    arrived = f"COALESCE(clock, {instant(reading.calendar.zone, 'midnight')})"
+    seq = f"row_number() OVER (ORDER BY {arrived}, s.position)" if timed else "s.position"
     connection.execute(
         "CREATE TABLE operations AS SELECT user_id, "
         "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
         f"(arrival - DATE '1970-01-01')::INTEGER AS at, {seq} AS seq, op "
-        'FROM staged AS s JOIN users USING ("user") WHERE fault IS NULL'
+        f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
+        'JOIN users USING ("user")'
     )
-    first_day, last_day = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival) FROM staged WHERE fault IS NULL"
+    first_day, last_day, used = connection.execute(
+        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*) FROM staged"
     ).fetchall()[0]
     (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
     connection.execute("DROP TABLE staged")
     return Log(
         connection=connection,
         rows_read=rows_read,
-        rows_used=rows_read - rows_set_aside,
-        rows_set_aside=rows_set_aside,
+        rows_used=used,
+        rows_set_aside=reading.bad_rows.count,
         first_day=first_day,
         last_day=last_day,
         users=users,
@@ -77,4 +75,14 @@ def arrived_fingerprint(log: Log, through: date) -> str:
         "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named",
         [(through - date(1970, 1, 1)).days],
     ).fetchall()
-    return hashlib.sha256(f"{count} {first} {second}".encode()).hexdigest()[:32]
+    return fingerprint_of_sums(count, first, second)
+
+
+def fingerprint_of_sums(count: int, lower: int | None, upper: int | None) -> str:
+    """`arrived_fingerprint` from what an engine adds up: the operations, and the two halves of their MD5 numbers.
+
+    Args:
+        lower: Σ of the last eight bytes of each digest, as a number with the lowest byte first; None without rows.
+        upper: Σ of the first eight bytes.
+    """
+    return hashlib.sha256(f"{count} {lower} {upper}".encode()).hexdigest()[:32]

@@ -1,75 +1,128 @@
 """Parquet, read by DuckDB."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet
 
-from dp.log.checks import checked_rows, raw_columns
+from dp.log.bad_rows import bad_rows
+from dp.log.checks import STAGED, checked_rows, raw_columns
 from dp.log.columns import choose_columns
-from dp.log.files import is_gzipped
+from dp.log.files import LogFile, is_packed
 from dp.log.log import LogError
-from dp.log.moments import MOMENT_TYPES
-from dp.log.sql import identifier, quoted_path
-from dp.log.staging import CHUNK, Format, Locate, Source
+from dp.log.moments import FLOATS, INTEGERS, MOMENT_TYPES
+from dp.log.sql import identifier, quoted, quoted_path
+from dp.log.staging import Reading
 
-INTEGERS = {
-    *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
-    *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-}
+FETCHED = 10_000
+"""Bad rows that are in memory at once."""
 _DAYS = "text, dates or timestamps"
-ALLOWED = {
-    "user": ({"VARCHAR", *INTEGERS}, "text or whole numbers (cast it first: floats merge ids above 2^53)"),
-    "day": (MOMENT_TYPES, _DAYS),
-    "at": (MOMENT_TYPES, _DAYS),
-    "op": ({"VARCHAR"}, "text"),
-}
-"""The types that a column may have, and how a message names them."""
+_IDS = "text or whole numbers (cast it first: floats merge ids above 2^53)"
 
 
-def stage(source: Source) -> Locate:
+def stage(reading: Reading, file: LogFile) -> int:
     """Stage every row.
 
     Raises:
-        LogError: the file is gzipped or not Parquet, or has not the columns of a log with types to read.
+        LogError: the file is packed or not Parquet, or has not the columns of a log with types to read.
     """
-    connection, path = source.connection, source.path
-    if is_gzipped(path):
-        raise LogError(f"{path} is gzipped: Parquet is compressed inside, unpack it first")
-    table = f"read_parquet({quoted_path(path)}, file_row_number = true)"
-    source.progress("reading", None)
+    if file.is_standard_input:
+        raise LogError("standard input cannot be Parquet, which is not read from front to back: give a file")
+    reading.progress("reading", None)
     try:
-        described = connection.execute(f"DESCRIBE SELECT * EXCLUDE (file_row_number) FROM {table}").fetchall()
-        types = {row[0]: row[1] for row in described}
-        chosen = choose_columns(path, list(types), source.columns)
-        _check_types(path, chosen, types)
-        expressions = {field: identifier(name) for field, name in chosen.items()}
-        at_type = types[chosen["at"]] if "at" in chosen else "VARCHAR"
-        connection.execute(
-            f"CREATE TABLE staged AS WITH raw AS (SELECT {raw_columns(expressions)} FROM {table}) "
-            + checked_rows(types[chosen["day"]], at_type, source.timezone)
+        if is_packed(file):
+            raise LogError(f"{file} is gzipped or zstd-compressed: Parquet is compressed inside, unpack it first")
+        return _stage(reading, file)
+    except OSError as error:
+        raise LogError(f"{file} cannot be read: {error.strerror or str(error).splitlines()[0]}") from None
+    except duckdb.InterruptException:
+        raise
+    except (duckdb.Error, pa.ArrowException) as error:
+        raise LogError(f"{file} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _stage(reading: Reading, file: LogFile) -> int:
+    connection = reading.connection
+    table = f"read_parquet({quoted_path(file.path)}, hive_partitioning = false)"
+    (rows,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchall()[0]
+    names, expressions = _chosen(reading, file, table)
+    listed = ", ".join(f'{expression} AS "{field}"' for field, expression in expressions.items())
+    types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
+    _check_types(reading, file, names, types)
+    expressions["user"] = _as_text(expressions["user"], types["user"])
+    checks = f"{types['day']}", types.get("at", "VARCHAR"), reading.calendar
+
+    def checked(number: str) -> str:
+        raw = f"(SELECT {number} AS number, {raw_columns(expressions)} FROM {table})"
+        return f"({checked_rows(raw, *checks)})"
+
+    before = connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0]
+    connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL")
+    if rows > (connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0] - before):
+        reading.progress("locating bad rows", None)
+        values = {"user": '"user"', "day": "day_text", "op": "op_text", "at": "at_text"}
+        used = ", ".join(f"{quoted(name)}, {values[field]}" for field, name in names.items())
+        found = connection.sql(
+            f"SELECT number, fault, json_object({used})::VARCHAR FROM {checked('row_number() OVER ()')} "
+            "WHERE fault IS NOT NULL ORDER BY number"
         )
-    except (duckdb.InvalidInputException, duckdb.IOException) as error:
-        raise LogError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    used = ", ".join(f"{name} := {name}" for name in dict.fromkeys(expressions.values()))
-
-    def locate(numbers: list[int]) -> Iterator[tuple[int, str]]:
-        for start in range(0, len(numbers), CHUNK):
-            rows = ", ".join(map(str, numbers[start : start + CHUNK]))
-            for number, raw in connection.execute(
-                f"SELECT number, to_json(used) FROM (SELECT file_row_number AS number, "
-                f"struct_pack({used}) AS used FROM {table}) WHERE number IN ({rows}) ORDER BY number"
-            ).fetchall():
-                yield number + 1, raw
-
-    return locate
+        for batch in found.to_arrow_reader(FETCHED):
+            reading.bad_rows.add(file, bad_rows(*batch.columns))
+    return int(rows)
 
 
-def _check_types(path: Path, chosen: Mapping[str, str], types: Mapping[str, str]) -> None:
-    for field, name in chosen.items():
-        allowed, words = ALLOWED[field]
-        if types[name] not in allowed:
-            raise LogError(f"{path}: column {name!r} ({field}) holds {types[name]}, expected {words}")
+def _chosen(reading: Reading, file: LogFile, table: str) -> tuple[dict[str, str], dict[str, str]]:
+    """From each field that the file has to its name there, and to SQL for it."""
+    schema = pa.parquet.read_schema(file.path)
+    # DuckDB compares names without their case and renames what is left of two equal ones; positions are unmistakable.
+    given = [name for name, *_ in reading.connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
+    nested = {
+        path: expression
+        for name, column in zip(given, schema, strict=True)
+        if pa.types.is_struct(column.type)
+        for path, expression in _inside(column.name, identifier(name), column.type)
+    }
+    paths = [path for column in schema if pa.types.is_struct(column.type)
+             for path, _ in _inside(column.name, "", column.type)]  # fmt: skip
+    names = choose_columns(file, [*schema.names, *file.constants], reading.columns, paths)
+    top = dict(zip(schema.names, map(identifier, given), strict=True))
+    constants = {name: "NULL::VARCHAR" if value is None else quoted(value) for name, value in file.constants.items()}
+    known = {**nested, **constants, **top}
+    return names, {field: known[name] for field, name in names.items()}
 
 
-PARQUET = Format("parquet", (".parquet",), "row", stage)
+def _inside(path: str, expression: str, kind: pa.StructType) -> Iterator[tuple[str, str]]:
+    """Dotted names of what a column contains, and SQL for each."""
+    for position, part in enumerate(kind, start=1):
+        inner = f"struct_extract_at({expression}, {position})"
+        yield f"{path}.{part.name}", inner
+        if pa.types.is_struct(part.type):
+            yield from _inside(f"{path}.{part.name}", inner, part.type)
+
+
+def _check_types(reading: Reading, file: LogFile, names: Mapping[str, str], types: Mapping[str, str]) -> None:
+    numbers = reading.calendar.takes_numbers
+    moments = MOMENT_TYPES | (INTEGERS | FLOATS if numbers else set())
+    days = f"{_DAYS} or numbers" if numbers else f"{_DAYS}; numbers need a --date-format such as epoch-ms"
+    for field, name in names.items():
+        kind = types[field]
+        if field == "user":
+            allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or _is_whole_decimal(kind), _IDS
+        elif field == "op":
+            allowed, words = kind == "VARCHAR", "text"
+        else:
+            allowed, words = kind in moments, days
+        if not allowed:
+            raise LogError(f"{file}: column {name!r} ({field}) holds {kind}, expected {words}")
+
+
+def _is_whole_decimal(kind: str) -> bool:
+    return kind.startswith("DECIMAL") and kind.endswith(",0)")
+
+
+def _as_text(expression: str, kind: str) -> str:
+    """Ids that are bytes are written in hexadecimal."""
+    return f"lower(hex({expression}))" if kind == "BLOB" else f"({expression})::VARCHAR"

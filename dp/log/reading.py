@@ -1,48 +1,69 @@
-"""Read a log from a file: stage its rows, set the bad ones aside, and make operations of the others."""
+"""Read a log from its files: stage the rows that may be used, set the others aside, and make operations of them."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
-from dp.log.bad_rows import set_aside
+from dp.log.bad_rows import BadRows
 from dp.log.columns import validate_columns
-from dp.log.files import errors_as_log_errors
+from dp.log.csv_format import validate_delimiter
+from dp.log.files import LogFile
 from dp.log.formats import format_of
+from dp.log.inputs import log_files
 from dp.log.log import Log
+from dp.log.moments import Calendar, validate_date_format
 from dp.log.operations import log_from_staged
-from dp.log.staging import Progress, Source, silent
+from dp.log.presets import applied
+from dp.log.staging import Progress, Reading, create_staged, silent
+from dp.zones import zone_named
 
 
 def read_log(
-    path: str | Path,
+    path: str | Path | Iterable[str | Path],
     *,
     columns: Mapping[str, str] | None = None,
     timezone: str = "UTC",
+    date_format: str | None = None,
     quarantine: str | Path | None = None,
     input_format: str = "auto",
+    delimiter: str | None = None,
+    hive: bool = False,
+    like: str | None = None,
     progress: Progress | None = None,
 ) -> Log:
-    """Read and check a log in CSV, JSON Lines or Parquet; the two text formats may be gzipped.
+    """Read and check a log in CSV, JSON Lines or Parquet; the two text formats may be packed with gzip or zstd.
 
     A missing op is '+', a missing at is the day. Blank lines are not rows, and columns without a meaning here are
-    ignored. The order of arrival (seq) is by row; where `at` carries times of day, by that instant first.
+    ignored. The order of arrival (seq) is by row; where `at` carries times of day, by that instant first. What is
+    read, how, and what is refused: docs/logs.md.
 
     Args:
-        path: of the file.
-        columns: from our names (user, day or timestamp, op, at) to the file's, where they differ.
+        path: of a file, a pattern such as `logs/*.csv`, a folder, or several of these; `-` is standard input.
+        columns: from our names (user, day or timestamp, op, at) to the log's, where they differ. In JSON and Parquet a
+            name with dots is a path into an object: properties.distinct_id.
         timezone: IANA name; times with an offset are converted to it, times without one are wall-clock times there.
+        date_format: how days and times are written: iso, iso-utc (times without an offset are in UTC), epoch-s,
+            epoch-ms, epoch-us, or a pattern of strptime. None: as `like` says, or iso.
         quarantine: a CSV file for bad rows (line, reason, raw text), written even if there are none. None: bad rows
             are an error.
         input_format: csv, jsonl or parquet; auto goes by the suffix of the file.
+        delimiter: between the fields of CSV. None: what a first line such as `sep=;` says, a tab in .tsv, or a comma.
+        hive: whether folders such as day=2024-01-31 in the path are columns.
+        like: reads the exports of a tool: snowplow, segment, posthog, mixpanel, amplitude or ga4. `columns` and
+            `date_format` go first.
         progress: called with a stage and the fraction done, None where it is not known.
 
     Returns:
-        The log; rows_read = rows_used + rows_set_aside. Close it.
+        The log, which may have no rows; rows_read = rows_used + rows_set_aside. Close it.
 
     Raises:
-        LogError: a file that cannot be read as a log, bad rows without `quarantine`, or no usable row.
-        ValueError: an unknown time zone, input format or key of `columns`; a quarantine file that is the input.
+        LogError: a file that cannot be read as a log, or bad rows without `quarantine`.
+        ValueError: an unknown time zone, format or key of `columns`; a quarantine file that is the input.
 
     Examples:
         >>> import tempfile
@@ -53,28 +74,36 @@ def read_log(
         ...         print(log.users, log.rows_used, log.last_day)
         1 2 2010-12-02
     """
-    path = Path(path)
-    chosen = format_of(path, input_format)
-    validate_columns(columns or {})
-    if quarantine is not None:
-        quarantine = Path(quarantine)
-        if quarantine.resolve() == path.resolve() or (quarantine.exists() and quarantine.samefile(path)):
-            raise ValueError(f"quarantine = {quarantine} is the input file: choose another name")
+    columns, date_format = applied(like, columns, date_format)
+    delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
+    validate_columns(columns)
+    validate_date_format(date_format)
+    validate_delimiter(delimiter)
+    calendar = Calendar(zone_named(timezone), date_format)
+    paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+    files = log_files(paths, hive=hive)
+    chosen = format_of(files, input_format)
+    aside = None if quarantine is None else Path(quarantine)
+    if aside is not None:
+        _keep_apart(aside, files)
+    name = str(files[0]) if len(files) == 1 else f"{len(files)} files"
     connection = duckdb.connect()
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        _check_timezone(connection, timezone)
-        source = Source(connection, path, columns or {}, timezone, progress or silent)
-        with errors_as_log_errors(path):
-            locate = chosen.stage(source)
-            rows_read, rows_set_aside = set_aside(source, locate, chosen.unit, quarantine)
-        return log_from_staged(source, rows_read, rows_set_aside)
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        create_staged(connection)
+        with BadRows(aside, chosen.unit, name_files=len(files) > 1) as bad_rows:
+            reading = Reading(connection, columns, calendar, delimiter, bad_rows, progress or silent)
+            reading.progress("reading", None)
+            rows = sum(chosen.stage(reading, file) for file in files)
+            bad_rows.refuse(name, rows)
+        return replace(log_from_staged(reading, rows), paths=tuple(map(str, paths)))
     except BaseException:
         connection.close()
         raise
 
 
-def _check_timezone(connection: duckdb.DuckDBPyConnection, timezone: str) -> None:
-    known = connection.execute("SELECT COUNT(*) FROM pg_timezone_names() WHERE name = ?", [timezone]).fetchall()
-    if known == [(0,)]:
-        raise ValueError(f"timezone = {timezone!r} is unknown: give an IANA name such as Europe/Berlin or UTC")
+def _keep_apart(quarantine: Path, files: list[LogFile]) -> None:
+    for file in files:
+        same = quarantine.exists() and file.path.exists() and quarantine.samefile(file.path)
+        if same or quarantine.resolve() == file.path.resolve():
+            raise ValueError(f"quarantine = {quarantine} is the input file: choose another name")

@@ -1,20 +1,20 @@
-"""What a file format is, and what the text formats share: rows from a file into the table `staged`."""
+"""What a file format is, how a log is read, and how rows of text get into the table `staged`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from dp.log.checks import checked_rows
+from dp.arrays import Integers
+from dp.log.bad_rows import BadRows, bad_rows
+from dp.log.checks import STAGED, checked_rows
 from dp.log.columns import FIELDS
-from dp.log.files import is_utf8, open_text
+from dp.log.files import LogFile
+from dp.log.moments import Calendar
 
-CHUNK = 100_000
-"""Rows handed from Python to DuckDB at once."""
+RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
+"""Columns of a batch of rows of text."""
 
 Progress = Callable[[str, float | None], None]
 """Called with a stage and the fraction done, None where it is not known."""
@@ -24,26 +24,24 @@ def silent(stage: str, fraction: float | None) -> None:
     """No progress display."""
 
 
-Locate = Callable[[list[int]], Iterator[tuple[int, str]]]
-"""From ascending row numbers, counted from 0 in the order of the file, to each row's place in it and its raw text."""
-
-
 @dataclass(frozen=True)
-class Source:
-    """A file to read, and the connection that its rows go to.
+class Reading:
+    """How a log is read.
 
     Attributes:
-        connection: where `staged` is made.
-        path: of the file.
-        columns: from our names to the file's, where they differ.
-        timezone: where wall-clock times are read and days begin.
+        connection: has the table `staged` for the rows that may be used.
+        columns: from our names to the log's, where they differ.
+        calendar: how moments are written, and where days begin.
+        delimiter: between the fields of a CSV row; None: as the file says, or a comma.
+        bad_rows: gets the others.
         progress: told how far the reading is.
     """
 
     connection: duckdb.DuckDBPyConnection
-    path: Path
     columns: Mapping[str, str]
-    timezone: str
+    calendar: Calendar
+    delimiter: str | None
+    bad_rows: BadRows
     progress: Progress
 
 
@@ -53,76 +51,74 @@ class Format:
 
     Attributes:
         name: as users choose it.
-        suffixes: of file names, in lower case with the dot; .gz may follow.
+        suffixes: of file names, in lower case with the dot; those of packed files may follow.
         unit: what a place in the file is called, line or row.
-        stage: creates the table `staged` by `checked_rows`, whose rowid counts the rows in the order of the file, and
-            returns how to find a row in the file again; raises LogError for a file that is not of this format.
+        stage: adds the rows of a file to `staged` in their order, hands the others to the bad rows, and returns how
+            many there were; raises LogError for a file that is not of this format.
     """
 
     name: str
     suffixes: tuple[str, ...]
     unit: str
-    stage: Callable[[Source], Locate]
+    stage: Callable[[Reading, LogFile], int]
 
 
-class Record(NamedTuple):
-    """One row of a text file as it stands there."""
-
-    line: int
-    """The physical line on which the row starts, from 1."""
-    raw: str
-    values: tuple[str | None, ...]
-    """The texts of `FIELDS`."""
-    fault: str | None
+Values = tuple[str | None, ...]
+"""The texts of `FIELDS` in a row, and what is wrong with it."""
 
 
-Parse = Callable[[Iterator[str]], Iterator[Record]]
-"""From the lines of a file to its rows."""
-
-
-def record(line: int, raw: str, values: tuple[str | None, ...]) -> Record:
-    """A row, faulty if one of its values is not text in UTF-8."""
-    if not raw.isascii():
-        for name, value in zip(FIELDS, values, strict=True):
-            if value is not None and not is_utf8(value):
-                return faulty(line, raw, f"the {name} is not UTF-8")
-    return Record(line, raw, values, None)
-
-
-def faulty(line: int, raw: str, fault: str) -> Record:
+def bad(fault: str) -> Values:
     """A row that cannot be used."""
-    return Record(line, raw, (None,) * len(FIELDS), fault)
+    return (*(None,) * len(FIELDS), fault)
 
 
-def stage_text(source: Source, parse: Parse) -> None:
-    """Create `staged` from rows that Python parses, a chunk at a time."""
-    names = (*FIELDS, "fault")
-    schema = pa.schema([(name, pa.string()) for name in names])
-    select = checked_rows("VARCHAR", "VARCHAR", source.timezone)
-    source.connection.register("raw", schema.empty_table())
-    source.connection.execute(f"CREATE TABLE staged AS {select}")
-    with open_text(source.path) as (lines, fraction):
-        records = parse(lines)
-        while chunk := list(islice(records, CHUNK)):
-            columns = zip(*((*row.values, row.fault) for row in chunk), strict=True)
-            source.connection.register("raw", pa.table(list(map(list, columns)), schema=schema))
-            source.connection.execute(f"INSERT INTO staged {select}")
-            source.progress("reading", fraction())
-    source.connection.unregister("raw")
+def table_of(rows: Iterable[Values]) -> pa.Table:
+    """The rows as columns."""
+    columns: list[list[str | None]] = [[] for _ in range(len(FIELDS) + 1)]
+    for row in rows:  # not kept as tuples, which the garbage collector would look through again and again
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=[*FIELDS, "fault"])
 
 
-def text_locator(path: Path, parse: Parse) -> Locate:
-    """Find rows by reading the file a second time."""
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a text file, one after the other.
 
-    def locate(numbers: list[int]) -> Iterator[tuple[int, str]]:
-        wanted = iter(numbers)
-        number = next(wanted, None)
-        with open_text(path) as (lines, _):
-            for position, row in enumerate(parse(lines)):
-                if number is None:
-                    return
-                if position == number:
-                    yield row.line, row.raw
-                    number = next(wanted, None)
+    Attributes:
+        rows: the columns of `RAW`; number counts the rows of the batch from 0.
+        places: where each row stands in the file, from 1, shape (rows,).
+        raw: from the numbers of some rows, shape (rows,), to their texts as they stand there.
+    """
 
-    return locate
+    rows: pa.Table
+    places: Integers
+    raw: Callable[[Integers], pa.Array]
+
+
+def create_staged(connection: duckdb.DuckDBPyConnection) -> None:
+    """An empty table `staged`, whose rowid counts the rows that may be used in the order of the log."""
+    connection.execute(
+        'CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT, timed BOOLEAN)'
+    )
+
+
+def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
+    """Check rows of text, a batch at a time; returns how many there were."""
+    connection, rows, kept, before = reading.connection, 0, 0, reading.bad_rows.count
+    select = checked_rows("raw", "VARCHAR", "VARCHAR", reading.calendar)
+    for batch in batches:
+        connection.register("raw", batch.rows)
+        rows += batch.rows.num_rows
+        (used,) = connection.execute(
+            f"INSERT INTO staged SELECT {STAGED} FROM ({select}) WHERE fault IS NULL"
+        ).fetchall()[0]
+        kept += used
+        if rows - kept > reading.bad_rows.count - before:
+            found = connection.sql(
+                f"SELECT number, fault FROM ({select}) WHERE fault IS NOT NULL ORDER BY number"
+            ).to_arrow_table()
+            numbers = found["number"].to_numpy()
+            reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
+        connection.unregister("raw")
+    return rows

@@ -50,7 +50,7 @@ class DailyFlips:
 
 
 class Engine(Protocol):
-    """Runs the portable SQL text where the log is."""
+    """Answers what the portable SQL text says."""
 
     def daily_flips(
         self, windows: Sequence[int], first: date, last: date, w_bound: int | None = None

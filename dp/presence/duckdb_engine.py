@@ -1,4 +1,4 @@
-"""The portable text on DuckDB, the default engine."""
+"""The portable text on DuckDB, the engine that others are held equal to."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
-from dp.presence.daily import Horizon
+from dp.log.operations import fingerprint_of_sums
+from dp.presence.daily import Horizon, day_number
 from dp.presence.sql_engine import Session, SqlEngine
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ OPERATIONS = (
     "seq",
     "CASE op WHEN '+' THEN 1 WHEN '-' THEN -1 WHEN 'erase' THEN 0 ELSE raise_error('unknown op ' || op) END AS op",
 )
+OPERATION_TEXT = "concat_ws('|', user_id, day, at, op)"
+"""As `dp.log.arrived_fingerprint` writes an operation."""
+
 NO_TOMBSTONES = "SELECT CAST(NULL AS STRING) AS user_id, CAST(NULL AS BIGINT) AS flips WHERE false"
 
 
@@ -42,6 +47,23 @@ class SparkEngine(SqlEngine):
             )
         finally:
             spark.sql("UNCACHE TABLE IF EXISTS cells")
+
+    def arrived_fingerprint(self, through: date) -> str:
+        """`dp.log.arrived_fingerprint` of this log, so that a stream is continued on either engine."""
+        operations = self.session.read.parquet(self.path).selectExpr(*OPERATIONS)
+        ((count, lower, upper),) = (
+            operations.where(f"at <= {day_number(through)}")
+            .selectExpr(f"md5({OPERATION_TEXT}) AS digest")
+            .selectExpr("count(*)", f"sum({_number_at(8)})", f"sum({_number_at(0)})")
+            .collect()
+        )
+        return fingerprint_of_sums(count, *((int(lower), int(upper)) if count else (None, None)))
+
+
+def _number_at(byte: int) -> str:
+    """SQL: eight bytes of `digest` from one on, as a number with the lowest byte first."""
+    pairs = ", ".join(f"substr(digest, {2 * place + 1}, 2)" for place in range(byte + 7, byte - 1, -1))
+    return f"CAST(conv(concat({pairs}), 16, 10) AS DECIMAL(20, 0))"
 
 
 def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEngine:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from dp.arrays import Integers
-from dp.presence.daily import Horizon, day_number, integer_columns, portable_text
+from dp.presence.daily import NO_BOUND, Horizon
+from dp.presence.numpy_cells import user_days
+from dp.presence.numpy_runs import Runs, presence_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +51,23 @@ def user_flips(
         ValueError: see `Horizon`.
     """
     horizon = Horizon((window,), first, last, w_bound)
+    beyond = (last - first).days + 1
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
-        runs = integer_columns(
-            cursor.execute(f"SELECT user_id, starts_at, ends_at, run FROM ({portable_text('runs', horizon, window)})")
-        )
+        found = [_steps(presence_runs(part, window, beyond), w_bound, beyond) for part in user_days(cursor, horizon)]
+    ticks, users, steps = np.concatenate([np.zeros((3, 0), dtype=np.int64), *found], axis=1)
     known = connection.sql('SELECT user_id, "user" FROM users ORDER BY "user"').to_arrow_table()
-    rows = known["user_id"].to_numpy()
-    number = np.zeros(int(rows.max(initial=-1)) + 1, dtype=np.int64)
-    number[rows] = np.arange(len(rows))
-    users = number[runs["user_id"]]
-    bound = np.inf if w_bound is None else w_bound
-    beyond = day_number(last) + 1
-    starts = 2 * runs["run"] - 1 <= bound
-    # Runs that last beyond the last tick end after it.
-    ends = (2 * runs["run"] <= bound) & (runs["ends_at"] < beyond)
-    ticks = np.concatenate([runs["starts_at"][starts], runs["ends_at"][ends]]) - day_number(first)
-    who = np.concatenate([users[starts], users[ends]])
-    steps = np.repeat(np.array([1, -1], dtype=np.int64), [starts.sum(), ends.sum()])
+    ids = known["user_id"].to_numpy()
+    by_id = np.argsort(ids)
+    who = by_id[np.searchsorted(ids, users, sorter=by_id)]
     order = np.lexsort((who, steps, ticks))
     return UserFlips(known["user"], ticks[order], who[order], steps[order])
+
+
+def _steps(found: Runs, w_bound: int | None, beyond: int) -> Integers:
+    """Tick, user id and step of each flip within the horizon; shape (3, flips)."""
+    bound = NO_BOUND if w_bound is None else w_bound
+    starts = 2 * found.numbers - 1 <= bound
+    ends = (2 * found.numbers <= bound) & (found.stops < beyond)
+    came = [found.starts[starts], found.users[starts], np.ones(starts.sum(), dtype=np.int64)]
+    left = [found.stops[ends], found.users[ends], np.full(ends.sum(), -1)]
+    return np.concatenate([came, left], axis=1)

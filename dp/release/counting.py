@@ -50,21 +50,21 @@ def count_log(
         ValueError: the sketch cannot give what the plan needs, a sample has no salts, or `last` is before the first
             tick.
     """
-    from dp.presence import DuckDBEngine
+    from dp.presence import NumpyEngine
 
     request, freeze = plan.request, plan.freeze
     windows, first = request.windows, request.first
     if request.sketch == "bitmap":
         return _bitmap_counts(log, windows, first, last, freeze)
     if request.sample is None:
-        return engine_counts(DuckDBEngine(log.connection, progress=progress), windows, first, last, freeze)
+        return engine_counts(NumpyEngine(log.connection, progress=progress), windows, first, last, freeze)
     if salts is None:
         raise ValueError("salts are missing: the plan counts a sample, which is chosen by a secret salt")
     from dp.sketches.fixed_rate import FixedRate
     from dp.sketches.sampling import counts_of_sample
 
     def of_part(part: Log) -> dict[str, Counts]:
-        return engine_counts(DuckDBEngine(part.connection, progress=progress), windows, first, last, freeze)
+        return engine_counts(NumpyEngine(part.connection, progress=progress), windows, first, last, freeze)
 
     return counts_of_sample(log, FixedRate(request.sample.rate), salts, first, last, of_part)
 

@@ -11,6 +11,7 @@ from dp.accounting.composition import Guarantee
 from dp.counts import Sample
 from dp.mechanisms import family_of
 from dp.mechanisms.joint import Exceptions
+from dp.names import DEFAULT_W_BOUND
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,31 @@ class Request:
             "guarantee": list(self.guarantee),
             "first": self.first.isoformat(),
         }
+
+
+def request_of(specification: Mapping[str, Any]) -> Request:
+    """The request that `Request.specification` wrote, apart from what a sample's salts are to be later.
+
+    Raises:
+        KeyError: it is not such a specification.
+    """
+    plain = dict(specification)
+    sample, on_time = plain.get("sample"), plain.get("on_time")
+    return Request(
+        windows=plain["windows"],
+        unit=plain["unit"],
+        # Without effect where it is None.
+        w_bound=plain["w_bound"] or DEFAULT_W_BOUND,
+        guarantee=Guarantee(*plain["guarantee"]),
+        mechanism=plain["mechanism"],
+        first=date.fromisoformat(plain["first"]),
+        horizon=plain["horizon"],
+        shares=plain["shares"],
+        ci_level=plain["ci_level"],
+        on_time=on_time and Exceptions(*(int(part.partition("=")[2]) for part in on_time.split(","))),
+        sketch=plain.get("sketch", "exact"),
+        sample=sample and Sample(sample["rate"], sample["salt"]),
+    )
 
 
 def charged(request: Request) -> Guarantee:

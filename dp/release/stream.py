@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,6 +89,27 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
     return published(ledger, stream, plan.request.windows, ticks)
 
 
+def log_name(paths: Sequence[str], ledger: Path) -> str:
+    """What a log is called: its path as seen from the ledger, without suffixes, for those may change; or its address.
+
+    So it is the same from every working folder, and two logs of one name in two folders are told apart. Several files
+    are called by the folder that they have in common, so that a log may grow by files.
+
+    Raises:
+        ValueError: the log comes from standard input, which has no name.
+    """
+    if "-" in paths:
+        raise ValueError(
+            "a log from standard input has no name of which a stream's could be made: name the stream (--stream)"
+        )
+    if any("://" in path for path in paths):
+        return " ".join(paths)
+    whole = [os.path.normpath(Path(path).absolute()) for path in paths]
+    one = whole[0] if len(whole) == 1 else str(Path(os.path.commonpath(whole), "several"))
+    path = Path(os.path.relpath(one, ledger.absolute().parent))
+    return path.with_name(path.name.split(".")[0] or path.name).as_posix()
+
+
 def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
     """The key of a series whose owner names none, made of public parameters alone.
 
@@ -95,11 +118,41 @@ def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
 
     Args:
         specification: `Request.specification`.
-        name: of the log, as its owner calls it, so that two logs in one ledger are two series.
+        name: of the log (`log_name`), so that two logs in one ledger are two series.
     """
     public = {key: value for key, value in specification.items() if key not in ("horizon", "ci_level")}
     digest = hashlib.sha256(json.dumps({**public, "name": name}, sort_keys=True).encode()).hexdigest()[:8]
-    return "-".join([*filter(None, [name]), *specification["windows"], digest])
+    return "-".join([*filter(None, [PurePosixPath(name).name]), *specification["windows"], digest])
+
+
+class Past(NamedTuple):
+    """What a stream was counted from.
+
+    Attributes:
+        counts: metric → true counts of all published ticks.
+        operations: names the operations.
+    """
+
+    counts: Mapping[str, Integers]
+    operations: str
+
+
+def rename_past(ledger: Ledger, stream: str, plan: Plan, old: Past, new: Past) -> None:
+    """Let a stream go on from another log that stands for the one it was counted from; see `dp.release.compacting`.
+
+    Raises:
+        LedgerError: the stream was not counted from the old one.
+    """
+    with ledger.transaction():
+        for series in plan.series:
+            stored = ledger.state(stream, series.metric)
+            if stored is None:
+                continue
+            state, name = _state_from(stored), functools.partial(_name_counts, sample=plan.request.sample)
+            if (name(old.counts[series.metric]), old.operations) != (state.counts, state.operations):
+                raise _changed(stream, state.state.tick, sampled=False)
+            renamed = replace(state, counts=name(new.counts[series.metric]), operations=new.operations)
+            ledger.append(stream, series.metric, state.state.tick, [], renamed.text())
 
 
 @dataclass(frozen=True)
@@ -181,12 +234,16 @@ def _validate_continuation(
         operations = name_arrived(before.state.tick)
         changed = operations is not None and operations != before.operations
     if changed:
-        raise LedgerError(
-            f"stream {stream!r} cannot be continued: the log's past is not what it was when its {before.state.tick} "
-            "published ticks were counted. Rows that arrive late need their arrival in the column 'at', and taking "
-            "activity back is a row ('-' or 'erase'), not a missing one"
-            + ("; and no salt may come into force on a day that is published already" if sampled else "")
-        )
+        raise _changed(stream, before.state.tick, sampled=sampled)
+
+
+def _changed(stream: str, ticks: int, *, sampled: bool) -> LedgerError:
+    return LedgerError(
+        f"stream {stream!r} cannot be continued: the log's past is not what it was when its {ticks} published ticks "
+        "were counted. Rows that arrive late need their arrival in the column 'at', taking activity back is a row "
+        "('-' or 'erase'), and rows of erased users leave by 'dpdau compact', whose --tombstones then go with the log"
+        + ("; and no salt may come into force on a day that is published already" if sampled else "")
+    )
 
 
 def _name_mechanism(mechanism: Mechanism) -> str:

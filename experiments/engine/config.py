@@ -11,7 +11,7 @@ import msgspec
 from experiments.engine import digests
 from experiments.engine.defaults import TOLERANCE
 from experiments.engine.kind import Kind
-from experiments.engine.population import LogFile
+from experiments.engine.population import ConfigLog
 
 
 class ConfigError(ValueError):
@@ -53,7 +53,7 @@ class ExperimentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return digests.of_values(self)
 
     @property
-    def log_files(self) -> Mapping[str, LogFile]:
+    def log_files(self) -> Mapping[str, ConfigLog]:
         """The logs in files that rows depend on, by name."""
         return {}
 

@@ -32,7 +32,7 @@ class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: values[name] for name in RATES if values[name] is not msgspec.UNSET}
 
 
-class LogFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConfigLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A log in a file.
 
     Attributes:

@@ -21,6 +21,7 @@ from dp.counts import Counts
 from dp.ledger import open_ledger
 from dp.log import read_log
 from dp.log.generate import generate, write_log
+from dp.release import default_stream, log_name
 from dp.sketches.salts import Salt, Salts
 from tests.places import ROOT
 from workbench.cli.main import main
@@ -84,7 +85,8 @@ def test_plan_rehearse_publish(log_file: Path, tmp_path: Path) -> None:
     assert [json.loads(text)["estimate"] for text in texts] == released["estimate"].tolist()
     assert texts == plan.publish(log_file, ledger=ledger, now=NOW, rows=True)
     with open_ledger(ledger) as opened:
-        assert [charge.stream for charge in opened.charges()] == [plan.stream]
+        (charge,) = opened.charges()
+        assert charge.stream == default_stream(plan.request.specification(), log_name([str(log_file)], Path(ledger)))
         assert opened.budget("default").spent == plan.guarantee
         assert plan.publish(log, ledger=opened, now=NOW, rows=True) == texts
 
@@ -174,3 +176,14 @@ def test_examples_in_docstrings_run(module: str) -> None:
     results = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_the_command_and_python_name_a_stream_alike(log_file: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "dpdau.ledger"
+    command = ["release", str(log_file), "--metric", "dau", "--epsilon", "1", "--from", DATES["first"], "--to",
+               DATES["last"], "--ledger", str(ledger), "--format", "json"]  # fmt: skip
+    shown = json.loads(CliRunner().invoke(main, command).stdout)
+    plan = dp.plan("dau", epsilon=1, **DATES)
+    assert [json.loads(row) for row in plan.publish(log_file, ledger=ledger, rows=True)] == shown
+    with dp.read_log(log_file) as log:
+        assert [json.loads(row) for row in plan.publish(log, ledger=ledger, rows=True)] == shown

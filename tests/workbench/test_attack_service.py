@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dp.auditing.attacks import OURS, Reading, Setting, attack_of
+from dp.auditing.attacks import OURS, Observation, Setting, attack_of
 from workbench.attacks import service as attack_service
 from workbench.attacks.asking import FixedClock, ask, changes_between, days_of, settings_of, together
 from workbench.attacks.service import TARGETS
@@ -44,7 +44,7 @@ def setting(folder: Path, seed: int = 20260701) -> Setting:
     return Setting(np.random.default_rng(seed), folder, NOW, quick=True)
 
 
-def reading(readings: tuple[Reading, ...], part: str) -> Reading:
+def reading(readings: tuple[Observation, ...], part: str) -> Observation:
     (found,) = (one for one in readings if part in one.what)
     return found
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from dp.presence.daily import day_number
+from dp.zones import Zone
 from workbench.service import ERASE, Operation, Refused, bad_events
 from workbench.service.operations import OPS
 
@@ -55,7 +55,7 @@ _many = msgspec.json.Decoder(list[Event])
 _raw_many = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def read_event(body: bytes, zone: ZoneInfo, today: date) -> list[Operation]:
+def read_event(body: bytes, zone: Zone, today: date) -> list[Operation]:
     """The operation of a single JSON object.
 
     Raises:
@@ -69,7 +69,7 @@ def read_event(body: bytes, zone: ZoneInfo, today: date) -> list[Operation]:
         raise Refused("bad-event", f"the body is not JSON: {error}") from None
 
 
-def read_events(body: bytes, content_type: str, zone: ZoneInfo, today: date) -> list[Operation]:
+def read_events(body: bytes, content_type: str, zone: Zone, today: date) -> list[Operation]:
     """The operations of a JSON array, or of JSON Lines if `content_type` says so.
 
     Raises:
@@ -86,7 +86,7 @@ def read_events(body: bytes, content_type: str, zone: ZoneInfo, today: date) -> 
     return _operations(events, zone, today)
 
 
-def _operations(events: Sequence[Event], zone: ZoneInfo, today: date) -> list[Operation]:
+def _operations(events: Sequence[Event], zone: Zone, today: date) -> list[Operation]:
     found = []
     faults = []
     numbers = _Numbers()
@@ -102,20 +102,13 @@ def _operations(events: Sequence[Event], zone: ZoneInfo, today: date) -> list[Op
         if event.timestamp is not None:
             if day is not None:
                 faults.append((index, "both a day and a timestamp; send one of them"))
-            day = _day_of(event.timestamp, zone)
+            day = zone.day(event.timestamp)
             if day is None:
                 faults.append((index, "the timestamp is at the very edge of the calendar"))
         found.append(Operation(user, numbers[day or today], OPS[event.op]))
     if faults:
         raise bad_events(faults)
     return found
-
-
-def _day_of(moment: datetime, zone: ZoneInfo) -> date | None:
-    try:
-        return (moment if moment.tzinfo is None else moment.astimezone(zone)).date()
-    except OverflowError:
-        return None
 
 
 class _Numbers(dict[date, int]):

@@ -32,4 +32,6 @@ def charge_row(charge: Charge) -> dict[str, Any]:
         "metrics": "+".join(charge.specification["windows"]),
         "unit": charge.specification["unit"],
         "mechanism": charge.specification["mechanism"],
+        "first_day": charge.specification["first"],
+        "last_day": charge.last_day and charge.last_day.isoformat(),
     }

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dp.accounting.composition import Guarantee
-from dp.auditing.attacks import Reading, Setting
+from dp.auditing.attacks import Observation, Setting
 from dp.auditing.attacks.ledger import CAP, PERIOD
 from dp.ledger import LedgerError, open_ledger
 from workbench.attacks.asking import Answers, FixedClock, Opener, ask, changes_between, now_of, settings_of
@@ -16,7 +16,7 @@ from workbench.service import Refused
 FRESH = 0.25
 
 
-def clock_moves(setting: Setting, opened: Opener) -> Iterator[Reading]:
+def clock_moves(setting: Setting, opened: Opener) -> Iterator[Observation]:
     """Move the clock forward and back, restart, close whatever it lets close, and ask for fresh releases."""
     now = now_of(setting)
     days = [now.date() + timedelta(days=ahead) for ahead in range(-2, 3)]
@@ -36,12 +36,12 @@ def clock_moves(setting: Setting, opened: Opener) -> Iterator[Reading]:
                 service.fresh("dau", days[0], f"{number}-{granted}")
                 granted += 1
                 outside += shown != now
-    yield Reading("rows that changed while the clock went to and fro", changed, 0)
-    yield Reading("days closed before they began, the clock being right", early, 0)
+    yield Observation("rows that changed while the clock went to and fro", changed, 0)
+    yield Observation("days closed before they began, the clock being right", early, 0)
     what = "days closed before they began by a clock put forward, of which nothing is claimed"
-    yield Reading(what, _after(first, now))
-    yield Reading("ε of fresh releases while the clock went to and fro, of a cap of 1", granted * FRESH, CAP)
-    yield Reading("fresh releases outside the period of their budget", outside, 0)
+    yield Observation(what, _after(first, now))
+    yield Observation("ε of fresh releases while the clock went to and fro, of a cap of 1", granted * FRESH, CAP)
+    yield Observation("fresh releases outside the period of their budget", outside, 0)
 
 
 def _after(answers: Answers, now: datetime) -> int:

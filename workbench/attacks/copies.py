@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from dp.auditing.attacks import Reading, Setting
+from dp.auditing.attacks import Observation, Setting
 from workbench.attacks.asking import (
     Answers,
     FixedClock,
@@ -32,7 +32,7 @@ BACKED_UP = 3
 """Days after which the files are copied."""
 
 
-def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:
+def old_copies(setting: Setting, opened: Opener) -> Iterator[Observation]:
     """Copy the files, publish more, put old ones back and ask for the same days; or give the store another ledger."""
     days, clock = days_of(setting), FixedClock(now_of(setting))
     settings = settings_of(setting)
@@ -52,20 +52,20 @@ def old_copies(setting: Setting, opened: Opener) -> Iterator[Reading]:
             return changes_between(answers, ask(way, now, clock, days, "after"))
 
     store, ledger = settings.store_path, settings.ledger_path
-    yield Reading("rows that changed when an old ledger was put back", put_back(ledger), 0)
+    yield Observation("rows that changed when an old ledger was put back", put_back(ledger), 0)
     under = put_back(ledger, live=True)
-    yield Reading("rows that changed when an old ledger was put back under a running service", under, 0)
-    yield Reading("rows that changed when an old store was put back", put_back(store), 0)
+    yield Observation("rows that changed when an old ledger was put back under a running service", under, 0)
+    yield Observation("rows that changed when an old store was put back", put_back(store), 0)
     what = "rows that changed when both were put back from one old copy, of which nothing is claimed"
-    yield Reading(what, put_back(store, ledger))
+    yield Observation(what, put_back(store, ledger))
     # The old copy goes on by itself, and then its ledger has as many days and charges as the store knows of.
     ask(opened, _moved(settings, copy), clock, days, "after")
     what = "rows that changed with the ledger of a copy that went on by itself, of which nothing is claimed"
-    yield Reading(what, put_back(ledger))
+    yield Observation(what, put_back(ledger))
     other = msgspec.structs.replace(settings, ledger=str(folder / "other.ledger"))
     make_budget(other, clock)
     again = ask(opened, other, clock, days, "after")
-    yield Reading("rows that changed when the store was given a new ledger", changes_between(answers, again), 0)
+    yield Observation("rows that changed when the store was given a new ledger", changes_between(answers, again), 0)
 
 
 def _copied(folder: Path, setting: Setting) -> Path:
@@ -93,7 +93,7 @@ class CutOff(Store):
         super().note_published(days)
 
 
-def crash(setting: Setting) -> Reading:
+def crash(setting: Setting) -> Observation:
     """Read the ledger's rows just before the service is killed, and put an old ledger back before it starts again."""
     days, clock = days_of(setting), FixedClock(now_of(setting))
     settings = settings_of(setting)
@@ -107,4 +107,4 @@ def crash(setting: Setting) -> Reading:
     shutil.copy(copy / settings.ledger_path.name, settings.ledger_path)
     again = ask(open_service, settings, clock, [day])
     what = "rows that changed with an old ledger after a crash between its commit and the store's note"
-    return Reading(f"{what}, of which nothing is claimed", changes_between(answers, again))
+    return Observation(f"{what}, of which nothing is claimed", changes_between(answers, again))

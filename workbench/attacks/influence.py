@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from dp.auditing.attacks import Reading, Setting
+from dp.auditing.attacks import Observation, Setting
 from dp.auditing.attacks.change import measured_over_certified
 from dp.mechanisms import linear_design
 from dp.presence.daily import day_number
@@ -56,7 +56,7 @@ def _many_days(setting: Setting) -> list[date]:
 MOVES: tuple[Move, ...] = (retract_next_day, erased_and_back, late_and_again)
 
 
-def influence(setting: Setting, opened: Opener) -> Iterator[Reading]:
+def influence(setting: Setting, opened: Opener) -> Iterator[Observation]:
     """A user who comes and goes in every way there is, with a restart before every day, alone in a log of unit user."""
     days = _many_days(setting)
     changes: dict[str, object] = {"first_day": days[0], "horizon": len(days)}
@@ -72,11 +72,11 @@ def influence(setting: Setting, opened: Opener) -> Iterator[Reading]:
             design = linear_design(one.mechanism, protected_class(one.unit, one.window, one.w_bound, len(days)))
             flips = max(flips, float(np.abs(np.diff(counts, prepend=0)).sum()) / one.w_bound)
             change = max(change, measured_over_certified(design, counts, np.zeros_like(counts)))
-    yield Reading("flips of the user in the counts, per W_BOUND", flips, 1)
+    yield Observation("flips of the user in the counts, per W_BOUND", flips, 1)
     # What is measured and its bound may be sums of the same floats in another order.
-    yield Reading("change of the measurements over the certificate", round(change, 9), 1)
-    yield Reading("counts of closed days that later operations changed", revised, 0)
-    yield Reading("rows of closed days that later operations changed", rewritten, 0)
+    yield Observation("change of the measurements over the certificate", round(change, 9), 1)
+    yield Observation("counts of closed days that later operations changed", revised, 0)
+    yield Observation("rows of closed days that later operations changed", rewritten, 0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def trace_of(settings: Settings, opened: Opener, move: Move, days: Sequence[date
     return Trace({metric: np.array(series, dtype=np.int64) for metric, series in counts.items()}, revised, rewritten)
 
 
-def one_day_again(setting: Setting) -> Reading:
+def one_day_again(setting: Setting) -> Observation:
     """One user-day that is taken back and reported again and again, of which the unit user-day promises nothing."""
     days = _many_days(setting)
     settings = settings_of(setting, {"first_day": days[0], "horizon": len(days)})
@@ -121,4 +121,4 @@ def one_day_again(setting: Setting) -> Reading:
 
     counts = trace_of(settings, open_service, to_and_fro, days, FixedClock(now_of(setting))).counts["mau"]
     what = "flips by one user-day that is taken back and reported again, per W_BOUND, of which nothing is claimed"
-    return Reading(what, float(np.abs(np.diff(counts, prepend=0)).sum()) / settings.mau.w_bound)
+    return Observation(what, float(np.abs(np.diff(counts, prepend=0)).sum()) / settings.mau.w_bound)

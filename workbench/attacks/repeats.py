@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import date
 from functools import partial
 
-from dp.auditing.attacks import Reading, Setting
+from dp.auditing.attacks import Observation, Setting
 from dp.auditing.attacks.processes import at_once
 from workbench.attacks.asking import (
     Answers,
@@ -29,7 +29,7 @@ THREADS = 4
 RESTARTS = 3
 
 
-def repeats(setting: Setting, opened: Opener, processes: int) -> Iterator[Reading]:
+def repeats(setting: Setting, opened: Opener, processes: int) -> Iterator[Observation]:
     """Close the same days and repeat the same request in processes, in threads, and after every restart."""
     days, clock = days_of(setting, 3), FixedClock(now_of(setting))
     settings = settings_of(setting, {"first_day": days[0]})
@@ -47,10 +47,10 @@ def repeats(setting: Setting, opened: Opener, processes: int) -> Iterator[Readin
     with opened(settings, clock) as service:
         spent = sum(charge.guarantee.epsilon for charge in service.charges())
     due = sum(one.epsilon for one in settings.series.values()) + len(days) * settings.dau.fresh
-    yield Reading("different rows of one day and metric, most", max(rows, default=0), 1)
-    yield Reading("different answers to one request, most", max(answers, default=0), 1)
-    yield Reading("ε charged, over what one close and one request cost", round(spent / due, 9), 1)
-    yield Reading("rows and answers that nobody got", missing, 0)
+    yield Observation("different rows of one day and metric, most", max(rows, default=0), 1)
+    yield Observation("different answers to one request, most", max(answers, default=0), 1)
+    yield Observation("ε charged, over what one close and one request cost", round(spent / due, 9), 1)
+    yield Observation("rows and answers that nobody got", missing, 0)
 
 
 def processes_of(setting: Setting) -> int:
@@ -62,7 +62,7 @@ def _ask_by(opened: Opener, settings: Settings, clock: Clock, days: Sequence[dat
     return ask(opened, settings, clock, days, "key")
 
 
-def reloads(setting: Setting) -> Reading:
+def reloads(setting: Setting) -> Observation:
     """Load a file, its beginning again, and the whole of it after a restart."""
     days, clock = days_of(setting), FixedClock(now_of(setting))
     settings, rows = settings_of(setting), small_crowd(setting, days)
@@ -72,4 +72,4 @@ def reloads(setting: Setting) -> Reading:
                 with suppress(Refused):
                     service.load("file", start, rows[start:])
             stored = service.status().operations
-    return Reading("rows of one file that were stored twice", stored - len(rows), 0)
+    return Observation("rows of one file that were stored twice", stored - len(rows), 0)

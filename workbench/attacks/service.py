@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dp.auditing.attacks import OURS, Reading, Setting
+from dp.auditing.attacks import OURS, Observation, Setting
 from dp.auditing.attacks.outcome import Target
 from workbench.attacks.clock import clock_moves
 from workbench.attacks.copies import crash, old_copies
@@ -24,7 +24,7 @@ CRITERION = (
 )
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The service as it is."""
     return (
         *old_copies(setting, open_service),
@@ -37,27 +37,27 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     )
 
 
-def trusting(setting: Setting) -> tuple[Reading, ...]:
+def trusting(setting: Setting) -> tuple[Observation, ...]:
     """A service that does not compare its ledger with its store."""
     return tuple(old_copies(setting, partial(open_with, account=Trusting)))
 
 
-def scattered(setting: Setting) -> tuple[Reading, ...]:
+def scattered(setting: Setting) -> tuple[Observation, ...]:
     """A service of several processes, each with a ledger of its own."""
     return tuple(repeats(setting, open_with_own_ledger, processes_of(setting)))
 
 
-def forgetful(setting: Setting) -> tuple[Reading, ...]:
+def forgetful(setting: Setting) -> tuple[Observation, ...]:
     """A service that does not know a repeated request; one process shows it."""
     return tuple(repeats(setting, partial(open_with, account=Forgetful), processes=1))
 
 
-def monthly(setting: Setting) -> tuple[Reading, ...]:
+def monthly(setting: Setting) -> tuple[Observation, ...]:
     """A service whose fresh releases have a new budget every month of its clock."""
     return tuple(clock_moves(setting, partial(open_with, account=Monthly)))
 
 
-def resetting(setting: Setting) -> tuple[Reading, ...]:
+def resetting(setting: Setting) -> tuple[Observation, ...]:
     """A service in which an erasure resets the counter of flips."""
     return tuple(influence(setting, partial(open_with, store=Resetting)))
 

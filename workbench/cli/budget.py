@@ -17,7 +17,7 @@ from workbench.cli.options import CONFIG_FILE, FILE, DayType
 from workbench.cli.output import write_rows
 
 if TYPE_CHECKING:
-    from dp.ledger import Ledger
+    from dp.ledger import Budget, Charge, Ledger
 
 
 def _default_ledger() -> str:
@@ -92,13 +92,25 @@ def _show_budgets(path: Path, format_name: str) -> None:
     if format_name == "json":
         click.echo(json.dumps({"budgets": rows, "charges": entries}, indent=2))
         return
-    for row in rows:
+    for standing, row in zip(budgets, rows, strict=True):
         click.echo(f"budget {row['budget']} ({row['period']})")
         for letter, name in (("ε", "epsilon"), ("δ", "delta")):
             click.echo(
                 f"  {letter}: {row[f'{name}_spent']:g} spent of {row[f'{name}_cap']:g}, "
                 f"{row[f'{name}_remaining']:g} remaining"
             )
+        _say_who_runs_on(standing, [one for one in charges if one.budget == standing.name and one.outlives(standing)])
     if entries:
         shown = [{**entry, "charged_at": entry["charged_at"][:16].replace("T", " ")} for entry in entries]
-        write_rows(shown, "table", None, title="charges (times in UTC)")
+        write_rows(shown, "table", None, title="charges (times in UTC)", hidden=["first_day"])
+
+
+def _say_who_runs_on(budget: Budget, charges: list[Charge]) -> None:
+    """A period says when charges are made, not which days they are for: name the streams that go on after it."""
+    over = budget.ends is not None and budget.ends < datetime.now(UTC).date()
+    for charge in charges:
+        until = f"until {charge.last_day}" if charge.last_day else "without an end"
+        click.echo(
+            f"  stream {charge.stream} runs on after the period, which {'is over' if over else 'is not over yet'}: "
+            f"it covers days {until}"
+        )

@@ -28,8 +28,8 @@ def summary_row(log: CountableLog, truth: Mapping[str, Counts]) -> TableRow:
     assert found is not None
     retractions, erasures, late = found
     row: TableRow = {
-        "first_day": log.log.first_day.isoformat(),
-        "last_day": log.log.last_day.isoformat(),
+        "first_day": None if log.log.first_day is None else log.log.first_day.isoformat(),
+        "last_day": None if log.log.last_day is None else log.log.last_day.isoformat(),
         "users": log.log.users,
         "rows": log.log.rows_used,
         "retractions": retractions,

@@ -73,4 +73,5 @@ def validate(source: LogOptions, out: Path | None) -> None:
     with progress_bar() as report, read_source(source, report) as checked:
         if out:
             write_canonical(checked, out)
-        click.echo(f"{checked.users:,} users, {checked.first_day} to {checked.last_day}", err=True)
+        period = "" if checked.first_day is None else f", {checked.first_day} to {checked.last_day}"
+        click.echo(f"{checked.users:,} users{period}", err=True)

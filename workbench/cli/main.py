@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from workbench.cli.attack import attack
 from workbench.cli.audit import audit
 from workbench.cli.bench import bench
 from workbench.cli.budget import budget
+from workbench.cli.compact import compact
 from workbench.cli.compose import compose
 from workbench.cli.exact import exact
 from workbench.cli.logs import generate, validate
@@ -46,7 +48,11 @@ class Main(click.Group):
 
 
 @click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dpdau")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True,
+    callback=lambda ctx, _, given: _say_version(ctx, given),
+    help="Show the version, and that of the time zone database.",
+)  # fmt: skip
 def main() -> None:
     """Private active-user counts: DAU, WAU and MAU from a log in which users come, go and take their activity back.
 
@@ -65,6 +71,16 @@ def main() -> None:
     """
 
 
+def _say_version(ctx: click.Context, given: bool) -> None:
+    if given:
+        from dp.zones import DATABASE_VERSION
+
+        click.echo(
+            f"dpdau, version {version('dpdau')} (time zones: tzdata {version('tzdata')}, IANA {DATABASE_VERSION})"
+        )
+        ctx.exit()
+
+
 def _exit_code(error: Exception) -> int | None:
     """The exit code for errors that explain themselves; None for those that are defects."""
     ledger, service = sys.modules.get("dp.ledger"), sys.modules.get("workbench.service")
@@ -78,7 +94,7 @@ def _exit_code(error: Exception) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, audit, attack, compose, sketches,
-    salt, experiment, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    salt, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -102,13 +102,22 @@ class LogCommand(click.Command):
 
 @dataclass(frozen=True)
 class LogOptions:
-    """The log that a command reads, and how. `log` is a path, or for Spark any address that Spark reads."""
+    """The log that a command reads, and how. Its parts are files, patterns and folders; Spark reads one address."""
 
-    log: str
+    logs: tuple[str, ...]
     columns: dict[str, str] | None
+    like: str | None
     timezone: str
+    date_format: str | None
     on_error: str
     input_format: str
+    delimiter: str | None
+    hive: bool
+
+    @property
+    def log(self) -> str | tuple[str, ...]:
+        """The part, or all parts if there are several."""
+        return self.logs if len(self.logs) > 1 else self.logs[0]
 
     @property
     def quarantine(self) -> Path | None:
@@ -119,16 +128,23 @@ class LogOptions:
         return Path(file) if file else None
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """How the rows are read: those options that are not left as they are by default."""
+        chosen = {"columns": self.columns, "like": self.like, "date_format": self.date_format,
+                  "delimiter": self.delimiter, "hive": self.hive or None,
+                  "timezone": None if self.timezone == "UTC" else self.timezone,
+                  "input_format": None if self.input_format == "auto" else self.input_format}  # fmt: skip
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
     def identity(self) -> str:
-        """Names the log's bytes and how they are read: what else, besides the request, a release depends on."""
+        """Names the log's bytes and how they are read, so that the service loads none twice."""
         from dp.log import fingerprint
 
-        if not Path(self.log).is_file():
-            raise click.UsageError(
-                f"{self.log} is not one file, so no key can be derived from it: name one with --stream"
-            )
-        reading = {"columns": self.columns, "timezone": self.timezone, "format": self.input_format}
-        return f"{fingerprint(self.log)} {json.dumps(reading, sort_keys=True)}"
+        for log in self.logs:
+            if not Path(log).is_file():
+                raise click.UsageError(f"{log} is no file, so nobody could tell whether it was loaded before")
+        return f"{' '.join(map(fingerprint, self.logs))} {json.dumps(self.reading, sort_keys=True)}"
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ class Output:
     format_name: str | None
     out: Path | None
 
-    def validate(self, **files: str | Path | None) -> None:
+    def validate(self, **files: str | Path | Sequence[str] | None) -> None:
         """Refuse a format that does not go with the file, and a file that is another one of the command's `files`.
 
         Raises:
@@ -180,17 +196,29 @@ def gathered_as(kind: type, name: str, *options: Callable[[Any], Any]) -> Callab
 
 log_options = gathered_as(
     LogOptions, "source",
-    click.argument("log"),
+    click.argument("logs", nargs=-1, required=True, metavar="LOG..."),
     click.option("--columns", type=Pairs(), default=None, metavar="OURS=THEIRS,…",
                  help="The file's names for user, day or timestamp, op, at, "
-                      "e.g. user=CustomerID,timestamp=InvoiceDate."),
+                      "e.g. user=CustomerID,timestamp=InvoiceDate. In JSON and Parquet properties.id is the id in "
+                      "properties."),
+    click.option("--like", type=click.Choice(names.LOG_PRESETS), default=None,
+                 help="The log is an export of this tool: its columns and its way to write times; --columns and "
+                      "--date-format go first."),
     click.option("--timezone", default="UTC", show_default=True,
                  help="Time zone of the days. Times with an offset are converted to it; times without one are local "
                       "times in it."),
+    click.option("--date-format", default=None, metavar="FORMAT",
+                 help="How days and times are written: iso (the default), iso-utc (times without an offset are in "
+                      "UTC), epoch-s, epoch-ms, epoch-us, or a pattern such as '%m/%d/%Y %H:%M'."),
     click.option("--on-error", default="fail", show_default=True, metavar="fail | quarantine FILE",
                  help="What to do with bad rows: refuse the log, or set them aside in FILE (CSV) and continue."),
-    click.option("--input-format", type=click.Choice(["auto", "csv", "jsonl", "parquet"]), default="auto",
-                 show_default=True, help="The log's format; auto goes by the file's name. Gzip is recognised."),
+    click.option("--input-format", type=click.Choice(["auto", *names.LOG_FORMATS]), default="auto",
+                 show_default=True,
+                 help="The log's format; auto goes by the file's name. Gzip and zstd are recognised."),
+    click.option("--delimiter", default=None, metavar="CHARACTER",
+                 help="Between the fields of CSV: ; or | or tab. By default a comma, a tab in .tsv, or what a first "
+                      "line such as 'sep=;' says."),
+    click.option("--hive", is_flag=True, help="Folders such as day=2024-01-31 are columns."),
 )  # fmt: skip
 
 output_options = gathered_as(
@@ -205,14 +233,7 @@ def read_source(source: LogOptions, report: Report) -> Log:
     """The checked log; says how many rows were read, used and set aside."""
     from dp.log import read_log
 
-    checked = read_log(
-        source.log,
-        columns=source.columns,
-        timezone=source.timezone,
-        quarantine=source.quarantine,
-        input_format=source.input_format,
-        progress=report,
-    )
+    checked = read_log(source.logs, quarantine=source.quarantine, progress=report, **source.reading)
     aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
     click.echo(
         f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",

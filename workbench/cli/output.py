@@ -22,13 +22,17 @@ SQLITE = b"SQLite format 3\0"
 _BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 
 
-def keep_apart(**paths: str | Path | None) -> None:
+def keep_apart(**paths: str | Path | Sequence[str] | None) -> None:
     """Refuse paths that are one file, files that would replace a ledger, and files whose folder does not exist.
 
     Raises:
         click.UsageError: naming the paths in question.
     """
-    named = [(name, Path(path)) for name, path in paths.items() if path is not None]
+    named = [
+        (name, Path(path))
+        for name, given in paths.items() if given is not None
+        for path in ([given] if isinstance(given, str | os.PathLike) else given)
+    ]  # fmt: skip
     files = [(name, path.resolve()) for name, path in named]
     files += [("ledger", path.with_name(path.name + suffix)) for name, path in files if name == "ledger"
               for suffix in ("-wal", "-shm")]  # fmt: skip

@@ -42,7 +42,7 @@ def protection_rows(
     """A row for each metric and number of runs that some user-day needs.
 
     Raises:
-        click.UsageError: an engine other than DuckDB, which alone holds the operations.
+        click.UsageError: the log is on Spark.
         ValueError: the mechanism cannot serve the class, or the guarantee is out of range.
     """
     from dp.accounting.composition import Guarantee
@@ -51,7 +51,7 @@ def protection_rows(
     from dp.units import protected_class
 
     if log.log is None:
-        raise click.UsageError("--protection needs --engine duckdb")
+        raise click.UsageError("--protection needs the engine numpy or duckdb")
     rows: list[TableRow] = []
     guarantee = Guarantee(promised.epsilon, promised.delta)
     measured = functools.cache(functools.partial(needed_runs, log.log.connection))
@@ -92,4 +92,4 @@ def summary(rows: list[TableRow], w_bound: int) -> str:
 
 
 def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else 0.0
+    return 100 * part / whole if whole else 100.0

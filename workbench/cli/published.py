@@ -54,7 +54,7 @@ def _metric(metric: str) -> click.Command:
     ) -> None:  # fmt: skip
         if request_id and not fresh:
             raise click.UsageError("--request-id goes with --fresh only: published days need none")
-        if source.log:
+        if source.logs:
             if fresh or day is None:
                 raise click.UsageError("LOG needs --day, and --fresh is for the live service: leave it out with a LOG")
             _release_one(ctx, metric, day, epsilon, settings)

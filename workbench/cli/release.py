@@ -15,6 +15,7 @@ import click
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option, open_budget
+from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.options import (
     MECHANISM_NAMES,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 LARGE_DELTA = 1e-2
 SHOWN = {
     "metric", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound", "sketch_std", "noise_low", "noise_high",
-    "count", "count_low", "count_high",
+    "band_low", "band_high", "count", "count_low", "count_high",
 }  # fmt: skip
 """The columns of a table, where a row has them."""
 
@@ -160,43 +161,43 @@ class Payment:
             )
         return days
 
-    def name(self, request: Request, log: str) -> str:
+    def name(self, request: Request, logs: Sequence[str]) -> str:
         """The stream's key: as asked for, or else made of the request and of what the log is called."""
-        from dp.release import default_stream
+        from dp.release import default_stream, log_name
 
-        return self.stream or default_stream(request.specification(), Path(log).name.split(".")[0])
+        return self.stream or default_stream(request.specification(), log_name(logs, self.ledger_path))
 
-    def horizon(self, request: Request, log: str) -> int | str | None:
+    def horizon(self, request: Request, logs: Sequence[str]) -> int | str | None:
         """The horizon that the stream was charged for; None if there is no such stream yet."""
         from dp.ledger import open_ledger
 
         if self.simulate or not self.ledger_path.exists():
             return None
         with open_ledger(self.ledger_path) as ledger:
-            charge = ledger.find_charge(self.name(request, log))
+            charge = ledger.find_charge(self.name(request, logs))
         return None if charge is None else charge.specification["horizon"] or "unlimited"
 
-    def recall(self, plan: Plan, log: str, ticks: int) -> list[TableRow] | None:
+    def recall(self, plan: Plan, logs: Sequence[str], ticks: int) -> list[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not."""
         from dp.ledger import open_ledger
         from dp.release import recall
 
         if self.simulate or not self.ledger_path.exists():
             return None
-        stream = self.name(plan.request, log)
+        stream = self.name(plan.request, logs)
         with open_ledger(self.ledger_path) as ledger:
             found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
             if found is None:
                 return None
             click.echo(
-                f"stream {stream}: these days were published before; {log} was not read, nothing was charged, "
-                f"{_left(ledger.budget(self.budget))}",
+                f"stream {stream}: these days were published before; {' '.join(logs)} was not read, nothing was "
+                f"charged, {_left(ledger.budget(self.budget))}",
                 err=True,
             )
         return [json.loads(row) for row in found]
 
     def draw(
-        self, plan: Plan, log: str, counts: dict[str, Counts], arrived: Callable[[date], str] | None
+        self, plan: Plan, logs: Sequence[str], counts: dict[str, Counts], arrived: Callable[[date], str]
     ) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import publish, simulate_rows
@@ -205,7 +206,7 @@ class Payment:
             rows = simulate_rows(plan, counts, self.seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
             return rows
-        stream = self.name(plan.request, log)
+        stream = self.name(plan.request, logs)
         with open_budget(self.ledger_path) as ledger:
             continued = ledger.find_charge(stream) is not None
             published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), arrived=arrived)
@@ -241,15 +242,22 @@ payment_options = gathered_as(
 @sketch_options
 @click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
 @click.option(
+    "--band",
+    is_flag=True,
+    help="Add the ends of a band to the rows that holds a metric's counts on all days of the horizon at once, at the "
+    "level of the intervals; costs no budget.",
+)
+@click.option(
     "--consistent",
     is_flag=True,
     help="Add counts that are whole, ordered (DAU ≤ WAU ≤ MAU) and not negative to the rows; costs no budget.",
 )
+@tombstones_option
 @payment_options
 @output_options
 def release(
-    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, consistent: bool,
-    payment: Payment, output: Output,
+    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, band: bool,
+    consistent: bool, tombstones: Path | None, payment: Payment, output: Output,
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
 
@@ -260,32 +268,38 @@ def release(
     payment.validate()
     output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
     shares = protection.shares(query.series)
-    if consistent:
-        _check_consistent(protection.mechanism)
+    if band or consistent:
+        _check_independent(protection, "--band" if band else "--consistent")
     protection.warn()
     sketch.validate(query.engine)
+    if tombstones is not None and sketch.sketch != "exact":
+        raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
     with progress_bar() as report, ExitStack() as stack:
         from dp.release import plan_release, promise
 
         log, ticks = None, query.ticks
         if ticks is None:
-            log = stack.enter_context(open_log(source, query, report))
+            log = stack.enter_context(open_log(source, query, report, tombstones))
             ticks = payment.agreed(log.ticks)
         report("calibrating the noise", None)
         request = _request(query.series, shares, protection, sketch, ticks, ci_level)
-        if protection.horizon is None and (horizon := payment.horizon(request, source.log)):
+        if protection.horizon is None and (horizon := payment.horizon(request, source.logs)):
             request = _request(query.series, shares, replace(protection, horizon=horizon), sketch, ticks, ci_level)
         plan = plan_release(request)
-        rows = payment.recall(plan, source.log, len(ticks))
+        rows = payment.recall(plan, source.logs, len(ticks))
         if rows is None:
-            log = log or stack.enter_context(open_log(source, query, report))
+            log = log or stack.enter_context(open_log(source, query, report, tombstones))
             report("counting users", None)
             counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
             report("drawing the noise", None)
-            rows = payment.draw(plan, source.log, counts, log.arrived)
+            rows = payment.draw(plan, source.logs, counts, log.arrived)
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
+    if band:
+        from dp.release import with_band
+
+        rows = with_band(plan, rows)
     if consistent:
         from workbench.cli.consistent import with_counts
 
@@ -293,13 +307,15 @@ def release(
     _write(rows, output, charged=not payment.simulate)
 
 
-def _check_consistent(mechanism: str) -> None:
+def _check_independent(protection: Protection, option: str) -> None:
     from dp.mechanisms import family_of
 
-    if family_of(mechanism).data_dependent:
+    if family_of(protection.mechanism).data_dependent:
         raise click.UsageError(
-            f"--consistent weighs estimates by their standard deviation; that of {mechanism} depends on the data"
+            f"{option} goes by the standard deviation of estimates; that of {protection.mechanism} depends on the data"
         )
+    if option == "--band" and protection.horizon == "unlimited":
+        raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
 
 
 def _request(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from experiments.engine.progress import Report
+from workbench.cli.counts import ENGINES_HERE
 from workbench.cli.options import SKETCH_NAMES, Output, gathered_as, output_options
 from workbench.cli.salt import salt_option
 
@@ -46,8 +47,8 @@ class SketchChoice:
                 if self.rate is None
                 else f"--rate goes with --sketch fixed-rate, not with {self.sketch}"
             )
-        if self.sketch != "exact" and engine != "duckdb":
-            raise click.UsageError(f"--sketch {self.sketch} counts with --engine duckdb only")
+        if self.sketch != "exact" and engine not in ENGINES_HERE:
+            raise click.UsageError(f"--sketch {self.sketch} counts with --engine numpy or --engine duckdb only")
         if self.rate is not None:
             FixedRate(self.rate)
             _ = self.salts

@@ -40,7 +40,9 @@ class Account:
 
     def today(self) -> date:
         """The calendar day in the service's time zone."""
-        return self._clock().astimezone(self._settings.zone).date()
+        today = self._settings.zone.day(self._clock())
+        assert today is not None, "a clock shows times of the calendar"
+        return today
 
     def stream(self, metric: str) -> str:
         """The stream of a series."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -22,6 +21,7 @@ from dp.noise import validate_level
 from dp.presence.daily import day_number
 from dp.release import Request, freezes
 from dp.units import protected_class
+from dp.zones import Zone, zone_named
 
 VARIABLE_PREFIX = "DPDAU_"
 SERIES = ("dau", "wau", "mau")
@@ -133,9 +133,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return Path(self.key or self.store + ".key")
 
     @property
-    def zone(self) -> ZoneInfo:
+    def zone(self) -> Zone:
         """The time zone in which a day is a day."""
-        return ZoneInfo(self.timezone)
+        return zone_named(self.timezone)
 
     def request(self, metric: str, first: date) -> Request:
         """What is asked of `dp` for one series that starts on `first`."""
@@ -251,8 +251,8 @@ def _validate(settings: Settings) -> None:
             "each needs a file of its own"
         )
     try:
-        ZoneInfo(settings.timezone)
-    except (OSError, ValueError, LookupError) as error:
+        zone_named(settings.timezone)
+    except ValueError as error:
         raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
     if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
         raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")

@@ -19,7 +19,7 @@ from dp.auditing.attacks import (
     repeated_query,
     support,
 )
-from dp.auditing.attacks.outcome import OURS, Attack, Outcome, Reading, Setting
+from dp.auditing.attacks.outcome import OURS, Attack, Observation, Outcome, Setting
 
 
 def attack_of(module: ModuleType) -> Attack:
@@ -59,4 +59,4 @@ def run_attack(name: str, setting: Setting, target: str = OURS, attacks: Mapping
     return Outcome(name, attack.threat, attack.criterion, target, attack.targets[target](setting))
 
 
-__all__ = ["ATTACKS", "OURS", "Attack", "Outcome", "Reading", "Setting", "attack_of", "run_attack"]
+__all__ = ["ATTACKS", "OURS", "Attack", "Observation", "Outcome", "Setting", "attack_of", "run_attack"]

@@ -16,7 +16,7 @@ from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats, Integers
 from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE, epsilon_lower_bound
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.auditing.bounds import Alarms, epsilon_bound
 from dp.auditing.measurements import strategy_matrix
 from dp.mechanisms import EMPTY_STATE, LinearMechanism, State, linear_design
@@ -100,7 +100,7 @@ def _run_tick(
     return state, float(released.estimates[0])
 
 
-def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Step]) -> tuple[Reading, ...]:
+def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[], Step]) -> tuple[Observation, ...]:
     ratio, returning, trials = attack(setting, mechanism, new_step)
     delta = GUARANTEE.delta
     shown = {
@@ -108,7 +108,7 @@ def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[
         "answers that return": epsilon_lower_bound(*returning, trials, delta),
     }
     return tuple(
-        Reading(f"{mechanism.name}: ε shown at δ = {delta:g} by {test}", epsilon, GUARANTEE.epsilon)
+        Observation(f"{mechanism.name}: ε shown at δ = {delta:g} by {test}", epsilon, GUARANTEE.epsilon)
         for test, epsilon in shown.items()
     )
 
@@ -139,7 +139,7 @@ def steer(mechanism: SparseVector, present: bool, generator: np.random.Generator
     return float(last - others), min(errors)
 
 
-def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[Reading, ...]:
+def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[Observation, ...]:
     """The ε of sparse-vector that two tests show by their rates of alarms.
 
     One is the likelihood ratio of the released value. The other takes the lowest error so far for what is constant in
@@ -155,7 +155,7 @@ def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[
             alarms["the likelihood ratio"][present] += error > 1 / 2
             alarms["the lowest answer"][present] += error - lowest >= 1
     return tuple(
-        Reading(
+        Observation(
             f"{mechanism.name}: ε shown by {test}",
             float(epsilon_bound(Alarms(true, trials, false, trials), PURE.delta, ATTACK_CONFIDENCE)),
             PURE.epsilon,
@@ -164,9 +164,9 @@ def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[
     )
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Mechanisms that are run one tick at a time, with fresh noise for each."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     for mechanism in map(_design, TARGET_MECHANISMS[-1:] if setting.quick else TARGET_MECHANISMS):
         step = partial(_run_tick, mechanism)
         readings += _readings(setting, mechanism, partial(_every_series, step))
@@ -178,7 +178,7 @@ def _every_series(step: Step) -> Step:
     return step
 
 
-def reuse_noise(setting: Setting) -> tuple[Reading, ...]:
+def reuse_noise(setting: Setting) -> tuple[Observation, ...]:
     """Noise that is kept and used again when the same count comes back, so that nobody can average it out."""
     mechanism = _design("gaussian")
 
@@ -194,7 +194,7 @@ def reuse_noise(setting: Setting) -> tuple[Reading, ...]:
     return _readings(setting, mechanism, new_step)
 
 
-def half_noise(setting: Setting) -> tuple[Reading, ...]:
+def half_noise(setting: Setting) -> tuple[Observation, ...]:
     """Half the noise that is claimed."""
     mechanism = _design("damped-square-root")
 

@@ -15,7 +15,7 @@ from dp.accounting.composition import Guarantee
 from dp.arrays import Floats, Integers
 from dp.auditing.attacks.fixed_threshold import best_direction, epsilon_lower_bound
 from dp.auditing.attacks.logs import FIRST
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.mechanisms import GRID, LinearMechanism
 from dp.release import Request, plan_release
 
@@ -88,20 +88,20 @@ def _linear(mechanism: str, windows: dict[str, int]) -> list[LinearMechanism]:
     return [cast(LinearMechanism, series.mechanism) for series in plan_release(request).series]
 
 
-def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]) -> tuple[Reading, ...]:
+def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]) -> tuple[Observation, ...]:
     return tuple(
-        Reading(f"{name}: ε shown at δ = {GUARANTEE.delta:g} by {test}", epsilon, GUARANTEE.epsilon)
+        Observation(f"{name}: ε shown at δ = {GUARANTEE.delta:g} by {test}", epsilon, GUARANTEE.epsilon)
         for test, epsilon in attack(setting, mechanisms).items()
     )
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """A joint release under one guarantee, by several mechanisms."""
     names = TARGET_MECHANISMS[-2:] if setting.quick else TARGET_MECHANISMS
     return tuple(reading for name in names for reading in _readings(setting, name, _linear(name, WINDOWS)))
 
 
-def calibrate_each_alone(setting: Setting) -> tuple[Reading, ...]:
+def calibrate_each_alone(setting: Setting) -> tuple[Observation, ...]:
     """Three series, each with the noise of a release of its own, sold under one guarantee."""
     name = "damped-square-root"
     alone = [_linear(name, {metric: window})[0] for metric, window in WINDOWS.items()]

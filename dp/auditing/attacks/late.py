@@ -16,12 +16,12 @@ from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.counts import Counts
 from dp.ledger import LedgerError, open_ledger
 from dp.log import Log, LogError, arrived_fingerprint
 from dp.mechanisms import LinearDesign, linear_design
-from dp.presence import DuckDBEngine, user_flips
+from dp.presence import NumpyEngine, user_flips
 from dp.release import Request, plan_release, publish
 from dp.units import protected_class
 
@@ -54,7 +54,7 @@ def by_day(log: Log) -> Log:
     return log
 
 
-def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
+def revisions(setting: Setting, look: LogView) -> tuple[Observation, ...]:
     """Publish a log week after week as it grows, and compare with what the whole log says of the same days."""
     operations = crowd(USERS, TICKS, setting.generator) + _out_of_order(setting)
     path = setting.new_folder() / "ledger.db"
@@ -81,10 +81,10 @@ def revisions(setting: Setting, look: LogView) -> tuple[Reading, ...]:
         charged = len(ledger.charges())
     rewritten = sum(later[: len(earlier)] != earlier for earlier, later in pairwise(rows))
     return (
-        Reading("counts of published days that later operations changed", changed, 0),
-        Reading("published rows that were not what they had been", rewritten, 0),
-        Reading("weeks in which the stream had to be refused", refused, 0),
-        Reading("charges for all weeks", charged, 1),
+        Observation("counts of published days that later operations changed", changed, 0),
+        Observation("published rows that were not what they had been", rewritten, 0),
+        Observation("weeks in which the stream had to be refused", refused, 0),
+        Observation("charges for all weeks", charged, 1),
     )
 
 
@@ -101,12 +101,12 @@ def _out_of_order(setting: Setting) -> list[LogRow]:
 
 
 def _counts(log: Log) -> Counts:
-    return DuckDBEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
+    return NumpyEngine(log.connection).daily_flips((WINDOW,), FIRST, LAST)[WINDOW].counts
 
 
-def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...]:
+def protected_day_changes(setting: Setting, look: LogView) -> tuple[Observation, ...]:
     """What one protected day changes for users who retract other days of its window or report them late, k times."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     users = setting.trials(300, 3_000)
     for disturbances in DISTURBANCES:
         runs = 1 + disturbances
@@ -120,18 +120,18 @@ def protected_day_changes(setting: Setting, look: LogView) -> tuple[Reading, ...
         early = np.count_nonzero(changes[np.arange(TICKS) < arrivals[:, np.newaxis]])
         most = (np.diff(changes, prepend=0) > 0).sum(axis=1).max()
         readings += [
-            Reading(f"k = {disturbances}: changes before the arrival", float(early), 0),
-            Reading(f"k = {disturbances}: most runs of a change", float(most), runs),
+            Observation(f"k = {disturbances}: changes before the arrival", float(early), 0),
+            Observation(f"k = {disturbances}: most runs of a change", float(most), runs),
         ]
         _, distinct = np.unique(changes, axis=0, return_index=True)
         for name in TARGET_MECHANISMS:
             enough, assumed = _design(name, runs), _design(name, 1)
             worst = max(measured_over_certified(enough, with_day[user], without_day[user]) for user in distinct)
             # What is measured and its bound may be sums of the same floats in another order.
-            readings.append(Reading(f"k = {disturbances}: change over the certificate, {name}", round(worst, 9), 1))
+            readings.append(Observation(f"k = {disturbances}: change over the certificate, {name}", round(worst, 9), 1))
             if disturbances:
                 what = f"k = {disturbances}: change over the certificate of W_BOUND = 2, {name}"
-                readings.append(Reading(what, worst * enough.sensitivity / assumed.sensitivity))
+                readings.append(Observation(what, worst * enough.sensitivity / assumed.sensitivity))
     return tuple(readings)
 
 
@@ -174,20 +174,20 @@ def _design(name: str, runs: int) -> LinearDesign:
     return linear_design(name, protected_class("user-day", WINDOW, 2 * runs, TICKS))
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The presence query, by arrival."""
     return (*revisions(setting, by_arrival), *protected_day_changes(setting, by_arrival), _early_arrivals(setting))
 
 
-def _early_arrivals(setting: Setting) -> Reading:
+def _early_arrivals(setting: Setting) -> Observation:
     try:
         log_of_rows([LogRow("user 0", PROTECTED, "+", PROTECTED - 1)], setting.new_folder()).close()
     except LogError:
-        return Reading("operations that arrived before their day and were let through", 0, 0)
-    return Reading("operations that arrived before their day and were let through", 1, 0)
+        return Observation("operations that arrived before their day and were let through", 0, 0)
+    return Observation("operations that arrived before their day and were let through", 1, 0)
 
 
-def count_by_day(setting: Setting) -> tuple[Reading, ...]:
+def count_by_day(setting: Setting) -> tuple[Observation, ...]:
     """Counts by day: what arrives late changes days that are published, and the stream cannot go on."""
     return (*revisions(setting, by_day), *protected_day_changes(setting, by_day))
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.logs import FIRST
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.auditing.attacks.processes import at_once
 from dp.ledger import Ledger, LedgerError, open_ledger
 from dp.release import Request, plan_release, publish, stated_counts
@@ -64,7 +64,7 @@ Wait = Callable[[], None]
 """Called by a purse that leaves a gap between looking and writing: the attacker chooses when the other workers run."""
 
 
-def attack(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> tuple[Reading, ...]:
+def attack(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> tuple[Observation, ...]:
     """Race for a budget, charge what is no amount, use keys again, and put the clock back."""
     return (
         _race_of_threads(setting, new),
@@ -79,7 +79,7 @@ def _no_wait() -> None:
     """Do not wait."""
 
 
-def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Reading:
+def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Observation:
     barrier = Barrier(WORKERS)
 
     def wait() -> None:
@@ -92,14 +92,16 @@ def _race_of_threads(setting: Setting, new: Callable[[Setting, Wait], OpenClient
     work = partial(_charge_repeatedly, new(setting, wait), setting.trials(5, 25), AMOUNT, setting.now)
     with ThreadPoolExecutor(WORKERS) as pool:
         granted = sum(pool.map(work, range(WORKERS)))
-    return Reading("ε granted to threads that charge at the same time, of a cap of 1", round(granted * AMOUNT, 9), CAP)
+    return Observation(
+        "ε granted to threads that charge at the same time, of a cap of 1", round(granted * AMOUNT, 9), CAP
+    )
 
 
-def _race_of_processes(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Reading:
+def _race_of_processes(setting: Setting, new: Callable[[Setting, Wait], OpenClient]) -> Observation:
     open_client = new(setting, partial(time.sleep, PAUSE))
     work = partial(_charge_repeatedly, open_client, setting.trials(2, 10), LARGE_AMOUNT, setting.now)
     granted = sum(at_once(work, range(setting.trials(2, 4))))
-    return Reading(
+    return Observation(
         "ε granted to processes that charge at the same time, of a cap of 1", round(granted * LARGE_AMOUNT, 9), CAP
     )
 
@@ -110,7 +112,7 @@ def _charge_repeatedly(open_client: OpenClient, charges: int, amount: float, now
         return sum(_try_charge(client, f"{worker} {number}", amount, now) for number in range(charges))
 
 
-def _amounts(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
+def _amounts(setting: Setting, open_client: OpenClient) -> Iterator[Observation]:
     with open_client() as client:
         lost = 0
         # A float that holds a half holds nothing of what is added to it below 1e-16.
@@ -119,23 +121,23 @@ def _amounts(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
             before = client.spent()
             granted = _try_charge(client, f"tiny {number}", amount, setting.now)
             lost += granted and client.spent() <= before
-        yield Reading("tiny charges that were granted and not counted", lost, 0)
+        yield Observation("tiny charges that were granted and not counted", lost, 0)
         free = sum(
             _try_charge(client, f"none {number}", amount, setting.now) for number, amount in enumerate(INVALID_AMOUNTS)
         )
-        yield Reading("charges that are no amounts and were granted", free, 0)
+        yield Observation("charges that are no amounts and were granted", free, 0)
 
 
-def _keys(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
+def _keys(setting: Setting, open_client: OpenClient) -> Iterator[Observation]:
     with open_client() as client:
         for _ in range(5):
             _try_charge(client, "key", AMOUNT, setting.now)
-        yield Reading("charges for one key", round(client.spent() / AMOUNT, 9), 1)
+        yield Observation("charges for one key", round(client.spent() / AMOUNT, 9), 1)
         more = _try_charge(client, "key", 10 * AMOUNT, setting.now)
-        yield Reading("larger charges granted under a key that was used", more, 0)
+        yield Observation("larger charges granted under a key that was used", more, 0)
 
 
-def _clock(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
+def _clock(setting: Setting, open_client: OpenClient) -> Iterator[Observation]:
     times = (setting.now, setting.now + 2 * PERIOD, setting.now - PERIOD, setting.now)
     granted, outside = 0, 0
     with open_client() as client:
@@ -143,8 +145,8 @@ def _clock(setting: Setting, open_client: OpenClient) -> Iterator[Reading]:
             while _try_charge(client, f"{number} {granted}", 0.25, now):
                 granted += 1
                 outside += now != setting.now
-    yield Reading("ε granted while the clock went to and fro, of a cap of 1", granted * 0.25, CAP)
-    yield Reading("charges granted outside the period of the budget", outside, 0)
+    yield Observation("ε granted while the clock went to and fro, of a cap of 1", granted * 0.25, CAP)
+    yield Observation("charges granted outside the period of the budget", outside, 0)
 
 
 def _try_charge(client: BudgetClient, key: str, epsilon: float, now: datetime) -> bool:
@@ -231,7 +233,7 @@ def new_naive_budget(setting: Setting, wait: Wait, monthly: bool) -> OpenClient:
     return partial(_open_naive_client, path, wait, monthly)
 
 
-def restore_copy(setting: Setting) -> tuple[Reading, ...]:
+def restore_copy(setting: Setting) -> tuple[Observation, ...]:
     """Publish, put back a copy of the file from before, and publish again.
 
     A file cannot know that it is old, so nothing is claimed: the readings say what such a copy costs. The live service,
@@ -254,23 +256,23 @@ def restore_copy(setting: Setting) -> tuple[Reading, ...]:
             spent += ledger.budget("team").spent.epsilon
     again = sum(first != second for first, second in zip(*drawn, strict=True))
     return (
-        Reading("charges beyond the cap that the ledger or its old copy grants on its own", more, 0),
-        Reading("days drawn a second time from an old copy, of which nothing is claimed", again),
-        Reading("ε spent from a cap of 1 by way of an old copy, of which nothing is claimed", spent),
+        Observation("charges beyond the cap that the ledger or its old copy grants on its own", more, 0),
+        Observation("days drawn a second time from an old copy, of which nothing is claimed", again),
+        Observation("ε spent from a cap of 1 by way of an old copy, of which nothing is claimed", spent),
     )
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The ledger, as releases use it."""
     return (*attack(setting, new_ledger_budget), *restore_copy(setting))
 
 
-def check_then_insert(setting: Setting) -> tuple[Reading, ...]:
+def check_then_insert(setting: Setting) -> tuple[Observation, ...]:
     """A table of charges that is read first and written afterwards."""
     return attack(setting, partial(new_naive_budget, monthly=False))
 
 
-def monthly_reset(setting: Setting) -> tuple[Reading, ...]:
+def monthly_reset(setting: Setting) -> tuple[Observation, ...]:
     """A table of charges that begins anew with every month of the clock."""
     return attack(setting, partial(new_naive_budget, monthly=True))
 

@@ -18,7 +18,7 @@ from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import delta_for
 from dp.arrays import Floats, Integers
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.auditing.closeness import (
     Frequencies,
     approximate_dp,
@@ -85,7 +85,7 @@ Draw = Callable[[int], Integers]
 # --- Draws -----------------------------------------------------------------------------------------------------------
 
 
-def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, ...]:
+def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Observation, ...]:
     """Votes against draws that claim to be of a noise.
 
     Args:
@@ -103,7 +103,7 @@ def draw_readings(setting: Setting, noise: Noise, draw: Draw) -> tuple[Reading, 
     return _readings(_noise_name(noise), "secure draws are", [vote() for _ in range(VOTES)])
 
 
-def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Reading, ...]:
+def seeded_draw_readings(setting: Setting, noise: Noise) -> tuple[Observation, ...]:
     """Votes against what `noise.seeded` draws."""
     votes = [_verdicts(noise, _seeded(setting, noise)) for _ in range(VOTES)]
     return _readings(_noise_name(noise), "seeded draws are", votes)
@@ -183,7 +183,7 @@ def cell_shares(noise: Noise, granularity: float, reach: int) -> Floats:
 # --- Releases --------------------------------------------------------------------------------------------------------
 
 
-def release_readings(setting: Setting, name: str, source: NoiseSource) -> tuple[Reading, ...]:
+def release_readings(setting: Setting, name: str, source: NoiseSource) -> tuple[Observation, ...]:
     """Votes against what a mechanism releases with draws from `source`, beside what it simulates.
 
     Args:
@@ -269,10 +269,12 @@ def _run_cells(deviations: Floats, present: Integers, estimates: Floats) -> Inte
     return np.asarray(9 * cells[:, 0] + 3 * cells[:, TICKS // 2] + cells[:, -1])
 
 
-def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tuple[Reading, ...]:
+def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tuple[Observation, ...]:
     """One reading for each of the questions that every vote answers."""
     return tuple(
-        Reading(f"{name}: votes of {VOTES} that {seen} {wrong}", majority(vote[wrong] for vote in votes).against, LIMIT)
+        Observation(
+            f"{name}: votes of {VOTES} that {seen} {wrong}", majority(vote[wrong] for vote in votes).against, LIMIT
+        )
         for wrong in votes[0]
     )
 
@@ -280,9 +282,9 @@ def _readings(name: str, seen: str, votes: Sequence[Mapping[str, bool]]) -> tupl
 # --- Targets ---------------------------------------------------------------------------------------------------------
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Both kinds of noise, and what is released with them."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     for noise in (GaussianNoise(SCALE), LaplaceNoise(SCALE)):
         readings += draw_readings(setting, noise, noise.secure) + seeded_draw_readings(setting, noise)
     for name in QUICK if setting.quick else TARGET_MECHANISMS:
@@ -343,7 +345,7 @@ def _draws(noise: Noise, generator: np.random.Generator, size: int) -> Integers:
     return noise.seeded(generator, (size,)).astype(np.int64)
 
 
-def broken_draw_readings(setting: Setting, draws: BrokenDraw) -> tuple[Reading, ...]:
+def broken_draw_readings(setting: Setting, draws: BrokenDraw) -> tuple[Observation, ...]:
     """Draws that claim to be Gaussian."""
     return draw_readings(setting, CLAIMED, partial(draws, setting.generator))
 
@@ -353,7 +355,7 @@ def half_scale(generator: np.random.Generator, size: int) -> Integers:
     return _draws(GaussianNoise(SCALE // 2), generator, size)
 
 
-def half_noise_in_draws(setting: Setting) -> tuple[Reading, ...]:
+def half_noise_in_draws(setting: Setting) -> tuple[Observation, ...]:
     """Half the noise in draws, and in releases beside the simulation of all of it."""
 
     def source(noise: Noise, size: int) -> Integers:

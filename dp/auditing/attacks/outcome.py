@@ -43,7 +43,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Observation:
     """One measured number.
 
     Attributes:
@@ -66,7 +66,7 @@ class Reading:
         return self.measured <= self.limit
 
 
-Target = Callable[[Setting], tuple[Reading, ...]]
+Target = Callable[[Setting], tuple[Observation, ...]]
 """Attacks one thing that claims to withstand it."""
 
 
@@ -86,7 +86,7 @@ class Outcome:
     threat: str
     criterion: str
     target: str
-    readings: tuple[Reading, ...]
+    readings: tuple[Observation, ...]
 
     @property
     def held(self) -> bool:

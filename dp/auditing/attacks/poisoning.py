@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.hll import Hll
 from dp.sketches.keys import keys_of
@@ -86,14 +86,14 @@ POISONS: dict[str, Poison] = {
 }
 
 
-def attack(setting: Setting, knows_the_salt: bool) -> tuple[Reading, ...]:
+def attack(setting: Setting, knows_the_salt: bool) -> tuple[Observation, ...]:
     """Poison sketches under many salts, and compare their estimates with the number of their users.
 
     Whoever does not know the salt chooses by one of their own.
     """
     candidates, salts = setting.trials(2**13, 2**15), KNOWN_SALTS if knows_the_salt else SALTS
     ids = [f"mallory {number}" for number in range(candidates)]
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     for name, poison in POISONS.items():
         estimates, users = np.zeros(salts), np.zeros(salts)
         chosen = poison.choose(keys_of(ids, setting.generator.bytes(16)))
@@ -107,18 +107,18 @@ def attack(setting: Setting, knows_the_salt: bool) -> tuple[Reading, ...]:
         errors = (estimates - users) / [poison.design.standard_error(count) for count in users]
         off = abs(float(errors.mean())) * salts**0.5
         readings += [
-            Reading(f"{name}: mean error, in standard errors of the mean", off, LIMIT),
-            Reading(f"{name}: estimate over the number of users", float((estimates / users).mean())),
+            Observation(f"{name}: mean error, in standard errors of the mean", off, LIMIT),
+            Observation(f"{name}: estimate over the number of users", float((estimates / users).mean())),
         ]
     return tuple(readings)
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Keys under a secret salt."""
     return attack(setting, knows_the_salt=False)
 
 
-def known_salt(setting: Setting) -> tuple[Reading, ...]:
+def known_salt(setting: Setting) -> tuple[Observation, ...]:
     """Keys under a salt that the attacker knows, as good as no salt."""
     return attack(setting, knows_the_salt=True)
 

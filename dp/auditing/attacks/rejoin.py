@@ -17,13 +17,13 @@ from dp.accounting.composition import Guarantee
 from dp.arrays import Integers
 from dp.auditing.attacks.change import measured_over_certified
 from dp.auditing.attacks.logs import FIRST, LogRow, crowd, day, log_of_rows
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.counts import Counts
 from dp.log import Log, read_log, write_canonical
 from dp.mechanisms import EMPTY_STATE, LinearDesign, LinearMechanism, linear_design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.mechanisms.adaptive_flippancy_design import rising_bounds
-from dp.presence import DuckDBEngine, Tombstones, compact
+from dp.presence import NumpyEngine, Tombstones, compact
 from dp.release import Request, Sample, plan_release
 from dp.sketches.fixed_rate import FixedRate
 from dp.sketches.keys import keys_of
@@ -62,14 +62,14 @@ def counts_of(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWi
 
 
 def _counted(log: Log, tombstones: Tombstones | None, key: bytes) -> dict[tuple[int, int], Counts]:
-    engine = DuckDBEngine(log.connection, tombstones, key)
+    engine = NumpyEngine(log.connection, tombstones, key)
     found = {w_bound: engine.daily_flips(WINDOWS, FIRST, LAST, w_bound) for w_bound in BOUNDS}
     return {(w_bound, window): found[w_bound][window].counts for w_bound in BOUNDS for window in WINDOWS}
 
 
 def level_counts(log: Log, tombstones: Tombstones | None, key: bytes) -> CountsByWindow:
     """What the query counts for adaptive-flippancy: users present and users frozen, for every level."""
-    found = DuckDBEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
+    found = NumpyEngine(log.connection, tombstones, key).bounded_counts(WINDOWS, FIRST, LAST, LEVELS)
     return {window: counts.values for window, counts in found.items()}
 
 
@@ -147,9 +147,9 @@ def _compare(with_user: CountsByWindow, without_user: CountsByWindow, mechanisms
     }
 
 
-def _worst(found: Sequence[dict[str, float]]) -> tuple[Reading, ...]:
+def _worst(found: Sequence[dict[str, float]]) -> tuple[Observation, ...]:
     # What is measured and its bound may be sums of the same floats in another order.
-    return tuple(Reading(what, round(max(one[what] for one in found), 9), 1) for what in found[0])
+    return tuple(Observation(what, round(max(one[what] for one in found), 9), 1) for what in found[0])
 
 
 def _mechanisms(setting: Setting) -> Sequence[str]:
@@ -211,7 +211,7 @@ def _in_samples(salts: Salts, kept: tuple[bool, bool]) -> str:
     return candidates[int(np.flatnonzero(fits)[0])]
 
 
-def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
+def level_readings(setting: Setting, remember: bool) -> tuple[Observation, ...]:
     """The counts of adaptive-flippancy, level by level, of a user who is erased and comes back all the time.
 
     The log is compacted and opened again after every third erasure, when the lowest level has frozen the user. A level
@@ -240,12 +240,12 @@ def level_readings(setting: Setting, remember: bool) -> tuple[Reading, ...]:
                 )  # fmt: skip
     name = "adaptive-flippancy"
     return (
-        Reading(f"{name}: flips of the user in the counts of a level, per its W_BOUND", flips, 1),
-        Reading(f"{name}: how often the user changed the number of frozen users of a level", freezes, 1),
-        Reading(f"{name}: levels and ticks at which frozen users became fewer", thaws, 0),
-        Reading(f"{name}: series that the mechanism refused", refused, 0),
+        Observation(f"{name}: flips of the user in the counts of a level, per its W_BOUND", flips, 1),
+        Observation(f"{name}: how often the user changed the number of frozen users of a level", freezes, 1),
+        Observation(f"{name}: levels and ticks at which frozen users became fewer", thaws, 0),
+        Observation(f"{name}: series that the mechanism refused", refused, 0),
         # What is measured and its bound may be sums of the same floats in another order.
-        Reading(f"{name}: change of the measurements over the certificate of the level", round(changes, 9), 1),
+        Observation(f"{name}: change of the measurements over the certificate of the level", round(changes, 9), 1),
     )
 
 
@@ -270,7 +270,7 @@ def _refuses(mechanism: AdaptiveFlippancy, counts: Integers) -> bool:
 ALWAYS_ACTIVE = (TICKS, 0)
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """The presence query with tombstones, and the sample with the one change of salts that a release allows."""
     stays = (ALWAYS_ACTIVE,) if setting.quick else (ALWAYS_ACTIVE, *STAYS)
     rotated = rotate_salts(setting, (TICKS // 2,), stays)
@@ -278,16 +278,16 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
         *_worst(attack(setting, remember=True)),
         *_prefix_readings("with a change of salts", rotated),
         *_salts_and_compactions(setting, remember=True),
-        Reading("releases with two changes of salts that were let through", _accepted_rotations(), 0),
+        Observation("releases with two changes of salts that were let through", _accepted_rotations(), 0),
         *level_readings(setting, remember=True),
     )
 
 
-def _prefix_readings(when: str, found: Sequence[dict[str, float]]) -> list[Reading]:
+def _prefix_readings(when: str, found: Sequence[dict[str, float]]) -> list[Observation]:
     return [replace(reading, what=f"{when}: {reading.what}") for reading in _worst(found)]
 
 
-def _salts_and_compactions(setting: Setting, remember: bool) -> list[Reading]:
+def _salts_and_compactions(setting: Setting, remember: bool) -> list[Observation]:
     stays = STAYS[: setting.trials(1, len(STAYS))]
     return _prefix_readings(
         "with a change of salts and compactions", rotate_salts(setting, (TICKS // 2,), stays, remember)
@@ -307,17 +307,17 @@ def _accepted_rotations() -> int:
     return 1
 
 
-def forget_flips(setting: Setting) -> tuple[Reading, ...]:
+def forget_flips(setting: Setting) -> tuple[Observation, ...]:
     """Compaction without tombstones: an erasure resets the counter of flips."""
     return (*_worst(attack(setting, remember=False)), *_salts_and_compactions(setting, remember=False))
 
 
-def thaw(setting: Setting) -> tuple[Reading, ...]:
+def thaw(setting: Setting) -> tuple[Observation, ...]:
     """Adaptive-flippancy on such counts: who was frozen thaws with an erasure."""
     return level_readings(setting, remember=False)
 
 
-def two_rotations(setting: Setting) -> tuple[Reading, ...]:
+def two_rotations(setting: Setting) -> tuple[Observation, ...]:
     """A sample whose salts change twice: who is in it, out of it and in it again flips beyond W_BOUND."""
     return _worst(rotate_salts(setting, (8, 16), [ALWAYS_ACTIVE]))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.logs import FIRST
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.ledger import BudgetExhausted, open_ledger
 from dp.mechanisms import EMPTY_STATE
 from dp.release import Plan, Request, plan_release, publish, stated_counts
@@ -34,7 +34,7 @@ Server = Callable[[], AbstractContextManager[Ask]]
 """Starts the server; what it answers to the name of a stream, row by row, until it stops."""
 
 
-def attack(setting: Setting, server: Server) -> tuple[Reading, ...]:
+def attack(setting: Setting, server: Server) -> tuple[Observation, ...]:
     """Ask one question many times, restarting in between, and then under other names."""
     questions = setting.trials(200, 1000)
     answers: list[list[str]] = []
@@ -52,10 +52,10 @@ def attack(setting: Setting, server: Server) -> tuple[Reading, ...]:
     errors = np.array([[json.loads(row)["estimate"] for row in answer] for answer in answers]) - COUNTS
     left = float(np.linalg.norm(errors.mean(axis=0)) / np.linalg.norm(errors[0]))
     return (
-        Reading("different answers to one question", len({tuple(answer) for answer in answers}), 1),
+        Observation("different answers to one question", len({tuple(answer) for answer in answers}), 1),
         # The mean of equal floats may differ from them in the last digit.
-        Reading("share of the noise that averaging removes", round(1 - left, 9), 0),
-        Reading("further answers under other names, without a charge that fits", others, AFFORDABLE_RELEASES - 1),
+        Observation("share of the noise that averaging removes", round(1 - left, 9), 0),
+        Observation("further answers under other names, without a charge that fits", others, AFFORDABLE_RELEASES - 1),
     )
 
 
@@ -63,7 +63,7 @@ def _plan() -> Plan:
     return plan_release(Request({"dau": 1}, "user-day", 2, GUARANTEE, "damped-square-root", FIRST, TICKS, {"dau": 1.0}))
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """`publish` with the noise of OpenDP, on a ledger that is opened again after every hundred questions."""
     plan, path = _plan(), setting.new_folder() / "ledger.db"
     counts = stated_counts(plan, {"dau": COUNTS})
@@ -80,12 +80,12 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
         spent = ledger.budget("team").spent.epsilon
     return (
         *readings,
-        Reading("charges for one question", charged, 1),
-        Reading("ε spent on all questions", spent, AFFORDABLE_RELEASES * GUARANTEE.epsilon),
+        Observation("charges for one question", charged, 1),
+        Observation("ε spent on all questions", spent, AFFORDABLE_RELEASES * GUARANTEE.epsilon),
     )
 
 
-def draw_anew(setting: Setting) -> tuple[Reading, ...]:
+def draw_anew(setting: Setting) -> tuple[Observation, ...]:
     """A server that keeps no releases and draws anew for every answer."""
     plan, source = _plan(), seeded_source(setting.generator)
 

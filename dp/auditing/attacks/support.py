@@ -16,7 +16,7 @@ import numpy as np
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.auditing.attacks.logs import FIRST
-from dp.auditing.attacks.outcome import OURS, Reading, Setting, Target
+from dp.auditing.attacks.outcome import OURS, Observation, Setting, Target
 from dp.ledger import open_ledger
 from dp.mechanisms import GRID
 from dp.release import Request, plan_release, publish, stated_counts
@@ -99,9 +99,9 @@ def textbook_support(numbers: Floats, count: int) -> np.ndarray[tuple[int], np.d
     return found
 
 
-def ours(setting: Setting) -> tuple[Reading, ...]:
+def ours(setting: Setting) -> tuple[Observation, ...]:
     """Numbers that were really published, with whole-number noise."""
-    readings: list[Reading] = []
+    readings: list[Observation] = []
     for mechanism, guarantee in TARGET_MECHANISMS.items():
         readings += _readings(
             mechanism, ReleaseSupport(partial(publish_constant, setting, mechanism, guarantee), whole_grid_steps)
@@ -109,18 +109,18 @@ def ours(setting: Setting) -> tuple[Reading, ...]:
     return tuple(readings)
 
 
-def float_laplace(setting: Setting) -> tuple[Reading, ...]:
+def float_laplace(setting: Setting) -> tuple[Observation, ...]:
     """Laplace noise as textbooks draw it, in floats."""
     ticks = setting.trials(1_000, 10_000)
     released = ReleaseSupport(lambda count: textbook_laplace(setting.generator, ticks, count), textbook_support)
     return tuple(_readings("textbook Laplace", released))
 
 
-def _readings(name: str, released: ReleaseSupport) -> list[Reading]:
+def _readings(name: str, released: ReleaseSupport) -> list[Observation]:
     off, impossible = attack(released)
     return [
-        Reading(f"{name}: share of numbers off the grid", off, 0),
-        Reading(f"{name}: share of numbers that the neighbouring count cannot give", impossible, 0),
+        Observation(f"{name}: share of numbers off the grid", off, 0),
+        Observation(f"{name}: share of numbers that the neighbouring count cannot give", impossible, 0),
     ]
 
 

@@ -22,7 +22,7 @@ from dp.names import (
 from experiments.engine.config import ExperimentConfig
 from experiments.engine.grid import refuse_unknown
 from experiments.engine.kind import Kind
-from experiments.engine.population import RATES, LogFile, Population
+from experiments.engine.population import RATES, ConfigLog, Population
 from experiments.kinds.mechanisms.points import MechanismPoint, PointValue, metric_of
 
 LINEAR_ONLY = ("accountant", "rate")
@@ -105,7 +105,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
 
     population: Population | None = None
     populations: dict[str, Population] = msgspec.field(default_factory=dict)
-    logs: dict[str, LogFile] = msgspec.field(default_factory=dict)
+    logs: dict[str, ConfigLog] = msgspec.field(default_factory=dict)
     metrics: list[str] = msgspec.field(default_factory=list)
     metric: str | None = None
     window: int | None = None
@@ -147,7 +147,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
             raise ValueError("there is no [population] and no log; give one of them")
 
     @property
-    def log_files(self) -> Mapping[str, LogFile]:
+    def log_files(self) -> Mapping[str, ConfigLog]:
         """The logs in files that rows depend on, by name."""
         return self.logs
 
@@ -169,7 +169,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         """The value of a key at a point: that of the grid if it has one, else that at the top."""
         return dict(point.extra).get(name, getattr(self, name, None))
 
-    def source(self, point: MechanismPoint) -> Population | LogFile:
+    def source(self, point: MechanismPoint) -> Population | ConfigLog:
         """Where the users of a point come from.
 
         Raises:

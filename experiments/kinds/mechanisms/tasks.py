@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from dp.log import Log, read_log
 from dp.mechanisms import family_of
-from dp.presence import DuckDBEngine, user_flips
-from experiments.engine.population import START, LogFile, Population
+from dp.presence import NumpyEngine, user_flips
+from experiments.engine.population import START, ConfigLog, Population
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.points import MechanismPoint
 from experiments.kinds.mechanisms.row import Task, evaluate
 from experiments.kinds.mechanisms.trials import Steps
 
-LogSource = Population | LogFile
+LogSource = Population | ConfigLog
 CountSeries = tuple[int, ...]
 
 
@@ -65,7 +65,7 @@ def count_series(
     sampled = {(point.metric, _bound(point)) for point in wanted if config.rate_at(point) < 1}
     own = {(point.mechanism, point.metric, config.horizon_at(point)) for point in wanted}
     with _log(source, folder) as (log, first):
-        engine = DuckDBEngine(log.connection)
+        engine = NumpyEngine(log.connection)
         last = first + timedelta(days=source.days - 1)
         flips = engine.daily_flips(list(windows.values()), first, last)
         series: dict[tuple[str, int | None], CountSeries] = {
@@ -90,7 +90,7 @@ def count_series(
 
 @contextmanager
 def _log(source: LogSource, folder: Path) -> Iterator[tuple[Log, date]]:
-    if isinstance(source, LogFile):
+    if isinstance(source, ConfigLog):
         path, first, columns = source.path, source.first, source.columns
     else:
         path, first, columns = folder / "population.parquet", START, {}

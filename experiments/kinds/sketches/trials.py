@@ -15,7 +15,7 @@ import numpy as np
 from dp.arrays import Floats
 from dp.log import Log, read_log
 from dp.noise import LaplaceNoise
-from dp.presence import DuckDBEngine, UserFlips, user_flips
+from dp.presence import NumpyEngine, UserFlips, user_flips
 from dp.sketches import Sketch, SketchDesign, family_of
 from dp.sketches.bit_matrix import BitMatrix, BitSketch
 from dp.sketches.cpc import Cpc
@@ -76,7 +76,7 @@ def sketch_tasks(config: SketchConfig, wanted: Sequence[SketchPoint], folder: Pa
     write_synthetic_log(population, path)
     first, last = _ticks(config)
     with read_log(path) as log:
-        flips = DuckDBEngine(log.connection).daily_flips([config.window], first, last)[config.window]
+        flips = NumpyEngine(log.connection).daily_flips([config.window], first, last)[config.window]
         unions = rolling(log, Exact(), _always(ANY_SALT), config.window, first, last, ignore_removals=True)
         union = tuple(int(sketch.estimate()) for sketch in unions)
     truth = tuple(flips.counts.values.tolist())

@@ -24,8 +24,8 @@ from dp.accounting.gaussian import epsilon_for, mu_for
 from dp.auditing.attacks import (
     ATTACKS,
     OURS,
+    Observation,
     Outcome,
-    Reading,
     Setting,
     adaptive,
     attack_of,
@@ -170,13 +170,13 @@ def test_what_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     ("measured", "limit", "held"), [(1, 1, True), (1.1, 1, False), (9, math.inf, True), (math.nan, 1, False)]
 )
 def test_a_reading_is_held_up_to_its_limit(measured: float, limit: float, held: bool) -> None:
-    assert Reading("ε", measured, limit).held is held
-    others = (Reading("more", 0, 0), Reading("ε", measured, limit))
+    assert Observation("ε", measured, limit).held is held
+    others = (Observation("more", 0, 0), Observation("ε", measured, limit))
     assert Outcome("name", "threat", "criterion", OURS, others).held is held
 
 
 def test_an_outcome_is_plain_json() -> None:
-    outcome = Outcome("name", "threat", "criterion", OURS, (Reading("ε", 0.5, 1.0), Reading("days", 8)))
+    outcome = Outcome("name", "threat", "criterion", OURS, (Observation("ε", 0.5, 1.0), Observation("days", 8)))
     described = json.loads(json.dumps(outcome.describe(), allow_nan=False))
     assert described["held"] is True
     assert [reading["limit"] for reading in described["readings"]] == [1.0, None]
@@ -367,7 +367,7 @@ def test_a_module_is_an_attack() -> None:
     attack = attack_of(support)
     assert attack.criterion == support.CRITERION
     assert attack.threat.startswith("Somebody looks")
-    readings = (Reading("a number", 0.0, 1.0),)
+    readings = (Observation("a number", 0.0, 1.0),)
     mine = {"mine": Attack("Somebody. They win if.", "It holds.", {OURS: lambda _: readings})}
     assert run_attack("mine", setting(Path()), attacks=mine).readings == readings
     with pytest.raises(ValueError, match="attack is 'support'; choose one of mine"):

@@ -1,6 +1,6 @@
-"""The portable text against the replay of `tests.oracles.presence`, and the laws of compaction."""
+"""Every engine against the replay of `tests.oracles.presence`, and the laws of compaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 
 import duckdb
@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dp.presence import DailyFlips, DuckDBEngine, Horizon, Tombstones, compact
+from dp.presence import DailyFlips, DuckDBEngine, Engine, Horizon, NumpyEngine, Tombstones, compact
+from dp.presence.numpy_cells import BatchSizes
 from tests.examples import examples
 from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
@@ -26,10 +27,31 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+EngineOf = Callable[..., Engine]
+
+
+def in_small_pieces(
+    connection: duckdb.DuckDBPyConnection, tombstones: Tombstones | None = None, key: bytes | None = None
+) -> Engine:
+    """As if a log were too large for memory, for the cache and for a machine word."""
+    return NumpyEngine(connection, tombstones, key, sizes=BatchSizes(rows=20, piece=3, word=8))
+
+
+@pytest.fixture(scope="module", params=[DuckDBEngine, NumpyEngine, in_small_pieces], ids=["duckdb", "numpy", "pieces"])
+def engine_of(request: pytest.FixtureRequest) -> EngineOf:
+    made: EngineOf = request.param
+    return made
+
+
 def agree(
-    connection: duckdb.DuckDBPyConnection, rows: Sequence[Operation], first: int, last: int, w_bound: int | None
+    engine_of: EngineOf,
+    connection: duckdb.DuckDBPyConnection,
+    rows: Sequence[Operation],
+    first: int,
+    last: int,
+    w_bound: int | None,
 ) -> None:
-    found = DuckDBEngine(log_of(rows, connection).connection).daily_flips(WINDOWS, day(first), day(last), w_bound)
+    found = engine_of(log_of(rows, connection).connection).daily_flips(WINDOWS, day(first), day(last), w_bound)
     for window in WINDOWS:
         starts, ends = oracle.daily_flips(rows, window, first, last, w_bound)
         assert found[window].starts.tolist() == starts, f"starts, window {window}"
@@ -46,37 +68,41 @@ def agree(
 @pytest.mark.slow
 @examples(30)
 def test_equals_the_replay_at_a_drawn_prefix(
-    rows: list[Operation], first: int, length: int, w_bound: int | None, arrived: int
+    engine_of: EngineOf, rows: list[Operation], first: int, length: int, w_bound: int | None, arrived: int
 ) -> None:
     by_arrival = sorted(range(len(rows)), key=lambda seq: (rows[seq].at, seq))[:arrived]
     prefix = [rows[seq] for seq in sorted(by_arrival)]
     with duckdb.connect() as connection:
-        agree(connection, prefix, first, first + length, w_bound)
+        agree(engine_of, connection, prefix, first, first + length, w_bound)
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 1, marks=pytest.mark.slow), (3, 3)])
 @pytest.mark.slow
-def test_equals_the_replay_at_every_tick(connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int) -> None:
+def test_equals_the_replay_at_every_tick(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int
+) -> None:
     rows = stream(seed, 40)
     for last in range(HORIZON_END + 1):
-        agree(connection, rows, 0, last, w_bound)
+        agree(engine_of, connection, rows, 0, last, w_bound)
 
 
 @pytest.mark.parametrize(("w_bound", "seed"), [pytest.param(None, 4, marks=pytest.mark.slow), (2, 5)])
 @pytest.mark.slow
 def test_equals_the_replay_at_every_prefix_by_arrival(
-    connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, w_bound: int | None, seed: int
 ) -> None:
     rows = sorted(stream(seed, 24), key=lambda operation: operation.at)
     for arrived in range(1, len(rows) + 1):
-        agree(connection, rows[:arrived], 5, HORIZON_END, w_bound)
+        agree(engine_of, connection, rows[:arrived], 5, HORIZON_END, w_bound)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
-def test_equals_the_replay_on_long_streams(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
+def test_equals_the_replay_on_long_streams(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, seed: int
+) -> None:
     for w_bound in BOUNDS:
-        agree(connection, stream(100 + seed, 400), seed, HORIZON_END, w_bound)
+        agree(engine_of, connection, stream(100 + seed, 400), seed, HORIZON_END, w_bound)
 
 
 # Several flip bounds at once
@@ -86,9 +112,11 @@ LEVELS = (2, 3, 4, 1)
 
 @given(rows=operations(), first=st.integers(0, 40), length=st.integers(0, 40))
 @examples(6)
-def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: int, length: int) -> None:
+def test_several_bounds_at_once_equal_the_replay(
+    engine_of: EngineOf, rows: list[Operation], first: int, length: int
+) -> None:
     with duckdb.connect() as connection:
-        engine = DuckDBEngine(log_of(rows, connection).connection)
+        engine = engine_of(log_of(rows, connection).connection)
         found = engine.bounded_counts((1, 7), day(first), day(first + length), LEVELS)
         for window in (1, 7):
             assert found[window].values.tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
@@ -96,9 +124,9 @@ def test_several_bounds_at_once_equal_the_replay(rows: list[Operation], first: i
 
 @pytest.mark.parametrize("seed", range(3))
 def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
-    connection: duckdb.DuckDBPyConnection, seed: int
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, seed: int
 ) -> None:
-    engine = DuckDBEngine(log_of(stream(200 + seed, 300), connection).connection)
+    engine = engine_of(log_of(stream(200 + seed, 300), connection).connection)
     found = engine.bounded_counts((1, 30), day(2), day(HORIZON_END), LEVELS)
     truth = engine.daily_flips((1, 30), day(2), day(HORIZON_END))
     for index, w_bound in enumerate(LEVELS):
@@ -113,9 +141,9 @@ def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
     assert found[1].values[-1, 5] > 0
 
 
-def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) -> None:
+def test_one_user_under_several_bounds(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", number, "+", number) for number in (0, 2, 4)]
-    engine = DuckDBEngine(log_of(rows, connection).connection)
+    engine = engine_of(log_of(rows, connection).connection)
     found = engine.bounded_counts([1], day(0), day(6), (2, 4, 6))[1].values
     assert found.T.tolist() == [
         [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1],
@@ -124,13 +152,15 @@ def test_one_user_under_several_bounds(connection: duckdb.DuckDBPyConnection) ->
     ]  # fmt: skip
 
 
-def test_without_tombstones_a_compaction_thaws_who_was_frozen(connection: duckdb.DuckDBPyConnection) -> None:
+def test_without_tombstones_a_compaction_thaws_who_was_frozen(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
     log = log_of([*REJOIN, Operation("a", 7, "+", 7)], connection)
-    full = DuckDBEngine(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
+    full = engine_of(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     small, tombstones = compact(log, day(3), [1], day(0), KEY)
     with small:
-        kept = DuckDBEngine(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1].values
-        lost = DuckDBEngine(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
+        kept = engine_of(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1].values
+        lost = engine_of(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
     assert full[:, 1].tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]  # the user is back on day 5, and once more on day 7
     assert kept[4:].tolist() == full[4:].tolist()
     assert lost[5:7, 1].tolist() == [0, 0]
@@ -140,34 +170,41 @@ def test_without_tombstones_a_compaction_thaws_who_was_frozen(connection: duckdb
 
 
 def counts(
-    connection: duckdb.DuckDBPyConnection, rows: Sequence[Operation], window: int, last: int, w: int | None = None
+    engine_of: EngineOf,
+    connection: duckdb.DuckDBPyConnection,
+    rows: Sequence[Operation],
+    window: int,
+    last: int,
+    w: int | None = None,
 ) -> list[int]:
-    engine = DuckDBEngine(log_of(rows, connection).connection)
+    engine = engine_of(log_of(rows, connection).connection)
     return engine.daily_flips([window], day(0), day(last), w)[window].counts.values.tolist()
 
 
-def test_a_window_reaches_back_w_days(connection: duckdb.DuckDBPyConnection) -> None:
-    assert counts(connection, [Operation("a", 1, "+", 1)], 3, 5) == [0, 1, 1, 1, 0, 0]
+def test_a_window_reaches_back_w_days(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
+    assert counts(engine_of, connection, [Operation("a", 1, "+", 1)], 3, 5) == [0, 1, 1, 1, 0, 0]
 
 
-def test_a_retraction_counts_from_its_arrival(connection: duckdb.DuckDBPyConnection) -> None:
+def test_a_retraction_counts_from_its_arrival(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", 0, "+", 0), Operation("a", 0, "-", 2)]
-    assert counts(connection, rows, 4, 4) == [1, 1, 0, 0, 0]
+    assert counts(engine_of, connection, rows, 4, 4) == [1, 1, 0, 0, 0]
 
 
-def test_a_late_operation_counts_from_its_arrival(connection: duckdb.DuckDBPyConnection) -> None:
-    assert counts(connection, [Operation("a", 0, "+", 2)], 4, 4) == [0, 0, 1, 1, 0]
-    assert counts(connection, [Operation("a", 0, "+", 4)], 4, 4) == [0, 0, 0, 0, 0]
+def test_a_late_operation_counts_from_its_arrival(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
+    assert counts(engine_of, connection, [Operation("a", 0, "+", 2)], 4, 4) == [0, 0, 1, 1, 0]
+    assert counts(engine_of, connection, [Operation("a", 0, "+", 4)], 4, 4) == [0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("ops", "expected"), [("+-", 0), ("-+", 1), ("+-+", 1)])
 def test_the_last_write_in_file_order_wins_a_tie(
-    connection: duckdb.DuckDBPyConnection, ops: str, expected: int
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, ops: str, expected: int
 ) -> None:
-    assert counts(connection, [Operation("a", 0, op, 0) for op in ops], 1, 0) == [expected]
+    assert counts(engine_of, connection, [Operation("a", 0, op, 0) for op in ops], 1, 0) == [expected]
 
 
-def test_an_erase_takes_every_day_so_far_and_a_later_add_counts(connection: duckdb.DuckDBPyConnection) -> None:
+def test_an_erase_takes_every_day_so_far_and_a_later_add_counts(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
     rows = [
         Operation("a", 0, "+", 0),
         Operation("a", 1, "+", 1),
@@ -175,31 +212,37 @@ def test_an_erase_takes_every_day_so_far_and_a_later_add_counts(connection: duck
         Operation("a", 0, "+", 3),
         Operation("b", 0, "+", 0),
     ]
-    assert counts(connection, rows, 5, 5) == [2, 2, 1, 2, 2, 0]
+    assert counts(engine_of, connection, rows, 5, 5) == [2, 2, 1, 2, 2, 0]
 
 
-def test_an_erase_and_an_add_of_one_tick_go_by_file_order(connection: duckdb.DuckDBPyConnection) -> None:
+def test_an_erase_and_an_add_of_one_tick_go_by_file_order(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
     add, erase = Operation("a", 0, "+", 0), Operation("a", None, "erase", 0)
-    assert counts(connection, [add, erase], 1, 0) == [0]
-    assert counts(connection, [erase, add], 1, 0) == [1]
+    assert counts(engine_of, connection, [add, erase], 1, 0) == [0]
+    assert counts(engine_of, connection, [erase, add], 1, 0) == [1]
 
 
-def test_an_even_bound_freezes_absent_and_an_odd_one_present(connection: duckdb.DuckDBPyConnection) -> None:
+def test_an_even_bound_freezes_absent_and_an_odd_one_present(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
     rows = [Operation("a", number, "+", number) for number in (0, 2, 4)]
-    assert counts(connection, rows, 1, 6) == [1, 0, 1, 0, 1, 0, 0]
-    assert counts(connection, rows, 1, 6, 2) == [1, 0, 0, 0, 0, 0, 0]
-    assert counts(connection, rows, 1, 6, 3) == [1, 0, 1, 1, 1, 1, 1]
+    assert counts(engine_of, connection, rows, 1, 6) == [1, 0, 1, 0, 1, 0, 0]
+    assert counts(engine_of, connection, rows, 1, 6, 2) == [1, 0, 0, 0, 0, 0, 0]
+    assert counts(engine_of, connection, rows, 1, 6, 3) == [1, 0, 1, 1, 1, 1, 1]
 
 
-def test_touching_intervals_are_one_run(connection: duckdb.DuckDBPyConnection) -> None:
+def test_touching_intervals_are_one_run(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", number, "+", number) for number in (0, 1, 2)]
-    found = DuckDBEngine(log_of(rows, connection).connection).daily_flips([1], day(0), day(4))[1]
+    found = engine_of(log_of(rows, connection).connection).daily_flips([1], day(0), day(4))[1]
     assert (found.starts.tolist(), found.ends.tolist()) == ([1, 0, 0, 0, 0], [0, 0, 0, 1, 0])
 
 
-def test_activity_before_the_first_tick_is_a_run_that_starts_there(connection: duckdb.DuckDBPyConnection) -> None:
+def test_activity_before_the_first_tick_is_a_run_that_starts_there(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
     rows = [Operation("a", 0, "+", 0), Operation("a", 3, "+", 3)]
-    found = DuckDBEngine(log_of(rows, connection).connection).daily_flips([2], day(1), day(5), 2)[2]
+    found = engine_of(log_of(rows, connection).connection).daily_flips([2], day(1), day(5), 2)[2]
     # The gap at tick 2 uses up the second flip: activity before the first tick must not cost flips of its own.
     assert (found.starts.tolist(), found.ends.tolist()) == ([1, 0, 0, 0, 0], [0, 1, 0, 0, 0])
 
@@ -221,19 +264,24 @@ def test_daily_flips_names_its_days() -> None:
     ],
 )
 def test_a_wrong_question_is_refused(
-    connection: duckdb.DuckDBPyConnection, arguments: tuple[list[int], date, date, int | None], message: str
+    engine_of: EngineOf,
+    connection: duckdb.DuckDBPyConnection,
+    arguments: tuple[list[int], date, date, int | None],
+    message: str,
 ) -> None:
     windows, first, last, w_bound = arguments
     with pytest.raises(ValueError, match=message):
         Horizon(tuple(windows), first, last, w_bound)
     with pytest.raises(ValueError, match=message):
-        DuckDBEngine(connection).daily_flips(windows, first, last, w_bound)
+        engine_of(connection).daily_flips(windows, first, last, w_bound)
 
 
 @pytest.mark.parametrize("bounds", [(), (2, 2), (0, 2), (2**31, 2)])
-def test_wrong_bounds_are_refused(connection: duckdb.DuckDBPyConnection, bounds: tuple[int, ...]) -> None:
+def test_wrong_bounds_are_refused(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, bounds: tuple[int, ...]
+) -> None:
     with pytest.raises(ValueError, match="bounds = "):
-        DuckDBEngine(connection).bounded_counts([1], day(0), day(1), bounds)
+        engine_of(connection).bounded_counts([1], day(0), day(1), bounds)
 
 
 # Compaction
@@ -262,19 +310,19 @@ REJOIN = [
 @examples(10)
 @pytest.mark.slow
 def test_compaction_changes_no_count_after_it(
-    rows: list[Operation], through: int, again: int, w_bound: int | None
+    engine_of: EngineOf, rows: list[Operation], through: int, again: int, w_bound: int | None
 ) -> None:
     windows, first, last = (1, 30), day(0), day(HORIZON_END)
     with log_of(rows, duckdb.connect()) as log:
-        full = DuckDBEngine(log.connection).daily_flips(windows, first, last, w_bound)
-        levels = DuckDBEngine(log.connection).bounded_counts(windows, first, last, LEVELS)
+        full = engine_of(log.connection).daily_flips(windows, first, last, w_bound)
+        levels = engine_of(log.connection).bounded_counts(windows, first, last, LEVELS)
         once, tombstones = compact(log, day(through), windows, first, KEY)
     with once:
         twice, both = compact(once, day(through + again), windows, first, KEY, earlier=tombstones)
         with twice:
-            small = DuckDBEngine(once.connection, tombstones, KEY).daily_flips(windows, first, last, w_bound)
-            smaller = DuckDBEngine(twice.connection, both, KEY).daily_flips(windows, first, last, w_bound)
-            fewer = DuckDBEngine(once.connection, tombstones, KEY).bounded_counts(windows, first, last, LEVELS)
+            small = engine_of(once.connection, tombstones, KEY).daily_flips(windows, first, last, w_bound)
+            smaller = engine_of(twice.connection, both, KEY).daily_flips(windows, first, last, w_bound)
+            fewer = engine_of(once.connection, tombstones, KEY).bounded_counts(windows, first, last, LEVELS)
     for window in windows:
         assert after(small[window], through) == after(full[window], through)
         assert after(smaller[window], through + again) == after(full[window], through + again)
@@ -282,15 +330,16 @@ def test_compaction_changes_no_count_after_it(
 
 
 def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(
+    engine_of: EngineOf,
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     log = log_of(REJOIN, connection)
     first, last = day(0), day(9)
-    full = DuckDBEngine(log.connection).daily_flips([1], first, last, 2)[1]
+    full = engine_of(log.connection).daily_flips([1], first, last, 2)[1]
     small, tombstones = compact(log, day(3), [1], first, KEY)
     with small:
-        kept = DuckDBEngine(small.connection, tombstones, KEY).daily_flips([1], first, last, 2)[1]
-        lost = DuckDBEngine(small.connection).daily_flips([1], first, last, 2)[1]
+        kept = engine_of(small.connection, tombstones, KEY).daily_flips([1], first, last, 2)[1]
+        lost = engine_of(small.connection).daily_flips([1], first, last, 2)[1]
     assert after(full, 3) == [0, 0, 0, 0, 0, 0]  # user a has used up both flips on day 0
     assert after(kept, 3) == after(full, 3)
     assert after(lost, 3) == [0, 1, 0, 0, 0, 0]  # without the counter the bound is reset
@@ -317,15 +366,15 @@ def test_a_user_who_is_back_before_the_compaction_stays(connection: duckdb.DuckD
     assert tombstones.spent == {1: {}}
 
 
-def test_tombstones_fit_one_question_only(connection: duckdb.DuckDBPyConnection) -> None:
+def test_tombstones_fit_one_question_only(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
     engine_log = log_of(REJOIN, connection).connection
     tombstones = Tombstones(day(0), day(3), {1: {}})
     with pytest.raises(ValueError, match="key = None"):
-        DuckDBEngine(engine_log, tombstones).daily_flips([1], day(0), day(5), 2)
+        engine_of(engine_log, tombstones).daily_flips([1], day(0), day(5), 2)
     with pytest.raises(ValueError, match="first = 1970-01-02"):
-        DuckDBEngine(engine_log, tombstones, KEY).daily_flips([1], day(1), day(5), 2)
+        engine_of(engine_log, tombstones, KEY).daily_flips([1], day(1), day(5), 2)
     with pytest.raises(ValueError, match=r"windows = \[7\]"):
-        DuckDBEngine(engine_log, tombstones, KEY).daily_flips([1, 7], day(0), day(5), 2)
+        engine_of(engine_log, tombstones, KEY).daily_flips([1, 7], day(0), day(5), 2)
     with pytest.raises(ValueError, match="key has 5 bytes"):
         compact(log_of(REJOIN, connection), day(3), [1], day(0), b"short")
     with pytest.raises(ValueError, match="earlier tombstones"):

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from dp.log import write_canonical
+from dp.log import arrived_fingerprint, write_canonical
 from dp.presence import DuckDBEngine, spark_engine
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
 
@@ -51,6 +51,21 @@ def test_the_rows_are_identical(session: Any, tmp_path: Path, seed: int, w_bound
         assert found[window].ends.tolist() == expected[window].ends.tolist()
         assert found[window].starts.sum() > 0
     assert session.catalog.listTables() == []  # nothing is left in the caller's session
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_past_has_one_name_on_both_engines(session: Any, tmp_path: Path, seed: int) -> None:
+    path, other = str(tmp_path / "log.parquet"), str(tmp_path / "other.parquet")
+    rows = [row for row in stream(seed, 60) if row.user in ("a", "b")]
+    swapped = [row._replace(user={"a": "b", "b": "a"}[row.user]) for row in rows]
+    with log_of(rows, duckdb.connect()) as log, log_of(swapped, duckdb.connect()) as changed:
+        write_canonical(log, path)
+        write_canonical(changed, other)
+        names = {through: arrived_fingerprint(log, day(through)) for through in (-1, 0, 9, HORIZON_END)}
+    engine, without = spark_engine(session, path), spark_engine(session, other)
+    assert {through: engine.arrived_fingerprint(day(through)) for through in names} == names
+    # Two users who swap their days change no count of a day, but the log all the same.
+    assert without.arrived_fingerprint(day(HORIZON_END)) != names[HORIZON_END]
 
 
 def test_a_log_without_arrival_numbers_is_refused(session: Any, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ import pytest
 from dp.accounting.calibrate import calibrate_designs
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import mu_for
+from dp.counts import Sample
 from dp.ledger import BudgetExhausted, LedgerError, open_ledger
 from dp.mechanisms import GRID, MECHANISMS, design
+from dp.mechanisms.joint import Exceptions
 from dp.release import METRICS, Plan, Request, charged, default_stream, freezes, plan_release, promise, published
+from dp.release.request import request_of
 from dp.release.stream import _name_mechanism
 from dp.units import protected_class
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, ENDLESS_NAMES, MECHANISM_NAMES
@@ -623,3 +626,16 @@ def test_the_simulation_and_the_release_run_the_same_mechanism(ledger):
     ratio = np.std([row["estimate"] for row in rows]) / simulated.std()
     # Relative standard error 1/√400 = 5 %: the band is six of them, a wrong run once in 10⁸.
     assert 0.7 < ratio < 1.3
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"mechanism": "gaussian"}, {"unit": "user", "w_bound": 8}, {"horizon": None, "mechanism": "damped-square-root"},
+    {"mechanism": "laplace", "guarantee": Guarantee(1.0, 0.0)}, {"shares": {"dau": 1.0, "mau": 3.0}, "ci_level": 0.5},
+    {"unit": "user", "on_time": Exceptions(2, 1)}, {"sketch": "bitmap"}, {"mechanism": "sparse-vector"},
+    {"sketch": "fixed-rate", "sample": Sample(0.25, "abcd")},
+])  # fmt: skip
+def test_a_request_comes_back_from_its_specification(changes):
+    made = request(**changes)
+    specification = json.loads(json.dumps(made.specification()))
+    assert request_of(specification).specification() == made.specification()
+    assert request_of(specification).flip_bound == made.flip_bound

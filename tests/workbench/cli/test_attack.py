@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from dp.auditing import attacks
-from dp.auditing.attacks import ATTACKS, OURS, Attack, Reading
+from dp.auditing.attacks import ATTACKS, OURS, Attack, Observation
 from experiments.engine.pictures import save
 from workbench.attacks import service as attack_service
 from workbench.cli.attack import ATTACK_NAMES, FIGURE_SUFFIXES, SERVICE
@@ -53,7 +53,7 @@ def test_a_table_keeps_to_the_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [OURS, "twin"])
 def test_it_ends_with_1_if_something_is_not_as_it_must_be(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What must hold falls, or a twin holds."""
-    high, low = (lambda setting, value=value: (Reading("a number", value, 1.0),) for value in (2.0, 0.5))
+    high, low = (lambda setting, value=value: (Observation("a number", value, 1.0),) for value in (2.0, 0.5))
     targets = {OURS: high if broken == OURS else low, "twin": high if broken == OURS else low}
     monkeypatch.setitem(attacks.ATTACKS, "support", Attack("Somebody.", "It holds.", targets))
     run("support", "--twins", code=1)
@@ -66,7 +66,7 @@ def test_an_unknown_attack_is_refused() -> None:
 
 
 def test_the_service_is_attacked_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    readings = (Reading("rows that changed", 0, 0), Reading("rows of which nothing is claimed", 9))
+    readings = (Observation("rows that changed", 0, 0), Observation("rows of which nothing is claimed", 9))
     monkeypatch.setattr(attack_service, "TARGETS", {OURS: lambda setting: readings})
     rows = json.loads(run("service", "--twins", "--format", "json"))
     assert [(row["attack"], row["target"], row["allowed"]) for row in rows] == [
@@ -97,7 +97,7 @@ def test_what_was_attacked_is_drawn(tmp_path: Path) -> None:
 
 
 def test_what_fell_is_drawn_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fallen = {OURS: lambda setting: (Reading("a number", 2.0, 1.0), Reading("nothing is claimed", 9.0))}
+    fallen = {OURS: lambda setting: (Observation("a number", 2.0, 1.0), Observation("nothing is claimed", 9.0))}
     monkeypatch.setitem(attacks.ATTACKS, "support", Attack("Somebody.", "It holds.", fallen))
     run("support", "--figure", str(tmp_path / "figure.svg"), code=1)
     assert (tmp_path / "figure.svg").exists()

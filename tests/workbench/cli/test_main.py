@@ -7,11 +7,15 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
 
+import dp
+from dp.accounting.composition import Guarantee
 from tests.conftest import Run
 from tests.workbench.cli.common import PERIOD, rows_of
 from workbench.cli.main import main
@@ -127,6 +131,27 @@ def test_days_are_those_of_the_log_where_nothing_is_published(run: Run, log: Pat
     assert "before --from" in run("exact", log, "--from", "2024-02-01", "--to", "2024-01-01", code=2).stderr
 
 
+@pytest.mark.parametrize(("horizon", "last_day", "words"), [
+    (10, "2024-01-10", None),
+    (366, "2024-12-31", None),
+    (400, "2025-02-03", "it covers days until 2025-02-03"),
+    ("unlimited", None, "it covers days without an end"),
+])  # fmt: skip
+def test_streams_that_outlive_their_period_are_named(
+    run: Run, log: Path, horizon: int | Literal["unlimited"], last_day: str | None, words: str | None
+) -> None:
+    """A period says when a charge is made, not which days it is for."""
+    plan = dp.plan("dau", epsilon=1, first="2024-01-01", last="2024-01-10", horizon=horizon)
+    with dp.open_ledger("dpdau.ledger") as ledger:
+        ledger.create_budget("year", Guarantee(2.0, 1e-5), date(2024, 1, 1), date(2024, 12, 31))
+        plan.publish(log, ledger=ledger, budget="year", stream="s", now=datetime(2024, 6, 1, tzinfo=UTC))
+    shown = run("budget").stdout
+    assert ("runs on after the period, which is over" in shown) == (words is not None)
+    assert words is None or words in shown
+    (charge,) = json.loads(run("budget", "--format", "json").stdout)["charges"]
+    assert (charge["first_day"], charge["last_day"]) == ("2024-01-01", last_day)
+
+
 def test_budgets_have_caps_and_periods(run: Run, log: Path) -> None:
     run("budget", "create", "old", "--epsilon", 1, "--delta", 1e-6, "--from", "2020-01-01", "--to", "2020-12-31")
     refused = run("release", log, *PERIOD, "--epsilon", 1, "--budget", "old", code=1)
@@ -145,6 +170,13 @@ def test_validate_writes_the_canonical_log(run: Run, log: Path, tmp_path: Path) 
     assert run(*same, tmp_path / "clean.parquet").stdout == run(*same, log).stdout
 
 
+def test_duckdb_counts_what_the_default_engine_counts(run: Run, log: Path) -> None:
+    command = ("exact", log, *PERIOD, "--w-bound", 2, "--format", "json")
+    assert (
+        run(*command, "--engine", "duckdb").stdout == run(*command).stdout == run(*command, "--engine", "numpy").stdout
+    )
+
+
 @pytest.mark.spark
 def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyspark")
@@ -153,6 +185,30 @@ def test_spark_counts_what_duckdb_counts(run: Run, log: Path, tmp_path: Path) ->
     run("validate", log, "--out", tmp_path / "clean.parquet")
     command = ("exact", tmp_path / "clean.parquet", "--metric", "wau", *PERIOD, "--w-bound", 2, "--format", "json")
     assert rows_of(run(*command, "--engine", "local[2]")) == rows_of(run(*command))
+
+
+@pytest.mark.spark
+def test_spark_guards_the_past_as_duckdb_does(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pyspark")
+    if shutil.which("java") is None:
+        pytest.skip("no java")
+    text, clean = tmp_path / "text.csv", tmp_path / "log.parquet"
+    command = ("release", clean, "--metric", "wau", "--unit", "user", "--epsilon", 1, "--horizon", 30,
+               "--from", "2024-01-01", "--format", "json")  # fmt: skip
+    text.write_text("user,day\na,2024-01-01\na,2024-01-12\nb,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    early = rows_of(run(*command, "--to", "2024-01-10", "--engine", "local[2]"))
+    # Two users swap their days.
+    text.write_text("user,day\nb,2024-01-01\na,2024-01-12\na,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    for engine in ("local[2]", "duckdb"):
+        refused = run(*command, "--to", "2024-01-20", "--engine", engine, code=1)
+        assert "past is not what it was" in refused.stderr
+    text.write_text("user,day\na,2024-01-01\na,2024-01-12\nb,2024-01-02\n")
+    run("validate", text, "--out", clean)
+    later = rows_of(run(*command, "--to", "2024-01-20"))
+    assert later[:10] == early
+    assert rows_of(run(*command, "--to", "2024-01-25", "--engine", "local[2]"))[:20] == later
 
 
 def test_engines_need_what_they_need(run: Run, log: Path) -> None:

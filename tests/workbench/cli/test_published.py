@@ -69,7 +69,7 @@ def test_published_days_come_back_whatever_the_log_now_holds(
     assert rows_of(earlier) == rows_of(first)[:4]
 
 
-UNREADABLE = ("with a bad row", "with a header that is none", "gone", "without a row")
+UNREADABLE = ("with a bad row", "with a header that is none", "gone")
 
 
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in UNREADABLE])
@@ -122,8 +122,10 @@ def test_what_a_stream_cannot_be_is_refused_and_not_charged_again(
     assert spent(run) == before
 
 
-def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.csv"
+@pytest.mark.parametrize("name", ["other.csv", "folder/log.csv", "../log.csv"])
+def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path, name: str) -> None:
+    other = tmp_path / name
+    other.parent.mkdir(exist_ok=True)
     other.write_text(LINES)
     first, second = (rows_of(run("release", path, *DAYS, *ASK)) for path in (log, other))
     assert first != second
@@ -145,8 +147,21 @@ def test_days_that_are_published_do_not_come_from_the_log(run: Run, log: Path, g
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in ("as it was", *UNREADABLE)])
 def test_a_name_made_of_the_log_would_be_seen(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The broken twin: what the tests above hold fails if the stream is named by the bytes of the file."""
-    monkeypatch.setattr(Payment, "name", lambda self, request, path: fingerprint(path))
+    monkeypatch.setattr(Payment, "name", lambda self, request, paths: fingerprint(paths[0]))
     first = run("release", log, *DAYS, *ASK)
     REWRITTEN[name](log)
     assert run("release", log, *DAYS, *ASK).stdout != first.stdout
     assert len(spent(run)[1]) == 2  # type: ignore[arg-type]
+
+
+def test_a_log_has_one_name_from_every_folder_and_in_every_format(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ("--ledger", tmp_path / "dpdau.ledger")
+    first = run("release", "log.csv", *DAYS, *ASK).stdout
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "log.csv.gz").write_bytes(gzip.compress(LINES.encode()))
+    for name in ("./log.csv", log, "log.csv.gz", "deep/../log.csv"):
+        assert run("release", name, *DAYS, *ASK, *ledger).stdout == first
+    monkeypatch.chdir(tmp_path / "deep")
+    assert run("release", "../log.csv", *DAYS, *ASK, *ledger).stdout == first

@@ -1,0 +1,72 @@
+"""Tombstones in a file of their own, which is as secret as the log: pseudonyms, their key, and flips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from dp.log import Log, arrived_fingerprint
+from dp.presence.tombstones import Tombstones
+
+
+class Compaction(NamedTuple):
+    """What compactions of a log left behind: tombstones, and the key of their pseudonyms."""
+
+    tombstones: Tombstones
+    key: bytes
+
+    @property
+    def name(self) -> str:
+        """Names the content: whoever counts without it, or with another, is told apart."""
+        return hashlib.sha256(_text(self).encode()).hexdigest()[:32]
+
+
+def past_name(log: Log, through: date, compaction: Compaction | None) -> str:
+    """Names the operations that had arrived by the end of a day, and the tombstones of those that are gone."""
+    name = arrived_fingerprint(log, through)
+    return name if compaction is None else hashlib.sha256(f"{name} {compaction.name}".encode()).hexdigest()[:32]
+
+
+def write_compaction(compaction: Compaction, path: Path) -> None:
+    """Write a new file of mode 0600.
+
+    Raises:
+        FileExistsError: there is one; it may be all that is left of a user's flips.
+    """
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(_text(compaction))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_compaction(path: Path) -> Compaction:
+    """The content of a file that `write_compaction` wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        spent = {
+            int(window): {bytes.fromhex(name): int(flips) for name, flips in names.items()}
+            for window, names in content["spent"].items()
+        }
+        first, through = date.fromisoformat(content["first"]), date.fromisoformat(content["through"])
+        return Compaction(Tombstones(first, through, spent), bytes.fromhex(content["key"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no file of tombstones, which 'dpdau compact' writes: {error}") from None
+
+
+def _text(compaction: Compaction) -> str:
+    tombstones, key = compaction
+    spent = {
+        str(window): {name.hex(): flips for name, flips in sorted(names.items())}
+        for window, names in sorted(tombstones.spent.items())
+    }
+    content = {"first": tombstones.first.isoformat(), "through": tombstones.through.isoformat(), "key": key.hex()}
+    return json.dumps({**content, "spent": spent}, indent=1)

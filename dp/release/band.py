@@ -1,0 +1,57 @@
+"""Simultaneous bands, added to released rows: post-processing, which costs no privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from dp.arrays import Floats
+from dp.intervals.sample import interval
+from dp.mechanisms import EMPTY_STATE, Mechanism
+from dp.release.plan import Plan
+
+
+def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `band_low` and `band_high`, which hold the counts of a metric on *all* days of the horizon at once.
+
+    They do so with the probability `ci_level`, where `ci_low` and `ci_high` do so for each day by itself: every day has
+    an interval of the level 1 − (1 − level)/T (Bonferroni), whatever other days have (docs/guarantees.md, section 7).
+
+    Args:
+        plan: of the release.
+        rows: as published, of any days.
+
+    Raises:
+        ValueError: there is no horizon, or the mechanism's error depends on the data.
+    """
+    request = plan.request
+    if request.horizon is None:
+        raise ValueError("band needs a horizon: over days without an end no band of bounded width holds them all")
+    level = 1 - (1 - request.ci_level) / request.horizon
+    rate = 1.0 if request.sample is None else request.sample.rate
+    found: dict[str, tuple[Any, Any]] = {}
+    for series in plan.series:
+        if series.mechanism.data_dependent:
+            raise ValueError(f"band needs noise that does not depend on the data, and that of {request.mechanism} does")
+        own = [row for row in rows if row["metric"] == series.metric]
+        ticks = [(date.fromisoformat(row["day"]) - request.first).days for row in own]
+        half = _half_widths(series.mechanism, request.horizon, level)[ticks]
+        estimates = np.array([row["estimate"] for row in own]) * rate
+        low, high = estimates - half, estimates + half
+        if request.sample is not None:
+            low, high = interval(estimates, low, high, np.array([row["std"] for row in own]) * rate, rate, level)
+        found[series.metric] = iter(low.tolist()), iter(high.tolist())
+    return [
+        {**row, "band_low": next(found[row["metric"]][0]), "band_high": next(found[row["metric"]][1])} for row in rows
+    ]
+
+
+def _half_widths(mechanism: Mechanism, horizon: int, level: float) -> Floats:
+    """Of intervals that do not depend on the counts: those around nobody, with noise that is 0; shape (horizon,)."""
+    _, released = mechanism.run(
+        EMPTY_STATE, np.zeros(horizon, dtype=np.int64), lambda noise, size: np.zeros(size, dtype=np.int64), level
+    )
+    return released.high - released.estimates

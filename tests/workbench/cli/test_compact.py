@@ -1,0 +1,134 @@
+"""`dpdau compact`: rows of erased users leave the log, and a stream goes on as if they were there."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dp.log import read_log
+from dp.presence import NumpyEngine
+from dp.presence.tombstone_file import read_compaction
+from tests.conftest import Run
+from tests.workbench.cli.common import rows_of
+
+LINES = (
+    "user,day,op,at\n"
+    "a,2024-01-01,,\nb,2024-01-02,,\na,2024-01-03,,\nc,2024-01-03,,\na,,erase,2024-01-05\nb,2024-01-06,,\n"
+)
+# Two erased users come back: one whose flips are spent, and one who has some left.
+LATER = "a,2024-01-12,,\nb,2024-01-12,,\nc,,erase,2024-01-13\nc,2024-01-15,,\n"
+
+
+def release(log: Path, to: str, *more: object) -> tuple[object, ...]:
+    return ("release", log, "--metric", "dau", "--metric", "wau", "--unit", "user", "--w-bound", 4, "--epsilon",
+            1, "--horizon", 30, "--stream", "s", "--from", "2024-01-01", "--to", to,
+            "--format", "json", *more)  # fmt: skip
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.csv"
+    path.write_text(LINES)
+    return path
+
+
+def grown(path: Path, out: Path, lines: str) -> Path:
+    """The Parquet log with further rows."""
+    table = pd.read_parquet(path)
+    more = pd.DataFrame([line.split(",") for line in lines.split()], columns=["user", "day", "op", "at"])
+    more["at"] = more["at"].where(more["at"] != "", more["day"])
+    text = table.drop(columns="seq").astype(object)
+    text["day"] = text["day"].map(lambda day: "" if pd.isna(day) else str(day)[:10])
+    text["at"] = text["at"].map(lambda day: str(day)[:10])
+    pd.concat([text, more]).to_csv(out, index=False)
+    return out
+
+
+def test_a_stream_goes_on_from_the_smaller_log_and_from_no_other(run: Run, log: Path, tmp_path: Path) -> None:
+    early = rows_of(run(*release(log, "2024-01-10")))
+    small, left, more = tmp_path / "small.parquet", tmp_path / "left.json", tmp_path / "more.csv"
+    said = run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", small, "--tombstones", left).stderr
+    assert "3 rows left the log, and 1 users; s go on from" in said
+    assert set(pd.read_parquet(small)["user"]) == {"b", "c"}
+    assert left.stat().st_mode & 0o777 == 0o600
+    assert "a" not in json.loads(left.read_text())["spent"]["1"]
+    log.write_text(LINES + LATER)
+    grown(small, more, LATER)
+    for refused in (release(log, "2024-01-20"), release(more, "2024-01-20")):
+        assert "past is not what it was" in run(*refused, code=1).stderr
+    rows = rows_of(run(*release(more, "2024-01-20", "--tombstones", left)))
+    assert rows[:10] + rows[20:30] == early
+    charges = json.loads(run("budget", "--format", "json").stdout)["charges"]
+    assert [charge["epsilon"] for charge in charges] == [1.0]
+    # What is counted from the smaller log is what the whole one gives, also for those who come back.
+    kept = read_compaction(left)
+    with read_log(log) as whole, read_log(more) as part:
+        counts = [
+            engine.daily_flips([1, 7], date(2024, 1, 1), date(2024, 1, 20), 4)
+            for engine in (NumpyEngine(whole.connection), NumpyEngine(part.connection, *kept))
+        ]
+    for window in (1, 7):
+        after = [one[window].counts.values[7:].tolist() for one in counts]
+        assert after[0] == after[1]
+
+
+def test_a_second_compaction_builds_on_the_first(run: Run, log: Path, tmp_path: Path) -> None:
+    run(*release(log, "2024-01-10"))
+    names = [tmp_path / name for name in ("one.parquet", "one.json", "more.csv", "two.parquet", "two.json")]
+    one, first, more, two, second = names
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", one, "--tombstones", first)
+    grown(one, more, LATER)
+    run(*release(more, "2024-01-16", "--tombstones", first))
+    again = ("compact", more, "--through", "2024-01-14", "--stream", "s", "--out", two, "--tombstones", second)
+    assert "past is not what it was" in run(*again, code=1).stderr
+    assert not two.exists()
+    assert not second.exists()
+    run(*again, "--earlier", first)
+    assert len(rows_of(run(*release(two, "2024-01-25", "--tombstones", second)))) == 50
+    assert read_compaction(second).key == read_compaction(first).key
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (("--stream", "t"), "stream 't' does not exist"),
+    (("--through", "2024-01-11"), "has published the days 2024-01-01 to 2024-01-10"),
+    (("--out", "taken.parquet"), "taken.parquet exists"),
+])  # fmt: skip
+def test_what_cannot_be_compacted_leaves_everything_as_it_is(
+    run: Run, log: Path, tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    run(*release(log, "2024-01-10"))
+    (tmp_path / "taken.parquet").write_text("")
+    options = {"--through": "2024-01-08", "--stream": "s", "--out": "small.parquet", "--tombstones": "left.json"}
+    options[change[0]] = change[1]
+    refused = run(
+        "compact", log, *(word for pair in options.items() for word in pair), code=2 if "exists" in words else 1
+    )
+    assert words in refused.stderr
+    assert not Path("left.json").exists()
+    log.write_text(LINES + LATER)
+    assert len(rows_of(run(*release(log, "2024-01-20")))) == 40
+
+
+def test_a_log_that_is_not_the_streams_is_not_adopted(run: Run, log: Path) -> None:
+    run(*release(log, "2024-01-10"))
+    log.write_text(LINES.replace("b,2024-01-02", "d,2024-01-02"))
+    refused = run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet",
+                  "--tombstones", "t.json", code=1)  # fmt: skip
+    assert "past is not what it was" in refused.stderr
+    log.write_text(LINES)
+    assert len(rows_of(run(*release(log, "2024-01-12")))) == 24
+
+
+def test_damaged_tombstones_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
+    for text in ("", "{}", "[]", '{"first": 1}', '{"first": "2024-01-01", "through": "x", "key": "", "spent": {}}'):
+        (tmp_path / "t.json").write_text(text)
+        refused = run(*release(log, "2024-01-10", "--tombstones", "t.json"), code=1)
+        assert "is no file of tombstones" in refused.stderr
+    assert (
+        "goes with --sketch exact"
+        in run(*release(log, "2024-01-10", "--tombstones", "t.json", "--sketch", "bitmap"), code=2).stderr
+    )

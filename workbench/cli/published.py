@@ -2,50 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.options import DayType, LogCommand, LogOptions, Output, log_options, output_options
+from workbench.cli.options import (
+    DayType,
+    Function,
+    LogCommand,
+    LogOptions,
+    Output,
+    log_options,
+    output_options,
+    with_options,
+)
 from workbench.cli.service import days_in, existing_service, service_options, write_published
 
 if TYPE_CHECKING:
     from workbench.service import Settings
 
 
+def _choice_options(metric: str) -> Callable[[Function], Function]:
+    """The options that say which release of which day is meant."""
+    return lambda command: with_options(
+        command,
+        click.option("--day", type=DayType(), default=None,
+                     help="The day; of the live service the last closed one by default. With LOG it is needed, because "
+                          "what is published must not come from the log."),
+        click.option("--epsilon", type=float, default=None,
+                     help=f"With LOG: ε of this release.  [default: {metric}.fresh_epsilon, else {metric}.epsilon]"),
+        click.option("--fresh", is_flag=True,
+                     help="Make a new release of that day from the store as it is now, charged separately."),
+        click.option("--request-id", default=None,
+                     help="With --fresh: a repeated id returns the same release and charges nothing."),
+    )  # fmt: skip
+
+
+HELP = """Print the private {name} of one day.
+
+Without LOG: the row of the live service, as it was published when the day was closed; the bytes are the same every
+time. With LOG, a file: publish the {name} of that day from it in one step, as 'dpdau release LOG --metric {metric}
+--from DAY --to DAY --mechanism laplace' does. That is charged to the ledger once; the same command again returns the
+same bytes. For many days 'dpdau release' costs less, and 'dpdau exact' prints true counts (NOT PRIVATE).
+"""
+
+
 def _metric(metric: str) -> click.Command:
-    name = metric.upper()
-    help_text = f"""Print the private {name} of one day.
-
-    Without LOG: the row of the live service, as it was published when the day was closed; the bytes are the same every
-    time. With LOG, a file: publish the {name} of that day from it in one step, as 'dpdau release LOG --metric {metric}
-    --from DAY --to DAY --mechanism laplace' does. That is charged to the ledger once; the same command again returns
-    the same bytes. For many days 'dpdau release' costs less, and 'dpdau exact' prints true counts (NOT PRIVATE).
-    """
-
-    @click.command(name=metric, cls=LogCommand, help=help_text)
+    @click.command(name=metric, cls=LogCommand, help=HELP.format(name=metric.upper(), metric=metric))
     @log_options
     @service_options
-    @click.option(
-        "--day",
-        type=DayType(),
-        default=None,
-        help="The day; of the live service the last closed one by default. With LOG it is needed, because "
-        "what is published must not come from the log.",
-    )
-    @click.option(
-        "--epsilon",
-        type=float,
-        default=None,
-        help=f"With LOG: ε of this release.  [default: {metric}.fresh_epsilon, else {metric}.epsilon]",
-    )
-    @click.option(
-        "--fresh", is_flag=True, help="Make a new release of that day from the store as it is now, charged separately."
-    )
-    @click.option(
-        "--request-id", default=None, help="With --fresh: a repeated id returns the same release and charges nothing."
-    )
+    @_choice_options(metric)
     @output_options
     @click.pass_context
     def show(

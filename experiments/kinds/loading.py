@@ -16,6 +16,7 @@ import msgspec
 from experiments.engine.config import ConfigError, ExperimentConfig, check
 from experiments.engine.defaults import PROFILES
 from experiments.engine.grid import refuse_unknown
+from experiments.engine.unknown_keys import explained
 from experiments.kinds.registry import DEFAULT, KINDS
 
 
@@ -61,7 +62,8 @@ def _parse(text: str, profile: str) -> ExperimentConfig:
         # All profiles, so that a mistake in one that is not asked for is found as well.
         variants = {name: msgspec.convert(_merge(content, profiles.get(name, {})), KINDS[kind]) for name in PROFILES}
     except msgspec.ValidationError as error:
-        raise ValueError(f"{error}{'' if named else '; a config without a kind is about mechanisms'}") from error
+        reason = explained(error, KINDS[kind], ("kind", "profiles"))
+        raise ValueError(f"{reason}{'' if named else '; a config without a kind is about mechanisms'}") from error
     return variants[profile]
 
 

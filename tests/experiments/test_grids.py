@@ -16,7 +16,7 @@ import pytest
 from experiments.engine import runner
 from experiments.engine.config import ConfigError
 from experiments.kinds.loading import load, read
-from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.mechanisms.config import USUAL_METRICS, MechanismConfig
 from experiments.kinds.mechanisms.measures import error_measure
 from experiments.kinds.mechanisms.points import MechanismPoint, metric_of
 from experiments.kinds.mechanisms.row import Task, evaluate
@@ -182,12 +182,39 @@ def test_logs_in_files_stand_beside_the_population(tmp_path: Path) -> None:
         (REST.replace("trials = 20\n", "") + PEOPLE + "[grid]\ntrials = [20, 1]\n", "trials is 1"),
         (REST + "[grid]\ndelete_rate = [0.1]\n", "grid has delete_rate, which is the population's"),
         (REST + PEOPLE + "[profiles.huge]\ntrials = 9\n", "profiles has huge"),
-        (REST + PEOPLE + "[profiles.full]\ntrails = 9\n", "trails"),
+        (
+            REST + PEOPLE + "[profiles.full]\ntrails = 9\n",
+            "trails is unknown, perhaps trials is meant; the top .*seed",
+        ),
+        ("horizont = 3\n" + REST + PEOPLE, "horizont is unknown, perhaps horizon .* kind, profiles"),
+        (REST + PEOPLE + "[grid]\nfoo = [1]\n", r"foo is unknown; \[grid\] knows metric, window, .*, trials, seed"),
+        (
+            REST + PEOPLE + "[[also]]\nepsilons = [1]\n",
+            r"epsilons is unknown, perhaps epsilon is .*\[also\[0\]\] knows",
+        ),
+        (REST + PEOPLE + "size = 3\n", r"size is unknown; \[population\] knows users, days, seed, delete_rate"),
+        (REST + '[logs.shop]\npath = "x"\n', r"path is unknown; \[logs.NAME\] knows file, first, days, columns"),
+        (REST + "[populations.one]\nuser = 3\n", r"user is unknown, perhaps users .*\[populations.NAME\] knows users"),
+        (REST + "[[also]]\n", "no .population. and no log"),
     ],
 )
 def test_a_mistake_is_refused_by_name(text: str, named: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=named):
         config_of(tmp_path, BARE + text)
+
+
+@pytest.mark.parametrize("metrics", ['["rmse"]', '"rmse"', '["mae", "p95_error"]', "[]", '["rmse", "coverage"]'])
+def test_measures_that_rows_have_anyway_may_be_named(metrics: str, tmp_path: Path) -> None:
+    config = config_of(tmp_path, BARE + REST + f"metrics = {metrics}\n" + PEOPLE)
+    assert config.extra_metrics == []
+
+
+@pytest.mark.parametrize("metrics", ['["rmse", "rmsre-100"]', '"rmsre-100"'])
+def test_a_named_measure_is_a_column(metrics: str, tmp_path: Path) -> None:
+    config = config_of(tmp_path, BARE + REST + f"metrics = {metrics}\n" + PEOPLE)
+    row = evaluate(tasks_of(config, tmp_path)[0])
+    assert {"rmsre_100", "rmsre_100_p95", *USUAL_METRICS} <= set(row)
+    assert row["rmse"] > 0 < row["rmsre_100"]
 
 
 def test_a_profile_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:

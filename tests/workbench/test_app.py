@@ -174,6 +174,16 @@ def test_the_truth_is_shown_in_demonstrations_only(settings: Settings, service: 
     assert "Truth" not in texts(tidy(page.run()))
 
 
+def test_a_budget_that_never_sufficed_is_called_too_small(settings: Settings, service: Service) -> None:
+    page = tidy(app(msgspec.structs.replace(settings, budget_epsilon=0.2, first_day=FIRST)))
+    press(page, "Close Thu 1 January 2026")
+    said = page.error[0].value
+    for part in ("is too small, so nothing was released", "Asked: ε 1.2", "of 0.2", "raise budget_epsilon"):
+        assert part in said
+    assert "exhausted" not in said
+    assert service.status().last is None
+
+
 def test_fresh_releases_are_charged_until_the_budget_is_exhausted(settings: Settings, service: Service) -> None:
     small = msgspec.structs.replace(settings, budget_epsilon=1.75)
     with open_service(small, lambda: datetime.now(UTC)) as owner:
@@ -239,12 +249,12 @@ def test_auto_play_feeds_and_closes_days_until_the_end(
     assert service.status().last == FIRST + timedelta(days=1)
 
 
-def test_auto_play_stops_when_the_budget_is_exhausted(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_play_stops_when_the_budget_does_not_suffice(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "operations_of", lambda day: [Operation("ada", day_number(day))])
     with open_service(msgspec.structs.replace(settings, budget_epsilon=1.0), lambda: datetime.now(UTC)) as poor:
         reason = play(poor, FIRST)
         assert reason is not None
-        assert "exhausted" in reason
+        assert "too small" in reason
         assert poor.status().last is None
 
 

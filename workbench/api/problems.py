@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dp.ledger import BudgetExhausted, LedgerError
-from workbench.service import Refused, StoreError
+from workbench.service import Refused, StoreError, budget_advice
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_PREFIX = "urn:dpdau:problem:"
@@ -50,7 +50,10 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
     content = {MEDIA_TYPE: {"example": EXAMPLE_PROBLEM}}
     return {
         401: {"description": "The API key is missing or wrong", "content": content},
-        403: {"description": "The budget is exhausted: nothing was charged or released", "content": content},
+        403: {
+            "description": "The budget is exhausted or too small: nothing was charged or released",
+            "content": content,
+        },
         404: {"description": "Unknown day or metric", "content": content},
         409: {"description": "An open day, a day out of order, or a horizon that is over", "content": content},
         422: {"description": "Body or parameter that cannot be right; nothing was stored", "content": content},
@@ -82,8 +85,7 @@ def _exhausted(request: Request, error: Exception) -> Response:
         "budget-exhausted",
         HTTPStatus.FORBIDDEN,
         f"The budget is {error.reason}",
-        f"{error}. Nothing was released. Published days stay readable without fresh=true; more fresh releases need "
-        "another budget (dpdau budget create NAME, and the setting fresh_budget), and add to what was spent.",
+        f"{error}. Nothing was released. {budget_advice(error)}",
         budget=budget.name,
         requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
         spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},

@@ -7,6 +7,7 @@ import click
 from dp.names import DEFAULT_W_BOUND
 from experiments.engine.progress import progress_bar
 from workbench.cli.counts import Query, open_log, query_options
+from workbench.cli.log_summary import summary_row
 from workbench.cli.options import LogCommand, LogOptions, Output, log_options, output_options
 from workbench.cli.protection import Promised, protection_options, protection_rows, summary
 from workbench.rows import TableRow
@@ -21,15 +22,28 @@ from workbench.rows import TableRow
     default=None,
     help="Also count with every user frozen after this many flips, and show the truncation bias.",
 )
+@click.option("--last", "last_only", is_flag=True, help="Only the last day: a row for each metric.")
+@click.option(
+    "--summary",
+    "summarised",
+    is_flag=True,
+    help="Instead of counts: the log's first and last day, its users, rows, retractions, erasures and late rows, and "
+    "each metric's mean and maximum.",
+)
 @protection_options
 @output_options
-def exact(source: LogOptions, query: Query, w_bound: int | None, promised: Promised, output: Output) -> None:
+def exact(
+    source: LogOptions, query: Query, w_bound: int | None, last_only: bool, summarised: bool, promised: Promised,
+    output: Output,
+) -> None:  # fmt: skip
     """Print true counts (NOT PRIVATE): for your own eyes, never for publication.
 
     With --protection it prints how much of the log the promise of unit user-day covers (NOT PRIVATE either): a row for
     each number of flips that a user-day may cause. 'epsilon' is what holds for those user-days, and 'users' are those
     of whom no user-day needs more. Unit user needs no such look: there W_BOUND is enforced.
     """
+    if last_only + summarised + promised.protection > 1:
+        raise click.UsageError("--last, --summary and --protection answer different questions: give one of them")
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
     with progress_bar() as report, open_log(source, query, report) as log:
@@ -43,9 +57,12 @@ def exact(source: LogOptions, query: Query, w_bound: int | None, promised: Promi
         report("counting users", None)
         truth = log.count(series, None)
         bounded = log.count(series, w_bound) if w_bound else None
+        if summarised:
+            _write_summary(summary_row(log, truth), output)
+            return
     rows: list[TableRow] = []
     for metric in series:
-        for tick, day in enumerate(log.ticks):
+        for tick, day in list(enumerate(log.ticks))[-1 if last_only else 0 :]:
             count = int(truth[metric].values[tick])
             row = {"metric": metric, "day": day.isoformat(), "count": count}
             if bounded:
@@ -54,6 +71,15 @@ def exact(source: LogOptions, query: Query, w_bound: int | None, promised: Promi
             rows.append(row)
     _warn("these are true counts")
     output.write(rows, title="NOT PRIVATE — true counts")
+
+
+def _write_summary(row: TableRow, output: Output) -> None:
+    """A line for each figure where people read, one row for programs."""
+    rows = [row]
+    if output.format == "table":
+        rows = [{"figure": name.replace("_", " "), "value": value} for name, value in row.items()]
+    _warn("these figures come from the log")
+    output.write(rows, title="NOT PRIVATE — what is in the log")
 
 
 def _warn(what: str) -> None:

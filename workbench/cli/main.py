@@ -19,6 +19,7 @@ from workbench.cli.exact import exact
 from workbench.cli.logs import generate, validate
 from workbench.cli.mechanisms import calibrate, mechanisms
 from workbench.cli.plot import plot
+from workbench.cli.published import METRIC_COMMANDS
 from workbench.cli.release import release
 from workbench.cli.salt import salt
 from workbench.cli.service import SERVICE_COMMANDS
@@ -93,7 +94,7 @@ def _exit_code(error: Exception) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, audit, attack, compose, sketches,
-    salt, experiment, compact, *SERVICE_COMMANDS,
+    salt, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -193,20 +193,19 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     been loaded is not loaded again. Operations count from their arrival ('at'), or from the open day if that is later.
     Days are in the service's time zone.
     """
-    if ctx.get_parameter_source("timezone") == ParameterSource.DEFAULT:
-        source = dataclasses.replace(source, timezone=settings.timezone)
-    elif source.timezone != settings.timezone:
-        raise click.UsageError(
-            f"--timezone is {source.timezone}, but the days of this service are in {settings.timezone}"
-        )
+    source = dataclasses.replace(source, timezone=days_in(ctx, settings))
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
     with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
         file = source.identity
-        report("checking", None)
-        service.check_rows(row for chunk in _chunks(log, 0) for row in chunk)
+        late, total = 0, log.rows_used
+
+        def checked() -> Iterator[Operation]:
+            for number, chunk in enumerate(_chunks(log, 0)):
+                report("checking", number * ROWS_AT_ONCE / total)
+                yield from chunk
+
+        service.check_rows(checked())
         done = before = service.resume(file)
-        late = 0
-        total = log.rows_used
         for chunk in _chunks(log, before):
             ingested = service.load(file, done, chunk)
             done += ingested.accepted
@@ -226,7 +225,8 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
 def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
     """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
 
-    The first close charges the budget for the whole horizon. Exit code 3: the budget is exhausted, nothing happened.
+    The first close charges the budget for the whole horizon. Exit code 3: the budget does not suffice, and nothing
+    happened.
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
@@ -234,6 +234,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
     with progress_bar() as report, _open(settings) as service:
         rows: list[str] = []
         if day is not None:
+            report(f"closing {day}", None)
             rows = service.close(day)
         else:
             assert through is not None
@@ -245,7 +246,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
             if not closed:
                 click.echo(f"{through} is closed already; nothing to do", err=True)
                 return
-    _write(rows, output)
+    write_published(rows, output)
 
 
 @click.command()
@@ -253,7 +254,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
 @service_options
 def erase(user: str, settings: Settings) -> None:
     """Remove every row of USER. What remains is the number of changes of presence, under a keyed pseudonym."""
-    with _existing(settings) as service:
+    with existing_service(settings) as service:
         removed = service.erase(user)
     click.echo(f"{removed:,} rows removed")
 
@@ -268,42 +269,16 @@ def show_settings(settings: Settings) -> None:
     click.echo(promise_of_all(settings), err=True)
 
 
-def _metric(metric: str) -> click.Command:
-    @click.command(
-        name=metric, help=f"Print the published {metric.upper()} of a closed day; the bytes are the same every time."
-    )
-    @service_options
-    @click.option("--day", type=DayType(), default=None, help="The day; the last closed one by default.")
-    @click.option(
-        "--fresh", is_flag=True, help="Make a new release of that day from the log as it is now, charged separately."
-    )
-    @click.option(
-        "--request-id", default=None, help="With --fresh: a repeated id returns the same release and charges nothing."
-    )
-    @output_options
-    def show(settings: Settings, day: date | None, fresh: bool, request_id: str | None, output: Output) -> None:
-        import uuid
+def days_in(ctx: click.Context, settings: Settings) -> str:
+    """The time zone of the days: the service's own, which a log may not contradict.
 
-        from workbench.service import Refused
-
-        if request_id and not fresh:
-            raise click.UsageError("--request-id goes with --fresh only: published days need none")
-        output.validate(store=settings.store_path, ledger=settings.ledger_path)
-        with _existing(settings) as service:
-            wanted = day or service.status().last
-            if wanted is None:
-                raise Refused("open-day", "no day is closed yet: 'dpdau close --day DAY' closes one")
-            row = (
-                service.fresh(metric, wanted, request_id or uuid.uuid4().hex)
-                if fresh
-                else service.release(metric, wanted)
-            )
-        if output.format == "json" and output.out is None:
-            click.echo(row)
-        else:
-            _write([row], output)
-
-    return show
+    Raises:
+        click.UsageError: --timezone names another one.
+    """
+    given: str = ctx.params["timezone"]
+    if ctx.get_parameter_source("timezone") != ParameterSource.DEFAULT and given != settings.timezone:
+        raise click.UsageError(f"--timezone is {given}, but the days of this service are in {settings.timezone}")
+    return settings.timezone
 
 
 def _chunks(log: Log, skip: int) -> Iterator[list[Operation]]:
@@ -329,7 +304,12 @@ def _open(settings: Settings) -> Iterator[Service]:
 
 
 @contextmanager
-def _existing(settings: Settings) -> Iterator[Service]:
+def existing_service(settings: Settings) -> Iterator[Service]:
+    """The service, where it has a store already.
+
+    Raises:
+        click.ClickException: there is no store.
+    """
     if not settings.store_path.exists():
         raise click.ClickException(f"there is no store at {settings.store}; name it with --store, or load a log first")
     with _open(settings) as service:
@@ -346,7 +326,8 @@ def _serve(service: Service, pages: bool, behind: Callable[[Callable[[], bool]],
     )
 
 
-def _write(released: Sequence[str], output: Output) -> None:
+def write_published(released: Sequence[str], output: Output) -> None:
+    """Write rows as the service published them."""
     rows = [json.loads(row) for row in released]
     title = f"{100 * rows[-1]['ci_level']:g}% intervals for the noise; budget left: ε {rows[-1]['budget_remaining']:g}"
     output.write(rows, title=title, hidden=[name for name in rows[0] if name not in SHOWN])
@@ -357,7 +338,6 @@ SERVICE_COMMANDS = (
     demo,
     load,
     close,
-    *(_metric(metric) for metric in ("dau", "wau", "mau")),
     erase,
     show_settings,
 )

@@ -74,6 +74,17 @@ def check_first(settings: Settings, first: date) -> None:
         )
 
 
+def first_to_close(open_day: date | None) -> date:
+    """The open day, where several days are to be closed; refuses if the first one is still to be chosen."""
+    if open_day is None:
+        raise Refused(
+            "not-next",
+            "no day is closed yet, so the first one must be named; it is a public choice, which the log does not make: "
+            "--set first_day=2026-01-31 (or in dpdau.toml), or close it with --day",
+        )
+    return open_day
+
+
 def check_next(settings: Settings, today: date, progress: ClosedDays, first: date, day: date) -> None:
     """Refuse to close a day that is not next, is after today, or lies beyond the horizon."""
     following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dp.ledger import BudgetExhausted
 
 SHOWN = 3
 MOST_FAULTS = 100
@@ -36,3 +40,16 @@ def bad_events(faults: Sequence[tuple[int, str]], unit: str = "event", start: in
     shown = "; ".join(f"{unit} {start + index}: {reason}" for index, reason in faults[:SHOWN])
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     return Refused("bad-event", f"nothing was stored: {shown}{more}", faults[:MOST_FAULTS])
+
+
+def budget_advice(error: BudgetExhausted) -> str:
+    """What to do about a charge that does not fit."""
+    if error.reason == "too small":
+        return (
+            "That budget would not suffice even if nothing were spent: raise budget_epsilon before the first close, or "
+            "name a larger budget in the settings budget and fresh_budget (dpdau budget create NAME)."
+        )
+    return (
+        "Published days stay readable; more fresh releases need another budget (dpdau budget create NAME, and the "
+        "setting fresh_budget), and add to what was spent."
+    )

@@ -32,6 +32,7 @@ from workbench.service.days import (
     check_first,
     check_next,
     first_tick,
+    first_to_close,
     published_tick,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
@@ -191,9 +192,7 @@ class Service:
         Raises:
             Refused: no first day is known, or a day cannot be closed; days before it stay closed.
         """
-        start = self.status().open_day
-        if start is None:
-            raise Refused("not-next", "no day is closed yet, so the first one must be named: close --day, or first_day")
+        start = first_to_close(self.status().open_day)
         days = max(0, (last - start).days + 1)
         for index in range(days):
             self.close(start + timedelta(days=index))

@@ -40,6 +40,9 @@ EXTRA = ("log", *OF_POPULATION, "horizon", "delta", "share", "accountant", "sket
 """What points have if the grid combines it; these values change slowest."""
 NEEDED = (*MAIN[1:], "delta", "trials", "seed")
 
+USUAL_METRICS = ("rmse", "mae", "p95_error", "relative_rmse", "noise_rmse", "bias_rms", "bias_mean", "coverage")
+"""Columns that every row has; a config may name them."""
+
 EXTRA_METRIC = re.compile(r"(rmsre|within)-([0-9]+(?:\.[0-9]+)?)")
 """Columns on demand: rmsre-USERS, within-PERCENT."""
 
@@ -93,8 +96,8 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         seed: with a point's identity it gives the point's own seed.
         populations: more of them, by name.
         logs: files by name.
-        metrics: columns besides the usual ones: "rmsre-100" (root mean square relative error, counts below 100 users
-            taken as 100), "within-10" (share of days whose error is at most 10 % of the count).
+        metrics: columns besides those in USUAL_METRICS, one or a list: "rmsre-100" (root mean square relative error,
+            counts below 100 users taken as 100), "within-10" (share of days whose error is at most 10 % of the count).
         grid: values to combine.
         also: more grids, each `grid` with some lists replaced; the points are those of all of them.
     """
@@ -106,7 +109,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
     population: Population | None = None
     populations: dict[str, Population] = msgspec.field(default_factory=dict)
     logs: dict[str, ConfigLog] = msgspec.field(default_factory=dict)
-    metrics: list[str] = msgspec.field(default_factory=list)
+    metrics: list[str] | str = msgspec.field(default_factory=list)
     metric: str | None = None
     window: int | None = None
     unit: str | None = None
@@ -150,6 +153,12 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
     def log_files(self) -> Mapping[str, ConfigLog]:
         """The logs in files that rows depend on, by name."""
         return self.logs
+
+    @property
+    def extra_metrics(self) -> list[str]:
+        """The measures that rows do not have anyway."""
+        named = [self.metrics] if isinstance(self.metrics, str) else self.metrics
+        return [metric for metric in named if metric not in USUAL_METRICS]
 
     def points(self) -> Iterator[MechanismPoint]:
         """All points of the grids, each once."""
@@ -233,10 +242,11 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
                     raise ValueError(f"{kind} has {name!r}; use lower-case letters, digits and _, not {SYNTHETIC!r}")
         if both := sorted(set(self.logs) & set(self.populations)):
             raise ValueError(f"{', '.join(both)} stands in logs and in populations; give one of them another name")
-        for metric in self.metrics:
+        for metric in self.extra_metrics:
             if not EXTRA_METRIC.fullmatch(metric):
                 raise ValueError(
-                    f"metrics has {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10"
+                    f"metrics has {metric!r}; write rmsre-USERS or within-PERCENT, as in rmsre-100, within-10. Every "
+                    f"row has {', '.join(USUAL_METRICS)}"
                 )
 
     def _check_numbers(self) -> None:

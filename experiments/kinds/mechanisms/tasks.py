@@ -111,7 +111,7 @@ def _task(config: MechanismConfig, point: MechanismPoint, counts: SeriesCounts) 
         # A count depends on what had arrived by its day, so those of a shorter horizon are the first of a longer one.
         counts.series[point.metric, None][:horizon],
         counts.series[point.metric, bound][:horizon],
-        tuple(config.metrics),
+        tuple(config.extra_metrics),
         share=float(values["share"] or 1),
         accountant=None if values["accountant"] is None else str(values["accountant"]),
         rate=rate,

@@ -237,7 +237,10 @@ def test_an_exhausted_budget_says_what_is_left_and_releases_nothing(client: Test
 def test_a_budget_too_small_for_the_horizon_closes_nothing(tmp_path: Path) -> None:
     with open_service(settings_in(tmp_path, ("budget_epsilon", "1.1")), lambda: NOW) as service:
         client = local(create_app(service))
-        problem_of(client.post("/days/2026-01-01/close"), 403, "budget-exhausted")
+        content = problem_of(client.post("/days/2026-01-01/close"), 403, "budget-exhausted")
+        assert content["title"] == "The budget is too small"
+        assert "exhausted" not in content["detail"]
+        assert "would not suffice even if nothing were spent: raise budget_epsilon" in content["detail"]
         assert service.status().last is None
         assert client.get("/budget").json()["charges"] == []
 

@@ -125,6 +125,17 @@ def test_days_are_closed_in_order_and_once(run: Run) -> None:
     assert "closed already" in run("close", "--through", "2024-01-02").stderr
 
 
+def test_several_days_need_a_first_one_that_is_named(run: Run) -> None:
+    run(*LOG, "log.csv")
+    run("load", "log.csv")
+    said = run("close", "--through", "2024-01-03", code=1).stderr
+    assert "--set first_day=2026-01-31" in said
+    assert "public choice" in said
+    run("close", "--through", "2024-01-03", "--set", f"first_day={FIRST}")
+    with service_here() as service:
+        assert service.status().last == date(2024, 1, 3)
+
+
 def test_a_metric_is_shown_as_it_was_published(run: Run) -> None:
     with service_here():
         pass

@@ -9,7 +9,7 @@ from typing import Literal
 import streamlit as st
 
 from dp.ledger import BudgetExhausted, LedgerError
-from workbench.service import Refused, StoreError
+from workbench.service import Refused, StoreError, budget_advice
 
 Area = Literal["days", "fresh", "events"]
 OUTCOMES = "outcomes"
@@ -47,7 +47,7 @@ def exhausted(error: BudgetExhausted) -> str:
         f"Asked: ε {asked.epsilon:g}, δ {asked.delta:g}. "
         f"Spent: ε {budget.spent.epsilon:g} of {budget.cap.epsilon:g}, δ {budget.spent.delta:g} of "
         f"{budget.cap.delta:g}. Left: ε {budget.remaining.epsilon:g}, δ {budget.remaining.delta:g}. "
-        "Published days stay readable; more fresh releases need another budget (the setting fresh_budget)."
+        f"{budget_advice(error)}"
     )
 
 

@@ -119,6 +119,15 @@ def test_days_at_the_edge_of_the_calendar() -> None:
 
 
 @pytest.mark.parametrize("name", SOME)
+def test_a_part_of_a_zone_is_right_for_its_times(name: str) -> None:
+    zone = zone_named(name)
+    for first, last in ((0, 0), (0, 400 * DAY), (zone.starts[-1], zone.starts[-1]) if zone.starts else (0, 0)):
+        part = zone.between(first, last)
+        for time in range(first - DAY, last + DAY, 3 * HOUR):
+            assert (part.wall_time(time), part.instant(time)) == (zone.wall_time(time), zone.instant(time))
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_a_log_and_the_service_agree_on_every_day(tmp_path: Path, name: str) -> None:
     zone = zone_named(name)
     moments = [EPOCH + (start + near) * MICROSECOND for start in zone.starts[1::5] for near in (-1000, 0)] or [EPOCH]

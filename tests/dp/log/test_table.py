@@ -85,6 +85,7 @@ def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found + [message(parquet(tmp_path, columns)) for columns in COLUMNS.values()]
 
 
+@pytest.mark.slow
 def test_every_refusal_is_in_the_table_and_the_table_has_no_other(messages: list[str]) -> None:
     words = promised()
     assert len(words) > 40

@@ -8,7 +8,7 @@ from dp.log.log import Log
 from dp.log.moments import instant
 from dp.log.sql import quoted
 from dp.log.staging import Reading
-from dp.zones import DAY
+from dp.zones import DAY, EPOCH
 
 
 def log_from_staged(reading: Reading, rows_read: int) -> Log:
@@ -19,10 +19,15 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         'CREATE TABLE users AS SELECT CAST(row_number() OVER () AS INTEGER) AS user_id, "user" '
         'FROM (SELECT DISTINCT "user" FROM staged)'
     )
-    (timed,) = connection.execute("SELECT bool_or(timed) FROM staged").fetchall()[0]
-    # What arrives on a day without saying when arrives as the day begins.
-    arrived = f"COALESCE(clock, {instant(reading.calendar.zone, 'midnight')})"
-    seq = f"row_number() OVER (ORDER BY {arrived}, s.position)" if timed else "s.position"
+    first_day, last_day, used, timed = connection.execute(
+        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), bool_or(timed) FROM staged"
+    ).fetchall()[0]
+    seq = "s.position"
+    if timed:
+        # What arrives on a day without saying when arrives as the day begins.
+        first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
+        begins = instant(reading.calendar.zone.between(first, last), "midnight")
+        seq = f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), s.position)"
     connection.execute(
         "CREATE TABLE operations AS SELECT user_id, "
         "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
@@ -30,9 +35,6 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
         'JOIN users USING ("user")'
     )
-    first_day, last_day, used = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*) FROM staged"
-    ).fetchall()[0]
     (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
     connection.execute("DROP TABLE staged")
     return Log(

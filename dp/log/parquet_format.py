@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from dp.log.bad_rows import bad_rows
-from dp.log.checks import STAGED, checked_rows, raw_columns
+from dp.log.checks import STAGED, Types, checked_query, raw_columns
 from dp.log.columns import choose_columns
 from dp.log.files import LogFile, is_packed
 from dp.log.log import LogError
@@ -53,11 +53,11 @@ def _stage(reading: Reading, file: LogFile) -> int:
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
     _check_types(reading, file, names, types)
     expressions["user"] = _as_text(expressions["user"], types["user"])
-    checks = f"{types['day']}", types.get("at", "VARCHAR"), reading.calendar
+    kinds = Types(types["day"], types.get("at", "VARCHAR"))
 
     def checked(number: str) -> str:
         raw = f"(SELECT {number} AS number, {raw_columns(expressions)} FROM {table})"
-        return f"({checked_rows(raw, *checks)})"
+        return f"({checked_query(connection, raw, kinds, reading.calendar)})"
 
     before = connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0]
     connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL")

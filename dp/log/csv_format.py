@@ -1,7 +1,7 @@
 """CSV. A row is a line: what one line says never depends on another.
 
-Lines that are surely plain or properly quoted go to a parallel parser, all at once. `fields_of` says what the others
-are, and what all of them are.
+`fields_of` is the definition. Lines whose fields and quotes are in order, which is nearly all of them, are parsed by
+Arrow many at a time, and those that surely are not are named without a closer look: bad rows must not cost more.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from dp.log.columns import FIELDS, choose_columns
 from dp.log.files import LogFile, is_utf8, open_bytes, printable
-from dp.log.lines import Lines, lines_of
+from dp.log.lines import TOO_LONG, Lines, lines_of
 from dp.log.log import LogError
 from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
 
 OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'"}
 """What else than a comma is common, and how the option spells it."""
 BROKEN = "not a CSV row: a quote is not closed on its line, or text follows a closing one"
-TOO_LONG = "the line is longer than 64 MiB"
 _QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
-_DECLARED = re.compile(rb"sep=([^\w\"\x80-\xff])", re.IGNORECASE)
+_DECLARED = re.compile(rb"sep=([^\w\"\0\x80-\xff])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

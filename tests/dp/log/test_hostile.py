@@ -122,6 +122,8 @@ def test_quotes_cost_linear_time(tmp_path: Path, row: str) -> None:
 @example(content=b"\x28\xb5\x2f\xfd", name="log.json", hive=False)
 @example(content=b"sep=,", name="log.csv", hive=True)
 @example(content=b"sep=\n", name="log.csv", hive=True)
+@example(content=b"sep=\0\nuser\0day\na\x002024-05-01", name="log.csv", hive=False)
+@example(content=b"sep= \nuser day\na 2024-05-01", name="log.csv", hive=False)
 @examples(25)
 @pytest.mark.slow
 def test_any_bytes_are_a_log_or_refused(

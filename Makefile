@@ -12,6 +12,9 @@ TESTS := pytest -p no:nbval -n auto --dist worksteal
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
+# The first line of the README's tour.
+SAY_PATH = command -v dpdau >/dev/null || echo 'So that your shell finds dpdau: export PATH="$$PWD/.venv/bin:$$PATH"'
+
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log audit audit-short bench clean
 
@@ -24,11 +27,13 @@ $(CURDIR)/.uv/bin/uv:
 
 setup: $(UV) ## the environment that uv.lock pins, in .venv
 	@$(UV) sync --frozen --quiet --compile-bytecode $(EXTRAS)
+	@$(SAY_PATH)
 
 reproduce: setup ## run the experiments and draw their figures
 	@$(RUN) dpdau experiment run
 	@$(RUN) python -m experiments.real_log redraw results
 	@echo "The figures lie in $(CURDIR)/results:"; ls -1 results/*.svg
+	@$(SAY_PATH)
 
 reproduce-full: setup ## the same with the trial counts of a publication, into results-full
 	@$(RUN) dpdau experiment run --profile full --results results-full

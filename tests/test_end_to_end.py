@@ -25,11 +25,19 @@ pytestmark = [
 ]
 
 
-def readme_lines() -> str:
-    """The shell lines between the marks of the live tour."""
+TOOLS = ("bash", "curl", "sed", "seq", "sleep")
+
+
+def readme_lines(mark: str) -> str:
+    """The shell lines of the README that follow a mark."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"<!-- live tour -->\n```sh\n(.*?)```", text, flags=re.DOTALL)
+    (block,) = re.findall(rf"<!-- {mark} -->\n```sh\n(.*?)```", text, flags=re.DOTALL)
     return str(block)
+
+
+def path_line() -> str:
+    """The tour's first line, which every shell needs."""
+    return readme_lines("tour").splitlines()[0]
 
 
 def documents(said: str) -> list[Any]:
@@ -41,28 +49,66 @@ def documents(said: str) -> list[Any]:
     return found
 
 
-def run(lines: str, folder: Path) -> str:
+def run(lines: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run lines as they stand, but for the port, where the project is set up and nothing else: without uv, say."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # As they stand, but for the port, and with the program of this environment; what they leave running is stopped.
     assert "8000" in lines
-    lines = lines.replace("uv run dpdau", "dpdau").replace("8000", str(port))
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    script = f"set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{lines}"
+    tools = folder / "tools"
+    tools.mkdir()
+    for name in TOOLS:
+        (tools / name).symlink_to(str(shutil.which(name)))
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "experiments").symlink_to(ROOT / "experiments")
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_", "PY"))}
+    environment |= {"PATH": str(tools), "DPDAU_CACHE": os.environ["DPDAU_CACHE"]}
+    script = f"set -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{lines.replace('8000', str(port))}"
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [str(tools / "bash"), "-c", script], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def test_a_machine_without_uv_has_dpdau_after_the_first_line(tmp_path: Path) -> None:
+    done = run(f"{path_line()}\n! command -v uv  # 8000\ncommand -v dpdau\ndpdau --version", tmp_path)
+    assert done.stdout.splitlines()[0] == str(tmp_path / ".venv/bin/dpdau")
+    assert done.stdout.splitlines()[1].startswith("dpdau, version")
+
+
+def test_make_says_the_line_when_it_has_set_up(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("make", "grep", "bash", "sh"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    for goal in ("setup", "reproduce"):
+        recipe = subprocess.run(
+            ["make", "--dry-run", goal], cwd=ROOT, env={"PATH": str(tools)}, capture_output=True, text=True, check=True
+        ).stdout
+        says = recipe.splitlines()[-1]
+        said = subprocess.run(["sh", "-c", says], env={"PATH": str(tools)}, capture_output=True, text=True, check=True)
+        assert path_line().split("  ")[0] in said.stdout
+
+
+def test_the_tour_of_the_readme(tmp_path: Path) -> None:
+    *lines, last = readme_lines("tour").splitlines()
+    assert last.split("#")[0].strip() == "dpdau demo"
+    served = ["dpdau demo --days 2 --port 8000 &", "until curl -sf localhost:8000/dau/2026-01-02; do sleep 0.2; done",
+              "kill $!; wait $!"]  # fmt: skip
+    done = run("\n".join([*lines, *served]), tmp_path)
+    for said in ("NOT PRIVATE: these are true counts", "charged ε 1, δ 1e-06", "Stopped."):
+        assert said in done.stderr
+    for file in ("log.csv", "release.json", "release.svg", "results/epsilon_vs_error.svg", "dpdau.ledger"):
+        assert (tmp_path / file).stat().st_size > 0
+    assert len(json.loads((tmp_path / "release.json").read_text())) == 3 * 120
 
 
 def test_the_live_tour_of_the_readme(tmp_path: Path) -> None:
     (
         posted_1, closed_1, posted_2, closed_2, posted_3, closed_3, dau, mau, retracted, closed_4, moved,
         fresh, budget, restarted,
-    ) = documents(run(readme_lines(), tmp_path))  # fmt: skip
+    ) = documents(run(f"{path_line()}\n{readme_lines('live tour')}", tmp_path).stdout)  # fmt: skip
     assert [posted["accepted"] for posted in (posted_1, posted_2, posted_3)] == [500, 500, 500]
     assert all([row["metric"] for row in rows] == ["dau", "wau", "mau"] for rows in (closed_1, closed_2, closed_3))
     assert set(dau) == set(mau) == set(fresh) == FIELDS

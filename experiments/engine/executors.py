@@ -131,7 +131,7 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
     try:
         distributed = importlib.import_module("distributed")
     except ImportError as error:
-        raise ValueError("--scheduler needs Dask: install the extra 'dask', as in `uv sync --extra dask`") from error
+        raise ValueError('--scheduler needs Dask, the extra "dask": `make setup EXTRAS="--extra dask"`') from error
     try:
         client = distributed.Client(scheduler, timeout=10)
     except (OSError, TimeoutError) as error:

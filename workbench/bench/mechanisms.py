@@ -226,6 +226,6 @@ def _reference(problem: str, horizon: int, python: str, limit: float) -> dict[st
 
 
 def reference_python() -> str | None:
-    """This interpreter if it has jax-privacy (`uv sync --extra bench`), else None."""
+    """This interpreter if it has jax-privacy (`make setup EXTRAS="--extra bench"`), else None."""
     found = subprocess.run([sys.executable, "-c", "import jax_privacy"], capture_output=True, check=False)
     return sys.executable if found.returncode == 0 else None

@@ -81,7 +81,9 @@ def bench_mechanisms(trials: int, reference_python: Path | None, reference_secon
     for name, rows in tables.items():
         write_rows(rows, "table", None, title=TITLES[name])
     if python is None:
-        click.echo("jax-privacy is not installed: `uv sync --extra bench`, or name a --reference-python", err=True)
+        click.echo(
+            'jax-privacy is not installed: `make setup EXTRAS="--extra bench"`, or name a --reference-python', err=True
+        )
     if out:
         write_atomically(out, (json.dumps(tables, indent=1) + "\n").encode())
 

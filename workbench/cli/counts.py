@@ -151,7 +151,7 @@ def _spark_ticks(source: LogOptions, query: Query) -> tuple[date, date]:
             "belong to 'dpdau validate --out', which writes the log that Spark reads"
         )
     if importlib.util.find_spec("pyspark") is None:
-        raise click.UsageError("PySpark is not installed; it is the extra 'spark': uv sync --extra spark")
+        raise click.UsageError('PySpark is not installed; it is the extra "spark": make setup EXTRAS="--extra spark"')
     return query.first, query.last
 
 

@@ -20,7 +20,7 @@ from workbench.cli.output import keep_apart
     type=float,
     default=0.0,
     show_default=True,
-    help="Probability that a user's activity on a day is retracted later.",
+    help="Probability that a user's activity on a day is retracted later (a retracted event).",
 )
 @click.option(
     "--erase-rate", type=float, default=0.0, show_default=True, help="Share of users who send an erasure request."

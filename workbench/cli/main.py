@@ -24,6 +24,7 @@ from workbench.cli.release import release
 from workbench.cli.salt import salt
 from workbench.cli.service import SERVICE_COMMANDS
 from workbench.cli.sketches import sketches
+from workbench.words import glossary
 
 EXIT_BUDGET_EXHAUSTED = 3
 
@@ -47,7 +48,7 @@ class Main(click.Group):
             ctx.exit(code)
 
 
-@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Main, epilog=glossary(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True,
     callback=lambda ctx, _, given: _say_version(ctx, given),
@@ -69,6 +70,12 @@ def main() -> None:
       dpdau demo                                           (a filled store, its HTTP interface and its pages)
       dpdau serve                                          (your own)
     """
+
+
+def _help_of(command: click.Command) -> str:
+    """All that a command's help says."""
+    options = [option.help or "" for option in command.params if isinstance(option, click.Option)]
+    return " ".join([command.help or "", *options])
 
 
 def _say_version(ctx: click.Context, given: bool) -> None:
@@ -96,6 +103,7 @@ for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, audit, attack, compose, sketches,
     salt, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
+    _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)
 
 if __name__ == "__main__":

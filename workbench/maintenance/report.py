@@ -12,6 +12,7 @@ from experiments.documentation.markdown import markdown_table
 from experiments.engine.places import RESULTS, ROOT
 from workbench.service import Settings, promise_of_all
 from workbench.service.settings import SERIES, SeriesSettings
+from workbench.words import WORDS
 
 BENCH = RESULTS / "bench_serve.json"
 BENCH_MECHANISMS = RESULTS / "bench_mechanisms.json"
@@ -24,6 +25,11 @@ DOCUMENTS = (
     "docs/service.md",
     "docs/sketches.md",
 )
+
+
+def words() -> str:
+    """The field's words."""
+    return markdown_table(["word", "meaning"], "ll", [(f"*{word}*", meaning) for word, meaning in WORDS.items()])
 
 
 def live_promise() -> str:
@@ -76,8 +82,9 @@ def mechanism_benchmarks() -> str:
     """The three tables of `dpdau bench mechanisms --out results/bench_mechanisms.json`, each with what it says."""
     return "\n\n".join(
         [
-            "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 (`uv sync --extra bench`); "
-            'the error is sensitivity² × mean variance. "Over": the other library was stopped after that time.',
+            "Choosing a strategy for prefix sums of one flip a user, beside jax-privacy 2.0 "
+            '(`make setup EXTRAS="--extra bench"`); the error is sensitivity² × mean variance. "Over": the other '
+            "library was stopped after that time.",
             _optimise(),
             "Simulating 365 ticks: processor time of one thread.",
             _simulate(),
@@ -188,6 +195,7 @@ def _sketch_beside(rows: list[dict[str, Any]]) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     **EXPERIMENT_BLOCKS,
+    "words": words,
     "live-promise": live_promise,
     "settings": settings_table,
     "bench-serve": service_benchmark,

@@ -11,6 +11,7 @@ import streamlit as st
 from dp.names import MECHANISMS, METRICS, OWN_BOUND_MECHANISMS
 from workbench.views.error_chart import error_chart
 from workbench.views.tradeoff_process import EPSILONS, TRIALS, W_BOUNDS, Question, QuestionState, Workshop
+from workbench.words import WORDS
 
 POLL_SECONDS = 0.5
 DELTAS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
@@ -35,7 +36,8 @@ def page(cache: Path) -> None:
     st.title("ε × W_BOUND", anchor=False)
     st.caption(
         "What accuracy costs. A generated population is released many times over, by the engine that runs the "
-        "experiments; no data of the live service is used and no budget is spent."
+        "experiments; no data of the live service is used and no budget is spent. "
+        f"A flip: {WORDS['flip']}. W_BOUND: {WORDS['W_BOUND']}."
     )
     controls, answer = st.columns([1, 3], gap="medium")
     with controls, st.container(border=True):

@@ -62,20 +62,58 @@ def write_canonical(log: Log, path: str | Path) -> None:
     )
 
 
-def arrived_fingerprint(log: Log, through: date) -> str:
-    """A name for the operations that had arrived by the end of the day `through`, whatever their order.
+OPERATION_TEXT = (
+    "concat_ws('|', {user}, o.day, o.at, o.op, CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.epoch END, "
+    "CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.place END)"
+)
+"""SQL, for every engine: an operation of `placed_operations` in words; its place is said where it is not the usual."""
 
-    Two logs with one name hold the same operations up to then, barring an MD5 collision; the order of operations of
-    one user-day that arrive on one day does not count.
+
+def placed_operations(through: int) -> str:
+    """SQL, for every engine: the relation `placed`, what arrived by a day, with its place among the others.
+
+    `epoch` is the number of the user's erasures that came before on that arrival day. `place` counts from 1 among the
+    operations on one user-day in one epoch. Only users with several operations on one user-day, or an erasure beside
+    other rows, need a window function.
+    """
+    return f"""
+        several AS (
+            SELECT o.user_id, o.at FROM operations AS o WHERE o.at <= {through} GROUP BY o.user_id, o.at
+            HAVING COUNT(*) > 1 AND COUNT(*) > COUNT(DISTINCT o.day)
+        ),
+        epochs AS (
+            SELECT o.user_id, o.day, o.at, o.op, o.seq, COUNT(CASE WHEN o.op = 0 THEN 1 END) OVER (
+                PARTITION BY o.user_id, o.at ORDER BY o.seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) - CASE WHEN o.op = 0 THEN 1 ELSE 0 END AS epoch
+            FROM operations AS o JOIN several AS s ON s.user_id = o.user_id AND s.at = o.at
+        ),
+        placed AS (
+            SELECT o.user_id, o.day, o.at, o.op, 0 AS epoch, 1 AS place FROM operations AS o
+            WHERE o.at <= {through} AND NOT EXISTS (
+                SELECT 1 FROM several AS s WHERE s.user_id = o.user_id AND s.at = o.at
+            )
+            UNION ALL
+            SELECT e.user_id, e.day, e.at, e.op, e.epoch, ROW_NUMBER() OVER (
+                PARTITION BY e.user_id, e.at, e.day, e.epoch ORDER BY e.seq
+            ) AS place
+            FROM epochs AS e
+        )"""
+
+
+def arrived_fingerprint(log: Log, through: date) -> str:
+    """A name for the operations that had arrived by the end of the day `through`, in whatever order the rows stand.
+
+    Two logs with one name say the same up to then, barring an MD5 collision. Of operations of a user that arrive on one
+    day, it matters which come before an erasure and which after, and in what order those on one day come.
 
     Returns:
         32 hexadecimal digits.
     """
+    operation = OPERATION_TEXT.format(user='u."user"')
     ((count, first, second),) = log.connection.execute(
-        "WITH named AS (SELECT concat_ws('|', u.\"user\", o.day, o.at, o.op) AS operation "
-        "FROM operations AS o JOIN users AS u USING (user_id) WHERE o.at <= ?) "
-        "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named",
-        [(through - date(1970, 1, 1)).days],
+        f"WITH {placed_operations((through - date(1970, 1, 1)).days)}, named AS (SELECT "
+        f"{operation} AS operation FROM placed AS o JOIN users AS u USING (user_id)) "
+        "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named"
     ).fetchall()
     return fingerprint_of_sums(count, first, second)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,7 +92,10 @@ def read_log(
     name = str(files[0]) if len(files) == 1 else f"{len(files)} files"
     connection = duckdb.connect()
     try:
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        with suppress(duckdb.InvalidInputException):
+            # In a notebook without widgets there is no progress bar, and none to turn off.
+            connection.execute("SET enable_progress_bar = false")
         create_staged(connection)
         with BadRows(aside, chosen.unit, name_files=len(files) > 1) as bad_rows:
             reading = Reading(connection, columns, calendar, delimiter, bad_rows, progress or silent)

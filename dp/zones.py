@@ -52,6 +52,11 @@ class Zone:
             for start, before, after in zip(self.starts, self.offsets, self.offsets[1:], strict=False)
         )
 
+    def between(self, first: int, last: int) -> Zone:
+        """The same zone with no more than what is right for times between two others, instants or wall-clock times."""
+        begin, end = bisect_right(self.starts, first - 2 * DAY), bisect_right(self.starts, last + 2 * DAY)
+        return Zone(self.name, self.starts[begin:end], self.offsets[begin : end + 1])
+
     def wall_time(self, instant: int) -> int:
         """What the clocks show at an instant."""
         return instant + self.offsets[bisect_right(self.starts, instant)]

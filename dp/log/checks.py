@@ -1,12 +1,25 @@
 """The SQL that parses and checks every row, whatever the format of its file."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import duckdb
 
 from dp.log.columns import FIELDS
-from dp.log.moments import Calendar, instant, moment, wall_time, within_range
+from dp.log.moments import Calendar, instant, moment, near, wall_time, within_range
 
 STAGED = '"user", op, day, arrival, clock, timed'
 """The columns of a row that may be used."""
+
+
+class Types(NamedTuple):
+    """The types of the columns that hold moments, as `dp.log.moments.moment` takes them."""
+
+    day: str = "VARCHAR"
+    at: str = "VARCHAR"
 
 
 def raw_columns(expressions: Mapping[str, str]) -> str:
@@ -19,13 +32,25 @@ def raw_columns(expressions: Mapping[str, str]) -> str:
     return ", ".join([*parts, "NULL::VARCHAR AS fault"])
 
 
-def checked_rows(raw: str, day_type: str, at_type: str, calendar: Calendar) -> str:
+def checked_query(connection: duckdb.DuckDBPyConnection, raw: str, types: Types, calendar: Calendar) -> str:
+    """The query of `checked_rows`, made short: a zone has hundreds of offsets, and a log meets few of them."""
+    if not calendar.zone.starts:
+        return checked_rows(raw, types, calendar)
+    stamps = [moment(f'"{field}"', kind, calendar.date_format).stamp for field, kind in types._asdict().items()]
+    first, last = connection.execute(
+        f"SELECT MIN(LEAST(one, other)), MAX(GREATEST(one, other)) FROM (SELECT ({stamps[0]})::BIGINT AS one, "
+        f"({stamps[1]})::BIGINT AS other FROM {raw})"
+    ).fetchall()[0]
+    zone = calendar.zone.between(first or 0, last or 0)
+    return checked_rows(raw, types, replace(calendar, zone=zone))
+
+
+def checked_rows(raw: str, types: Types, calendar: Calendar) -> str:
     """The query that parses and checks every row.
 
     Args:
         raw: a relation with the columns number, user, day, op, at and fault.
-        day_type: type of the column day, as `dp.log.moments.moment` takes it.
-        at_type: type of the column at, one of the same.
+        types: of the columns day and at.
         calendar: how moments are written, and where days begin.
 
     Returns:
@@ -33,7 +58,7 @@ def checked_rows(raw: str, day_type: str, at_type: str, calendar: Calendar) -> s
         (whether the row says at what time it arrived), the texts op_text, day_text and at_text as they were, and
         fault: what is wrong with the row, or NULL.
     """
-    day, at = moment('"day"', day_type, calendar.date_format), moment('"at"', at_type, calendar.date_format)
+    day, at = moment('"day"', types.day, calendar.date_format), moment('"at"', types.at, calendar.date_format)
     zone, expected = calendar.zone, "', " + calendar.expected.replace("'", "''") + "'"
     # Times of day matter for the order of arrival only, hence only where `at` carries them. Never the clock of the day
     # column: where no `at` is given rows arrive as they stand, and whether they do must not depend on the rows of
@@ -47,11 +72,14 @@ def checked_rows(raw: str, day_type: str, at_type: str, calendar: Calendar) -> s
             ({day.stamp})::BIGINT AS day_stamp, ({at.stamp})::BIGINT AS at_stamp,
             ({day.offset})::BIGINT AS day_offset, ({at.offset})::BIGINT AS at_offset
         FROM {raw}
+    ), bounded AS (
+        SELECT * EXCLUDE (day_stamp, at_stamp), {near("day_stamp")} AS day_stamp, {near("at_stamp")} AS at_stamp
+        FROM parsed
     ), timed AS (
         SELECT *, day_stamp - day_offset AS day_instant, at_stamp - at_offset AS at_instant,
             CASE WHEN day_offset IS NULL THEN day_stamp END AS day_wall,
             CASE WHEN at_offset IS NULL THEN at_stamp END AS at_wall
-        FROM parsed
+        FROM bounded
     ), dated AS (
         SELECT *, COALESCE(at_instant, {instant(zone, "at_wall")}) AS clock,
             COALESCE(day_date, make_timestamp(COALESCE(day_wall, {wall_time(zone, "day_instant")}))::DATE) AS any_day,

@@ -1,7 +1,7 @@
 """CSV. A row is a line: what one line says never depends on another.
 
-Lines that are surely plain or properly quoted go to a parallel parser, all at once. `fields_of` says what the others
-are, and what all of them are.
+`fields_of` is the definition. Lines whose fields and quotes are in order, which is nearly all of them, are parsed by
+Arrow many at a time, and those that surely are not are named without a closer look: bad rows must not cost more.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from dp.log.columns import FIELDS, choose_columns
 from dp.log.files import LogFile, is_utf8, open_bytes, printable
-from dp.log.lines import Lines, lines_of
+from dp.log.lines import TOO_LONG, Lines, lines_of
 from dp.log.log import LogError
 from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
 
 OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'"}
 """What else than a comma is common, and how the option spells it."""
 BROKEN = "not a CSV row: a quote is not closed on its line, or text follows a closing one"
-TOO_LONG = "the line is longer than 64 MiB"
 _QUOTED = re.compile(r'"((?:[^"]|"")*+)"')
-_DECLARED = re.compile(rb"sep=([^\w\"\x80-\xff])", re.IGNORECASE)
+_DECLARED = re.compile(rb"sep=([^\w\"\0\x80-\xff])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,8 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
     broken = given & judged.broken
     rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
+    if not (wrong.any() or broken.any() or len(rest)):
+        return _finished(lines, columns, _parsed(lines, columns, sure), np.flatnonzero(sure))
     parts = [
         (np.flatnonzero(sure), _parsed(lines, columns, sure)),
         (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
@@ -159,11 +160,9 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
         (rest, table_of(_row(line, columns) for line in lines.some(rest))),
     ]
     places = np.concatenate([indices for indices, _ in parts])
-    rows = pa.concat_tables([part for _, part in parts])
-    if len(parts[0][0]) < len(places):
-        order = np.argsort(places, kind="stable")
-        rows, places = rows.take(pa.array(order)), places[order]
-    return _finished(lines, columns, rows, places)
+    order = np.argsort(places, kind="stable")
+    rows = pa.concat_tables([part for _, part in parts]).take(pa.array(order))
+    return _finished(lines, columns, rows, places[order])
 
 
 @dataclass(frozen=True)
@@ -234,22 +233,21 @@ def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_]) -> pa.Table
         pa.csv.ConvertOptions(column_types=wanted, strings_can_be_null=False, include_columns=list(wanted)),
     )
     found = {field: table[names[position]].combine_chunks() for field, position in columns.positions.items()}
-    return _as_texts(found, len(table), ascii=content.isascii())
+    return _as_texts(found, len(table), sound=not len(Lines(content, 1).not_utf8))
 
 
-def _as_texts(found: Mapping[str, pa.Array], rows: int, *, ascii: bool) -> pa.Table:
-    """The same as text; a row that is not UTF-8 in one of these columns is bad."""
+def _as_texts(found: Mapping[str, pa.Array], rows: int, *, sound: bool) -> pa.Table:
+    """The same as text; a row that is not UTF-8 in one of these columns is bad. With `sound` none is."""
     empty = pa.nulls(rows, pa.string())
     faults, foreign = empty, np.zeros(rows, np.bool_)
-    for field in () if ascii else FIELDS:
+    for field in () if sound else FIELDS:
         if field in found:
             here = np.zeros(rows, np.bool_)
             here[Lines(b"\n".join(found[field].to_pylist()) + b"\n", 1).not_utf8] = True
             faults = pa.compute.if_else(pa.array(here & ~foreign), f"the {field} is not UTF-8", faults)
             foreign |= here
-    unreadable = pa.array(foreign)
     texts = {
-        field: pa.compute.if_else(unreadable, None, column) if foreign.any() else column
+        field: pa.compute.if_else(pa.array(foreign), None, column) if foreign.any() else column
         for field, column in found.items()
     }
     return pa.table(
@@ -275,5 +273,7 @@ def _finished(lines: Lines, columns: Columns, rows: pa.Table, indices: NDArray[n
     for field, value in columns.constants.items():
         constant = pa.array([value] * len(rows), pa.string())
         rows = rows.set_column(rows.column_names.index(field), field, constant)
-    rows = rows.add_column(0, "number", pa.array(np.arange(len(rows))))
+    # From a buffer: pyarrow looks at anything else with the help of pandas, which takes half a second to import.
+    numbers = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.arange(len(rows), dtype=np.int64))])
+    rows = rows.add_column(0, "number", numbers)
     return Batch(rows.select(RAW.names), lines.first + indices, lambda numbers: lines.printed(indices[numbers]))

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from dp.arrays import Integers
 from dp.log.columns import BOTH_DAYS, CHOOSE_ONE, FIELDS, day_columns
-from dp.log.csv_format import TOO_LONG
 from dp.log.files import LogFile, open_bytes
-from dp.log.lines import Lines, lines_of, spelt_out
+from dp.log.lines import TOO_LONG, Lines, lines_of, spelt_out
 from dp.log.staging import Batch, Reading, Values, bad, stage_batches, table_of
 
 CHUNK = 100_000

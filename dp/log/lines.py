@@ -17,6 +17,7 @@ BLOCK = 1 << 22
 """Bytes read at once."""
 LONGEST = 1 << 26
 """Bytes of the longest line that is kept; a longer one is a bad row, so that no row takes all memory."""
+TOO_LONG = f"the line is longer than {LONGEST >> 20} MiB"
 BOM = b"\xef\xbb\xbf"
 
 

@@ -68,7 +68,8 @@ class Moment:
     Attributes:
         given: whether the row has one.
         date: its day, if it is one without a time of day; else NULL.
-        stamp: its time in µs since 1970, on the clocks that `offset` tells; NULL if it has none or cannot be read.
+        stamp: its time in µs since 1970, on the clocks that `offset` tells; NULL if it has none or cannot be read. It
+            may be any BIGINT: see `near`.
         offset: of those clocks from UTC in µs; NULL for the clocks of the zone.
     """
 
@@ -84,16 +85,16 @@ def moment(name: str, type_name: str, date_format: str) -> Moment:
     if type_name == "DATE":
         return Moment(given, name, "NULL", "NULL")
     if type_name in _ZONED:
-        return _in_range(Moment(given, "NULL", f"epoch_us({name}::TIMESTAMPTZ)", "0"))
+        return Moment(given, "NULL", f"epoch_us({name}::TIMESTAMPTZ)", "0")
     if type_name in _WALL:
-        return _in_range(Moment(given, "NULL", f"epoch_us({name}::TIMESTAMP)", wall))
+        return Moment(given, "NULL", f"epoch_us({name}::TIMESTAMP)", wall)
     text = name if type_name == "VARCHAR" else f"({name}::VARCHAR)"
     given = f"({name} IS NOT NULL AND {text} <> '')"
     if date_format in EPOCHS:
-        return _in_range(Moment(given, "NULL", _epoch(text, EPOCHS[date_format]), "0"))
+        return Moment(given, "NULL", _epoch(text, EPOCHS[date_format]), "0")
     if date_format in DATE_FORMATS:
-        return _in_range(_iso(text, given, wall))
-    return _in_range(_by_pattern(text, given, date_format))
+        return _iso(text, given, wall)
+    return _by_pattern(text, given, date_format)
 
 
 def wall_time(zone: Zone, instant: str) -> str:
@@ -104,6 +105,11 @@ def wall_time(zone: Zone, instant: str) -> str:
 def instant(zone: Zone, wall: str) -> str:
     """SQL: `Zone.instant` of the column `wall`."""
     return f"({wall} - {_step(wall, zone.wall_starts, zone.offsets)})"
+
+
+def near(stamp: str) -> str:
+    """SQL: the stamp, or NULL if it lies so far off that arithmetic with it might overflow."""
+    return f"CASE WHEN {stamp} BETWEEN {_FIRST} AND {_LAST} THEN {stamp} END"
 
 
 def within_range(day: str) -> str:
@@ -140,8 +146,12 @@ def _iso(name: str, given: str, wall: str) -> Moment:
         WHEN length({name}) = 8 AND regexp_full_match({name}, '\\d{{8}}')
         THEN TRY_CAST(concat_ws('-', left({name}, 4), substr({name}, 5, 2), right({name}, 2)) AS DATE) END"""
     clock = f"regexp_extract(substr({name}, 12), '^[0-9:.]+')"
+    # The first two are only the last one made quick for the two commonest forms.
+    bare = f"""CASE WHEN substr({name}, 11, 1) <> 't' AND {name} LIKE '%Z' THEN left({name}, length({name}) - 1)
+        WHEN substr({name}, 11, 1) <> 't' AND length({name}) = 19 AND substr({name}, 17, 1) = ':' THEN {name}
+        ELSE left({name}, 10) || ' ' || {clock} END"""
     stamp = f"""CASE WHEN length({name}) > 15 AND regexp_full_match({name}, '{_TIMED}')
-        THEN epoch_us(TRY_CAST(left({name}, 10) || ' ' || {clock} AS TIMESTAMP)) END"""
+        THEN epoch_us(TRY_CAST({bare} AS TIMESTAMP)) END"""
     written = f"regexp_extract(substr({name}, 17), '[+-].*')"
     hours, minutes = f"substr({written}, 2, 2)", f"substr(replace({written}, ':', ''), 4, 2)"
     seconds = f"(TRY_CAST({hours} AS BIGINT) * 3600 + COALESCE(TRY_CAST({minutes} AS BIGINT), 0) * 60)"
@@ -170,12 +180,6 @@ def _by_pattern(name: str, given: str, pattern: str) -> Moment:
         return Moment(given, f"({parsed})::DATE", "NULL", "NULL")
     in_utc = "z" in letters or re.search(r"(?<!%)(Z|UTC|GMT)\s*$", pattern)
     return Moment(given, "NULL", f"epoch_us({parsed})", "0" if in_utc else "NULL")
-
-
-def _in_range(read: Moment) -> Moment:
-    """The same, but no stamp lies so far off that arithmetic with it might overflow."""
-    stamp = f"CASE WHEN ({read.stamp}) BETWEEN {_FIRST} AND {_LAST} THEN ({read.stamp}) END"
-    return Moment(read.given, read.date, stamp, read.offset)
 
 
 def _step(name: str, starts: Sequence[int], values: Sequence[int]) -> str:

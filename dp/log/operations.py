@@ -8,7 +8,7 @@ from dp.log.log import Log
 from dp.log.moments import instant
 from dp.log.sql import quoted
 from dp.log.staging import Reading
-from dp.zones import DAY
+from dp.zones import DAY, EPOCH
 
 
 def log_from_staged(reading: Reading, rows_read: int) -> Log:
@@ -19,10 +19,15 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         'CREATE TABLE users AS SELECT CAST(row_number() OVER () AS INTEGER) AS user_id, "user" '
         'FROM (SELECT DISTINCT "user" FROM staged)'
     )
-    (timed,) = connection.execute("SELECT bool_or(timed) FROM staged").fetchall()[0]
-    # What arrives on a day without saying when arrives as the day begins.
-    arrived = f"COALESCE(clock, {instant(reading.calendar.zone, 'midnight')})"
-    seq = f"row_number() OVER (ORDER BY {arrived}, s.position)" if timed else "s.position"
+    first_day, last_day, used, timed = connection.execute(
+        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), bool_or(timed) FROM staged"
+    ).fetchall()[0]
+    seq = "s.position"
+    if timed:
+        # What arrives on a day without saying when arrives as the day begins.
+        first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
+        begins = instant(reading.calendar.zone.between(first, last), "midnight")
+        seq = f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), s.position)"
     connection.execute(
         "CREATE TABLE operations AS SELECT user_id, "
         "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
@@ -30,9 +35,6 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
         'JOIN users USING ("user")'
     )
-    first_day, last_day, used = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*) FROM staged"
-    ).fetchall()[0]
     (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
     connection.execute("DROP TABLE staged")
     return Log(
@@ -60,20 +62,58 @@ def write_canonical(log: Log, path: str | Path) -> None:
     )
 
 
-def arrived_fingerprint(log: Log, through: date) -> str:
-    """A name for the operations that had arrived by the end of the day `through`, whatever their order.
+OPERATION_TEXT = (
+    "concat_ws('|', {user}, o.day, o.at, o.op, CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.epoch END, "
+    "CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.place END)"
+)
+"""SQL, for every engine: an operation of `placed_operations` in words; its place is said where it is not the usual."""
 
-    Two logs with one name hold the same operations up to then, barring an MD5 collision; the order of operations of
-    one user-day that arrive on one day does not count.
+
+def placed_operations(through: int) -> str:
+    """SQL, for every engine: the relation `placed`, what arrived by a day, with its place among the others.
+
+    `epoch` is the number of the user's erasures that came before on that arrival day. `place` counts from 1 among the
+    operations on one user-day in one epoch. Only users with several operations on one user-day, or an erasure beside
+    other rows, need a window function.
+    """
+    return f"""
+        several AS (
+            SELECT o.user_id, o.at FROM operations AS o WHERE o.at <= {through} GROUP BY o.user_id, o.at
+            HAVING COUNT(*) > 1 AND COUNT(*) > COUNT(DISTINCT o.day)
+        ),
+        epochs AS (
+            SELECT o.user_id, o.day, o.at, o.op, o.seq, COUNT(CASE WHEN o.op = 0 THEN 1 END) OVER (
+                PARTITION BY o.user_id, o.at ORDER BY o.seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) - CASE WHEN o.op = 0 THEN 1 ELSE 0 END AS epoch
+            FROM operations AS o JOIN several AS s ON s.user_id = o.user_id AND s.at = o.at
+        ),
+        placed AS (
+            SELECT o.user_id, o.day, o.at, o.op, 0 AS epoch, 1 AS place FROM operations AS o
+            WHERE o.at <= {through} AND NOT EXISTS (
+                SELECT 1 FROM several AS s WHERE s.user_id = o.user_id AND s.at = o.at
+            )
+            UNION ALL
+            SELECT e.user_id, e.day, e.at, e.op, e.epoch, ROW_NUMBER() OVER (
+                PARTITION BY e.user_id, e.at, e.day, e.epoch ORDER BY e.seq
+            ) AS place
+            FROM epochs AS e
+        )"""
+
+
+def arrived_fingerprint(log: Log, through: date) -> str:
+    """A name for the operations that had arrived by the end of the day `through`, in whatever order the rows stand.
+
+    Two logs with one name say the same up to then, barring an MD5 collision. Of operations of a user that arrive on one
+    day, it matters which come before an erasure and which after, and in what order those on one day come.
 
     Returns:
         32 hexadecimal digits.
     """
+    operation = OPERATION_TEXT.format(user='u."user"')
     ((count, first, second),) = log.connection.execute(
-        "WITH named AS (SELECT concat_ws('|', u.\"user\", o.day, o.at, o.op) AS operation "
-        "FROM operations AS o JOIN users AS u USING (user_id) WHERE o.at <= ?) "
-        "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named",
-        [(through - date(1970, 1, 1)).days],
+        f"WITH {placed_operations((through - date(1970, 1, 1)).days)}, named AS (SELECT "
+        f"{operation} AS operation FROM placed AS o JOIN users AS u USING (user_id)) "
+        "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named"
     ).fetchall()
     return fingerprint_of_sums(count, first, second)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
 from dp.log.bad_rows import bad_rows
-from dp.log.checks import STAGED, checked_rows, raw_columns
+from dp.log.checks import STAGED, Types, checked_query, raw_columns
 from dp.log.columns import choose_columns
 from dp.log.files import LogFile, is_packed
 from dp.log.log import LogError
 from dp.log.moments import FLOATS, INTEGERS, MOMENT_TYPES
 from dp.log.sql import identifier, quoted, quoted_path
 from dp.log.staging import Reading
+from dp.log.suggestions import looks_like
 
 FETCHED = 10_000
 """Bad rows that are in memory at once."""
@@ -51,13 +52,13 @@ def _stage(reading: Reading, file: LogFile) -> int:
     names, expressions = _chosen(reading, file, table)
     listed = ", ".join(f'{expression} AS "{field}"' for field, expression in expressions.items())
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
-    _check_types(reading, file, names, types)
+    _check_types(reading, file, names, types, lambda field: _example(connection, expressions[field], table))
     expressions["user"] = _as_text(expressions["user"], types["user"])
-    checks = f"{types['day']}", types.get("at", "VARCHAR"), reading.calendar
+    kinds = Types(types["day"], types.get("at", "VARCHAR"))
 
     def checked(number: str) -> str:
         raw = f"(SELECT {number} AS number, {raw_columns(expressions)} FROM {table})"
-        return f"({checked_rows(raw, *checks)})"
+        return f"({checked_query(connection, raw, kinds, reading.calendar)})"
 
     before = connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0]
     connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL")
@@ -103,7 +104,19 @@ def _inside(path: str, expression: str, kind: pa.StructType) -> Iterator[tuple[s
             yield from _inside(f"{path}.{part.name}", inner, part.type)
 
 
-def _check_types(reading: Reading, file: LogFile, names: Mapping[str, str], types: Mapping[str, str]) -> None:
+def _example(connection: duckdb.DuckDBPyConnection, expression: str, table: str) -> str:
+    """A value of a column as text; empty if it has none."""
+    query = f"SELECT ({expression})::VARCHAR FROM {table} WHERE {expression} IS NOT NULL LIMIT 1"
+    return next((value for (value,) in connection.execute(query).fetchall()), "")
+
+
+def _check_types(
+    reading: Reading,
+    file: LogFile,
+    names: Mapping[str, str],
+    types: Mapping[str, str],
+    example: Callable[[str], str],
+) -> None:
     numbers = reading.calendar.takes_numbers
     moments = MOMENT_TYPES | (INTEGERS | FLOATS if numbers else set())
     days = f"{_DAYS} or numbers" if numbers else f"{_DAYS}; numbers need a --date-format such as epoch-ms"
@@ -116,7 +129,8 @@ def _check_types(reading: Reading, file: LogFile, names: Mapping[str, str], type
         else:
             allowed, words = kind in moments, days
         if not allowed:
-            raise LogError(f"{file}: column {name!r} ({field}) holds {kind}, expected {words}")
+            suggested = looks_like(example(field)) if field in ("day", "at") else ()
+            raise LogError("\n".join([f"{file}: column {name!r} ({field}) holds {kind}, expected {words}", *suggested]))
 
 
 def _is_whole_decimal(kind: str) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from dp.arrays import Integers
 from dp.log.bad_rows import BadRows, bad_rows
-from dp.log.checks import STAGED, checked_rows
+from dp.log.checks import STAGED, Types, checked_query
 from dp.log.columns import FIELDS
 from dp.log.files import LogFile
 from dp.log.moments import Calendar
@@ -106,9 +106,9 @@ def create_staged(connection: duckdb.DuckDBPyConnection) -> None:
 def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
     """Check rows of text, a batch at a time; returns how many there were."""
     connection, rows, kept, before = reading.connection, 0, 0, reading.bad_rows.count
-    select = checked_rows("raw", "VARCHAR", "VARCHAR", reading.calendar)
     for batch in batches:
         connection.register("raw", batch.rows)
+        select = checked_query(connection, "raw", Types(), reading.calendar)
         rows += batch.rows.num_rows
         (used,) = connection.execute(
             f"INSERT INTO staged SELECT {STAGED} FROM ({select}) WHERE fault IS NULL"

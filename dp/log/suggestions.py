@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-_QUOTED = re.compile(r"unparseable (?:day|at) '(.*)', expected", re.DOTALL)
+_NAMED = re.compile(r"unparseable (?:day|at) '(.*)', expected|(?:day|at) is ([\d.]+), expected", re.DOTALL)
 _EPOCHS = ((r"-?\d{9,10}(\.\d*)?", "seconds", "s"), (r"-?\d{12,13}(\.\d*)?", "milliseconds", "ms"),
            (r"-?\d{15,16}", "microseconds", "us"))  # fmt: skip
 _ORDERS = (
@@ -20,10 +20,13 @@ _TIMES = (
 
 def suggestion(fault: str) -> Iterator[str]:
     """Lines that say which date format the value in a message about a bad row looks like; none if no one is known."""
-    quoted = _QUOTED.match(fault)
-    if quoted is None:
-        return
-    value = quoted[1]
+    named = _NAMED.match(fault)
+    if named is not None:
+        yield from looks_like(named[1] or named[2] or "")
+
+
+def looks_like(value: str) -> Iterator[str]:
+    """The same for the value itself."""
     for shape, words, name in _EPOCHS:
         if re.fullmatch(shape, value):
             yield f"This looks like epoch {words}: --date-format epoch-{name}"

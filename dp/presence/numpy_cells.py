@@ -42,7 +42,7 @@ class UserDays:
     """Arrival ticks [starts, stops) during which users are recorded as active on a day, as in cells.sql.
 
     Ticks and days count from the first tick of the horizon. An earlier arrival counts as one on the first tick. What
-    lies beyond the horizon counts as the tick after it.
+    lasts beyond the horizon stops on the tick after it.
 
     Attributes:
         users: ids, ascending; shape (intervals,).
@@ -180,7 +180,7 @@ def _user_days_of(packed: _Packed, keys: Integers, beyond: int) -> UserDays:
     _erase(packed, cells >> packed.day_bits << packed.place_bits | places, stops)
     lasting = np.flatnonzero((keys & 1 == 1) & (starts < stops))
     users = (cells[lasting] >> packed.day_bits) + packed.user
-    days = np.minimum((cells[lasting] & (1 << packed.day_bits) - 1) + packed.day, beyond)
+    days = (cells[lasting] & (1 << packed.day_bits) - 1) + packed.day
     starts, stops = starts[lasting], stops[lasting]
     # Days are in order; arrivals are, too, unless some were late.
     ordered = users * beyond + starts

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from dp.log.operations import fingerprint_of_sums
+from dp.log.operations import OPERATION_TEXT, fingerprint_of_sums, placed_operations
 from dp.presence.daily import Horizon, day_number
 from dp.presence.sql_engine import Session, SqlEngine
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 OPERATIONS = (
     "user AS user_id",
@@ -20,9 +20,6 @@ OPERATIONS = (
     "seq",
     "CASE op WHEN '+' THEN 1 WHEN '-' THEN -1 WHEN 'erase' THEN 0 ELSE raise_error('unknown op ' || op) END AS op",
 )
-OPERATION_TEXT = "concat_ws('|', user_id, day, at, op)"
-"""As `dp.log.arrived_fingerprint` writes an operation."""
-
 NO_TOMBSTONES = "SELECT CAST(NULL AS STRING) AS user_id, CAST(NULL AS BIGINT) AS flips WHERE false"
 
 
@@ -37,7 +34,7 @@ class SparkEngine(SqlEngine):
     def open_session(self, horizon: Horizon) -> Iterator[Session]:
         """A Spark session with temporary relations of its own, on the same executors."""
         spark = self.session.newSession()
-        spark.read.parquet(self.path).selectExpr(*OPERATIONS).createTempView("operations")
+        _read(spark, self.path).selectExpr(*OPERATIONS).createTempView("operations")
         spark.sql(f"CREATE TEMP VIEW spent AS {NO_TOMBSTONES}")
         try:
             yield Session(
@@ -50,13 +47,13 @@ class SparkEngine(SqlEngine):
 
     def arrived_fingerprint(self, through: date) -> str:
         """`dp.log.arrived_fingerprint` of this log, so that a stream is continued on either engine."""
-        operations = self.session.read.parquet(self.path).selectExpr(*OPERATIONS)
-        ((count, lower, upper),) = (
-            operations.where(f"at <= {day_number(through)}")
-            .selectExpr(f"md5({OPERATION_TEXT}) AS digest")
-            .selectExpr("count(*)", f"sum({_number_at(8)})", f"sum({_number_at(0)})")
-            .collect()
-        )
+        spark = self.session.newSession()
+        _read(spark, self.path).selectExpr(*OPERATIONS).createTempView("operations")
+        ((count, lower, upper),) = spark.sql(
+            f"WITH {placed_operations(day_number(through))}, "
+            f"named AS (SELECT md5({OPERATION_TEXT.format(user='o.user_id')}) AS digest FROM placed AS o) "
+            f"SELECT count(*), sum({_number_at(8)}), sum({_number_at(0)}) FROM named"
+        ).collect()
         return fingerprint_of_sums(count, *((int(lower), int(upper)) if count else (None, None)))
 
 
@@ -76,7 +73,7 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
         ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark.
     """
     session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
-    columns = session.read.parquet(path).columns
+    columns = _read(session, path).columns
     missing = [name for name in ("user", "day", "op", "at", "seq") if name not in columns]
     if missing:
         raise ValueError(
@@ -84,6 +81,11 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
             "have no order and ties are settled by the arrival number seq; make one with dp.log.write_canonical"
         )
     return SparkEngine(session, path)
+
+
+def _read(session: "SparkSession", path: str) -> "DataFrame":
+    """The rows, and no columns out of the names of folders."""
+    return session.read.option("recursiveFileLookup", "true").parquet(path)
 
 
 def _session(master: str) -> "SparkSession":

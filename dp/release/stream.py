@@ -232,7 +232,11 @@ def _validate_continuation(
     changed = counts != before.counts
     if not changed and before.operations is not None:
         operations = name_arrived(before.state.tick)
-        changed = operations is not None and operations != before.operations
+        if operations is None:
+            raise LedgerError(
+                f"stream {stream!r} is bound to the operations of a log: continue it from the log, not from counts"
+            )
+        changed = operations != before.operations
     if changed:
         raise _changed(stream, before.state.tick, sampled=sampled)
 

@@ -302,6 +302,7 @@ def test_tables_of_ga4_and_snowplow(tmp_path: Path) -> None:
 # One list of formats
 
 
+@pytest.mark.slow
 def test_formats_are_listed_once(tmp_path: Path) -> None:
     assert tuple(FORMATS) == tuple(names.LOG_FORMATS)
     assert tuple(PRESETS) == names.LOG_PRESETS

@@ -224,6 +224,16 @@ def test_what_a_value_looks_like_is_suggested_and_never_read(tmp_path: Path, val
     assert days(tmp_path, value, date_format=pattern)
 
 
+@pytest.mark.parametrize(("number", "unit"), [(1714564800, "s"), (1714564800123, "ms"), (1714564800123456, "us")])
+def test_what_a_number_looks_like_is_suggested(tmp_path: Path, number: int, unit: str) -> None:
+    for path in (
+        parquet(tmp_path, {"user": ["a", "b"], "day": [None, number]}),
+        write(tmp_path, json.dumps({"user": "a", "day": number}), "log.jsonl"),
+    ):
+        with pytest.raises(LogError, match=rf"\nThis looks like epoch \w+: --date-format epoch-{unit}"):
+            read(path)
+
+
 @given(value=st.text(max_size=20))
 def test_any_value_may_be_looked_at(value: str) -> None:
     assert all("--date-format" in line for line in suggestion(f"unparseable day '{value}', expected x"))

@@ -499,6 +499,13 @@ def test_the_name_of_what_arrived_tells_pasts_apart(tmp_path: Path) -> None:
     past = "a,2024-05-01,+,\nb,2024-05-02,+,2024-05-03\n"
     assert name("b,2024-05-02,+,2024-05-03\na,2024-05-01,+,\n") == name(past)
     assert name(past + "c,2024-05-01,+,2024-05-04\n,,erase,2024-05-05\n".replace("\n,,", "\nc,,")) == name(past)
+    # On one tick, adding days in another order changes nothing; before or after an erasure, or taking back, does.
+    one, two = "a,2024-05-01,+,2024-05-03\n", "a,2024-05-02,+,2024-05-03\n"
+    assert name(one + two) == name(two + one)
+    for op in ("a,,erase,2024-05-03\n", "a,2024-05-01,-,2024-05-03\n"):
+        assert name(op + one) != name(one + op)
+        assert name(op + one + two) == name(op + two + one)
+    assert name(one + "a,,erase,2024-05-03\n" + two) != name(two + "a,,erase,2024-05-03\n" + one)
     others = (
         "a,2024-05-01,+,\n",
         past + "a,2024-05-01,+,\n",

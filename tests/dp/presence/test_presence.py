@@ -215,6 +215,21 @@ def test_an_erase_takes_every_day_so_far_and_a_later_add_counts(
     assert counts(engine_of, connection, rows, 5, 5) == [2, 2, 1, 2, 2, 0]
 
 
+def test_an_erase_leaves_alone_what_was_taken_back_before(
+    engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
+) -> None:
+    rows = [
+        Operation("a", 0, "+", 0),
+        Operation("a", 0, "-", 2),
+        Operation("a", None, "erase", 4),
+        Operation("b", 0, "+", 0),
+        Operation("b", None, "erase", 1),
+        Operation("b", 0, "-", 3),
+        Operation("b", None, "erase", 5),
+    ]
+    assert counts(engine_of, connection, rows, 30, 6) == [2, 1, 0, 0, 0, 0, 0]
+
+
 def test_an_erase_and_an_add_of_one_tick_go_by_file_order(
     engine_of: EngineOf, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -253,3 +254,53 @@ def test_installed_command_exits_with_3_without_a_traceback(log: Path, tmp_path:
     assert ended.returncode == 3
     assert "Traceback" not in ended.stderr
     assert "too small" in ended.stderr
+
+
+def test_the_version_names_the_database_of_time_zones(run: Run) -> None:
+    assert re.search(
+        r"dpdau, version \S+ \(time zones: tzdata 20\d\d\.\d+, IANA 20\d\d[a-z]\)", run("--version").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "options"),
+    [
+        ("id;when\na;12/1/2010 8:26\n", "log.csv", ["--delimiter", ";", "--date-format", "%m/%d/%Y %H:%M"]),
+        ("id\twhen\na\t1291191960000\n", "log.tsv", ["--date-format", "epoch-ms"]),
+        ("when\n2010-12-01\n", "id=a/log.csv", ["--hive"]),
+    ],
+)
+def test_how_a_log_is_read_reaches_the_reader(
+    run: Run, tmp_path: Path, content: str, name: str, options: list[str]
+) -> None:
+    for copy in ("one", "two"):
+        (tmp_path / copy / name).parent.mkdir(parents=True)
+        (tmp_path / copy / name).write_text(content)
+    columns = ("--columns", "user=id,timestamp=when", "--metric", "dau")
+    result = run(
+        "exact", "one", "two", *columns, *options, "--format", "json", "--from", "2010-12-01", "--to", "2010-12-01"
+    )
+    assert [row["count"] for row in rows_of(result)] == [1]
+    assert "2 rows read, 2 used, 0 set aside" in result.stderr
+
+
+def test_a_tool_s_export_is_read_by_its_name(run: Run, tmp_path: Path) -> None:
+    row = {"event": "x", "properties": {"distinct_id": "a", "time": 1291191960}}
+    (tmp_path / "export.jsonl").write_text(json.dumps(row))
+    assert "1 users, 2010-12-01 to 2010-12-01" in run("validate", "export.jsonl", "--like", "mixpanel").stderr
+
+
+def test_a_log_without_rows_needs_a_period(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,day\n")
+    assert "0 users\n" in run("validate", "log.csv").stderr
+    assert "name both (--from and --to)" in run("exact", "log.csv", code=1).stderr
+    period = ("--from", "2024-01-01", "--to", "2024-01-02", "--metric", "dau", "--format", "json")
+    assert [row["count"] for row in rows_of(run("exact", "log.csv", *period))] == [0, 0]
+
+
+def test_an_output_is_none_of_several_logs(run: Run, tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text("user,day\na,2024-01-01\n")
+    refused = run("exact", "one.csv", "two.csv", "--out", "two.csv", code=2)
+    assert "are the same file" in refused.stderr
+    assert (tmp_path / "two.csv").read_text() == "user,day\na,2024-01-01\n"

@@ -14,8 +14,8 @@ from dp.units import ProtectedClass
 def epsilon_outside(name: str, protected: ProtectedClass, guarantee: Guarantee, runs: int) -> float:
     """The ε, at the guarantee's δ, of a change with `runs` runs under a mechanism that is calibrated for a class.
 
-    The change is cut into ⌈runs / m⌉ pieces of the class (docs/guarantees.md, section 1.2), or the strategy's
-    sensitivity is certified for so many runs, whichever proves less ε.
+    The change is cut into q = ⌈runs / m⌉ pieces of the class, for which q · μ or q · ε holds (docs/guarantees.md,
+    section 1.2), or the strategy's sensitivity is bounded for so many runs, whichever proves less ε.
 
     Args:
         protected: the class that the mechanism is calibrated for, alone.
@@ -31,7 +31,9 @@ def epsilon_outside(name: str, protected: ProtectedClass, guarantee: Guarantee, 
     if runs <= protected.runs or not family.needs_w_bound:
         return guarantee.epsilon
     design = linear_design(name, protected)
-    ratio = float(math.ceil(runs / protected.runs))
+    pieces = math.ceil(runs / protected.runs)
+    # Of squared ℓ₂ sensitivities, which for Laplace noise are ℓ₁ sensitivities.
+    ratio = float(pieces if family.noise == "laplace" else pieces**2)
     most = (protected.hull + 1) // 2
     squared = design.strategy.sensitivity_squared
     try:

@@ -82,7 +82,7 @@ class ReleasePlan:
 
         For a log, what the log is called is a part of it.
         """
-        return default_stream(self.request.specification())
+        return default_stream(self.request)
 
     @property
     def std(self) -> dict[str, float]:
@@ -201,8 +201,8 @@ class ReleasePlan:
     def _name(self, source: LogOrCounts, ledger: Path) -> str:
         if isinstance(source, Mapping):
             return self.stream
-        paths = source.paths if isinstance(source, Log) else (str(source),)
-        return default_stream(self.request.specification(), log_name(paths, ledger)) if paths else self.stream
+        paths, how = (source.paths, source.read_as) if isinstance(source, Log) else ((str(source),), "")
+        return default_stream(self.request, log_name(paths, ledger), how) if paths else self.stream
 
     def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
         if isinstance(source, Mapping):

@@ -36,7 +36,8 @@ class OtherParameters(LedgerError):  # noqa: N818 - the name says what happened
             if opened.get(key, "missing") != asked.get(key, "missing")
         )
         super().__init__(
-            f"stream {stream!r} was opened with other parameters ({self.differences}); choose another --stream"
+            f"stream {stream!r} was opened with other parameters ({self.differences}); "
+            "ask for the same again, or open another --stream, which is charged again"
         )
 
 

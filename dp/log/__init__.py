@@ -3,8 +3,9 @@
 from dp.log.files import fingerprint, is_utf8
 from dp.log.log import Log, LogError, log_of
 from dp.log.operations import arrived_fingerprint, write_canonical
-from dp.log.reading import read_log
+from dp.log.reading import read_as, read_log
 
 __all__ = [
-    "Log", "LogError", "arrived_fingerprint", "fingerprint", "is_utf8", "log_of", "read_log", "write_canonical",
+    "Log", "LogError", "arrived_fingerprint", "fingerprint", "is_utf8", "log_of", "read_as", "read_log",
+    "write_canonical",
 ]  # fmt: skip

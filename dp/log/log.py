@@ -32,6 +32,8 @@ class Log:
     users: int
     paths: tuple[str, ...] = ()
     """What it was read from, as it was named."""
+    read_as: str = ""
+    """How its rows were read, where that is not as usual (`dp.log.reading.read_as`)."""
 
     @property
     def period(self) -> tuple[date, date]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -74,6 +75,7 @@ def read_log(
         ...         print(log.users, log.rows_used, log.last_day)
         1 2 2010-12-02
     """
+    how = read_as(columns=columns, timezone=timezone, date_format=date_format, like=like, hive=hive)
     columns, date_format = applied(like, columns, date_format)
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     validate_columns(columns)
@@ -96,10 +98,19 @@ def read_log(
             reading.progress("reading", None)
             rows = sum(chosen.stage(reading, file) for file in files)
             bad_rows.refuse(name, rows)
-        return replace(log_from_staged(reading, rows), paths=tuple(map(str, paths)))
+        return replace(log_from_staged(reading, rows), paths=tuple(map(str, paths)), read_as=how)
     except BaseException:
         connection.close()
         raise
+
+
+def read_as(
+    *, columns: Mapping[str, str] | None, timezone: str, date_format: str | None, like: str | None, hive: bool
+) -> str:
+    """What makes two series out of one log: the options of `read_log` that choose users and days; "" for the usual."""
+    chosen = {"columns": dict(columns or {}), "date_format": date_format, "like": like, "hive": hive}
+    told = {name: value for name, value in chosen.items() if value} | ({} if timezone == "UTC" else {"in": timezone})
+    return json.dumps(told, sort_keys=True) if told else ""
 
 
 def _keep_apart(quarantine: Path, files: list[LogFile]) -> None:

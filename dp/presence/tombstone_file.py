@@ -14,10 +14,26 @@ from dp.presence.tombstones import Tombstones
 
 
 class Compaction(NamedTuple):
-    """What compactions of a log left behind: tombstones, and the key of their pseudonyms."""
+    """What compactions of a log left behind.
+
+    Attributes:
+        tombstones: the flips of users who left it.
+        key: of their pseudonyms.
+        log: `dp.log.arrived_fingerprint` of the smaller log as of `tombstones.through`.
+    """
 
     tombstones: Tombstones
     key: bytes
+    log: str
+
+    def validate(self, log: Log) -> None:
+        """Refuse another log than the one that was left, which may have grown.
+
+        Raises:
+            ValueError: it is another one.
+        """
+        if arrived_fingerprint(log, self.tombstones.through) != self.log:
+            raise ValueError("these tombstones belong to another log, or to what this one was before 'dpdau compact'")
 
     @property
     def name(self) -> str:
@@ -57,16 +73,21 @@ def read_compaction(path: Path) -> Compaction:
             for window, names in content["spent"].items()
         }
         first, through = date.fromisoformat(content["first"]), date.fromisoformat(content["through"])
-        return Compaction(Tombstones(first, through, spent), bytes.fromhex(content["key"]))
+        return Compaction(Tombstones(first, through, spent), bytes.fromhex(content["key"]), str(content["log"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no file of tombstones, which 'dpdau compact' writes: {error}") from None
 
 
 def _text(compaction: Compaction) -> str:
-    tombstones, key = compaction
+    tombstones, key, log = compaction
     spent = {
         str(window): {name.hex(): flips for name, flips in sorted(names.items())}
         for window, names in sorted(tombstones.spent.items())
     }
-    content = {"first": tombstones.first.isoformat(), "through": tombstones.through.isoformat(), "key": key.hex()}
+    content = {
+        "first": tombstones.first.isoformat(),
+        "through": tombstones.through.isoformat(),
+        "key": key.hex(),
+        "log": log,
+    }
     return json.dumps({**content, "spent": spent}, indent=1)

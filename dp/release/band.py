@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dp.arrays import Floats
-from dp.intervals.sample import interval
 from dp.mechanisms import EMPTY_STATE, Mechanism
 from dp.release.plan import Plan
 
@@ -25,13 +24,15 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         rows: as published, of any days.
 
     Raises:
-        ValueError: there is no horizon, or the mechanism's error depends on the data.
+        ValueError: there is no horizon, the mechanism's error depends on the data, or a sample is counted, whose
+            intervals are approximations that such high levels are beyond.
     """
     request = plan.request
     if request.horizon is None:
         raise ValueError("band needs a horizon: over days without an end no band of bounded width holds them all")
+    if request.sample is not None:
+        raise ValueError("band holds noise alone; a sample errs too, and its intervals are too rough for a band")
     level = 1 - (1 - request.ci_level) / request.horizon
-    rate = 1.0 if request.sample is None else request.sample.rate
     found: dict[str, tuple[Any, Any]] = {}
     for series in plan.series:
         if series.mechanism.data_dependent:
@@ -39,10 +40,8 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         own = [row for row in rows if row["metric"] == series.metric]
         ticks = [(date.fromisoformat(row["day"]) - request.first).days for row in own]
         half = _half_widths(series.mechanism, request.horizon, level)[ticks]
-        estimates = np.array([row["estimate"] for row in own]) * rate
+        estimates = np.array([row["estimate"] for row in own])
         low, high = estimates - half, estimates + half
-        if request.sample is not None:
-            low, high = interval(estimates, low, high, np.array([row["std"] for row in own]) * rate, rate, level)
         found[series.metric] = iter(low.tolist()), iter(high.tolist())
     return [
         {**row, "band_low": next(found[row["metric"]][0]), "band_high": next(found[row["metric"]][1])} for row in rows

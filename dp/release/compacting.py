@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from dp.ledger import Ledger, LedgerError
-from dp.log import Log
+from dp.log import Log, arrived_fingerprint
 from dp.presence import NumpyEngine, compact
 from dp.presence.tombstone_file import Compaction, past_name
 from dp.release.counting import engine_counts
@@ -38,13 +38,17 @@ def compacted(
     if len(firsts) != 1:
         raise ValueError(f"streams begin on {sorted(map(str, firsts))}; compact for streams of one first day at a time")
     (first,) = firsts
-    for stream, plan in zip(streams, plans, strict=True):
+    for stream, plan in _going_on(ledger, streams):
         last = first + timedelta(days=_ticks(ledger, stream, plan) - 1)
         if not first <= through <= last:
             raise ValueError(f"through is {through}; stream {stream!r} has published the days {first} to {last}")
-    windows = sorted({window for plan in plans for window in plan.request.windows.values()})
-    small, tombstones = compact(log, through, windows, first, key, None if earlier is None else earlier.tombstones)
-    return small, Compaction(tombstones, key)
+    windows = {window for plan in plans for window in plan.request.windows.values()}
+    if earlier is not None:
+        windows |= set(earlier.tombstones.spent)
+    small, tombstones = compact(
+        log, through, sorted(windows), first, key, None if earlier is None else earlier.tombstones
+    )
+    return small, Compaction(tombstones, key, arrived_fingerprint(small, through))
 
 
 def adopt(
@@ -60,17 +64,22 @@ def adopt(
         LedgerError: the log before is not the one that a stream was counted from.
     """
     with ledger.transaction():
-        for stream in streams:
-            plan = _plan_of(ledger, stream)
+        for stream, plan in _going_on(ledger, streams):
             ticks = _ticks(ledger, stream, plan)
             old, new = (_past(plan, ticks, log, compaction) for log, compaction in (before, after))
             rename_past(ledger, stream, plan, old, new)
 
 
+def _going_on(ledger: Ledger, streams: Sequence[str]) -> list[tuple[str, Plan]]:
+    """Streams that have days to come; those whose horizon is over need no log any more."""
+    plans = [(stream, _plan_of(ledger, stream)) for stream in streams]
+    return [(stream, plan) for stream, plan in plans if _ticks(ledger, stream, plan) != plan.request.horizon]
+
+
 def _past(plan: Plan, ticks: int, log: Log, compaction: Compaction | None) -> Past:
     request = plan.request
     last = request.first + timedelta(days=ticks - 1)
-    tombstones, key = compaction or (None, None)
+    tombstones, key = (compaction.tombstones, compaction.key) if compaction else (None, None)
     engine = NumpyEngine(log.connection, tombstones, key)
     counts = engine_counts(engine, request.windows, request.first, last, plan.freeze)
     return Past({metric: one.values for metric, one in counts.items()}, past_name(log, last, compaction))

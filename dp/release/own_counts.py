@@ -63,7 +63,8 @@ def _checked(plan: Plan, series: Series, counts: Mapping[str, Counts]) -> NDArra
         raise ValueError(f"counts of {metric} must be whole numbers between 0 and 2^36")
     if plan.request.horizon is not None and len(values) > plan.request.horizon:
         raise ValueError(
-            f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {plan.request.horizon}"
+            f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {plan.request.horizon}; "
+            "for more days open another stream, which is charged again"
         )
     return values.astype(np.int64)
 

@@ -22,13 +22,15 @@ def protected(request: Request) -> str:
         return f"{everything}, a user being frozen after as many changes of presence as the rows say (W_BOUND)"
     change = "one user's activity on one day with its later retraction"
     if uses_w_bound(request.mechanism):
-        return f"{change}, as long as that changes the user's presence at most {request.w_bound} times"
+        # A run begins and ends, so that an odd number of changes has the class of one more.
+        most = request.w_bound + request.w_bound % 2
+        return f"{change}, as long as that changes the user's presence at most {most} times"
     return f"{change}, however often that changes the user's presence"
 
 
 READING = (
     "Activity that is reported on time changes it 2 times, also if all of the user's activity is erased later; each "
-    "other day that the user takes back or reports late within the window may add 2. "
+    "time that the user takes back or reports late another day within the window may add 2. "
     "How many user-days need more is for the operator to see: dpdau exact --protection."
 )
 """How to read the promise of unit user-day (docs/guarantees.md, section 1.2)."""

@@ -18,10 +18,11 @@ from dp.arrays import Integers
 from dp.counts import Counts, Sample
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
+from dp.names import LOG_FORMATS, PACKED_SUFFIXES
 from dp.release.drawing import draw, release_rows, secure_source
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
-from dp.release.request import charged
+from dp.release.request import Request, charged
 
 
 def publish(
@@ -90,7 +91,7 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
 
 
 def log_name(paths: Sequence[str], ledger: Path) -> str:
-    """What a log is called: its path as seen from the ledger, without suffixes, for those may change; or its address.
+    """What a log is called: its path as seen from the ledger, without the suffix of its format; or its address.
 
     So it is the same from every working folder, and two logs of one name in two folders are told apart. Several files
     are called by the folder that they have in common, so that a log may grow by files.
@@ -107,22 +108,34 @@ def log_name(paths: Sequence[str], ledger: Path) -> str:
     whole = [os.path.normpath(Path(path).absolute()) for path in paths]
     one = whole[0] if len(whole) == 1 else str(Path(os.path.commonpath(whole), "several"))
     path = Path(os.path.relpath(one, ledger.absolute().parent))
-    return path.with_name(path.name.split(".")[0] or path.name).as_posix()
+    name = path.name
+    for suffix in (*PACKED_SUFFIXES, *(one for known in LOG_FORMATS.values() for one in known)):
+        name = name.removesuffix(suffix)
+    return path.with_name(name or path.name).as_posix()
 
 
-def default_stream(specification: Mapping[str, Any], name: str = "") -> str:
+def default_stream(request: Request, name: str = "", read_as: str = "") -> str:
     """The key of a series whose owner names none, made of public parameters alone.
 
     The same request means the same stream, whatever the log holds. Horizon and level of the intervals are left out: who
     asks for others is told that the stream has them already, and is not charged again by surprise.
 
+    In what order metrics are named, in what unit their shares are given, and what has no effect (δ under pure noise)
+    makes no difference.
+
     Args:
-        specification: `Request.specification`.
         name: of the log (`log_name`), so that two logs in one ledger are two series.
+        read_as: how its rows are read (`dp.log.read_as`), so that two columns of one log are two series.
     """
-    public = {key: value for key, value in specification.items() if key not in ("horizon", "ci_level")}
-    digest = hashlib.sha256(json.dumps({**public, "name": name}, sort_keys=True).encode()).hexdigest()[:8]
-    return "-".join([*filter(None, [PurePosixPath(name).name]), *specification["windows"], digest])
+    public = request.specification()
+    for left_out in ("horizon", "ci_level"):
+        del public[left_out]
+    whole = sum(request.shares.values())
+    public["shares"] = {metric: round(share / whole, 9) for metric, share in request.shares.items()}
+    public["guarantee"] = list(charged(request))
+    text = json.dumps({**public, "name": name, "read_as": read_as}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return "-".join([*filter(None, [PurePosixPath(name).name]), *sorted(request.windows), digest])
 
 
 class Past(NamedTuple):

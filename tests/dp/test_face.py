@@ -86,7 +86,7 @@ def test_plan_rehearse_publish(log_file: Path, tmp_path: Path) -> None:
     assert texts == plan.publish(log_file, ledger=ledger, now=NOW, rows=True)
     with open_ledger(ledger) as opened:
         (charge,) = opened.charges()
-        assert charge.stream == default_stream(plan.request.specification(), log_name([str(log_file)], Path(ledger)))
+        assert charge.stream == default_stream(plan.request, log_name([str(log_file)], Path(ledger)))
         assert opened.budget("default").spent == plan.guarantee
         assert plan.publish(log, ledger=opened, now=NOW, rows=True) == texts
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -61,24 +64,53 @@ def compact(
     for path in (tombstones, out):
         if path.exists():
             raise click.UsageError(f"{path} exists; give the name of a new file")
+    if not ledger_path.exists():
+        raise click.UsageError(f"there is no ledger at {ledger_path}")
     before = None if earlier is None else read_compaction(earlier)
     key = secrets.token_bytes(KEY_BYTES) if before is None else before.key
     with progress_bar() as report, read_source(source, report) as log, open_ledger(ledger_path) as ledger:
         report("compacting", None)
         small, compaction = compacted(log, through, ledger, streams, key, before)
-        with small:
-            # First the files, then the ledger: if anything fails before the end, the old log still is the right one.
-            try:
-                write_canonical(small, out)
-                write_compaction(compaction, tombstones)
+        with small, _new_files(tombstones, out) as (partial_tombstones, partial_log):
+            write_canonical(small, partial_log)
+            write_compaction(compaction, partial_tombstones)
+            # Verified before anything takes its place; once the ledger knows the smaller log, the files stay.
+            with ledger.transaction():
                 adopt(ledger, streams, (log, before), (small, compaction))
-            except BaseException:
-                out.unlink(missing_ok=True)
-                tombstones.unlink(missing_ok=True)
-                raise
+                _put_in_place({partial_tombstones: tombstones, partial_log: out})
             gone, rows = log.users - small.users, log.rows_used - small.rows_used
+    more = " ".join(f"--stream {stream}" for stream in streams)
     click.echo(
-        f"{rows:,} rows left the log, and {gone:,} users; {', '.join(streams)} go on from {out} with "
-        f"--tombstones {tombstones}",
+        f"{rows:,} rows left the log, and {gone:,} users. From now on: dpdau release {out} --tombstones {tombstones} "
+        f"{more}{' (one at a time)' if len(streams) > 1 else ''}, with the options that the stream has",
         err=True,
     )
+
+
+@contextmanager
+def _new_files(*paths: Path) -> Iterator[list[Path]]:
+    """Names in the same folders that nobody else writes to; what is left under them at the end is removed."""
+    partial = [path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial") for path in paths]
+    try:
+        yield partial
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)
+
+
+def _put_in_place(names: Mapping[Path, Path]) -> None:
+    """Give files their names, on disk for good; FileExistsError, and none has its name, if one is taken."""
+    made: list[Path] = []
+    try:
+        for partial, path in names.items():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.link(partial, path)
+            made.append(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+    except BaseException:
+        for path in made:
+            path.unlink()
+        raise

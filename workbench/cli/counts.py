@@ -134,7 +134,9 @@ def _counted_here(log: Log, query: Query, report: Report, tombstones: Path | Non
     first, last = query.first or log.period[0], query.last or log.period[1]
     chosen = NumpyEngine if query.engine == "numpy" else DuckDBEngine
     compaction = None if tombstones is None else read_compaction(tombstones)
-    left, key = compaction or (None, None)
+    if compaction is not None:
+        compaction.validate(log)
+    left, key = (compaction.tombstones, compaction.key) if compaction else (None, None)
     engine = chosen(log.connection, left, key, progress=report)
     return CountableLog(engine, log, _ticks(first, last), lambda through: past_name(log, through, compaction))
 

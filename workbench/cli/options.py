@@ -137,6 +137,15 @@ class LogOptions:
         return {name: value for name, value in chosen.items() if value is not None}
 
     @property
+    def read_as(self) -> str:
+        """Those of them that make another series; see `dp.log.read_as`."""
+        from dp.log import read_as
+
+        return read_as(
+            columns=self.columns, timezone=self.timezone, date_format=self.date_format, like=self.like, hive=self.hive
+        )
+
+    @property
     def identity(self) -> str:
         """Names the log's bytes and how they are read, so that the service loads none twice."""
         from dp.log import fingerprint

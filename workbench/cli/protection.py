@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import click
@@ -10,7 +11,7 @@ import click
 from dp.names import DEFAULT_MECHANISM
 from experiments.engine.progress import Report
 from workbench.cli.counts import CountableLog
-from workbench.cli.options import MECHANISM_NAMES, gathered_as
+from workbench.cli.options import MECHANISM_NAMES, HorizonType, gathered_as
 from workbench.rows import TableRow
 
 
@@ -22,6 +23,11 @@ class Promised:
     epsilon: float
     delta: float
     mechanism: str
+    horizon: int | str | None
+
+    def ticks(self, looked_at: int) -> int | None:
+        """The horizon of the release; None for no end."""
+        return None if self.horizon == "unlimited" else int(self.horizon or looked_at)
 
 
 protection_options = gathered_as(
@@ -33,6 +39,9 @@ protection_options = gathered_as(
     click.option("--delta", type=float, default=1e-6, show_default=True, help="With --protection: the promised δ."),
     click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default=DEFAULT_MECHANISM, show_default=True,
                  help="With --protection: the mechanism, on which the ε of the rest depends."),
+    click.option("--horizon", type=HorizonType(), default=None,
+                 help="With --protection: the --horizon of the release, on which its strategy depends; by default the "
+                      "days that are looked at."),
 )  # fmt: skip
 
 
@@ -58,7 +67,7 @@ def protection_rows(
     for metric, window in series.items():
         report(f"looking at the user-days of {metric}", None)
         found = measured(window, log.ticks[0], log.ticks[-1])
-        protected = protected_class("user-day", window, w_bound, len(log.ticks))
+        protected = protected_class("user-day", window, w_bound, promised.ticks(len(log.ticks)))
         days, users = sum(found.user_days.values()), sum(found.users.values())
         for runs in sorted({1, *found.user_days}):
             epsilon = epsilon_outside(promised.mechanism, protected, guarantee, runs)
@@ -77,18 +86,23 @@ def protection_rows(
 
 
 def summary(rows: list[TableRow], w_bound: int) -> str:
-    """In a sentence for each metric: what share is inside, and the largest ε outside."""
+    """In a sentence for each metric: how many are inside, and the largest ε outside. Shares are rounded down."""
     lines = []
     for metric in dict.fromkeys(row["metric"] for row in rows):
         own = [row for row in rows if row["metric"] == metric]
-        inside = [row for row in own if row["inside"]]
-        days, users = (sum(row[name] for row in inside) for name in ("user_days_percent", "users_percent"))
+        days, users = (_of_all(own, name) for name in ("user_days", "users"))
         worst = max(row["epsilon"] for row in own)
         lines.append(
-            f"{metric}: W_BOUND {w_bound} covers {days:.4g}% of the user-days, and all user-days of {users:.4g}% of "
-            f"the users; the largest ε of any user-day is {worst:.4g}"
+            f"{metric}: W_BOUND {w_bound} covers {days} user-days, and all user-days of {users} users; "
+            f"the largest ε of any user-day is {worst:.4g}"
         )
     return "\n".join(lines)
+
+
+def _of_all(rows: list[TableRow], name: str) -> str:
+    inside, whole = sum(row[name] for row in rows if row["inside"]), sum(row[name] for row in rows)
+    share = math.floor(10_000 * inside / whole) / 100 if whole else 100.0
+    return f"{inside:,} of {whole:,} ({share:g}%)"
 
 
 def _percent(part: int, whole: int) -> float:

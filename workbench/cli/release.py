@@ -161,43 +161,43 @@ class Payment:
             )
         return days
 
-    def name(self, request: Request, logs: Sequence[str]) -> str:
+    def name(self, request: Request, source: LogOptions) -> str:
         """The stream's key: as asked for, or else made of the request and of what the log is called."""
         from dp.release import default_stream, log_name
 
-        return self.stream or default_stream(request.specification(), log_name(logs, self.ledger_path))
+        return self.stream or default_stream(request, log_name(source.logs, self.ledger_path), source.read_as)
 
-    def horizon(self, request: Request, logs: Sequence[str]) -> int | str | None:
+    def horizon(self, request: Request, source: LogOptions) -> int | str | None:
         """The horizon that the stream was charged for; None if there is no such stream yet."""
         from dp.ledger import open_ledger
 
         if self.simulate or not self.ledger_path.exists():
             return None
         with open_ledger(self.ledger_path) as ledger:
-            charge = ledger.find_charge(self.name(request, logs))
+            charge = ledger.find_charge(self.name(request, source))
         return None if charge is None else charge.specification["horizon"] or "unlimited"
 
-    def recall(self, plan: Plan, logs: Sequence[str], ticks: int) -> list[TableRow] | None:
+    def recall(self, plan: Plan, source: LogOptions, ticks: int) -> list[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not."""
         from dp.ledger import open_ledger
         from dp.release import recall
 
         if self.simulate or not self.ledger_path.exists():
             return None
-        stream = self.name(plan.request, logs)
+        stream = self.name(plan.request, source)
         with open_ledger(self.ledger_path) as ledger:
             found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
             if found is None:
                 return None
             click.echo(
-                f"stream {stream}: these days were published before; {' '.join(logs)} was not read, nothing was "
+                f"stream {stream}: these days were published before; {' '.join(source.logs)} was not read, nothing was "
                 f"charged, {_left(ledger.budget(self.budget))}",
                 err=True,
             )
         return [json.loads(row) for row in found]
 
     def draw(
-        self, plan: Plan, logs: Sequence[str], counts: dict[str, Counts], arrived: Callable[[date], str]
+        self, plan: Plan, source: LogOptions, counts: dict[str, Counts], arrived: Callable[[date], str]
     ) -> list[TableRow]:
         """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
         from dp.release import publish, simulate_rows
@@ -206,7 +206,7 @@ class Payment:
             rows = simulate_rows(plan, counts, self.seed)
             click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
             return rows
-        stream = self.name(plan.request, logs)
+        stream = self.name(plan.request, source)
         with open_budget(self.ledger_path) as ledger:
             continued = ledger.find_charge(stream) is not None
             published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), arrived=arrived)
@@ -269,7 +269,7 @@ def release(
     output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
     shares = protection.shares(query.series)
     if band or consistent:
-        _check_independent(protection, "--band" if band else "--consistent")
+        _check_independent(protection, sketch, "--band" if band else "--consistent")
     protection.warn()
     sketch.validate(query.engine)
     if tombstones is not None and sketch.sketch != "exact":
@@ -282,18 +282,24 @@ def release(
         if ticks is None:
             log = stack.enter_context(open_log(source, query, report, tombstones))
             ticks = payment.agreed(log.ticks)
+        if not payment.simulate and ticks[-1] >= datetime.now(UTC).date():
+            click.echo(
+                f"warning: --to is {ticks[-1]}, a day that is not over: what arrives for it later makes the stream one "
+                "that cannot be continued",
+                err=True,
+            )
         report("calibrating the noise", None)
         request = _request(query.series, shares, protection, sketch, ticks, ci_level)
-        if protection.horizon is None and (horizon := payment.horizon(request, source.logs)):
+        if protection.horizon is None and (horizon := payment.horizon(request, source)):
             request = _request(query.series, shares, replace(protection, horizon=horizon), sketch, ticks, ci_level)
         plan = plan_release(request)
-        rows = payment.recall(plan, source.logs, len(ticks))
+        rows = payment.recall(plan, source, len(ticks))
         if rows is None:
             log = log or stack.enter_context(open_log(source, query, report, tombstones))
             report("counting users", None)
             counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
             report("drawing the noise", None)
-            rows = payment.draw(plan, source.logs, counts, log.arrived)
+            rows = payment.draw(plan, source, counts, log.arrived)
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
     if band:
@@ -307,13 +313,15 @@ def release(
     _write(rows, output, charged=not payment.simulate)
 
 
-def _check_independent(protection: Protection, option: str) -> None:
+def _check_independent(protection: Protection, sketch: SketchChoice, option: str) -> None:
     from dp.mechanisms import family_of
 
     if family_of(protection.mechanism).data_dependent:
         raise click.UsageError(
             f"{option} goes by the standard deviation of estimates; that of {protection.mechanism} depends on the data"
         )
+    if option == "--band" and sketch.rate is not None:
+        raise click.UsageError("--band holds noise alone, and a sample errs too: leave --rate out")
     if option == "--band" and protection.horizon == "unlimited":
         raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
 
@@ -355,7 +363,7 @@ def _write(rows: Sequence[TableRow], output: Output, *, charged: bool) -> None:
 
 
 def _title(row: TableRow) -> str:
-    kind = f"budget left: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
+    kind = f"budget left when published: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
     # Where it is said day by day, or there is none, the title says nothing.
     bound = "" if row["w_bound"] is None or "bias_bound" in row else f"W_BOUND {row['w_bound']}, "
     counted = f"a sample of {100 * row['rate']:g}% of the users, " if "rate" in row else ""

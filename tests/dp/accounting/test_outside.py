@@ -40,7 +40,7 @@ def test_no_change_with_so_many_runs_costs_more(name: str, w_bound: int) -> None
         assert found >= needed - 1e-6 or runs <= protected.runs
         pieces = math.ceil(runs / protected.runs)
         cap = pieces * 1.0 if design.noise == "laplace" else gaussian.epsilon_for(
-            gaussian.mu_for(*PROMISED) * math.sqrt(pieces), PROMISED.delta
+            gaussian.mu_for(*PROMISED) * pieces, PROMISED.delta
         )  # fmt: skip
         assert found <= cap + 1e-9
 

@@ -48,6 +48,7 @@ def test_a_band_is_added_to_what_is_published_and_asked_for_later(run: Run, tmp_
 
 
 @pytest.mark.parametrize(("options", "message"), [
+    (("--sketch", "fixed-rate", "--rate", "0.5"), "a sample errs too"),
     (("--mechanism", "sparse-vector"), "depends on the data"), (("--horizon", "unlimited"), "--band needs a --horizon"),
 ])  # fmt: skip
 def test_what_has_no_band_is_refused_before_anything_is_charged(

@@ -171,18 +171,20 @@ def test_pure_noise_is_charged_no_delta(mechanism, delta):
 def test_a_specification_is_plain_json_and_tells_requests_apart():
     plain = request().specification()
     assert json.loads(json.dumps(plain)) == plain
-    assert default_stream(plain, "log").startswith("log-dau-mau-")
+    assert default_stream(request(), "log").startswith("log-dau-mau-")
     others = [
         request(w_bound=4), request(mechanism="gaussian"), request("mau"),
         request(first=FIRST + timedelta(days=1)), request(guarantee=Guarantee(1.0, 2e-6)), request(unit="user"),
         request(shares={"dau": 1.0, "mau": 2.0}),
     ]  # fmt: skip
-    keys = [default_stream(other.specification(), "log") for other in [request(), *others]]
-    keys.append(default_stream(plain, "another log"))
+    keys = [default_stream(other, "log") for other in [request(), *others]]
+    keys += [default_stream(request(), "another log"), default_stream(request(), "log", "otherwise")]
     assert len(set(keys)) == len(keys)
     # These a stream has once and for all: whoever asks for others is told so, and not charged again.
-    for same in (request(), request(horizon=25), request(ci_level=0.9)):
-        assert default_stream(same.specification(), "log") == keys[0]
+    shares = {"mau": 3.0, "dau": 3.0}
+    turned = request(windows=dict(reversed(request().windows.items())), shares=shares)
+    for same in (request(), request(horizon=25), request(ci_level=0.9), request(shares=shares), turned):
+        assert default_stream(same, "log") == keys[0]
 
 
 @pytest.mark.parametrize(

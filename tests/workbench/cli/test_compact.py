@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from dp.log import read_log
 from dp.presence import NumpyEngine
 from dp.presence.tombstone_file import read_compaction
+from dp.release.compacting import adopt
 from tests.conftest import Run
 from tests.workbench.cli.common import rows_of
 
@@ -52,7 +55,7 @@ def test_a_stream_goes_on_from_the_smaller_log_and_from_no_other(run: Run, log: 
     early = rows_of(run(*release(log, "2024-01-10")))
     small, left, more = tmp_path / "small.parquet", tmp_path / "left.json", tmp_path / "more.csv"
     said = run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", small, "--tombstones", left).stderr
-    assert "3 rows left the log, and 1 users; s go on from" in said
+    assert "3 rows left the log, and 1 users. From now on: dpdau release" in said
     assert set(pd.read_parquet(small)["user"]) == {"b", "c"}
     assert left.stat().st_mode & 0o777 == 0o600
     assert "a" not in json.loads(left.read_text())["spent"]["1"]
@@ -69,7 +72,7 @@ def test_a_stream_goes_on_from_the_smaller_log_and_from_no_other(run: Run, log: 
     with read_log(log) as whole, read_log(more) as part:
         counts = [
             engine.daily_flips([1, 7], date(2024, 1, 1), date(2024, 1, 20), 4)
-            for engine in (NumpyEngine(whole.connection), NumpyEngine(part.connection, *kept))
+            for engine in (NumpyEngine(whole.connection), NumpyEngine(part.connection, kept.tombstones, kept.key))
         ]
     for window in (1, 7):
         after = [one[window].counts.values[7:].tolist() for one in counts]
@@ -132,3 +135,65 @@ def test_damaged_tombstones_are_refused(run: Run, log: Path, tmp_path: Path) -> 
         "goes with --sketch exact"
         in run(*release(log, "2024-01-10", "--tombstones", "t.json", "--sketch", "bitmap"), code=2).stderr
     )
+
+
+def test_tombstones_of_another_log_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
+    run(*release(log, "2024-01-10"))
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "small.parquet", "--tombstones", "t.json")
+    other = tmp_path / "other.csv"
+    other.write_text("user,day\nz,2024-01-02\n")
+    for path in (log, other):
+        refused = run(*release(path, "2024-01-10"), "--stream", "new", "--tombstones", "t.json", code=1)
+        assert "belong to another log" in refused.stderr
+
+
+def test_other_streams_and_ended_ones_do_not_stand_in_the_way(run: Run, log: Path, tmp_path: Path) -> None:
+    """The windows of streams that are not named are carried on, and a stream whose horizon is over needs no log."""
+    run(*release(log, "2024-01-10"))
+    short = ("release", log, "--metric", "dau", "--unit", "user", "--w-bound", 4, "--epsilon", 1,
+             "--from", "2024-01-01", "--to", "2024-01-05", "--stream", "short", "--format", "json")  # fmt: skip
+    run(*short)
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--stream", "short", "--out", "one.parquet",
+        "--tombstones", "one.json")  # fmt: skip
+    more = grown(tmp_path / "one.parquet", tmp_path / "more.csv", LATER)
+    run(*release(more, "2024-01-16", "--tombstones", "one.json"))
+    one = ("release", more, "--metric", "dau", "--unit", "user", "--w-bound", 4, "--epsilon", 1, "--from", "2024-01-01",
+           "--to", "2024-01-16", "--horizon", 30, "--stream", "one", "--tombstones", "one.json")  # fmt: skip
+    run(*one)
+    run("compact", more, "--earlier", "one.json", "--through", "2024-01-14", "--stream", "one", "--out", "two.parquet",
+        "--tombstones", "two.json")  # fmt: skip
+    assert set(read_compaction(Path("two.json")).tombstones.spent) == {1, 7}
+
+
+@pytest.mark.slow
+def test_two_compactions_at_once_leave_one_of_them(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    rows = [f"u{user},2024-01-{1 + user % 9:02},,\n" for user in range(30_000)]
+    log.write_text("user,day,op,at\n" + "".join(rows) + "u1,,erase,2024-01-10\n")
+    run(*release(log, "2024-01-12"))
+    command = [sys.executable, "-m", "workbench.cli.main", "compact", str(log), "--through", "2024-01-11", "--stream",
+               "s", "--out", "o.parquet", "--tombstones", "t.json"]  # fmt: skip
+    started = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    ended = [process.communicate()[1] and process.returncode for process in started]
+    assert sorted(ended) in ([0, 1], [0, 2]), ended
+    assert sorted(path.name for path in tmp_path.iterdir() if "json" in path.name or "o.parquet" in path.name) == [
+        "o.parquet", "t.json",
+    ]  # fmt: skip
+    later = grown(tmp_path / "o.parquet", tmp_path / "later.csv", "u2,2024-01-14,,\n")
+    assert len(rows_of(run(*release(later, "2024-01-15", "--tombstones", "t.json")))) == 30
+
+
+def test_an_interrupt_as_the_ledger_commits_takes_nothing_away(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(*release(log, "2024-01-10"))
+
+    def interrupted(*given: object) -> None:
+        adopt(*given)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dp.release.compacting.adopt", interrupted)
+    asked = ("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
+    run(*asked, code=1)
+    assert len(rows_of(run(*release(log, "2024-01-12")))) == 24, "nothing was committed: the old log is the right one"
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []

@@ -122,7 +122,7 @@ def test_what_a_stream_cannot_be_is_refused_and_not_charged_again(
     assert spent(run) == before
 
 
-@pytest.mark.parametrize("name", ["other.csv", "folder/log.csv", "../log.csv"])
+@pytest.mark.parametrize("name", ["other.csv", "folder/log.csv", "../log.csv", "log.ios.csv", "log.2024.csv"])
 def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path, name: str) -> None:
     other = tmp_path / name
     other.parent.mkdir(exist_ok=True)
@@ -147,11 +147,34 @@ def test_days_that_are_published_do_not_come_from_the_log(run: Run, log: Path, g
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in ("as it was", *UNREADABLE)])
 def test_a_name_made_of_the_log_would_be_seen(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The broken twin: what the tests above hold fails if the stream is named by the bytes of the file."""
-    monkeypatch.setattr(Payment, "name", lambda self, request, paths: fingerprint(paths[0]))
+    monkeypatch.setattr(Payment, "name", lambda self, request, source: fingerprint(source.logs[0]))
     first = run("release", log, *DAYS, *ASK)
     REWRITTEN[name](log)
     assert run("release", log, *DAYS, *ASK).stdout != first.stdout
     assert len(spent(run)[1]) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", [
+    ("--columns", "user=account"), ("--timezone", "Europe/Berlin"), ("--date-format", "iso-utc"),
+])  # fmt: skip
+def test_one_log_read_in_two_ways_is_two_series(run: Run, log: Path, how: tuple[str, str]) -> None:
+    log.write_text("user,account,day\na,x,2024-01-01\nb,x,2024-01-02\n")
+    first, second = (rows_of(run("release", log, *DAYS, *ASK, *more)) for more in ((), how))
+    assert first != second
+    assert len(spent(run)[1]) == 2  # type: ignore[arg-type]
+    for again in ("--metric", "dau"), ("--delta", "1e-6"):
+        assert rows_of(run("release", log, *DAYS, *ASK, *how, *again)) == second
+
+
+def test_no_other_words_for_the_same_are_charged_again(run: Run, log: Path) -> None:
+    both = ("--metric", "dau", "--metric", "wau")
+    ask = (*DAYS, "--epsilon", 1, "--format", "json")
+    run("release", log, *ask, *both)
+    before = spent(run)
+    turned = rows_of(run("release", log, *ask, *both[2:], *both[:2]))
+    assert [row["metric"] for row in turned[::10]] == ["wau", "dau"]
+    run("release", log, *ask, *both, "--split", "dau=2,wau=2", code=1)
+    assert spent(run) == before
 
 
 def test_a_log_has_one_name_from_every_folder_and_in_every_format(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import click
 import pytest
@@ -66,14 +65,6 @@ def test_help_defines_the_words_that_it_uses(name: str) -> None:
 def test_a_text_without_the_words_has_no_glossary() -> None:
     assert glossary("Draw a release with its intervals.") == ""
     assert "flip" in glossary("after many flips")
-
-
-def test_the_words_of_the_pages_are_defined_there() -> None:
-    source = Path(ROOT / "workbench/views/tradeoff.py").read_text(encoding="utf-8")
-    title, _, rest = source.partition('st.title("ε × W_BOUND"')
-    assert "WORDS['flip']" in rest.split("st.columns")[0]
-    assert "WORDS['W_BOUND']" in rest.split("st.columns")[0]
-    assert "flips of presence" not in title
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(f"{folder}/{path.name}" for folder in ("docs", "notebooks")

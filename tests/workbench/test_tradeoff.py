@@ -28,6 +28,7 @@ from workbench.views.tradeoff_process import (
     answer,
     answer_lines,
 )
+from workbench.words import WORDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
 
@@ -52,6 +53,7 @@ def test_the_trade_off_is_computed_and_shown(tmp_path: Path) -> None:
 
     page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
     tidy(page.run())
+    assert all(f"{word}: {WORDS[word]}" in texts(page) for word in ("flip", "W_BOUND"))
     page.select_slider(key="users").set_value(1_000)
     page.select_slider(key="days").set_value(30)
     page.select_slider(key="w_bound").set_value(4)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from experiments.engine.progress import progress_bar
 from workbench.cli.options import (
     DayType,
     Function,
@@ -99,7 +100,8 @@ def _show_published(
     from workbench.service import Refused
 
     output.validate(store=settings.store_path, ledger=settings.ledger_path)
-    with existing_service(settings) as service:
+    with progress_bar() as report, existing_service(settings) as service:
+        report("counting anew" if fresh else "looking", None)
         wanted = day or service.status().last
         if wanted is None:
             raise Refused("open-day", "no day is closed yet: 'dpdau close --day DAY' closes one")

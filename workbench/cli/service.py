@@ -254,7 +254,8 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
 @service_options
 def erase(user: str, settings: Settings) -> None:
     """Remove every row of USER. What remains is the number of changes of presence, under a keyed pseudonym."""
-    with existing_service(settings) as service:
+    with progress_bar() as report, existing_service(settings) as service:
+        report("erasing", None)
         removed = service.erase(user)
     click.echo(f"{removed:,} rows removed")
 

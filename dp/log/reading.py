@@ -21,7 +21,8 @@ from dp.log.log import Log
 from dp.log.moments import Calendar, validate_date_format
 from dp.log.operations import log_from_staged
 from dp.log.presets import applied
-from dp.log.staging import Progress, Reading, create_staged, silent
+from dp.log.staging import Reading, create_staged
+from dp.progress import Progress, silent
 from dp.zones import zone_named
 
 

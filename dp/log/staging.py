@@ -12,16 +12,10 @@ from dp.log.checks import STAGED, Types, checked_query
 from dp.log.columns import FIELDS
 from dp.log.files import LogFile
 from dp.log.moments import Calendar
+from dp.progress import Progress
 
 RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
 """Columns of a batch of rows of text."""
-
-Progress = Callable[[str, float | None], None]
-"""Called with a stage and the fraction done, None where it is not known."""
-
-
-def silent(stage: str, fraction: float | None) -> None:
-    """No progress display."""
 
 
 @dataclass(frozen=True)

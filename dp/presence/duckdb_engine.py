@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from dp.log.staging import Progress, silent
 from dp.presence.daily import Horizon
 from dp.presence.sql_engine import Session, SqlEngine
 from dp.presence.tombstones import Tombstones, spent_flips
+from dp.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.arrays import Integers
-from dp.log.staging import Progress, silent
 from dp.presence.daily import Horizon, day_number
+from dp.progress import Progress, silent
 
 
 @dataclass(frozen=True)

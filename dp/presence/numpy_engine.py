@@ -11,11 +11,11 @@ import numpy as np
 
 from dp.arrays import Integers
 from dp.counts import Counts
-from dp.log.staging import Progress, silent
 from dp.presence.daily import NO_BOUND, DailyFlips, Horizon
 from dp.presence.numpy_cells import BatchSizes, user_days
 from dp.presence.numpy_runs import flips_by_tick, presence_runs
 from dp.presence.tombstones import Tombstones, spent_flips
+from dp.progress import Progress, silent
 
 
 @dataclass(frozen=True)

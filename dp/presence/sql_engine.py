@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from dp.counts import Counts
-from dp.log.staging import Progress, silent
 from dp.presence.daily import DailyFlips, Horizon, collect, collect_bounded, portable_text
+from dp.progress import Progress, silent
 
 
 @dataclass(frozen=True)

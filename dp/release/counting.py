@@ -12,8 +12,8 @@ from dp.counts import Counts, Freeze
 
 if TYPE_CHECKING:
     from dp.log import Log
-    from dp.log.staging import Progress
     from dp.presence import Engine
+    from dp.progress import Progress
     from dp.release.plan import Plan
     from dp.sketches.salts import Salts
 

@@ -39,6 +39,9 @@ READING = (
 def promise(request: Request) -> str:
     """In plain words: what is promised to whom, and how to read it."""
     epsilon, delta = charged(request)
-    span = "however many days are published" if request.horizon is None else f"over all {request.horizon} days together"
+    if request.horizon is None:
+        span = "however many days are published"
+    else:
+        span = "for one day" if request.horizon == 1 else f"over all {request.horizon} days together"
     said = f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."
     return f"{said} {READING}" if request.unit == "user-day" and uses_w_bound(request.mechanism) else said

@@ -9,20 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Report = Callable[[str, float | None], None]
-"""Called with a stage and the fraction done, None where it is unknown. A stage's details follow ": "."""
+from dp.progress import Progress
 
 PATIENCE_SECONDS = 2.0
 LINE_SECONDS = 5.0
 FEWEST_LINE_SECONDS = 1.0
 
 
-def silent(stage: str, fraction: float | None) -> None:
-    """Report nothing."""
-
-
 @contextmanager
-def progress_bar() -> Iterator[Report]:
+def progress_bar() -> Iterator[Progress]:
     """A function to report (stage, fraction done or None) to; after two seconds a terminal shows a bar.
 
     Where standard error is no terminal, a line says which stage has begun, and every few seconds how far it is.
@@ -39,7 +34,7 @@ def progress_bar() -> Iterator[Report]:
 @contextmanager
 def progress_lines(
     write: Callable[[str], None], patience: float | None = None, between: float = LINE_SECONDS
-) -> Iterator[Report]:
+) -> Iterator[Progress]:
     """A function to report to; lines come from a thread of their own, so also while a stage reports nothing.
 
     Args:
@@ -88,7 +83,7 @@ def _name(stage: str) -> str:
 
 
 @contextmanager
-def _bar() -> Iterator[Report]:
+def _bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

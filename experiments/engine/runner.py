@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from dp.progress import Progress, silent
 from experiments.engine import digests
 from experiments.engine.artifacts import write_artifacts
 from experiments.engine.code_fingerprint import code_fingerprint
@@ -25,7 +26,6 @@ from experiments.engine.config import ConfigError, ExperimentConfig, check
 from experiments.engine.executors import FEWEST_POOLED, compute_chunks, preload
 from experiments.engine.files import write_atomically
 from experiments.engine.grid import words_of
-from experiments.engine.progress import Report, silent
 
 ROWLESS_KEYS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 """The keys of a config on which no row depends, except through the row's own point of the grid."""
@@ -116,7 +116,7 @@ def tabulate(
     jobs: int | None = None,
     scheduler: str | None = None,
     only: Sequence[tuple[str, str]] = (),
-    report: Report = silent,
+    report: Progress = silent,
 ) -> Table:
     """Compute the rows of an experiment, or take them from the shards in `cache`.
 
@@ -140,7 +140,7 @@ def complete(
     *,
     jobs: int | None = None,
     scheduler: str | None = None,
-    report: Report = silent,
+    report: Progress = silent,
 ) -> Table:
     """The rows of a plan for a config; those that are missing are computed, see `tabulate`."""
     missing = todo.missing
@@ -175,7 +175,7 @@ def run(
     scheduler: str | None = None,
     only: Sequence[tuple[str, str]] = (),
     profile: str = "quick",
-    report: Report = silent,
+    report: Progress = silent,
 ) -> RunSummary:
     """Run a config and write `results`/NAME.parquet, .json (provenance), .svg and .png.
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dp.progress import Progress
 from experiments.engine.executors import compute_chunks
-from experiments.engine.progress import Report
 from workbench.rows import TableRow
 
 TRIALS, HORIZON = 2000, 365
@@ -51,7 +51,7 @@ def evaluate_nothing(task: Nothing) -> TableRow:
     return {"point": task.point}
 
 
-def bench_experiments(repeats: int, report: Report) -> list[TableRow]:
+def bench_experiments(repeats: int, report: Progress) -> list[TableRow]:
     """Wall seconds, the least of `repeats`, each run a process of its own as from the command line.
 
     Returns:

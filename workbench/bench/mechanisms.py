@@ -33,9 +33,9 @@ from dp.mechanisms import (
     linear_design,
     optimal,
 )
+from dp.progress import Progress
 from dp.release.drawing import secure_source, seeded_source
 from dp.units import protected_class
-from experiments.engine.progress import Report
 from workbench.bench.timing import processor_seconds, seconds_once
 from workbench.rows import TableRow
 
@@ -61,7 +61,7 @@ TITLES = {
 
 
 def bench_mechanisms(
-    reference_python: str | None, reference_seconds: float, trials: int, report: Report
+    reference_python: str | None, reference_seconds: float, trials: int, report: Progress
 ) -> dict[str, list[TableRow]]:
     """Three tables: `optimise`, `simulate`, `step`; see the functions of these names.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from experiments.engine.progress import Report
+from dp.progress import Progress
 from workbench.maintenance.server import run_server
 from workbench.rows import TableRow
 
@@ -35,7 +35,7 @@ class Load:
 LOADS = (Load(1, 64), Load(100, 32), Load(1000, 8))
 
 
-def bench_serve(seconds: float, users: int, report: Report, loads: Sequence[Load] = LOADS) -> list[TableRow]:
+def bench_serve(seconds: float, users: int, report: Progress, loads: Sequence[Load] = LOADS) -> list[TableRow]:
     """One row for each kind of traffic: durable events/s, requests/s, latency in ms, and how it compares.
 
     Every answered event is counted in the store afterwards; a row says `lost` if one is missing. `share_of_sqlite` is

@@ -12,10 +12,10 @@ import pyarrow as pa
 from datasketches import cpc_sketch, hll_sketch, tgt_hll_type, update_theta_sketch
 from threadpoolctl import threadpool_limits
 
+from dp.progress import Progress
 from dp.sketches import SKETCHES, Keys, family_of
 from dp.sketches.keys import keys_of
 from dp.sketches.table import described, some_keys
-from experiments.engine.progress import Report
 from experiments.kinds.sketches.designs import sketch_design
 from experiments.kinds.sketches.trials import noisy_estimate
 from workbench.bench.timing import alternate_seconds, processor_seconds
@@ -45,7 +45,7 @@ TITLES = {
 }
 
 
-def bench_sketches(trials: int, report: Report, users: Sequence[int] = USERS) -> dict[str, list[TableRow]]:
+def bench_sketches(trials: int, report: Progress, users: Sequence[int] = USERS) -> dict[str, list[TableRow]]:
     """Three tables: `speed` and `beside` at the largest number of users, `error` at each; see these functions.
 
     Args:

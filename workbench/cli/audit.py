@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiments.engine.progress import Report, progress_bar
+from dp.progress import Progress
+from experiments.engine.progress import progress_bar
 from workbench.cli.mechanisms import ClassChoice, class_options, mechanism_option
 from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, output_options
 from workbench.rows import TableRow
@@ -133,7 +134,7 @@ def audit(
 
 
 def _attack_all(
-    subjects: Sequence[tuple[str, Audits]], terms: Terms, named: set[str], report: Report
+    subjects: Sequence[tuple[str, Audits]], terms: Terms, named: set[str], report: Progress
 ) -> tuple[list[TableRow], list[str]]:
     """The rows of all subjects, and why some have none; one that the user has `named` must have some."""
     from dp.auditing.options import FLAG_LEVEL, AuditOptions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiments.engine.progress import Report
+from dp.progress import Progress
 from workbench.cli.options import METRIC_WINDOWS, DayType, LogOptions, gathered_as, read_source
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class CountableLog:
 
 @contextmanager
 def open_log(
-    source: LogOptions, query: Query, report: Report, tombstones: Path | None = None
+    source: LogOptions, query: Query, report: Progress, tombstones: Path | None = None
 ) -> Iterator[CountableLog]:
     """The log, read and checked here or left to Spark.
 
@@ -127,7 +127,7 @@ def open_log(
         spark.session.stop()
 
 
-def _counted_here(log: Log, query: Query, report: Report, tombstones: Path | None) -> CountableLog:
+def _counted_here(log: Log, query: Query, report: Progress, tombstones: Path | None) -> CountableLog:
     from dp.presence import DuckDBEngine, NumpyEngine
     from dp.presence.tombstone_file import past_name, read_compaction
 

@@ -15,7 +15,7 @@ import click
 
 from dp import names
 from dp.extensions import known_names
-from experiments.engine.progress import Report
+from dp.progress import Progress
 from workbench.cli.output import OUTPUT_FORMATS, chosen_format, keep_apart, write_rows
 from workbench.rows import TableRow
 
@@ -238,7 +238,7 @@ output_options = gathered_as(
 )  # fmt: skip
 
 
-def read_source(source: LogOptions, report: Report) -> Log:
+def read_source(source: LogOptions, report: Progress) -> Log:
     """The checked log; says how many rows were read, used and set aside."""
     from dp.log import read_log
 

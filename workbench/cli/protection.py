@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from dp.names import DEFAULT_MECHANISM
-from experiments.engine.progress import Report
+from dp.progress import Progress
 from workbench.cli.counts import CountableLog
 from workbench.cli.options import MECHANISM_NAMES, HorizonType, gathered_as
 from workbench.rows import TableRow
@@ -46,7 +46,7 @@ protection_options = gathered_as(
 
 
 def protection_rows(
-    log: CountableLog, series: dict[str, int], w_bound: int, promised: Promised, report: Report
+    log: CountableLog, series: dict[str, int], w_bound: int, promised: Promised, report: Progress
 ) -> list[TableRow]:
     """A row for each metric and number of runs that some user-day needs.
 

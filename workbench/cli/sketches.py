@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from experiments.engine.progress import Report
+from dp.progress import Progress
 from workbench.cli.counts import ENGINES_HERE
 from workbench.cli.options import SKETCH_NAMES, Output, gathered_as, output_options
 from workbench.cli.salt import salt_option
@@ -69,7 +69,7 @@ class SketchChoice:
 
         return None if self.rate is None else sample_in_force(self.rate, self.salts, first, horizon)
 
-    def counts(self, log: Log | None, plan: Plan, last: date, report: Report) -> dict[str, Counts] | None:
+    def counts(self, log: Log | None, plan: Plan, last: date, report: Progress) -> dict[str, Counts] | None:
         """Counts of the log as the plan's sketch gives them; None where any engine gives them."""
         from dp.release import count_log
 

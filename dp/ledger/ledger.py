@@ -169,6 +169,18 @@ class Ledger:
         assert made is not None
         return made
 
+    def validate_room(self, budget: str, guarantee: Guarantee) -> None:
+        """Refuse early what `charge`, which alone decides, would refuse.
+
+        Raises:
+            BudgetExhausted: a charge does not fit.
+            LedgerError: the budget does not exist.
+        """
+        standing = self.budget(budget)
+        for wanted, left, units in zip(guarantee, standing.remaining, (EPSILON_UNITS, DELTA_UNITS), strict=True):
+            if whole_units(wanted, units) > whole_units(left, units):
+                raise BudgetExhausted(standing, guarantee)
+
     def append(self, stream: str, series: str, first_tick: int, contents: Sequence[str], state: str) -> None:
         """Store releases of consecutive ticks and the stream's state after them.
 

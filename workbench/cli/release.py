@@ -178,9 +178,14 @@ class Payment:
         return None if charge is None else charge.specification["horizon"] or "unlimited"
 
     def recall(self, plan: Plan, source: LogOptions, ticks: int) -> list[TableRow] | None:
-        """The rows where all of them are published, whatever the log now holds; None where some are not."""
+        """The rows where all of them are published, whatever the log now holds; None where some are not.
+
+        Raises:
+            BudgetExhausted: none are, and there is no room for the charge; said before the log is read, so that it
+                depends on the ledger alone.
+        """
         from dp.ledger import open_ledger
-        from dp.release import recall
+        from dp.release import charged, recall
 
         if self.simulate or not self.ledger_path.exists():
             return None
@@ -188,6 +193,8 @@ class Payment:
         with open_ledger(self.ledger_path) as ledger:
             found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
             if found is None:
+                if ledger.budgets() and ledger.find_charge(stream) is None:
+                    ledger.validate_room(self.budget, charged(plan.request))
                 return None
             click.echo(
                 f"stream {stream}: these days were published before; {' '.join(source.logs)} was not read, nothing was "

@@ -109,6 +109,19 @@ def test_a_log_that_grows_is_continued_and_charged_once(run: Run, log: Path) -> 
     assert spent(run)[0][0]["epsilon_spent"] == 1.0  # type: ignore[index]
 
 
+def test_a_budget_that_does_not_suffice_is_said_before_the_log_is_read(run: Run, log: Path) -> None:
+    run("release", log, *DAYS, *ASK, "--epsilon", 9.5)
+    before = spent(run)
+    seen = set()
+    for rewrite in REWRITTEN.values():
+        log.write_text(LINES)
+        rewrite(log)
+        seen.add(run("release", log, *DAYS, *ASK, "--stream", "more", code=3).stderr)
+    assert len(seen) == 1
+    assert "budget 'default' is exhausted: requested epsilon 1" in seen.pop()
+    assert spent(run) == before
+
+
 @pytest.mark.parametrize(("asked", "word"), [
     (("--to", "2024-01-11"), "horizon"), (("--horizon", 11), "horizon is 11 now and was 10"),
     (("--ci-level", "0.9"), "ci_level is 0.9 now"),

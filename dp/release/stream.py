@@ -73,15 +73,20 @@ def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str,
 def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now: datetime) -> list[str] | None:
     """The release again, where all of its ticks are published; the data are not looked at.
 
-    So what a repeated call returns, and how long it takes, depends on nothing that is protected.
+    So what a repeated call returns, how long it takes, and whether a first one is refused for want of budget, depends
+    on nothing that is protected.
 
     Returns:
         The rows as `publish` returned them; None where some tick is not published yet.
 
     Raises:
+        BudgetExhausted: the stream is new, and there is no room for its charge.
         LedgerError: the stream exists with other parameters.
     """
     if ledger.find_charge(stream) is None:
+        # Without any budget, the caller may be about to open one.
+        if ledger.budgets():
+            ledger.validate_room(budget, charged(plan.request))
         return None
     # Refuses other parameters, and costs nothing.
     ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": ""}, now)

@@ -185,7 +185,7 @@ class Payment:
                 depends on the ledger alone.
         """
         from dp.ledger import open_ledger
-        from dp.release import charged, recall
+        from dp.release import recall
 
         if self.simulate or not self.ledger_path.exists():
             return None
@@ -193,8 +193,6 @@ class Payment:
         with open_ledger(self.ledger_path) as ledger:
             found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
             if found is None:
-                if ledger.budgets() and ledger.find_charge(stream) is None:
-                    ledger.validate_room(self.budget, charged(plan.request))
                 return None
             click.echo(
                 f"stream {stream}: these days were published before; {' '.join(source.logs)} was not read, nothing was "

@@ -247,7 +247,7 @@ def test_the_example_in_the_documentation_runs(tmp_path: Path) -> None:
     assert {"rmsre_100", "within_10"} <= set(pd.read_parquet(whole.files[0]).columns)
     rest = re.sub("^(unit|w_bound|epsilon) = .*\n", "", REST, flags=re.MULTILINE)
     assert len(identities(config_of(tmp_path, BARE + rest + PEOPLE + grids))) == 6
-    path.write_text(BARE + REST + 'log = "shop"\n' + shop)
+    path.write_text(BARE + REST + shop)
     config = read(path)
     assert isinstance(config, MechanismConfig)
     assert config.horizon_at(next(config.points())) == 365

@@ -265,6 +265,7 @@ def test_matplotlib_pictures_carry_no_date_and_no_version() -> None:
     ElementTree.fromstring(drawn())
 
 
+@pytest.mark.slow
 def test_pictures_outlive_the_last_digits_of_a_processor() -> None:
     table = pd.DataFrame({"x": np.arange(1.0, 9.0), "y": np.sqrt(np.arange(1.0, 9.0)), "who": "a"})
     nudged = table.assign(y=np.nextafter(table["y"], 9.0))

@@ -131,6 +131,7 @@ def test_a_part_of_a_zone_is_right_for_its_times(name: str) -> None:
             assert (part.wall_time(time), part.instant(time)) == (zone.wall_time(time), zone.instant(time))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_a_log_and_the_service_agree_on_every_day(tmp_path: Path, name: str) -> None:
     zone = zone_named(name)

@@ -87,6 +87,7 @@ def test_real_logs_are_read_as_elsewhere() -> None:
         assert (logs[name].first, logs[name].days) == (FIRST, 365)
 
 
+@pytest.mark.slow
 def test_a_bias_of_zero_is_said_and_not_drawn() -> None:
     table = table_of("w_bound_error")
     figure = figure_of("w_bound_error", ROOT / "results/w_bound_error.parquet")

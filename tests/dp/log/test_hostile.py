@@ -56,6 +56,7 @@ def test_packed_files_that_are_not_whole(tmp_path: Path, name: str, how: str) ->
         assert outcome(write(tmp_path, content + b"\0" * 1000, name)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log.jsonl", "log.json"])
 @pytest.mark.parametrize("depth", [10, 1000, 100_000, 3_000_000])
 def test_json_that_is_nested_deeply_is_a_bad_row(tmp_path: Path, name: str, depth: int) -> None:

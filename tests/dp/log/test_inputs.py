@@ -32,6 +32,7 @@ def zstd(content: bytes) -> bytes:
 # Several files
 
 
+@pytest.mark.slow
 def test_several_files_patterns_and_folders(tmp_path: Path) -> None:
     for name in ("b/2.csv", "b/1.csv", "a/3.csv", "a/deep/4.csv", "a/_SUCCESS", "a/.hidden.csv", "a/_tmp/5.csv"):
         write(tmp_path, f"user,day\n{name[-5]},{DAY}\n", name)
@@ -47,6 +48,7 @@ def test_several_files_patterns_and_folders(tmp_path: Path) -> None:
         assert "".join(row[0] for row in read(paths)) == users
 
 
+@pytest.mark.slow
 def test_the_place_of_a_bad_row_names_its_file(tmp_path: Path) -> None:
     first = write(tmp_path, TEXT + "b,never\n", "1.csv")
     second = write(tmp_path, TEXT + TEXT[9:] + "c,never\nd\n", "2.csv")
@@ -88,6 +90,7 @@ def test_files_that_are_no_one_log_are_refused(tmp_path: Path) -> None:
 # Packed files and standard input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [gzip.compress, zstd, bytes])
 @pytest.mark.parametrize(("suffix", "text"), [("csv", TEXT), ("jsonl", json.dumps({"user": "a", "day": DAY}))])
 def test_packed_files_are_known_by_their_bytes(tmp_path: Path, pack: Any, suffix: str, text: str) -> None:
@@ -121,6 +124,7 @@ def test_standard_input_has_no_name_and_no_end(monkeypatch: pytest.MonkeyPatch) 
 # Delimiters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delimiter", list(";|\t:^!.$"))
 def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     rows = [["user", "x", "day"], ["a", f'"q{delimiter}""q"""', DAY], ["b", "it's", DAY]]
@@ -150,6 +154,7 @@ def test_what_is_no_delimiter_is_refused(tmp_path: Path, delimiter: str) -> None
 # JSON
 
 
+@pytest.mark.slow
 def test_a_json_array(tmp_path: Path) -> None:
     rows = [{"user": "a", "day": DAY}, {"user": "b"}, 7, {"user": "c", "day": DAY}]
     for name, indent in product(("log.json", "log.jsonl"), (None, 2)):
@@ -181,6 +186,7 @@ def test_nested_keys(tmp_path: Path) -> None:
 # Folders that are columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["day", "user", "op", "at", "c0", "c1", "timestamp"])
 @pytest.mark.parametrize("value", ["2020-01-01", "x", "-"])
 def test_folders_of_the_form_name_value_change_nothing(tmp_path: Path, column: str, value: str) -> None:
@@ -268,6 +274,7 @@ USERS = {"snowplow": "bc2e92ec6c204a14", "segment": "97980cfea0067", "posthog": 
          "mixpanel": "91304156-cafc-4673-a237-623d1129c801", "ga4": "1234567890.1714602500"}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", names.LOG_PRESETS)
 def test_exports_of_tools_in_their_documented_shape(tmp_path: Path, tool: str) -> None:
     path = write(tmp_path, "".join(json.dumps(row) + "\n" for row in DOCUMENTED[tool]), "log.jsonl")

@@ -47,6 +47,7 @@ def test_a_line_that_is_too_long_is_a_bad_row_of_its_own(tmp_path: Path, monkeyp
     assert read(ends_there, quarantine=tmp_path / "bad.csv") == active(f"a {DAY}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [200_000, 5_000_000])
 @pytest.mark.parametrize("others", ['q""', 'a"b', '"open', "c,d,e", "\udcff"])
 def test_a_long_field_is_read_whatever_other_rows_hold(tmp_path: Path, length: int, others: str) -> None:

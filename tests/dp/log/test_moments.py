@@ -55,6 +55,7 @@ def test_times_without_an_offset_may_be_in_utc(tmp_path: Path) -> None:
     assert days(tmp_path, *values, timezone=BERLIN, date_format="iso-utc") == ["2024-05-02", DAY, "2024-05-02"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     ["2024-05-01 00:00:00 CET", "2024-05-01 00:00  Z", "2024-05-01T", "2024-05-01T1:00", "2024-05-01T10", "20240532",
@@ -102,6 +103,7 @@ def test_epochs_are_instants(tmp_path: Path) -> None:
     assert days(tmp_path, str(int(moment.timestamp())), date_format="epoch-s", timezone=BERLIN) == ["2024-05-02"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["1714564800x", "1,7", "--1", "1e9", "99999999999999999999", "0x10", "2024-05-01", "."]
 )
@@ -111,6 +113,7 @@ def test_what_is_no_epoch_is_a_bad_row(tmp_path: Path, value: str) -> None:
             days(tmp_path, value, date_format=unit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "pattern", "expected", "in_berlin"),
     [
@@ -170,6 +173,7 @@ def test_numbers_need_a_date_format(tmp_path: Path) -> None:
     assert read(compact, date_format="%Y%m%d") == [("1", DAY, "+", DAY)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
 def test_every_timestamp_of_parquet(tmp_path: Path, unit: str, zone: str | None) -> None:
@@ -187,6 +191,7 @@ def test_a_pandas_frame_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert read(tmp_path / "log.parquet", timezone=BERLIN)[0][1] == "2024-05-02"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["us", "ns"])
 @pytest.mark.parametrize("value", [-(2**63) + 1, 2**63 - 1, 2**62, -(2**62)])
 def test_extreme_timestamps_are_bad_rows(tmp_path: Path, unit: str, value: int) -> None:
@@ -201,6 +206,7 @@ def test_extreme_timestamps_are_bad_rows(tmp_path: Path, unit: str, value: int) 
 # Suggestions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "words"),
     [

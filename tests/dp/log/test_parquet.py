@@ -38,6 +38,7 @@ def test_two_columns_of_one_name_are_refused_in_every_format(tmp_path: Path, nam
             read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     [("User", "user", "day"), ("user", "User", "day"), ("USER", "user_1", "user", "day"), ("Day", "user", "day")],
@@ -67,6 +68,7 @@ def test_names_inside_of_columns_are_told_apart(tmp_path: Path) -> None:
         assert read(parquet(tmp_path, rows), columns={"user": name}) == active(f"{user} {DAY}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["file_row_number", "filename", "number", "fault", "raw", "file_index", "rowid", "used"]
 )

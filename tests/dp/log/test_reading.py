@@ -257,6 +257,7 @@ def test_an_error_shows_the_first_bad_rows_and_counts_all(tmp_path: Path) -> Non
     assert "and 7 more" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -491,6 +492,7 @@ def test_one_user_s_rows_do_not_reorder_another_s(tmp_path: Path) -> None:
     assert counts == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_name_of_what_arrived_tells_pasts_apart(tmp_path: Path) -> None:
     def name(rows: str, through: date = date(2024, 5, 3)) -> str:
         with read_log(write(tmp_path, "user,day,op,at\n" + rows)) as log:

@@ -56,6 +56,7 @@ def test_equals_the_replay_without_each_user_day(rows: list[Operation], window: 
     agree(rows, window, first, first + length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_users_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(module, "CHUNK", 2 * (HORIZON_END + 2))

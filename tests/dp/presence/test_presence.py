@@ -110,6 +110,7 @@ def test_equals_the_replay_on_long_streams(
 LEVELS = (2, 3, 4, 1)
 
 
+@pytest.mark.slow
 @given(rows=operations(), first=st.integers(0, 40), length=st.integers(0, 40))
 @examples(6)
 def test_several_bounds_at_once_equal_the_replay(
@@ -122,6 +123,7 @@ def test_several_bounds_at_once_equal_the_replay(
             assert found[window].values.tolist() == oracle.bounded_counts(rows, window, first, first + length, LEVELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_several_bounds_at_once_equal_one_at_a_time_and_who_is_frozen_stays_so(
     engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, seed: int

@@ -17,6 +17,7 @@ DAYS = 30
 TRIALS = 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mechanism", ["laplace", "gaussian", "binary-tree-laplace", "damped-square-root", "honaker-tree"]
 )

@@ -76,6 +76,7 @@ def unread(salts: Salts, window: int, valid: Callable[[date], tuple[Salt, ...]])
 
 
 class TestWhichSaltIsInForce:
+    @pytest.mark.slow
     @given(firsts, st.integers(0, 60))
     def test_the_latest_that_has_come_into_force(self, firsts, tick):
         salts = numbered(*firsts)

@@ -51,6 +51,7 @@ def grown(path: Path, out: Path, lines: str) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_from_the_smaller_log_and_from_no_other(run: Run, log: Path, tmp_path: Path) -> None:
     early = rows_of(run(*release(log, "2024-01-10")))
     small, left, more = tmp_path / "small.parquet", tmp_path / "left.json", tmp_path / "more.csv"
@@ -79,6 +80,7 @@ def test_a_stream_goes_on_from_the_smaller_log_and_from_no_other(run: Run, log: 
         assert after[0] == after[1]
 
 
+@pytest.mark.slow
 def test_a_second_compaction_builds_on_the_first(run: Run, log: Path, tmp_path: Path) -> None:
     run(*release(log, "2024-01-10"))
     names = [tmp_path / name for name in ("one.parquet", "one.json", "more.csv", "two.parquet", "two.json")]
@@ -147,6 +149,7 @@ def test_tombstones_of_another_log_are_refused(run: Run, log: Path, tmp_path: Pa
         assert "belong to another log" in refused.stderr
 
 
+@pytest.mark.slow
 def test_other_streams_and_ended_ones_do_not_stand_in_the_way(run: Run, log: Path, tmp_path: Path) -> None:
     """The windows of streams that are not named are carried on, and a stream whose horizon is over needs no log."""
     run(*release(log, "2024-01-10"))

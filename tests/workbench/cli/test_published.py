@@ -72,6 +72,7 @@ def test_published_days_come_back_whatever_the_log_now_holds(
 UNREADABLE = ("with a bad row", "with a header that is none", "gone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in UNREADABLE])
 def test_stream_and_charge_are_the_same_for_every_log(run: Run, log: Path, name: str) -> None:
     """Two ledgers, one for each of two logs: all that is seen besides the numbers agrees."""
@@ -97,6 +98,7 @@ def test_the_stream_is_named_and_what_is_left_is_said(run: Run, log: Path) -> No
     assert f"stream {charge['stream']}: these days were published before" in again
 
 
+@pytest.mark.slow
 def test_a_log_that_grows_is_continued_and_charged_once(run: Run, log: Path) -> None:
     command = ("release", log, *ASK, "--from", "2024-01-01", "--horizon", 365)
     rows = rows_of(run(*command, "--to", "2024-01-10"))
@@ -135,6 +137,7 @@ def test_what_a_stream_cannot_be_is_refused_and_not_charged_again(
     assert spent(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["other.csv", "folder/log.csv", "../log.csv", "log.ios.csv", "log.2024.csv"])
 def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Path, name: str) -> None:
     other = tmp_path / name
@@ -145,6 +148,7 @@ def test_two_logs_of_one_ledger_are_two_series(run: Run, log: Path, tmp_path: Pa
     assert len(spent(run)[1]) == 2  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [(), ("--from", "2024-01-01"), ("--to", "2024-01-10")])
 def test_days_that_are_published_do_not_come_from_the_log(run: Run, log: Path, given: tuple[str, ...]) -> None:
     log.write_text(LINES + "a,1970-01-01\n")
@@ -157,6 +161,7 @@ def test_days_that_are_published_do_not_come_from_the_log(run: Run, log: Path, g
     assert {row["secure"] for row in simulated} == {False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in REWRITTEN if name not in ("as it was", *UNREADABLE)])
 def test_a_name_made_of_the_log_would_be_seen(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The broken twin: what the tests above hold fails if the stream is named by the bytes of the file."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from io import BytesIO
 from zoneinfo import ZoneInfo
 
 import tzdata
@@ -85,11 +86,10 @@ def zone_named(name: str) -> Zone:
     """
     if name not in files(tzdata).joinpath("zones").read_text(encoding="utf-8").split():
         raise ValueError(f"timezone = {name!r} is unknown: give an IANA name such as Europe/Berlin or UTC")
-    resource = files("tzdata.zoneinfo").joinpath(*name.split("/"))
-    with resource.open("rb") as stream:
-        info = ZoneInfo.from_file(stream, key=name)
+    content = files("tzdata.zoneinfo").joinpath(*name.split("/")).read_bytes()
+    info = ZoneInfo.from_file(BytesIO(content), key=name)
     starts, offsets = [], [_offset(info, FIRST)]
-    for moment in _changes(info, resource.read_bytes()):
+    for moment in _changes(info, content):
         if FIRST < moment < LAST and _offset(info, moment) != offsets[-1]:
             starts.append((moment - EPOCH) // MICROSECOND)
             offsets.append(_offset(info, moment))

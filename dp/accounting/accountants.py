@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dp.accounting import advanced, gdp, naive, pld, rdp, zcdp
 from dp.accounting.accountant import Accountant, Answer
 from dp.accounting.mechanism_events import MechanismEvent, merge
 from dp.extensions import known_names, registered
+from dp.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def family_of(name: str) -> AccountantFamily:
 def compose(
     parts: Iterable[MechanismEvent],
     delta: float,
-    report: Callable[[str, float | None], None] = lambda stage, fraction: None,
+    report: Progress = silent,
 ) -> dict[str, Answer]:
     """What each accountant says of all releases together, by name.
 

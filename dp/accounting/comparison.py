@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +14,7 @@ from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.mechanisms import GRID, LinearMechanism, design, family_of, linear_design
 from dp.mechanisms.protocol import SeriesBudget
+from dp.progress import Progress, silent
 from dp.units import ProtectedClass
 
 Statistic = Literal["max", "rms"]
@@ -67,7 +68,7 @@ def compare_all(
     guarantee: Guarantee,
     *,
     bound: bool,
-    report: Callable[[str, float], None] = lambda name, fraction: None,
+    report: Progress = silent,
 ) -> tuple[list[Comparison], float | None]:
     """Mechanisms side by side, each calibrated alone.
 

@@ -18,7 +18,7 @@ from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Log, arrived_fingerprint, read_log
 from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
-from dp.names import DEFAULT_MECHANISM
+from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND
 from dp.release import (
     Plan,
     Request,
@@ -219,7 +219,7 @@ def plan(
     last: DateLike,
     delta: float = 1e-6,
     unit: str = "user-day",
-    w_bound: int = 2,
+    w_bound: int = DEFAULT_W_BOUND,
     mechanism: str = DEFAULT_MECHANISM,
     horizon: int | Literal["unlimited"] | None = None,
     split: Mapping[str, float] | None = None,

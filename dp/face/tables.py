@@ -10,7 +10,7 @@ from dp.accounting.comparison import Statistic, compare_all, epsilon_for_deviati
 from dp.accounting.composition import Guarantee
 from dp.face.arguments import table_of, windows_of
 from dp.mechanisms import MECHANISMS
-from dp.names import YEAR
+from dp.names import DEFAULT_W_BOUND, YEAR
 from dp.units import ProtectedClass, protected_class
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def compare(
     epsilon: float = 1.0,
     delta: float = 1e-6,
     unit: str = "user-day",
-    w_bound: int = 2,
+    w_bound: int = DEFAULT_W_BOUND,
     horizon: int | None = YEAR,
     window: int | None = None,
     mechanisms: Sequence[str] = tuple(MECHANISMS),
@@ -57,7 +57,7 @@ def calibrate(
     statistic: Statistic = "max",
     delta: float = 1e-6,
     unit: str = "user-day",
-    w_bound: int = 2,
+    w_bound: int = DEFAULT_W_BOUND,
     horizon: int | None = YEAR,
     window: int | None = None,
     mechanisms: Sequence[str] = tuple(MECHANISMS),

@@ -208,8 +208,12 @@ def _match(lines: Lines, field: str, separator: str) -> NDArray[np.bool_]:
 
 def _of_wrong_width(widths: NDArray[np.int64], expected: int) -> pa.Table:
     found, which = np.unique(widths, return_inverse=True)
-    faults = pa.array([f"{width} fields where the header has {expected}" for width in found], pa.string())
+    faults = pa.array([_width_fault(width, expected) for width in found], pa.string())
     return _faulty(faults.take(pa.array(which)))
+
+
+def _width_fault(width: int, expected: int) -> str:
+    return f"{width} fields where the header has {expected}"
 
 
 def _faulty(faults: pa.Array) -> pa.Table:
@@ -258,7 +262,7 @@ def _as_texts(found: Mapping[str, pa.Array], rows: int, *, sound: bool) -> pa.Ta
 def _row(line: bytes, columns: Columns) -> Values:
     fields = fields_of(line.decode("utf-8", "surrogateescape"), columns.delimiter)
     if not isinstance(fields, str) and len(fields) != len(columns.names):
-        fields = f"{len(fields)} fields where the header has {len(columns.names)}"
+        fields = _width_fault(len(fields), len(columns.names))
     if isinstance(fields, str):
         return bad(fields)
     values = [fields[columns.positions[field]] if field in columns.positions else None for field in FIELDS]

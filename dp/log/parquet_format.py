@@ -60,14 +60,15 @@ def _stage(reading: Reading, file: LogFile) -> int:
         raw = f"(SELECT {number} AS number, {raw_columns(expressions)} FROM {table})"
         return f"({checked_query(connection, raw, kinds, reading.calendar)})"
 
-    before = connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0]
-    connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL")
-    if rows > (connection.execute("SELECT COUNT(*) FROM staged").fetchall()[0][0] - before):
+    (used,) = connection.execute(
+        f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL"
+    ).fetchall()[0]
+    if rows > used:
         reading.progress("locating bad rows", None)
         values = {"user": '"user"', "day": "day_text", "op": "op_text", "at": "at_text"}
-        used = ", ".join(f"{quoted(name)}, {values[field]}" for field, name in names.items())
+        shown = ", ".join(f"{quoted(name)}, {values[field]}" for field, name in names.items())
         found = connection.sql(
-            f"SELECT number, fault, json_object({used})::VARCHAR FROM {checked('row_number() OVER ()')} "
+            f"SELECT number, fault, json_object({shown})::VARCHAR FROM {checked('row_number() OVER ()')} "
             "WHERE fault IS NOT NULL ORDER BY number"
         )
         for batch in found.to_arrow_reader(FETCHED):
@@ -80,18 +81,16 @@ def _chosen(reading: Reading, file: LogFile, table: str) -> tuple[dict[str, str]
     schema = pa.parquet.read_schema(file.path)
     # DuckDB compares names without their case and renames what is left of two equal ones; positions are unmistakable.
     given = [name for name, *_ in reading.connection.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()]
-    nested = {
-        path: expression
+    nested = [
+        inside
         for name, column in zip(given, schema, strict=True)
         if pa.types.is_struct(column.type)
-        for path, expression in _inside(column.name, identifier(name), column.type)
-    }
-    paths = [path for column in schema if pa.types.is_struct(column.type)
-             for path, _ in _inside(column.name, "", column.type)]  # fmt: skip
-    names = choose_columns(file, [*schema.names, *file.constants], reading.columns, paths)
+        for inside in _inside(column.name, identifier(name), column.type)
+    ]
+    names = choose_columns(file, [*schema.names, *file.constants], reading.columns, [path for path, _ in nested])
     top = dict(zip(schema.names, map(identifier, given), strict=True))
     constants = {name: "NULL::VARCHAR" if value is None else quoted(value) for name, value in file.constants.items()}
-    known = {**nested, **constants, **top}
+    known = {**dict(nested), **constants, **top}
     return names, {field: known[name] for field, name in names.items()}
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dp.arrays import Integers
-from dp.presence.daily import Horizon, day_number, integer_columns, portable_text
+from dp.presence.daily import Horizon
+from dp.presence.numpy_cells import UserDays, user_days
 
 if TYPE_CHECKING:
     import duckdb
@@ -51,43 +52,28 @@ def needed_runs(connection: duckdb.DuckDBPyConnection, window: int, first: date,
     Raises:
         ValueError: see `dp.presence.daily.Horizon`.
     """
-    horizon = Horizon((window,), first, last)
-    start, ticks = day_number(first), (last - first).days + 1
+    horizon, ticks = Horizon((window,), first, last), (last - first).days + 1
+    # Nobody may need one run, which is then said.
+    found_days, found_users = Counter({1: 0}), Counter({1: 0})
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
-        cursor.execute(
-            "CREATE TEMP TABLE seen AS SELECT user_id, day, "
-            f"GREATEST(present_from, {start}) - {start} AS starts_at, "
-            f"LEAST(present_until, day + {window}, {start + ticks}) - {start} AS ends_at FROM cells"
-        )
-        cursor.execute("DELETE FROM seen WHERE starts_at >= ends_at")
-        # Without a retraction, an erasure or a late arrival nothing comes between the ends of a user-day.
-        cursor.execute(
-            "CREATE TEMP TABLE broken AS SELECT DISTINCT user_id FROM operations AS o WHERE op <> 1 OR o.at > o.day"
-        )
-        ((days, users),) = cursor.execute(
-            "SELECT COUNT(DISTINCT (user_id, day)), COUNT(DISTINCT user_id) FROM seen ANTI JOIN broken USING (user_id)"
-        ).fetchall()
-        columns = integer_columns(
-            cursor.execute("SELECT * FROM seen SEMI JOIN broken USING (user_id) ORDER BY user_id, day, starts_at")
-        )
-    found_days, found_users = Counter({1: days}), Counter({1: users})
-    for user, runs in _runs_of_user_days(columns, ticks):
-        first_of_user = np.flatnonzero(np.diff(user, prepend=-1))
-        found_days.update(runs.tolist())
-        found_users.update(np.maximum.reduceat(runs, first_of_user).tolist())
+        for part in user_days(cursor, horizon):
+            for users, runs in _runs_of_user_days(part, window, ticks):
+                first_of_user = np.flatnonzero(np.diff(users, prepend=-1))
+                found_days.update(runs.tolist())
+                found_users.update(np.maximum.reduceat(runs, first_of_user).tolist())
     return NeededRuns(window, dict(sorted(found_days.items())), dict(sorted(found_users.items())))
 
 
-def _runs_of_user_days(columns: dict[str, Integers], ticks: int) -> Iterator[tuple[Integers, Integers]]:
+def _runs_of_user_days(part: UserDays, window: int, ticks: int) -> Iterator[tuple[Integers, Integers]]:
     """The user and the number of runs of each user-day, some users at a time."""
-    user = np.unique(columns["user_id"], return_inverse=True)[1].astype(np.int64)
+    ends = np.minimum(part.stops, part.days + window)
+    seen = np.flatnonzero(part.starts < ends)
+    order = seen[np.lexsort((part.starts[seen], part.days[seen], part.users[seen]))]
+    users = np.unique(part.users[order], return_inverse=True)[1].astype(np.int64)
     most = max(CHUNK // (ticks + 1), 1)
-    for begin, end in pairwise(np.searchsorted(user, np.arange(0, user.max(initial=-1) + 1 + most, most))):
-        part = slice(begin, end)
-        yield _counted(
-            _merged(user[part], columns["day"][part], columns["starts_at"][part], columns["ends_at"][part]), ticks
-        )
+    for begin, end in pairwise(np.searchsorted(users, np.arange(0, users.max(initial=-1) + 1 + most, most))):
+        rows = order[begin:end]
+        yield _counted(_merged(users[begin:end], part.days[rows], part.starts[rows], ends[rows]), ticks)
 
 
 class _Intervals(NamedTuple):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dp.counts import Counts, Freeze
+from dp.progress import Progress, silent
 
 if TYPE_CHECKING:
     from dp.log import Log
     from dp.presence import Engine
-    from dp.progress import Progress
     from dp.release.plan import Plan
     from dp.sketches.salts import Salts
 
@@ -39,7 +39,7 @@ def engine_counts(
 
 
 def count_log(
-    log: Log, plan: Plan, last: date, *, salts: Salts | None = None, progress: Progress = lambda stage, done: None
+    log: Log, plan: Plan, last: date, *, salts: Salts | None = None, progress: Progress = silent
 ) -> dict[str, Counts]:
     """The counts of a log that a plan needs, from its first tick to `last`, as its sketch counts them.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dp.names import UNITS, YEAR
+from dp.names import DEFAULT_W_BOUND, UNITS, YEAR
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import MECHANISM_NAMES, METRIC_WINDOWS, HorizonType, Output, gathered_as, output_options
 from workbench.rows import TableRow
@@ -74,7 +74,7 @@ class_options = gathered_as(
     click.option("--window", type=click.IntRange(min=1), default=None, help="Any trailing window, in days."),
     click.option("--unit", type=click.Choice(UNITS), default="user-day", show_default=True,
                  help="Who is protected."),
-    click.option("--w-bound", type=click.IntRange(min=1), default=2, show_default=True,
+    click.option("--w-bound", type=click.IntRange(min=1), default=DEFAULT_W_BOUND, show_default=True,
                  help="W_BOUND, the most flips of presence that the protected change may cause."),
     click.option("--horizon", type=HorizonType(), default=YEAR, show_default=True,
                  help="Ticks that the guarantee covers, or 'unlimited'."),

@@ -47,6 +47,11 @@ class HorizonType(click.ParamType[int | str]):
         return int(value)
 
 
+def ticks_of(horizon: int | str | None, default: int) -> int | None:
+    """What a `HorizonType` means: None for no end; `default` where nothing is said."""
+    return None if horizon == "unlimited" else int(horizon or default)
+
+
 class DayType(click.ParamType[date]):
     """A calendar day, YYYY-MM-DD."""
 

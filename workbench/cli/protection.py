@@ -11,7 +11,7 @@ import click
 from dp.names import DEFAULT_MECHANISM
 from dp.progress import Progress
 from workbench.cli.counts import CountableLog
-from workbench.cli.options import MECHANISM_NAMES, HorizonType, gathered_as
+from workbench.cli.options import MECHANISM_NAMES, HorizonType, gathered_as, ticks_of
 from workbench.rows import TableRow
 
 
@@ -24,10 +24,6 @@ class Promised:
     delta: float
     mechanism: str
     horizon: int | str | None
-
-    def ticks(self, looked_at: int) -> int | None:
-        """The horizon of the release; None for no end."""
-        return None if self.horizon == "unlimited" else int(self.horizon or looked_at)
 
 
 protection_options = gathered_as(
@@ -67,7 +63,7 @@ def protection_rows(
     for metric, window in series.items():
         report(f"looking at the user-days of {metric}", None)
         found = measured(window, log.ticks[0], log.ticks[-1])
-        protected = protected_class("user-day", window, w_bound, promised.ticks(len(log.ticks)))
+        protected = protected_class("user-day", window, w_bound, ticks_of(promised.horizon, len(log.ticks)))
         days, users = sum(found.user_days.values()), sum(found.users.values())
         for runs in sorted({1, *found.user_days}):
             epsilon = epsilon_outside(promised.mechanism, protected, guarantee, runs)

@@ -27,6 +27,7 @@ from workbench.cli.options import (
     gathered_as,
     log_options,
     output_options,
+    ticks_of,
 )
 from workbench.cli.sketches import SketchChoice, sketch_options
 from workbench.rows import TableRow
@@ -83,7 +84,7 @@ class Protection:
 
     def ticks(self, counted: Sequence[date]) -> int | None:
         """How many ticks the guarantee covers, None for no end; where nothing is said, those that are counted."""
-        return None if self.horizon == "unlimited" else int(self.horizon or len(counted))
+        return ticks_of(self.horizon, len(counted))
 
     @property
     def exceptions(self) -> Exceptions | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,11 +14,35 @@ import msgspec
 import streamlit as st
 
 from workbench.cli.options import CONFIG_FILE
+from workbench.figure import CACHE
 from workbench.service import Service, Settings, load_settings, open_service
 
 # A file, because the browser would fetch an icon by name from elsewhere.
 ICON = Path(__file__).parent / "icon.svg"
-CACHE = Path(".cache/experiments")
+STYLE = Path(__file__).parent / "views" / "style.css"
+
+
+@dataclass(frozen=True)
+class AppPage:
+    """One page.
+
+    Attributes:
+        address: the last part of its address.
+        module: whose function `page` draws it.
+        live: whether it is about the live service and is given it; the others are given the folder of shards.
+    """
+
+    address: str
+    title: str
+    icon: str
+    module: str
+    live: bool = False
+
+
+APP_PAGES = (
+    AppPage("live", "Live", ":material/monitoring:", "workbench.views.live.page", live=True),
+    AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,34 +75,52 @@ def settings_json() -> bytes:
     return msgspec.json.encode(load_settings(file if named or file.exists() else None, os.environ))
 
 
-def _live() -> None:
+def _service() -> Service | None:
+    """The live service; where it cannot be opened, the page says why."""
     from dp.ledger import LedgerError
     from workbench.service import Refused, SettingsError, StoreError
-    from workbench.views.live.page import page
+    from workbench.views.text import literal
 
     try:
-        service = open_once(settings_json()).service
+        return open_once(settings_json()).service
     except (SettingsError, StoreError, LedgerError, Refused) as error:
-        st.error(f"The service cannot be opened: {error}", icon=":material/error:")
-        return
-    page(service)
+        st.error(f"The service cannot be opened: {literal(str(error))}", icon=":material/error:")
+        return None
 
 
-def _tradeoff() -> None:
-    from workbench.views import tradeoff
+def _draw(page: AppPage) -> None:
+    """Draw what is on every page, then the page. A page's module is imported when it is first drawn."""
+    from workbench.views.standing import draw_standing
+    from workbench.views.strip import draw_strip
 
-    tradeoff.page(CACHE)
+    choice = draw_strip()
+    service = _service()
+    if service is not None:
+        draw_standing(service)
+    draw = importlib.import_module(page.module).page
+    if page.live:
+        if service is not None:
+            draw(service, choice)
+    else:
+        draw(choice, CACHE)
 
 
 def main() -> None:
     """Draw the page that was asked for."""
     st.set_page_config(page_title="dpdau", page_icon=str(ICON), layout="wide")
     # Not in a folder "pages": Streamlit would take its modules for scripts and run them before it gets here.
-    pages = [
-        st.Page(_live, title="Live", icon=":material/monitoring:", url_path="live", default=True),
-        st.Page(_tradeoff, title="ε × W_BOUND", icon=":material/balance:", url_path="tradeoff"),
+    listed = [
+        st.Page(functools.partial(_draw, page), title=page.title, icon=page.icon, url_path=page.address)
+        for page in APP_PAGES
     ]
-    st.navigation(pages, position="top").run()
+    start = st.Page(lambda: None, title="dpdau", url_path="start", default=True, visibility="hidden")
+    chosen = st.navigation([start, *listed], position="top")
+    if chosen == start:
+        # The first page has an address of its own, which can be passed on like that of any other.
+        given = [(name, value) for name in st.query_params for value in st.query_params.get_all(name)]
+        st.switch_page(listed[0], query_params=given)
+    st.html(STYLE)
+    chosen.run()
 
 
 if __name__ == "__main__":

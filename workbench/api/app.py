@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from workbench.api.guard import KeyGuard, LocalGuard
 from workbench.api.metrics import Measure, Metrics
+from workbench.api.mounted import Mounted
 from workbench.api.problems import documented_problems, explain
 from workbench.api.routes.days import add_day_routes
 from workbench.api.routes.events import add_event_routes
@@ -55,7 +56,7 @@ def create_app(
     add_day_routes(app, service, metrics, new_id)
     add_operation_routes(app, service, metrics)
     if pages is not None:
-        app.mount("/ui", pages)
+        app.mount("/ui", Mounted(pages, "/ui"))
         app.add_api_route("/", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
     # The last one added is the outermost: refused requests are counted too.
     if api_key:

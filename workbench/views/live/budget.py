@@ -14,7 +14,7 @@ from workbench.views import charts
 from workbench.views.live.ledger import is_fresh
 from workbench.views.live.outcome import do, show_outcome
 from workbench.views.live.watch import Snapshot
-from workbench.views.live.words import day_name
+from workbench.views.text import day_name
 
 
 def draw_budget(service: Service, snapshot: Snapshot, charges: Sequence[Charge]) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from workbench import demo
 from workbench.service import Service, Status
 from workbench.views.live.outcome import do, show_outcome
-from workbench.views.live.words import day_name
+from workbench.views.text import day_name
 
 PLAY_SECONDS = 3.0
 

@@ -10,7 +10,7 @@ import streamlit as st
 from dp.presence.daily import day_number
 from workbench.service import ADD, RETRACT, Activity, Operation, Service, Status
 from workbench.views.live.outcome import do, show_outcome
-from workbench.views.live.words import day_name
+from workbench.views.text import day_name
 
 FEED_LENGTH = 50
 

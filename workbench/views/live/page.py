@@ -19,12 +19,13 @@ from workbench.views.live.ledger import draw_ledger
 from workbench.views.live.operations import draw_desk, draw_feed
 from workbench.views.live.published import draw_cards, draw_series, true_counts
 from workbench.views.live.watch import look, obey_stop, watch
-from workbench.views.live.words import day_name
+from workbench.views.strip import Choice
+from workbench.views.text import day_name
 
 WATCH_SECONDS = 2.0
 
 
-def page(service: Service) -> None:
+def page(service: Service, choice: Choice) -> None:
     """Draw the page."""
     obey_stop()
     snapshot = look(service)

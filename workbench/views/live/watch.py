@@ -11,7 +11,7 @@ from dp.ledger import Budget, LedgerError
 from workbench import demo
 from workbench.service import Refused, Service, Status, StoreError
 from workbench.views.live.outcome import Notice, show_later
-from workbench.views.live.words import day_name
+from workbench.views.text import day_name
 
 
 @dataclass(frozen=True)

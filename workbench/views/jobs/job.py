@@ -1,0 +1,83 @@
+"""What a research page must say of itself, and what passes between it and the process that computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from workbench.rows import TableRow
+
+if TYPE_CHECKING:
+    from workbench.views.charts import Chart
+
+Tables = dict[str, list[TableRow]]
+"""Name → rows, oldest or smallest first. A name becomes the name of a file."""
+
+
+class Superseded(Exception):  # noqa: N818 - the name says what happened
+    """Nobody wants the answer any more."""
+
+
+Tell = Callable[[str, float, Tables | None], None]
+"""Is given what is being done, the share done, and the tables as far as they are; raises `Superseded`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What answering a question may use.
+
+    Attributes:
+        cache: folder of the experiments' shards.
+        folder: where files lie that a question names.
+        tell: to be called at least once a second; see `Tell`.
+    """
+
+    cache: Path
+    folder: Path
+    tell: Tell
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """How far a question is answered.
+
+    Attributes:
+        question: as JSON.
+        stage: what is being done, in words.
+        fraction: share done.
+        tables: what there is of the answer; refined until the state is finished.
+        revision: how often the tables have changed.
+        error: why there will be no answer.
+        finished: whether nothing more is to come.
+    """
+
+    question: msgspec.Raw
+    stage: str = "waiting"
+    fraction: float = 0.0
+    tables: Tables = msgspec.field(default_factory=dict)
+    revision: int = 0
+    error: str | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class ResearchPage:
+    """What can be asked on a page, how it is answered and how the answer is drawn.
+
+    Attributes:
+        question: a frozen struct of plain fields with `tag_field="page"` and the page's name as its tag.
+        answer: from a question and a job to the tables. The same question has the same answer, bit for bit.
+        charts: from a question and its tables to charts by name.
+    """
+
+    question: type[msgspec.Struct]
+    answer: Callable[[Any, Job], Tables]
+    charts: Callable[[Any, Tables], Mapping[str, Chart]]
+
+
+def key_of(question: msgspec.Struct) -> bytes:
+    """A question as JSON; equal questions have equal keys."""
+    return msgspec.json.encode(question)

@@ -1,0 +1,23 @@
+"""Text for pages: days in words, and text from outside shown as it is."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_WORD_JOINER = "\u2060"
+
+
+def day_name(day: date) -> str:
+    """A day in words, the same in every locale of the server: Mon 2 March 2026."""
+    return f"{day:%a} {day.day} {day:%B %Y}"
+
+
+def literal(text: str) -> str:
+    """Text from outside, so that Markdown shows it letter by letter: no emphasis, link, image, icon, formula or HTML.
+
+    Line breaks and tabs become blanks. After each colon stands an invisible word joiner: icons (`:name:`) are looked
+    for after backslashes are gone.
+    """
+    return _PUNCTUATION.sub(r"\\\1", " ".join(text.split())).replace(":", f":{_WORD_JOINER}")

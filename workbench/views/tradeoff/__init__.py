@@ -1,0 +1,1 @@
+"""The page *ε × W_BOUND*: what accuracy costs."""

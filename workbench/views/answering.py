@@ -19,12 +19,12 @@ from workbench.views.text import literal
 
 POLL_SECONDS = 0.4
 
-Draw = Callable[[Any, Tables], None]
+DrawTables = Callable[[Any, Tables], None]
 """Draws the tables of an answer to a question."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class SeenAnswer:
     """An answer that a visitor has seen."""
 
     question: msgspec.Struct
@@ -37,7 +37,7 @@ def workshop(cache: str) -> Workshop:
     return Workshop(Path(cache))
 
 
-def show_answer(cache: Path, question: msgspec.Struct, draw: Draw) -> None:
+def show_answer(cache: Path, question: msgspec.Struct, draw: DrawTables) -> None:
     """Draw the answer to a question, as soon as and as far as there is one.
 
     Until then the page shows how far it is, a button that cancels, and, dimmed, the answer to the question before.
@@ -61,18 +61,18 @@ def show_answer(cache: Path, question: msgspec.Struct, draw: Draw) -> None:
         _show_older(question, draw)
 
 
-def _answers() -> dict[str, Answer]:
-    answers: dict[str, Answer] = st.session_state.setdefault("answers", {})
+def _answers() -> dict[str, SeenAnswer]:
+    answers: dict[str, SeenAnswer] = st.session_state.setdefault("answers", {})
     return answers
 
 
-def _show_finished(cache: Path, question: msgspec.Struct, state: JobState, draw: Draw) -> None:
+def _show_finished(cache: Path, question: msgspec.Struct, state: JobState, draw: DrawTables) -> None:
     if state.error is not None:
         st.error(f"This cannot be computed: {literal(state.error)}", icon=":material/error:")
         st.button("Try again", key="again", on_click=workshop(str(cache)).forget, args=(question,))
         return
     name = page_name(question)
-    _answers()[name] = Answer(question, state.tables)
+    _answers()[name] = SeenAnswer(question, state.tables)
     with st.container(key="answer"):
         draw(question, state.tables)
     st.download_button(
@@ -103,14 +103,14 @@ def _cancel(cache: Path, asker: str, question: msgspec.Struct) -> None:
     st.session_state["cancelled"] = key_of(question)
 
 
-def _show_cancelled(question: msgspec.Struct, draw: Draw) -> None:
+def _show_cancelled(question: msgspec.Struct, draw: DrawTables) -> None:
     head = st.container(horizontal=True, vertical_alignment="center")
     head.info("Cancelled: this choice is not computed.", icon=":material/info:")
     head.button("Compute", key="compute", on_click=st.session_state.pop, args=("cancelled", None))
     _show_older(question, draw)
 
 
-def _show_older(question: msgspec.Struct, draw: Draw) -> None:
+def _show_older(question: msgspec.Struct, draw: DrawTables) -> None:
     older = _answers().get(page_name(question))
     if older is not None:
         with st.container(key="stale"):

@@ -16,7 +16,7 @@ SLIDER_WIDTH = 165
 
 
 @dataclass(frozen=True)
-class Choice:
+class StripChoice:
     """What the strip says.
 
     Attributes:
@@ -32,7 +32,7 @@ class Choice:
     mechanism: str
 
 
-def draw_strip() -> Choice:
+def draw_strip() -> StripChoice:
     """Draw the strip and return what is chosen. The values stand in the address where they are not the usual ones."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="strip"):
         metric = st.segmented_control(
@@ -61,4 +61,4 @@ def draw_strip() -> Choice:
             "Mechanism", MECHANISMS, MECHANISMS.index(DEFAULT_MECHANISM), key="mechanism", bind="query-params",
             width=SLIDER_WIDTH + 30,
         )  # fmt: skip
-    return Choice(metric or "mau", unit or "user", epsilon, delta, w_bound, mechanism)
+    return StripChoice(metric or "mau", unit or "user", epsilon, delta, w_bound, mechanism)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&=@])")
 _WORD_JOINER = "\u2060"
 
 
@@ -20,4 +20,4 @@ def literal(text: str) -> str:
     Line breaks and tabs become blanks. After each colon stands an invisible word joiner: icons (`:name:`) are looked
     for after backslashes are gone.
     """
-    return _PUNCTUATION.sub(r"\\\1", " ".join(text.split())).replace(":", f":{_WORD_JOINER}")
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace(":", f":{_WORD_JOINER}")

@@ -19,13 +19,13 @@ from workbench.views.live.ledger import draw_ledger
 from workbench.views.live.operations import draw_desk, draw_feed
 from workbench.views.live.published import draw_cards, draw_series, true_counts
 from workbench.views.live.watch import look, obey_stop, watch
-from workbench.views.strip import Choice
+from workbench.views.strip import StripChoice
 from workbench.views.text import day_name
 
 WATCH_SECONDS = 2.0
 
 
-def page(service: Service, choice: Choice) -> None:
+def page(service: Service, choice: StripChoice) -> None:
     """Draw the page."""
     obey_stop()
     snapshot = look(service)

@@ -10,7 +10,7 @@ import streamlit as st
 from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
 from workbench.views.answering import show_answer
 from workbench.views.jobs.job import Tables
-from workbench.views.strip import Choice
+from workbench.views.strip import StripChoice
 from workbench.views.tradeoff.research import TRIALS, TradeoffQuestion, tradeoff_charts
 from workbench.words import WORDS
 
@@ -20,7 +20,7 @@ COMPARED = ("gaussian", "binary-tree", "square-root")
 """Drawn beside the mechanism of the strip, if nothing else is chosen."""
 
 
-def page(choice: Choice, cache: Path) -> None:
+def page(choice: StripChoice, cache: Path) -> None:
     """Draw the page.
 
     Args:
@@ -43,7 +43,7 @@ def page(choice: Choice, cache: Path) -> None:
         show_answer(cache, question, _draw)
 
 
-def _question(choice: Choice) -> TradeoffQuestion | None:
+def _question(choice: StripChoice) -> TradeoffQuestion | None:
     # What finds its W_BOUND itself has nothing to show against it.
     offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
     with st.container(horizontal=True, gap="medium"):

@@ -1,27 +1,36 @@
-"""Pictures of the pages: `python -m workbench.maintenance.screenshots FOLDER` writes both in light and dark."""
+"""Pictures of the pages in light, dark and as on a phone: `python -m workbench.maintenance.screenshots FOLDER`."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from workbench.app import APP_PAGES
 from workbench.maintenance.server import run_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-WIDTH, HEIGHT = 1440, 1000
-SCHEMES = ("light", "dark")
-# Page → its path, and how many charts it has when it is complete.
-PAGES = {"live": ("/ui/", 4), "tradeoff": ("/ui/tradeoff", 2)}
+Scheme = Literal["light", "dark"]
+
+HEIGHT = 1000
+LOOKS: dict[str, tuple[int, Scheme]] = {"light": (1440, "light"), "dark": (1440, "dark"), "phone": (390, "light")}
+"""Look → width of the window and colour scheme."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PAGES = tuple(page.address for page in APP_PAGES)
 PATIENCE_MS = 90_000
-SETTLING_MS = 1_500
+SETTLING_MS = 1_000
+_STILL = """() => {
+  const charts = [...document.querySelectorAll("[data-testid=stVegaLiteChart]")];
+  return document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
+    && !document.querySelector(".st-key-cancel, [data-testid=stSkeleton]")
+    && charts.every(chart => chart.querySelector(".marks"));
+}"""
 
 
 @contextmanager
@@ -47,33 +56,34 @@ def browser_path() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def take(browser: Browser, address: str, folder: Path) -> list[Path]:
-    """Write a picture of every page in every scheme, full length; returns the files."""
+def take(browser: Browser, address: str, folder: Path, pages: Sequence[str] = PAGES) -> list[Path]:
+    """Write a picture of every page in every look, full length; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for scheme in SCHEMES:
-        for name, (url, charts) in PAGES.items():
+    for name in pages:
+        for look, (width, scheme) in LOOKS.items():
             context = browser.new_context(
-                color_scheme="dark" if scheme == "dark" else "light",
-                viewport={"width": WIDTH, "height": HEIGHT},
+                color_scheme=scheme,
+                viewport={"width": width, "height": HEIGHT},
                 locale="en-GB",
                 reduced_motion="reduce",
             )
             page = context.new_page()
-            page.goto(address + url)
-            _settle(page, charts)
-            files.append(folder / f"{name}-{scheme}.png")
+            page.goto(f"{address}/ui/{name}")
+            settle(page)
+            length = page.locator("[data-testid=stMain]").evaluate("main => main.scrollHeight")
+            page.set_viewport_size({"width": width, "height": int(length)})
+            page.wait_for_timeout(SETTLING_MS)
+            files.append(folder / f"{name}-{look}.png")
             page.screenshot(path=files[-1])
             context.close()
     return files
 
 
-def _settle(page: Page, charts: int) -> None:
-    """Wait until the page is complete, then give it a window as long as it is."""
-    page.locator("[data-testid=stVegaLiteChart] .marks").nth(charts - 1).wait_for(timeout=PATIENCE_MS)
-    page.wait_for_timeout(SETTLING_MS)
-    length = page.locator("[data-testid=stMain]").evaluate("main => main.scrollHeight")
-    page.set_viewport_size({"width": WIDTH, "height": int(length)})
+def settle(page: Page) -> None:
+    """Wait until a page has drawn all that it will draw by itself: no script runs and nothing is computed."""
+    page.locator("[data-testid=stMain] h1").first.wait_for(timeout=PATIENCE_MS)
+    page.wait_for_function(_STILL, timeout=PATIENCE_MS)
     page.wait_for_timeout(SETTLING_MS)
 
 

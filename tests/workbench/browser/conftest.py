@@ -1,0 +1,26 @@
+"""A browser and a demonstration that it looks at, one for all tests of the folder in a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from workbench.maintenance.screenshots import chromium
+from workbench.maintenance.server import run_server
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A demonstration of three days whose budget has room for one fresh DAU."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
+    with run_server(command, folder, ready="days filled and closed") as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched

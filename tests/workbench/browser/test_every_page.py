@@ -1,0 +1,88 @@
+"""What holds for every page in a real browser: nothing is cut, nobody is shut out, and an address can be passed on."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, Window, accessibility_faults, cut_texts, watched
+from workbench.app import APP_PAGES
+from workbench.maintenance.screenshots import browser_path, settle
+from workbench.views.bundle import COMMAND
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser_path() is None, reason="there is no Chromium"),
+]
+
+CHOICE = {"metric": ["WAU"], "epsilon": ["2"]}
+QUERY = "metric=WAU&epsilon=2"
+ADDRESSES = [page.address for page in APP_PAGES]
+
+
+def opened(page: Page, address: str, name: str) -> None:
+    page.goto(f"{address}/ui/{name}?{QUERY}")
+    settle(page)
+
+
+def strip_holds(page: Page) -> None:
+    """The strip and the address say what was chosen."""
+    chosen = page.locator(".st-key-metric [data-selected=true], .st-key-metric [aria-checked=true]")
+    expect(chosen.first).to_have_text("WAU")
+    expect(page.locator(".st-key-epsilon [data-testid=stSliderThumbValue]")).to_have_text("2")
+    found = parse_qs(urlparse(page.url).query)
+    assert {name: found.get(name) for name in CHOICE} == CHOICE
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_a_page_is_whole_in_every_window(browser: Browser, address: str, name: str, window: Window) -> None:
+    with watched(browser, address, window) as page:
+        opened(page, address, name)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        strip_holds(page)
+        assert cut_texts(page) == []
+        assert accessibility_faults(page) == []
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_reload_keeps_the_choice_and_every_page_has_the_line(browser: Browser, address: str, name: str) -> None:
+    with watched(browser, address) as page:
+        opened(page, address, name)
+        expect(page.get_by_text("Spent so far")).to_be_visible()
+        page.reload()
+        settle(page)
+        strip_holds(page)
+        assert urlparse(page.url).path == f"/ui/{name}"
+
+
+def test_the_choice_goes_with_the_visitor_from_page_to_page(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        opened(page, address, "")
+        assert urlparse(page.url).path == f"/ui/{ADDRESSES[0]}"
+        for other in APP_PAGES[1:]:
+            page.get_by_test_id("stTopNav").get_by_role("link", name=other.title, exact=True).click()
+            settle(page)
+            strip_holds(page)
+
+
+def test_a_zip_that_was_downloaded_makes_the_same_figure(browser: Browser, address: str, tmp_path: Path) -> None:
+    with watched(browser, address) as page:
+        opened(page, address, "tradeoff")
+        with page.expect_download(timeout=PATIENCE_MS) as download:
+            page.get_by_role("button", name="Reproduce: download a zip").click()
+        download.value.save_as(tmp_path / "figure.zip")
+    with zipfile.ZipFile(io.BytesIO((tmp_path / "figure.zip").read_bytes())) as archive:
+        (tmp_path / "figure.toml").write_bytes(archive.read("figure.toml"))
+        command = [sys.executable, "-m", "workbench.cli.main", *COMMAND.split()[1:]]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        names = [name for name in archive.namelist() if name != "README.md"]
+        assert any(name.endswith(".vl.json") for name in names)
+        assert [name for name in names if archive.read(name) != (tmp_path / name).read_bytes()] == []

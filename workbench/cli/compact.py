@@ -53,7 +53,9 @@ def compact(
 
     Of an erased user, the number of flips stays under a keyed pseudonym, so that W_BOUND holds if the user comes back.
     Published days and their charge stay what they are. From then on the streams go on from the smaller log alone:
-    'dpdau release OUT --tombstones FILE --stream NAME ...'. Keep the file of tombstones as secret as the log.
+    'dpdau release OUT --tombstones FILE --stream NAME ...'. Name all streams of the log at once, whatever their first
+    days and bounds; each must have published the days up to --through. Keep the file of tombstones as secret as the
+    log.
     """
     from dp.ledger import open_ledger
     from dp.log import write_canonical

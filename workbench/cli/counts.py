@@ -129,15 +129,14 @@ def open_log(
 
 def _counted_here(log: Log, query: Query, report: Progress, tombstones: Path | None) -> CountableLog:
     from dp.presence import DuckDBEngine, NumpyEngine
-    from dp.presence.tombstone_file import past_name, read_compaction
+    from dp.presence.tombstone_file import left_behind, past_name, read_compaction
 
     first, last = query.first or log.period[0], query.last or log.period[1]
     chosen = NumpyEngine if query.engine == "numpy" else DuckDBEngine
     compaction = None if tombstones is None else read_compaction(tombstones)
     if compaction is not None:
         compaction.validate(log)
-    left, key = (compaction.tombstones, compaction.key) if compaction else (None, None)
-    engine = chosen(log.connection, left, key, progress=report)
+    engine = chosen(log.connection, *left_behind(compaction), progress=report)
     return CountableLog(engine, log, _ticks(first, last), lambda through: past_name(log, through, compaction))
 
 

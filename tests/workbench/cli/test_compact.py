@@ -165,7 +165,45 @@ def test_other_streams_and_ended_ones_do_not_stand_in_the_way(run: Run, log: Pat
     run(*one)
     run("compact", more, "--earlier", "one.json", "--through", "2024-01-14", "--stream", "one", "--out", "two.parquet",
         "--tombstones", "two.json")  # fmt: skip
-    assert set(read_compaction(Path("two.json")).tombstones.spent) == {1, 7}
+    assert set(read_compaction(Path("two.json")).tombstones.spent[date(2024, 1, 1)]) == {1, 7}
+
+
+@pytest.mark.slow
+def test_streams_of_several_first_days_share_one_smaller_log(run: Run, log: Path, tmp_path: Path) -> None:
+    """The second begins when a user is already gone and the third after the compaction; all go on by one file."""
+    firsts = {"one": "2024-01-01", "two": "2024-01-06", "three": "2024-01-09"}
+
+    def released(name: str, path: Path, to: str, *more: object) -> list[dict[str, object]]:
+        days = ("--from", firsts[name], "--to", to, "--horizon", 30)
+        asked = ("--metric", "wau", "--unit", "user", "--epsilon", 1, "--stream", name, *days, "--format", "json")
+        return rows_of(run("release", path, *asked, *more))
+
+    early = {name: released(name, log, "2024-01-10") for name in firsts}
+    named = [word for name in firsts for word in ("--stream", name)]
+    compaction = ("compact", log, "--out", "small.parquet", "--tombstones", "left.json", *named)
+    late = run(*compaction, "--through", "2024-01-11", code=1).stderr
+    assert "stream 'one' has published the days 2024-01-01 to 2024-01-10. Publish it up to there before" in late
+    run(*compaction, "--through", "2024-01-08")
+    more = grown(tmp_path / "small.parquet", tmp_path / "more.csv", LATER)
+    for name, rows in early.items():
+        later = released(name, more, "2024-01-20", "--tombstones", "left.json")
+        assert later[: len(rows)] == rows
+        assert len(later) == len(rows) + 10
+    firsts["new"] = "2024-01-08"
+    assert len(released("new", more, "2024-01-20", "--tombstones", "left.json")) == 13
+    refused = run("release", more, "--metric", "wau", "--unit", "user", "--epsilon", 1, "--from", "2024-01-02", "--to",
+                  "2024-01-20", "--tombstones", "left.json", code=1).stderr  # fmt: skip
+    assert "Begin on such a day, or on 2024-01-08, the day of the compaction, or later" in refused
+
+
+@pytest.mark.slow
+def test_a_file_from_before_there_could_be_several_first_days_is_read(run: Run, log: Path, tmp_path: Path) -> None:
+    run(*release(log, "2024-01-10"))
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
+    content = json.loads(Path("t.json").read_text())
+    assert list(content) == ["first", "through", "key", "log", "spent"]
+    assert set(content["spent"]) == {"1", "7"}
+    assert set(read_compaction(Path("t.json")).tombstones.spent) == {date(2024, 1, 1)}
 
 
 @pytest.mark.slow

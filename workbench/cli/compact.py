@@ -22,7 +22,8 @@ tombstones_option = click.option(
     "--tombstones",
     type=FILE,
     default=None,
-    help="What 'dpdau compact' left of erased users when it made this log; without it, such a log is refused.",
+    help="What 'dpdau compact' left of erased users when it made this log, so that W_BOUND still holds for those who "
+    "come back. Without it, a stream is not continued from such a log.",
 )
 
 

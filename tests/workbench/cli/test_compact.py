@@ -207,6 +207,37 @@ def test_a_file_from_before_there_could_be_several_first_days_is_read(run: Run, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numpy", "duckdb"])
+def test_exact_counts_a_smaller_log_as_the_whole_one(run: Run, log: Path, tmp_path: Path, engine: str) -> None:
+    run(*release(log, "2024-01-10"))
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
+    log.write_text(LINES + LATER)
+    more = grown(tmp_path / "o.parquet", tmp_path / "more.csv", LATER)
+    asked = ("--metric", "dau", "--metric", "wau", "--to", "2024-01-20", "--engine", engine, "--format", "json")
+    kept = ("--tombstones", "t.json")
+    different = 0
+    for bound in (1, 2, 3, 4):
+        options = ("--from", "2024-01-01", "--w-bound", bound, *asked)
+        result = run("exact", more, *options, *kept)
+        assert "the days before 2024-01-08 are counted without the users who left" in result.stderr
+        whole, small, forgotten = (
+            [row for row in rows_of(one) if row["day"] >= "2024-01-08"]
+            for one in (run("exact", log, *options), result, run("exact", more, *options))
+        )
+        assert small == whole
+        different += forgotten != whole
+    assert different
+    later = run("exact", more, "--from", "2024-01-09", "--w-bound", 2, *asked, *kept)
+    assert "users who left" not in later.stderr
+    assert rows_of(later) == rows_of(run("exact", log, "--from", "2024-01-09", "--w-bound", 2, *asked))
+    assert (
+        "Begin on such a day"
+        in run("exact", more, "--from", "2024-01-02", "--w-bound", 2, *asked, *kept, code=1).stderr
+    )
+    assert "belong to another log" in run("exact", log, *asked, *kept, code=1).stderr
+
+
+@pytest.mark.slow
 def test_two_compactions_at_once_leave_one_of_them(run: Run, tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     rows = [f"u{user},2024-01-{1 + user % 9:02},,\n" for user in range(30_000)]

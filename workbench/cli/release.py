@@ -302,7 +302,7 @@ def release(
         raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
     with progress_bar() as report, ExitStack() as stack:
-        from dp.release import plan_release, promise
+        from dp.release import plan_release, promise, with_band
 
         log, ticks = None, query.ticks
         if ticks is None:
@@ -330,8 +330,6 @@ def release(
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
     if band:
-        from dp.release import with_band
-
         rows = with_band(plan, rows)
     if consistent:
         from workbench.cli.consistent import with_counts

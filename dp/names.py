@@ -44,6 +44,7 @@ LOG_PRESETS = ("snowplow", "segment", "posthog", "mixpanel", "amplitude", "ga4")
 """Tools whose exports are read without naming the columns (`dp.log.presets.PRESETS`)."""
 
 ATTACKS = (
-    "repeated-query", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger", "noise",
+    "repeated-query", "rewritten-log", "differencing", "rejoin", "adaptive", "late", "poisoning", "support", "ledger",
+    "noise",
 )  # fmt: skip
 """The attack on the live service stands above the library (`workbench.attacks`)."""

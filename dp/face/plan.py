@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,10 +15,11 @@ from dp.accounting.composition import Guarantee
 from dp.counts import Counts
 from dp.face.arguments import DateLike, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
-from dp.log import Log, arrived_fingerprint, read_log
+from dp.log import Log, read_log
 from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND
+from dp.presence.tombstone_file import Compaction, past_name, read_compaction
 from dp.release import (
     Plan,
     Request,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 LogOrCounts = Log | Path | str | Mapping[str, Counts]
 """What can be counted: a log, the path of one, or counts that were counted for the plan."""
+TombstonesLike = Compaction | Path | str
+"""What `dpdau compact` left of erased users when it made the log, or the path of its file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,32 +108,50 @@ class ReleasePlan:
     def _ticks(self) -> int:
         return (self.last - self.request.first).days + 1
 
-    def count(self, source: LogOrCounts) -> dict[str, Counts]:
+    def count(self, source: LogOrCounts, *, tombstones: TombstonesLike | None = None) -> dict[str, Counts]:
         """The counts that the plan needs. NOT PRIVATE.
+
+        Args:
+            source: a log, the path of one, or the plan's own counts.
+            tombstones: of a log that `dpdau compact` made. From the day of the compaction on, the counts are those of
+                the whole log; before, they are without the users who left.
 
         Raises:
             LogError: the log cannot be read.
+            ValueError: the tombstones are of another log, or do not know the plan's first tick.
         """
         with ExitStack() as stack:
-            return self._counted(source, stack)[1]
+            return self._counted(source, tombstones, stack)[0]
 
     @overload
-    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[False] = False) -> pd.DataFrame: ...
+    def simulate(
+        self,
+        source: LogOrCounts,
+        *,
+        seed: int,
+        tombstones: TombstonesLike | None = ...,
+        rows: Literal[False] = False,
+    ) -> pd.DataFrame: ...
     @overload
-    def simulate(self, source: LogOrCounts, *, seed: int, rows: Literal[True]) -> list[dict[str, Any]]: ...
-    def simulate(self, source: LogOrCounts, *, seed: int, rows: bool = False) -> pd.DataFrame | list[dict[str, Any]]:
+    def simulate(
+        self, source: LogOrCounts, *, seed: int, tombstones: TombstonesLike | None = ..., rows: Literal[True]
+    ) -> list[dict[str, Any]]: ...
+    def simulate(
+        self, source: LogOrCounts, *, seed: int, tombstones: TombstonesLike | None = None, rows: bool = False
+    ) -> pd.DataFrame | list[dict[str, Any]]:
         """A rehearsal: seeded noise, nothing charged, every row says `secure: False`. Not private.
 
         Args:
             source: a log, the path of one, or the plan's own counts.
             seed: the same seed gives the same numbers.
+            tombstones: of a log that `dpdau compact` made; see `count`.
             rows: whether to return plain rows and no frame.
 
         Raises:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        simulated = simulate_rows(self.calibrated, self.count(source), seed)
+        simulated = simulate_rows(self.calibrated, self.count(source, tombstones=tombstones), seed)
         return simulated if rows else _frame(simulated)
 
     @overload
@@ -141,6 +162,7 @@ class ReleasePlan:
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
         stream: str | None = ...,
+        tombstones: TombstonesLike | None = ...,
         now: datetime | None = ...,
         rows: Literal[False] = False,
     ) -> pd.DataFrame: ...
@@ -152,6 +174,7 @@ class ReleasePlan:
         ledger: Ledger | Path | str = ...,
         budget: str = ...,
         stream: str | None = ...,
+        tombstones: TombstonesLike | None = ...,
         now: datetime | None = ...,
         rows: Literal[True],
     ) -> list[str]: ...
@@ -162,6 +185,7 @@ class ReleasePlan:
         ledger: Ledger | Path | str = "dpdau.ledger",
         budget: str = DEFAULT_BUDGET,
         stream: str | None = None,
+        tombstones: TombstonesLike | None = None,
         now: datetime | None = None,
         rows: bool = False,
     ) -> pd.DataFrame | list[str]:
@@ -177,6 +201,7 @@ class ReleasePlan:
                 Under the same key published days return unchanged, whatever the log now holds, and later days are
                 added; then a log whose past is another is refused. Counts have no path: give every log of theirs a
                 stream of its own.
+            tombstones: of a log that `dpdau compact` made; without them its streams are refused.
             now: what the ledger's clock says; by default the time of day in UTC.
             rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
 
@@ -192,9 +217,8 @@ class ReleasePlan:
             name = stream or self._name(source, book.path)
             published = recall(book, name, budget, self.calibrated, self._ticks, now)
             if published is None:
-                log, counts = self._counted(source, stack)
+                counts, arrived = self._counted(source, tombstones, stack)
                 provide_budget(book, now.date())
-                arrived = None if log is None else functools.partial(arrived_fingerprint, log)
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
 
@@ -204,11 +228,24 @@ class ReleasePlan:
         paths, how = (source.paths, source.read_as) if isinstance(source, Log) else ((str(source),), "")
         return default_stream(self.request, log_name(paths, ledger), how) if paths else self.stream
 
-    def _counted(self, source: LogOrCounts, stack: ExitStack) -> tuple[Log | None, dict[str, Counts]]:
+    def _counted(
+        self, source: LogOrCounts, tombstones: TombstonesLike | None, stack: ExitStack
+    ) -> tuple[dict[str, Counts], Callable[[date], str] | None]:
+        """The counts and, of a log, what names the operations that had arrived by the end of a day."""
         if isinstance(source, Mapping):
-            return None, dict(source)
+            if tombstones is not None:
+                raise ValueError("tombstones go with a log; counts are made with them by dp.plan(...).count")
+            return dict(source), None
+        left = (
+            tombstones
+            if tombstones is None or isinstance(tombstones, Compaction)
+            else read_compaction(Path(tombstones))
+        )
         log = source if isinstance(source, Log) else stack.enter_context(read_log(source))
-        return log, count_log(log, self.calibrated, self.last, salts=self.salts)
+        if left is not None:
+            left.validate(log)
+        counts = count_log(log, self.calibrated, self.last, salts=self.salts, compaction=left)
+        return counts, functools.partial(past_name, log, compaction=left)
 
 
 def plan(

@@ -44,7 +44,7 @@ class NumpyEngine:
         With tombstones, the counts are those of the full log at every tick after the compaction.
 
         Raises:
-            ValueError: see `Horizon`; or the tombstones belong to another first tick or other windows.
+            ValueError: see `Horizon`; or see `Tombstones.since`.
         """
         horizon = Horizon(tuple(windows), first, last, w_bound)
         bound = NO_BOUND if w_bound is None else w_bound

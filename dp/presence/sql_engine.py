@@ -44,7 +44,7 @@ class SqlEngine(ABC):
         With tombstones, the counts are those of the full log at every tick after the compaction.
 
         Raises:
-            ValueError: see `Horizon`; or the tombstones belong to another first tick or other windows.
+            ValueError: see `Horizon`; or see `Tombstones.since`.
         """
         horizon = Horizon(tuple(windows), first, last, w_bound)
         with self._answers(horizon, "flips") as answer:

@@ -41,6 +41,11 @@ class Compaction(NamedTuple):
         return hashlib.sha256(_text(self).encode()).hexdigest()[:32]
 
 
+def left_behind(compaction: Compaction | None) -> tuple[Tombstones | None, bytes | None]:
+    """Tombstones and their key, as an engine takes them; None for a log that was never compacted."""
+    return (None, None) if compaction is None else (compaction.tombstones, compaction.key)
+
+
 def past_name(log: Log, through: date, compaction: Compaction | None) -> str:
     """Names the operations that had arrived by the end of a day, and the tombstones of those that are gone."""
     name = arrived_fingerprint(log, through)
@@ -68,12 +73,16 @@ def read_compaction(path: Path) -> Compaction:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        spent = {
-            int(window): {bytes.fromhex(name): int(flips) for name, flips in names.items()}
-            for window, names in content["spent"].items()
+        spent = {content["first"]: content["spent"]} if "first" in content else content["spent"]
+        by_first = {
+            date.fromisoformat(first): {
+                int(window): {bytes.fromhex(name): int(flips) for name, flips in names.items()}
+                for window, names in windows.items()
+            }
+            for first, windows in spent.items()
         }
-        first, through = date.fromisoformat(content["first"]), date.fromisoformat(content["through"])
-        return Compaction(Tombstones(first, through, spent), bytes.fromhex(content["key"]), str(content["log"]))
+        tombstones = Tombstones(date.fromisoformat(content["through"]), by_first)
+        return Compaction(tombstones, bytes.fromhex(content["key"]), str(content["log"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no file of tombstones, which 'dpdau compact' writes: {error}") from None
 
@@ -81,13 +90,15 @@ def read_compaction(path: Path) -> Compaction:
 def _text(compaction: Compaction) -> str:
     tombstones, key, log = compaction
     spent = {
-        str(window): {name.hex(): flips for name, flips in sorted(names.items())}
-        for window, names in sorted(tombstones.spent.items())
+        first.isoformat(): {
+            str(window): {name.hex(): flips for name, flips in sorted(names.items())}
+            for window, names in sorted(windows.items())
+        }
+        for first, windows in sorted(tombstones.spent.items())
     }
-    content = {
-        "first": tombstones.first.isoformat(),
-        "through": tombstones.through.isoformat(),
-        "key": key.hex(),
-        "log": log,
-    }
+    content = {"through": tombstones.through.isoformat(), "key": key.hex(), "log": log}
+    if len(spent) == 1:
+        # One first day stands by itself, as in files from before there could be several: they keep their names.
+        ((first, windows),) = spent.items()
+        return json.dumps({"first": first, **content, "spent": windows}, indent=1)
     return json.dumps({**content, "spent": spent}, indent=1)

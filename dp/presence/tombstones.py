@@ -1,6 +1,8 @@
-"""What survives an erasure: for each window, a counter of spent flips under a keyed pseudonym; no rows, no user id."""
+"""What survives an erasure: counters of spent flips under a keyed pseudonym; no rows, no user id."""
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
@@ -13,12 +15,38 @@ from dp.presence.daily import Horizon, day_number, portable_text
 
 @dataclass(frozen=True)
 class Tombstones:
-    """The flips that erased users spent in the ticks `first` .. `through`."""
+    """The flips that erased users spent up to the tick `through`.
 
-    first: date
+    How many they are depends on the tick from which they are counted, so streams of several first days have several.
+
+    Attributes:
+        spent: first tick -> window -> pseudonym -> flips since then (even: an erased user is absent).
+    """
+
     through: date
-    spent: Mapping[int, Mapping[bytes, int]]
-    """window -> pseudonym -> flips (even: an erased user is absent)."""
+    spent: Mapping[date, Mapping[int, Mapping[bytes, int]]]
+
+    def holds(self, first: date, windows: Collection[int]) -> bool:
+        """Whether it is known what was spent since `first`, in each of the windows."""
+        return first >= self.through or set(windows) <= set(self.spent.get(first, ()))
+
+    def since(self, first: date, windows: Collection[int]) -> dict[int, Mapping[bytes, int]]:
+        """window -> pseudonym -> flips since `first`; none where that is not before `through`.
+
+        Raises:
+            ValueError: they were not kept.
+        """
+        if not self.holds(first, windows):
+            kept = (f"{day} (windows {', '.join(map(str, sorted(of)))})" for day, of in sorted(self.spent.items()))
+            missing = sorted(set(windows) - set(self.spent.get(first, ())))
+            raise ValueError(
+                f"first = {first}, windows = {missing}: the tombstones count flips from "
+                f"{'; '.join(kept) or 'no day'}. Begin on such a day, or on {self.through}, the day of the compaction, "
+                "or later"
+            )
+        # Who leaves is absent from `through` on, so that nothing is spent since a later day.
+        spent = self.spent.get(first, {})
+        return {window: spent.get(window, {}) for window in windows}
 
 
 def pseudonyms(key: bytes) -> Callable[[str], bytes]:
@@ -43,8 +71,7 @@ def pseudonyms(key: bytes) -> Callable[[str], bytes]:
 def compact(
     log: Log,
     through: date,
-    windows: Sequence[int],
-    first: date,
+    windows: Mapping[date, Collection[int]],
     key: bytes,
     earlier: Tombstones | None = None,
 ) -> tuple[Log, Tombstones]:
@@ -55,32 +82,38 @@ def compact(
     Args:
         log: stays open and unchanged.
         through: the tick of the compaction.
-        windows: trailing windows whose spent flips are kept.
-        first: the first tick, from which flips are counted.
+        windows: for each first tick, from which flips are counted, the trailing windows whose spent flips are kept.
         key: of the pseudonyms; see `pseudonyms`.
-        earlier: tombstones of a previous compaction of this log, made with the same key and first tick; they are added.
+        earlier: tombstones of a previous compaction of this log, made with the same key; they are added, and what they
+            keep is kept.
 
     Returns:
         A log over the same period with a connection of its own, and the tombstones.
 
     Raises:
-        ValueError: see `Horizon` and `pseudonyms`; or `earlier` has another first tick, other windows or a later end.
+        ValueError: see `Horizon` and `pseudonyms`; or `earlier` does not know one of the first ticks or windows, or has
+            a later end.
     """
-    horizon = Horizon(tuple(windows), first, through)
-    if earlier is not None and (
-        earlier.first != first or earlier.through > through or set(earlier.spent) != set(windows)
-    ):
-        raise ValueError(
-            f"earlier tombstones cover {earlier.first} .. {earlier.through}, windows {sorted(earlier.spent)}: "
-            f"they cannot be continued to {first} .. {through}, windows {sorted(windows)}"
-        )
+    pseudonym = pseudonyms(key)
+    earlier = earlier or Tombstones(date.min, {})
+    if earlier.through > through:
+        raise ValueError(f"earlier tombstones end on {earlier.through}: they cannot be continued to {through}")
+    horizons = [
+        Horizon(tuple(sorted({*windows.get(first, ()), *earlier.spent.get(first, ())})), first, through)
+        for first in sorted({*windows, *earlier.spent})
+        if first < through
+    ]
+    try:
+        spent_before = {horizon: earlier.since(horizon.first, horizon.windows) for horizon in horizons}
+    except ValueError as error:
+        raise ValueError(f"earlier tombstones cannot be continued: {error}") from None
     with log.connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMP TABLE gone AS SELECT user_id FROM operations AS o WHERE o.at <= ? "
             "GROUP BY user_id HAVING arg_max(op, (o.at, seq)) = 0",
             [day_number(through)],
         )
-        spent = _with_gone(cursor, horizon, pseudonyms(key), earlier)
+        spent = _with_gone(cursor, spent_before, pseudonym)
         cursor.execute(
             "CREATE TEMP TABLE kept AS SELECT o.* FROM operations AS o ANTI JOIN "
             "(SELECT x.seq FROM operations AS x SEMI JOIN gone USING (user_id) WHERE x.at <= ?) USING (seq)",
@@ -88,30 +121,31 @@ def compact(
         )
         operations = cursor.sql("SELECT * FROM kept").to_arrow_table()
         users = cursor.sql("SELECT * FROM users SEMI JOIN kept USING (user_id)").to_arrow_table()
-    return log_of(log, operations, users), Tombstones(first, through, spent)
+    return log_of(log, operations, users), Tombstones(through, spent)
 
 
 def _with_gone(
     cursor: duckdb.DuckDBPyConnection,
-    horizon: Horizon,
+    spent_before: Mapping[Horizon, Mapping[int, Mapping[bytes, int]]],
     pseudonym: Callable[[str], bytes],
-    earlier: Tombstones | None,
-) -> dict[int, dict[bytes, int]]:
+) -> dict[date, dict[int, dict[bytes, int]]]:
     """The earlier spent flips and those of the users in `gone`, as in `Tombstones.spent`."""
     names = cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall()
     named = {user_id: pseudonym(user) for user_id, user in names}
-    cursor.execute(f"CREATE TEMP TABLE cells AS {portable_text('cells', horizon, 1)}")
-    spent: dict[int, dict[bytes, int]] = {}
-    for window in horizon.windows:
-        spent[window] = dict(earlier.spent[window]) if earlier else {}
-        # A removed user is absent at `through`: all runs have ended, so each is two flips.
-        runs = cursor.execute(
-            f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) "
-            "SEMI JOIN gone USING (user_id) GROUP BY user_id"
-        ).fetchall()
-        for user_id, count in runs:
-            name = named[user_id]
-            spent[window][name] = spent[window].get(name, 0) + 2 * count
+    spent: dict[date, dict[int, dict[bytes, int]]] = {}
+    for horizon, before in spent_before.items():
+        cells = f"SELECT * FROM ({portable_text('cells', horizon, 1)}) SEMI JOIN gone USING (user_id)"
+        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS cells AS {cells}")
+        spent[horizon.first] = windows = {}
+        for window in horizon.windows:
+            windows[window] = flips = dict(before[window])
+            # A removed user is absent at `through`: all runs have ended, so each is two flips.
+            runs = cursor.execute(
+                f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) GROUP BY user_id"
+            ).fetchall()
+            for user_id, count in runs:
+                name = named[user_id]
+                flips[name] = flips.get(name, 0) + 2 * count
     return spent
 
 
@@ -121,19 +155,14 @@ def spent_flips(
     """For each window, the columns of spent(user_id, flips) in flips.sql; user_id is None for users who are not back.
 
     Raises:
-        ValueError: tombstones without their key, of another first tick, or without one of the windows.
+        ValueError: tombstones without their key, or see `Tombstones.since`.
     """
     if tombstones is None or (horizon.w_bound is None and horizon.bounds is None):
         return {window: ([], []) for window in horizon.windows}
     if key is None:
         raise ValueError("key = None: tombstones know a user who returns only by the key they were made with")
-    if tombstones.first != horizon.first:
-        raise ValueError(f"first = {horizon.first}: the tombstones count flips from {tombstones.first}")
-    unknown = sorted(set(horizon.windows) - set(tombstones.spent))
-    if unknown:
-        raise ValueError(f"windows = {unknown}: the tombstones hold {sorted(tombstones.spent)}")
+    spent = tombstones.since(horizon.first, horizon.windows)
     users = connection.execute('SELECT user_id, "user" FROM users').fetchall()
     pseudonym = pseudonyms(key)
     returned = {pseudonym(user): user_id for user_id, user in users}
-    spent = {window: tombstones.spent[window] for window in horizon.windows}
     return {window: ([returned.get(name) for name in flips], list(flips.values())) for window, flips in spent.items()}

@@ -14,10 +14,10 @@ from dp.release.own_counts import own_counts, stated_counts
 from dp.release.plan import Plan, Series, plan_release
 from dp.release.promise import promise, protected
 from dp.release.request import Request, charged, freezes, uses_w_bound
-from dp.release.stream import default_stream, log_name, publish, published, recall
+from dp.release.stream import date_in, default_stream, log_name, publish, published, recall
 
 __all__ = [
-    "METRICS", "Counts", "Freeze", "Plan", "Request", "Sample", "Series", "charged", "count_log", "default_stream",
-    "engine_counts", "freezes", "log_name", "own_counts", "plan_release", "promise", "protected", "publish",
-    "published", "recall", "simulate_rows", "stated_counts", "uses_w_bound", "with_band",
+    "METRICS", "Counts", "Freeze", "Plan", "Request", "Sample", "Series", "charged", "count_log", "date_in",
+    "default_stream", "engine_counts", "freezes", "log_name", "own_counts", "plan_release", "promise", "protected",
+    "publish", "published", "recall", "simulate_rows", "stated_counts", "uses_w_bound", "with_band",
 ]  # fmt: skip

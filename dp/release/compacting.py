@@ -7,9 +7,9 @@ from datetime import date, timedelta
 
 from dp.ledger import Ledger, LedgerError
 from dp.log import Log, arrived_fingerprint
-from dp.presence import NumpyEngine, compact
+from dp.presence import compact
 from dp.presence.tombstone_file import Compaction, past_name
-from dp.release.counting import engine_counts
+from dp.release.counting import count_log
 from dp.release.plan import Plan, plan_release
 from dp.release.request import request_of
 from dp.release.stream import Past, rename_past
@@ -24,30 +24,35 @@ def compacted(
 
     Args:
         log: from which the streams were counted; stays open and unchanged.
-        through: a day that all streams have published.
-        streams: those that are to go on. They share the first tick and count all users.
+        through: a day that all streams have published, or at which they have not begun.
+        streams: those that are to go on. They count all users; first days, windows and bounds may differ.
         key: of the pseudonyms; that of `earlier` if there is one.
         earlier: of the compaction that this log came from.
 
     Raises:
         LedgerError: a stream does not exist.
-        ValueError: the streams do not go together, or have not published `through`.
+        ValueError: a stream does not count all users, or has not published `through`.
     """
-    plans = [_plan_of(ledger, stream) for stream in streams]
-    firsts = {plan.request.first for plan in plans}
-    if len(firsts) != 1:
-        raise ValueError(f"streams begin on {sorted(map(str, firsts))}; compact for streams of one first day at a time")
-    (first,) = firsts
-    for stream, plan in _going_on(ledger, streams):
-        last = first + timedelta(days=_ticks(ledger, stream, plan) - 1)
-        if not first <= through <= last:
-            raise ValueError(f"through is {through}; stream {stream!r} has published the days {first} to {last}")
-    windows = {window for plan in plans for window in plan.request.windows.values()}
-    if earlier is not None:
-        windows |= set(earlier.tombstones.spent)
-    small, tombstones = compact(
-        log, through, sorted(windows), first, key, None if earlier is None else earlier.tombstones
-    )
+    before = None if earlier is None else earlier.tombstones
+    going_on = _going_on(ledger, streams)
+    for stream, plan in going_on.items():
+        first, ticks = plan.request.first, _ticks(ledger, stream, plan)
+        last = first + timedelta(days=ticks - 1)
+        if through > last:
+            days = f"has published the days {first} to {last}" if ticks else f"begins on {first} and has published none"
+            raise ValueError(
+                f"through is {through}; stream {stream!r} {days}. Publish it up to there before, or give a day "
+                "that no stream lags behind"
+            )
+    windows: dict[date, set[int]] = {}
+    for stream in streams:
+        plan = _plan_of(ledger, stream)
+        first, own = plan.request.first, set(plan.request.windows.values())
+        # A stream that freezes nobody, or that has ended, needs no tombstones; it has them where they can be had.
+        needs = stream in going_on and plan.freeze is not None
+        if needs or before is None or before.holds(first, own):
+            windows.setdefault(first, set()).update(own)
+    small, tombstones = compact(log, through, windows, key, before)
     return small, Compaction(tombstones, key, arrived_fingerprint(small, through))
 
 
@@ -64,24 +69,23 @@ def adopt(
         LedgerError: the log before is not the one that a stream was counted from.
     """
     with ledger.transaction():
-        for stream, plan in _going_on(ledger, streams):
+        for stream, plan in _going_on(ledger, streams).items():
             ticks = _ticks(ledger, stream, plan)
+            if not ticks:
+                continue
             old, new = (_past(plan, ticks, log, compaction) for log, compaction in (before, after))
             rename_past(ledger, stream, plan, old, new)
 
 
-def _going_on(ledger: Ledger, streams: Sequence[str]) -> list[tuple[str, Plan]]:
+def _going_on(ledger: Ledger, streams: Sequence[str]) -> dict[str, Plan]:
     """Streams that have days to come; those whose horizon is over need no log any more."""
-    plans = [(stream, _plan_of(ledger, stream)) for stream in streams]
-    return [(stream, plan) for stream, plan in plans if _ticks(ledger, stream, plan) != plan.request.horizon]
+    plans = {stream: _plan_of(ledger, stream) for stream in streams}
+    return {stream: plan for stream, plan in plans.items() if _ticks(ledger, stream, plan) != plan.request.horizon}
 
 
 def _past(plan: Plan, ticks: int, log: Log, compaction: Compaction | None) -> Past:
-    request = plan.request
-    last = request.first + timedelta(days=ticks - 1)
-    tombstones, key = (compaction.tombstones, compaction.key) if compaction else (None, None)
-    engine = NumpyEngine(log.connection, tombstones, key)
-    counts = engine_counts(engine, request.windows, request.first, last, plan.freeze)
+    last = plan.request.first + timedelta(days=ticks - 1)
+    counts = count_log(log, plan, last, compaction=compaction)
     return Past({metric: one.values for metric, one in counts.items()}, past_name(log, last, compaction))
 
 

@@ -14,6 +14,7 @@ from dp.progress import Progress, silent
 if TYPE_CHECKING:
     from dp.log import Log
     from dp.presence import Engine
+    from dp.presence.tombstone_file import Compaction
     from dp.release.plan import Plan
     from dp.sketches.salts import Salts
 
@@ -39,25 +40,37 @@ def engine_counts(
 
 
 def count_log(
-    log: Log, plan: Plan, last: date, *, salts: Salts | None = None, progress: Progress = silent
+    log: Log,
+    plan: Plan,
+    last: date,
+    *,
+    salts: Salts | None = None,
+    compaction: Compaction | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Counts]:
     """The counts of a log that a plan needs, from its first tick to `last`, as its sketch counts them.
 
     Args:
         salts: of the keys, where the plan counts a sample.
+        compaction: what is left of the users who left this log; the counts are then those of the whole log from the
+            day of the compaction on.
 
     Raises:
-        ValueError: the sketch cannot give what the plan needs, a sample has no salts, or `last` is before the first
-            tick.
+        ValueError: the sketch cannot give what the plan needs, a sample has no salts, `last` is before the first tick,
+            or the compaction does not know the flips since then (`dp.presence.Tombstones.since`).
     """
     from dp.presence import NumpyEngine
+    from dp.presence.tombstone_file import left_behind
 
     request, freeze = plan.request, plan.freeze
     windows, first = request.windows, request.first
+    if compaction is not None and request.sketch != "exact":
+        raise ValueError(f"tombstones go with the sketch 'exact': {request.sketch!r} counts from rows alone")
     if request.sketch == "bitmap":
         return _bitmap_counts(log, windows, first, last, freeze)
     if request.sample is None:
-        return engine_counts(NumpyEngine(log.connection, progress=progress), windows, first, last, freeze)
+        engine = NumpyEngine(log.connection, *left_behind(compaction), progress=progress)
+        return engine_counts(engine, windows, first, last, freeze)
     if salts is None:
         raise ValueError("salts are missing: the plan counts a sample, which is chosen by a secret salt")
     from dp.sketches.fixed_rate import FixedRate

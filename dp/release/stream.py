@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -23,6 +24,14 @@ from dp.release.drawing import draw, release_rows, secure_source
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
 from dp.release.request import Request, charged
+
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_DATE = re.compile(
+    rf"(?<!\d)(?:{_YEAR}(?P<gap>[-_./ ])?{_MONTH}(?(gap)(?P=gap)){_DAY}(?=(?:\d\d)*(?:\D|$))"
+    rf"|{_DAY}[-_. ]{_DAY}[-_. ]{_YEAR}(?!\d)|{_YEAR}[-_./ ]{_MONTH}(?!\d)|{_YEAR}-?[Ww][0-5]\d(?!\d))"
+)
+"""Year, month and day, written one after the other or parted alike, perhaps with a time behind; day, month and year;
+year and month; year and week."""
 
 
 def publish(
@@ -117,6 +126,15 @@ def log_name(paths: Sequence[str], ledger: Path) -> str:
     for suffix in (*PACKED_SUFFIXES, *(one for known in LOG_FORMATS.values() for one in known)):
         name = name.removesuffix(suffix)
     return path.with_name(name or path.name).as_posix()
+
+
+def date_in(name: str) -> str | None:
+    """The date or month in the name of a log, such as 2024-05-01, 20240501, 01.05.2024, 2024-W18 or day=2024-05-01.
+
+    Such a log is probably one of many, each of which makes a default stream of its own.
+    """
+    found = _DATE.search(re.sub(r"[A-Za-z_]+=", "", name))
+    return None if found is None else found.group()
 
 
 def default_stream(request: Request, name: str = "", read_as: str = "") -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,12 @@ from click.testing import CliRunner
 import dp
 from dp.counts import Counts
 from dp.ledger import open_ledger
-from dp.log import read_log
+from dp.log import arrived_fingerprint, read_log, write_canonical
 from dp.log.generate import generate, write_log
+from dp.presence import compact
+from dp.presence.tombstone_file import Compaction, read_compaction, write_compaction
 from dp.release import default_stream, log_name
+from dp.release.compacting import adopt, compacted
 from dp.sketches.salts import Salt, Salts
 from tests.places import ROOT
 from workbench.cli.main import main
@@ -140,6 +144,64 @@ def test_a_sample_is_counted_by_its_salts(log_file: Path) -> None:
     with read_log(log_file) as log:
         everybody = dp.plan("mau", epsilon=1, **DATES).count(log)["mau"]
     assert np.abs(2 * counted.values - everybody.values).max() < 10 * np.sqrt(everybody.values.max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [
+    {"unit": "user", "w_bound": 2}, {"unit": "user", "w_bound": 3}, {"unit": "user-day"},
+    {"unit": "user", "mechanism": "adaptive-flippancy"}, {"unit": "user", "first": "2024-01-20"},
+], ids=str)  # fmt: skip
+def test_a_compacted_log_is_counted_and_published_as_the_whole_one(
+    log_file: Path, tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    through, now, ledger = datetime(2024, 1, 20).date(), {"now": NOW, "rows": True}, tmp_path / "ledger"
+    small_file, left_file, key = tmp_path / "small.parquet", tmp_path / "left.json", bytes(32)
+    plan = dp.plan(["dau", "mau"], epsilon=1, **{"horizon": 40, **DATES, **asked})
+    early = dp.plan(["dau", "mau"], epsilon=1, **{"horizon": 40, **DATES, "last": "2024-01-25", **asked})
+    first = early.publish(log_file, ledger=ledger, stream="s", **now)
+    with dp.read_log(log_file) as log, open_ledger(ledger) as opened:
+        small, left = compacted(log, through, opened, ["s"], key)
+        assert small.users < log.users
+        write_canonical(small, small_file)
+        write_compaction(left, left_file)
+        adopt(opened, ["s"], (log, None), (small, left))
+    days = (through - plan.request.first).days
+    whole, kept = plan.count(log_file), plan.count(small_file, tombstones=str(left_file))
+    rehearsed = [plan.simulate(path, seed=1, **how) for path, how in (
+        (log_file, {}), (small_file, {"tombstones": left_file}),
+    )]  # fmt: skip
+    for metric in ("dau", "mau"):
+        assert (whole[metric].values[days:] == kept[metric].values[days:]).all()
+        shown = [frame[frame["metric"] == metric]["estimate"].to_numpy()[days:] for frame in rehearsed]
+        if "mechanism" not in asked:
+            # Noise of data-dependent mechanisms goes by the days before as well.
+            np.testing.assert_allclose(*shown)
+    with pytest.raises(dp.LedgerError, match="past is not what it was"):
+        plan.publish(small_file, ledger=ledger, stream="s", **now)
+    with dp.read_log(small_file) as log:
+        rows = plan.publish(log, ledger=ledger, stream="s", tombstones=read_compaction(left_file), **now)
+    half = len(first) // 2
+    assert rows[:half] == first[:half]
+    assert len(rows) == 2 * len(kept["dau"].values)
+
+
+def test_tombstones_go_with_their_log(log_file: Path, tmp_path: Path) -> None:
+    plan = dp.plan("dau", epsilon=1, **DATES)
+    day = datetime(2024, 1, 20).date()
+    with dp.read_log(log_file) as log:
+        small, tombstones = compact(log, day, {}, bytes(32))
+        left = Compaction(tombstones, bytes(32), arrived_fingerprint(small, day))
+    with pytest.raises(ValueError, match="these tombstones belong to another log"):
+        plan.simulate(log_file, seed=1, tombstones=left)
+    with pytest.raises(ValueError, match="tombstones go with a log"):
+        plan.simulate(plan.count(log_file), seed=1, tombstones=left)
+    with small:
+        with pytest.raises(ValueError, match="tombstones go with the sketch 'exact'"):
+            dp.plan("dau", epsilon=1, sketch="bitmap", **DATES).count(small, tombstones=left)
+        with pytest.raises(ValueError, match="the tombstones count flips from no day"):
+            dp.plan("dau", epsilon=1, unit="user", **DATES).count(small, tombstones=left)
+        with pytest.raises(FileNotFoundError):
+            plan.count(small, tombstones=tmp_path / "nothing.json")
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ FIGURE_SUFFIXES = (".svg", ".png", ".pdf")
 def attack(names: tuple[str, ...], full: bool, twins: bool, seed: int, figure: Path | None, output: Output) -> None:
     """Attack the project. Each reading is shown beside the largest value that the claim allows.
 
-    The attacks are repeated-query, differencing, rejoin, adaptive, late, poisoning, support, ledger, noise and service;
-    without a name, all of them run. Every format except the table says who attacks and when the attacker wins. Exit
-    code 1 if an attack on the project succeeds, or a broken twin withstands one.
+    The attacks are repeated-query, rewritten-log, differencing, rejoin, adaptive, late, poisoning, support, ledger,
+    noise and service; without a name, all of them run. Every format except the table says who attacks and when the
+    attacker wins. Exit code 1 if an attack on the project succeeds, or a broken twin withstands one.
     """
     output.validate()
     if figure is not None and figure.suffix not in FIGURE_SUFFIXES:

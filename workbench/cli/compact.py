@@ -22,7 +22,8 @@ tombstones_option = click.option(
     "--tombstones",
     type=FILE,
     default=None,
-    help="What 'dpdau compact' left of erased users when it made this log; without it, such a log is refused.",
+    help="What 'dpdau compact' left of erased users when it made this log, so that W_BOUND still holds for those who "
+    "come back. Without it, a stream is not continued from such a log.",
 )
 
 
@@ -53,7 +54,9 @@ def compact(
 
     Of an erased user, the number of flips stays under a keyed pseudonym, so that W_BOUND holds if the user comes back.
     Published days and their charge stay what they are. From then on the streams go on from the smaller log alone:
-    'dpdau release OUT --tombstones FILE --stream NAME ...'. Keep the file of tombstones as secret as the log.
+    'dpdau release OUT --tombstones FILE --stream NAME ...'. Name all streams of the log at once, whatever their first
+    days and bounds; each must have published the days up to --through. Keep the file of tombstones as secret as the
+    log.
     """
     from dp.ledger import open_ledger
     from dp.log import write_canonical

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,12 +85,14 @@ class CountableLog:
         log: None where the engine alone reads it.
         ticks: the days that the counts cover.
         arrived: names the operations that had arrived by the end of a day.
+        compacted: the day of the compaction that made the log; users who left it are missing on the days before.
     """
 
     engine: Engine
     log: Log | None
     ticks: list[date]
     arrived: Callable[[date], str]
+    compacted: date | None = None
 
     def count(self, windows: dict[str, int], freeze: Freeze) -> dict[str, Counts]:
         """Counts of all users by metric, with users left out as `dp.counts.Freeze` says."""
@@ -129,16 +132,16 @@ def open_log(
 
 def _counted_here(log: Log, query: Query, report: Progress, tombstones: Path | None) -> CountableLog:
     from dp.presence import DuckDBEngine, NumpyEngine
-    from dp.presence.tombstone_file import past_name, read_compaction
+    from dp.presence.tombstone_file import left_behind, past_name, read_compaction
 
     first, last = query.first or log.period[0], query.last or log.period[1]
     chosen = NumpyEngine if query.engine == "numpy" else DuckDBEngine
     compaction = None if tombstones is None else read_compaction(tombstones)
     if compaction is not None:
         compaction.validate(log)
-    left, key = (compaction.tombstones, compaction.key) if compaction else (None, None)
-    engine = chosen(log.connection, left, key, progress=report)
-    return CountableLog(engine, log, _ticks(first, last), lambda through: past_name(log, through, compaction))
+    engine = chosen(log.connection, *left_behind(compaction), progress=report)
+    named = partial(past_name, log, compaction=compaction)
+    return CountableLog(engine, log, _ticks(first, last), named, compaction and compaction.tombstones.through)
 
 
 def _spark_ticks(source: LogOptions, query: Query) -> tuple[date, date]:

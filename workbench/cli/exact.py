@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from dp.names import DEFAULT_W_BOUND
 from experiments.engine.progress import progress_bar
+from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.log_summary import summary_row
 from workbench.cli.options import LogCommand, LogOptions, Output, log_options, output_options
@@ -30,11 +33,12 @@ from workbench.rows import TableRow
     help="Instead of counts: the log's first and last day, its users, rows, retractions, erasures and late rows, and "
     "each metric's mean and maximum.",
 )
+@tombstones_option
 @protection_options
 @output_options
 def exact(
-    source: LogOptions, query: Query, w_bound: int | None, last_only: bool, summarised: bool, promised: Promised,
-    output: Output,
+    source: LogOptions, query: Query, w_bound: int | None, last_only: bool, summarised: bool, tombstones: Path | None,
+    promised: Promised, output: Output,
 ) -> None:  # fmt: skip
     """Print true counts (NOT PRIVATE): for your own eyes, never for publication.
 
@@ -46,7 +50,9 @@ def exact(
         raise click.UsageError("--last, --summary and --protection answer different questions: give one of them")
     output.validate(log=source.log, quarantine=source.quarantine)
     series = query.series
-    with progress_bar() as report, open_log(source, query, report) as log:
+    with progress_bar() as report, open_log(source, query, report, tombstones) as log:
+        if log.compacted is not None and log.ticks[0] < log.compacted:
+            click.echo(f"the days before {log.compacted} are counted without the users who left the log then", err=True)
         if promised.protection:
             bound = w_bound or DEFAULT_W_BOUND
             found = protection_rows(log, series, bound, promised, report)

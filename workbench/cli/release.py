@@ -202,6 +202,25 @@ class Payment:
             )
         return [json.loads(row) for row in found]
 
+    def warn_of_date(self, request: Request, source: LogOptions) -> None:
+        """Say before a new stream is charged that tomorrow's log will be charged again, if its name carries a date.
+
+        The message depends on the log's name, the request and the ledger's charges, and on nothing in the log. A
+        stream of one day ends with it, so that nothing is lost.
+        """
+        from dp.release import date_in, log_name
+
+        if self.simulate or self.stream or request.horizon == 1 or self.horizon(request, source) is not None:
+            return
+        name = log_name(source.logs, self.ledger_path)
+        if dated := date_in(name):
+            click.secho(
+                f"warning: {name!r} carries a date ({dated}), and the stream's default name is made of it. The log of "
+                f"another date will be another stream, charged ε {request.guarantee.epsilon:g} once more. If it is to "
+                "continue this one, give both the same name: --stream NAME",
+                fg="yellow", bold=True, err=True,
+            )  # fmt: skip
+
     def draw(
         self, plan: Plan, source: LogOptions, counts: dict[str, Counts], arrived: Callable[[date], str]
     ) -> list[TableRow]:
@@ -232,7 +251,8 @@ payment_options = gathered_as(
     Payment, "payment",
     click.option("--stream", default=None,
                  help="Idempotency key: a stream is charged once and its published days never change; later calls may "
-                      "add days. By default it is made of the log's name and the request, and of nothing in the log."),
+                      "add days. By default it is made of the log's name and the request, and of nothing in the log. "
+                      "Give it where each day's log has a name of its own (events-2024-05-01.csv)."),
     ledger_option,
     click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge."),
     click.option("--simulate", is_flag=True,
@@ -282,7 +302,7 @@ def release(
         raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
     with progress_bar() as report, ExitStack() as stack:
-        from dp.release import plan_release, promise
+        from dp.release import plan_release, promise, with_band
 
         log, ticks = None, query.ticks
         if ticks is None:
@@ -301,6 +321,7 @@ def release(
         plan = plan_release(request)
         rows = payment.recall(plan, source, len(ticks))
         if rows is None:
+            payment.warn_of_date(request, source)
             log = log or stack.enter_context(open_log(source, query, report, tombstones))
             report("counting users", None)
             counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
@@ -309,8 +330,6 @@ def release(
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
     if band:
-        from dp.release import with_band
-
         rows = with_band(plan, rows)
     if consistent:
         from workbench.cli.consistent import with_counts

@@ -17,6 +17,7 @@ from dp.auditing.attacks import (
     poisoning,
     rejoin,
     repeated_query,
+    rewritten_log,
     support,
 )
 from dp.auditing.attacks.outcome import OURS, Attack, Observation, Outcome, Setting
@@ -29,6 +30,7 @@ def attack_of(module: ModuleType) -> Attack:
 
 ATTACKS: dict[str, Attack] = {
     "repeated-query": attack_of(repeated_query),
+    "rewritten-log": attack_of(rewritten_log),
     "differencing": attack_of(differencing),
     "rejoin": attack_of(rejoin),
     "adaptive": attack_of(adaptive),

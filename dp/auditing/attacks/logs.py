@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,14 +30,20 @@ def day(number: int) -> date:
     return FIRST + timedelta(days=number)
 
 
+def csv_text(operations: Iterable[LogRow]) -> str:
+    """These operations as a file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("user", "day", "op", "at"))
+    for user, number, op, at in operations:
+        writer.writerow((user, "" if op == "erase" else day(number), op, day(at)))
+    return text.getvalue()
+
+
 def log_of_rows(operations: Iterable[LogRow], folder: Path) -> Log:
     """The log of these operations in the order of their arrival, by way of a file."""
     path = folder / "log.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("user", "day", "op", "at"))
-        for user, number, op, at in sorted(operations, key=lambda operation: operation.at):
-            writer.writerow((user, "" if op == "erase" else day(number), op, day(at)))
+    path.write_text(csv_text(sorted(operations, key=lambda operation: operation.at)))
     return read_log(path)
 
 

@@ -103,7 +103,7 @@ def counts_with_restarts(
         begin = stop + 1
         path = setting.new_folder() / "log.parquet"
         with log:
-            smaller, left = compact(log, day(stop), WINDOWS, FIRST, key, tombstones)
+            smaller, left = compact(log, day(stop), {FIRST: WINDOWS}, key, tombstones)
         with smaller:
             write_canonical(smaller, path)
         log, tombstones = read_log(path), left if remember else None

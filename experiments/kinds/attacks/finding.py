@@ -15,14 +15,14 @@ def attacks(table: pd.DataFrame) -> str:
     """Whether the project withstands the attacks, and whether broken twins fall."""
     ours, twins = table[table["ours"]], table[~table["ours"]]
     require(set(table["attack"]) == set(ATTACKS), "all attacks are made")
-    require(len(ours) == 9, "there are nine attacks")
+    require(len(ours) == 10, "there are ten attacks")
     require(ours["held"].all(), "the project withstands all attacks")
     require(not twins["held"].any(), "all broken twins fall")
     worst = ours.apply(worst_reading, axis=1)
     extremes = (worst.min(), worst.max())
     require(extremes == (0, 1), "readings lie between nothing and exactly what the claims allow")
     return (
-        "The project withstands all nine attacks, with readings between nothing and exactly what the claims allow; "
+        "The project withstands all ten attacks, with readings between nothing and exactly what the claims allow; "
         f"all {len(twins)} broken twins fall."
     )
 

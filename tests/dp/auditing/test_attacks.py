@@ -60,6 +60,11 @@ FALLS = {
     ("repeated-query", "noise drawn anew for every answer"): (
         "different answers", "noise that averaging removes", "under other names",
     ),
+    ("rewritten-log", "a stream named by the bytes of the log"): tuple(
+        f"{what}: rewritings with {other}"
+        for what in ("a user-day outside", "a user-day within", "the same rows")
+        for other in ("another name or charge", "other bytes", "another charge after it")
+    ),
     ("differencing", "each series calibrated as if it were alone"): ("the best test of all series",),
     ("rejoin", "a counter of flips that erasure resets"): (
         "flips of the user", "damped-square-root", "salts and compactions: flips of the user",

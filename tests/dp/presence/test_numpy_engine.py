@@ -130,7 +130,8 @@ def test_spent_flips_count_as_in_the_text(
 ) -> None:
     fill(connection, rows)
     pseudonym, last = pseudonyms(KEY), FIRST + timedelta(days=9)
-    tombstones = Tombstones(FIRST, FIRST, {1: {pseudonym(user): flips for user, flips in spent.items()}, 7: {}})
+    kept = {1: {pseudonym(user): flips for user, flips in spent.items()}, 7: {}}
+    tombstones = Tombstones(FIRST, {FIRST: kept})
     ours = NumpyEngine(connection, tombstones, KEY, sizes=size)
     text = DuckDBEngine(connection, tombstones, KEY)
     found, right = (engine.daily_flips([7, 1], FIRST, last, bounds[0]) for engine in (ours, text))

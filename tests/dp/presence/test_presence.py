@@ -159,7 +159,7 @@ def test_without_tombstones_a_compaction_thaws_who_was_frozen(
 ) -> None:
     log = log_of([*REJOIN, Operation("a", 7, "+", 7)], connection)
     full = engine_of(log.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
-    small, tombstones = compact(log, day(3), [1], day(0), KEY)
+    small, tombstones = compact(log, day(3), {day(0): [1]}, KEY)
     with small:
         kept = engine_of(small.connection, tombstones, KEY).bounded_counts([1], day(0), day(9), (2, 4))[1].values
         lost = engine_of(small.connection).bounded_counts([1], day(0), day(9), (2, 4))[1].values
@@ -333,9 +333,9 @@ def test_compaction_changes_no_count_after_it(
     with log_of(rows, duckdb.connect()) as log:
         full = engine_of(log.connection).daily_flips(windows, first, last, w_bound)
         levels = engine_of(log.connection).bounded_counts(windows, first, last, LEVELS)
-        once, tombstones = compact(log, day(through), windows, first, KEY)
+        once, tombstones = compact(log, day(through), {first: windows}, KEY)
     with once:
-        twice, both = compact(once, day(through + again), windows, first, KEY, earlier=tombstones)
+        twice, both = compact(once, day(through + again), {first: windows}, KEY, earlier=tombstones)
         with twice:
             small = engine_of(once.connection, tombstones, KEY).daily_flips(windows, first, last, w_bound)
             smaller = engine_of(twice.connection, both, KEY).daily_flips(windows, first, last, w_bound)
@@ -353,7 +353,7 @@ def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(
     log = log_of(REJOIN, connection)
     first, last = day(0), day(9)
     full = engine_of(log.connection).daily_flips([1], first, last, 2)[1]
-    small, tombstones = compact(log, day(3), [1], first, KEY)
+    small, tombstones = compact(log, day(3), {first: [1]}, KEY)
     with small:
         kept = engine_of(small.connection, tombstones, KEY).daily_flips([1], first, last, 2)[1]
         lost = engine_of(small.connection).daily_flips([1], first, last, 2)[1]
@@ -364,28 +364,28 @@ def test_without_its_tombstone_a_rejoining_user_outruns_the_bound(
 
 def test_the_rows_of_an_erased_user_are_gone_and_no_id_is_left(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("alice", 0, "+", 0), Operation("alice", None, "erase", 1), Operation("bob", 0, "+", 0)]
-    small, tombstones = compact(log_of(rows, connection), day(1), [1, 7], day(0), KEY)
+    small, tombstones = compact(log_of(rows, connection), day(1), {day(0): [1, 7]}, KEY)
     with small:
         assert small.connection.execute('SELECT "user" FROM users').fetchall() == [("bob",)]
         assert small.connection.execute("SELECT COUNT(*) FROM operations").fetchall() == [(1,)]
         assert (small.users, small.rows_used) == (1, 1)
     assert "alice" not in repr(tombstones)
-    assert {window: list(flips.values()) for window, flips in tombstones.spent.items()} == {1: [2], 7: [2]}
-    other = compact(log_of(rows, connection), day(1), [1, 7], day(0), KEY + b"!")[1]
-    assert set(other.spent[1]).isdisjoint(tombstones.spent[1])  # keyed
+    assert {window: list(flips.values()) for window, flips in tombstones.spent[day(0)].items()} == {1: [2], 7: [2]}
+    other = compact(log_of(rows, connection), day(1), {day(0): [1, 7]}, KEY + b"!")[1]
+    assert set(other.spent[day(0)][1]).isdisjoint(tombstones.spent[day(0)][1])  # keyed
 
 
 def test_a_user_who_is_back_before_the_compaction_stays(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [Operation("a", 0, "+", 0), Operation("a", None, "erase", 1), Operation("a", 2, "+", 2)]
-    small, tombstones = compact(log_of(rows, connection), day(3), [1], day(0), KEY)
+    small, tombstones = compact(log_of(rows, connection), day(3), {day(0): [1]}, KEY)
     with small:
         assert small.rows_used == 3
-    assert tombstones.spent == {1: {}}
+    assert tombstones.spent == {day(0): {1: {}}}
 
 
 def test_tombstones_fit_one_question_only(engine_of: EngineOf, connection: duckdb.DuckDBPyConnection) -> None:
     engine_log = log_of(REJOIN, connection).connection
-    tombstones = Tombstones(day(0), day(3), {1: {}})
+    tombstones = Tombstones(day(3), {day(0): {1: {}}})
     with pytest.raises(ValueError, match="key = None"):
         engine_of(engine_log, tombstones).daily_flips([1], day(0), day(5), 2)
     with pytest.raises(ValueError, match="first = 1970-01-02"):
@@ -393,6 +393,6 @@ def test_tombstones_fit_one_question_only(engine_of: EngineOf, connection: duckd
     with pytest.raises(ValueError, match=r"windows = \[7\]"):
         engine_of(engine_log, tombstones, KEY).daily_flips([1, 7], day(0), day(5), 2)
     with pytest.raises(ValueError, match="key has 5 bytes"):
-        compact(log_of(REJOIN, connection), day(3), [1], day(0), b"short")
+        compact(log_of(REJOIN, connection), day(3), {day(0): [1]}, b"short")
     with pytest.raises(ValueError, match="earlier tombstones"):
-        compact(log_of(REJOIN, connection), day(3), [7], day(0), KEY, earlier=tombstones)
+        compact(log_of(REJOIN, connection), day(3), {day(0): [7]}, KEY, earlier=tombstones)

@@ -17,7 +17,18 @@ from dp.counts import Sample
 from dp.ledger import BudgetExhausted, LedgerError, open_ledger
 from dp.mechanisms import GRID, MECHANISMS, design
 from dp.mechanisms.joint import Exceptions
-from dp.release import METRICS, Plan, Request, charged, default_stream, freezes, plan_release, promise, published
+from dp.release import (
+    METRICS,
+    Plan,
+    Request,
+    charged,
+    date_in,
+    default_stream,
+    freezes,
+    plan_release,
+    promise,
+    published,
+)
 from dp.release.request import request_of
 from dp.release.stream import _name_mechanism
 from dp.units import protected_class
@@ -641,3 +652,17 @@ def test_a_request_comes_back_from_its_specification(changes):
     specification = json.loads(json.dumps(made.specification()))
     assert request_of(specification).specification() == made.specification()
     assert request_of(specification).flip_bound == made.flip_bound
+
+
+@pytest.mark.parametrize(("name", "dated"), [
+    ("events-2024-05-01", "2024-05-01"), ("logs/events_20240501", "20240501"), ("events.2024.05.01", "2024.05.01"),
+    ("2024-05-01/events", "2024-05-01"), ("2024/05/01/events", "2024/05/01"), ("day=2024-05-01/several", "2024-05-01"),
+    ("year=2024/month=05/day=31/several", "2024/05/31"), ("events-01.05.2024", "01.05.2024"),
+    ("events-05-31-2024", "05-31-2024"), ("events-2024-05", "2024-05"), ("events 2024_12", "2024_12"),
+    ("events-2024-W18", "2024-W18"), ("20240501T0000-events", "20240501"), ("dump-20240501235959", "20240501"),
+    ("s3://bucket/2024-05-01.parquet", "2024-05-01"), ("events-2024-5-1", None), ("events", None), ("log.2024", None),
+    ("events-2024-13-01", None), ("events-2024-00", None), ("run-120240501", None), ("top-2000", None),
+    ("events-v1.20.30", None), ("order-2024-99", None), ("id-202405011", None),
+])  # fmt: skip
+def test_a_date_in_the_name_of_a_log_is_found(name: str, dated: str | None) -> None:
+    assert date_in(name) == dated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from dp.auditing import attacks
 from dp.auditing.attacks import ATTACKS, OURS, Attack, Observation
 from experiments.engine.pictures import save
+from tests.places import ROOT
 from workbench.attacks import service as attack_service
 from workbench.cli.attack import ATTACK_NAMES, FIGURE_SUFFIXES, SERVICE
 from workbench.cli.main import main
@@ -26,6 +28,12 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_what_is_spelt_out_is_what_there_is() -> None:
     assert (*ATTACKS, SERVICE) == ATTACK_NAMES
+    config = tomllib.loads((ROOT / "experiments/audits/attacks.toml").read_text())
+    assert tuple(config["attacks"]) == tuple(ATTACKS)
+    table = (ROOT / "docs/audit.md").read_text()
+    said = " ".join(str(main.commands["attack"].help).split()).replace(" and ", ", ")
+    assert ", ".join(ATTACK_NAMES) in said
+    assert all(f"\n| `{name}` | " in table for name in ATTACK_NAMES)
     with pytest.raises(ValueError, match=r"written as \.svg, \.png or \.pdf"):
         save(Figure(), Path("figure.gif"))
     assert FIGURE_SUFFIXES == (".svg", ".png", ".pdf")

@@ -165,7 +165,76 @@ def test_other_streams_and_ended_ones_do_not_stand_in_the_way(run: Run, log: Pat
     run(*one)
     run("compact", more, "--earlier", "one.json", "--through", "2024-01-14", "--stream", "one", "--out", "two.parquet",
         "--tombstones", "two.json")  # fmt: skip
-    assert set(read_compaction(Path("two.json")).tombstones.spent) == {1, 7}
+    assert set(read_compaction(Path("two.json")).tombstones.spent[date(2024, 1, 1)]) == {1, 7}
+
+
+@pytest.mark.slow
+def test_streams_of_several_first_days_share_one_smaller_log(run: Run, log: Path, tmp_path: Path) -> None:
+    """The second begins when a user is already gone and the third after the compaction; all go on by one file."""
+    firsts = {"one": "2024-01-01", "two": "2024-01-06", "three": "2024-01-09"}
+
+    def released(name: str, path: Path, to: str, *more: object) -> list[dict[str, object]]:
+        days = ("--from", firsts[name], "--to", to, "--horizon", 30)
+        asked = ("--metric", "wau", "--unit", "user", "--epsilon", 1, "--stream", name, *days, "--format", "json")
+        return rows_of(run("release", path, *asked, *more))
+
+    early = {name: released(name, log, "2024-01-10") for name in firsts}
+    named = [word for name in firsts for word in ("--stream", name)]
+    compaction = ("compact", log, "--out", "small.parquet", "--tombstones", "left.json", *named)
+    late = run(*compaction, "--through", "2024-01-11", code=1).stderr
+    assert "stream 'one' has published the days 2024-01-01 to 2024-01-10. Publish it up to there before" in late
+    run(*compaction, "--through", "2024-01-08")
+    more = grown(tmp_path / "small.parquet", tmp_path / "more.csv", LATER)
+    for name, rows in early.items():
+        later = released(name, more, "2024-01-20", "--tombstones", "left.json")
+        assert later[: len(rows)] == rows
+        assert len(later) == len(rows) + 10
+    firsts["new"] = "2024-01-08"
+    assert len(released("new", more, "2024-01-20", "--tombstones", "left.json")) == 13
+    refused = run("release", more, "--metric", "wau", "--unit", "user", "--epsilon", 1, "--from", "2024-01-02", "--to",
+                  "2024-01-20", "--tombstones", "left.json", code=1).stderr  # fmt: skip
+    assert "Begin on such a day, or on 2024-01-08, the day of the compaction, or later" in refused
+
+
+@pytest.mark.slow
+def test_a_file_from_before_there_could_be_several_first_days_is_read(run: Run, log: Path, tmp_path: Path) -> None:
+    run(*release(log, "2024-01-10"))
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
+    content = json.loads(Path("t.json").read_text())
+    assert list(content) == ["first", "through", "key", "log", "spent"]
+    assert set(content["spent"]) == {"1", "7"}
+    assert set(read_compaction(Path("t.json")).tombstones.spent) == {date(2024, 1, 1)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numpy", "duckdb"])
+def test_exact_counts_a_smaller_log_as_the_whole_one(run: Run, log: Path, tmp_path: Path, engine: str) -> None:
+    run(*release(log, "2024-01-10"))
+    run("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
+    log.write_text(LINES + LATER)
+    more = grown(tmp_path / "o.parquet", tmp_path / "more.csv", LATER)
+    asked = ("--metric", "dau", "--metric", "wau", "--to", "2024-01-20", "--engine", engine, "--format", "json")
+    kept = ("--tombstones", "t.json")
+    different = 0
+    for bound in (1, 2, 3, 4):
+        options = ("--from", "2024-01-01", "--w-bound", bound, *asked)
+        result = run("exact", more, *options, *kept)
+        assert "the days before 2024-01-08 are counted without the users who left" in result.stderr
+        whole, small, forgotten = (
+            [row for row in rows_of(one) if row["day"] >= "2024-01-08"]
+            for one in (run("exact", log, *options), result, run("exact", more, *options))
+        )
+        assert small == whole
+        different += forgotten != whole
+    assert different
+    later = run("exact", more, "--from", "2024-01-09", "--w-bound", 2, *asked, *kept)
+    assert "users who left" not in later.stderr
+    assert rows_of(later) == rows_of(run("exact", log, "--from", "2024-01-09", "--w-bound", 2, *asked))
+    assert (
+        "Begin on such a day"
+        in run("exact", more, "--from", "2024-01-02", "--w-bound", 2, *asked, *kept, code=1).stderr
+    )
+    assert "belong to another log" in run("exact", log, *asked, *kept, code=1).stderr
 
 
 @pytest.mark.slow

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from dp.log import fingerprint
 from tests.conftest import Run
 from tests.workbench.cli.common import rows_of
+from workbench.cli.main import main
 from workbench.cli.release import Payment
 
 DAYS = ("--from", "2024-01-01", "--to", "2024-01-10")
@@ -206,3 +208,35 @@ def test_a_log_has_one_name_from_every_folder_and_in_every_format(
         assert run("release", name, *DAYS, *ASK, *ledger).stdout == first
     monkeypatch.chdir(tmp_path / "deep")
     assert run("release", "../log.csv", *DAYS, *ASK, *ledger).stdout == first
+
+
+WARNED = "carries a date (2024-05-01), and the stream's default name is made of it"
+
+
+@pytest.mark.parametrize(("name", "more", "warned"), [
+    ("events-2024-05-01.csv", (), True), ("2024-05-01/events.csv", (), True), ("events.csv", (), False),
+    ("events-2024-05-01.csv", ("--stream", "events"), False), ("events-2024-05-01.csv", ("--to", "2024-01-01"), False),
+    ("events-2024-05-01.csv", ("--simulate", "--seed", 1), False),
+])  # fmt: skip
+def test_a_name_with_a_date_is_warned_of_before_it_is_charged(
+    run: Run, tmp_path: Path, name: str, more: tuple[object, ...], warned: bool
+) -> None:
+    log = tmp_path / name
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(LINES)
+    said = run("release", log, *DAYS, *ASK, *more).stderr
+    assert (WARNED in said) == warned
+    if warned:
+        assert said.index(WARNED) < said.index(": charged ε 1,")
+        assert "charged ε 1 once more" in said
+        assert "--stream NAME" in said
+        assert WARNED not in run("release", log, *DAYS, *ASK, *more).stderr
+
+
+@pytest.mark.parametrize("rewrite", REWRITTEN.values(), ids=REWRITTEN)
+def test_the_warning_depends_on_nothing_in_the_log(run: Run, tmp_path: Path, rewrite: Callable[[Path], object]) -> None:
+    log = tmp_path / "events-2024-05-01.csv"
+    log.write_text(LINES)
+    rewrite(log)
+    result = CliRunner().invoke(main, ["release", str(log), *map(str, (*DAYS, *ASK))])
+    assert WARNED in result.stderr

@@ -60,15 +60,27 @@ def batch(number: int) -> list[Operation]:
 
 
 def note(folder: Path, **what: Any) -> None:
-    """Write one line to where it outlives the process."""
+    """Write one line to where it outlives the process; a line of its own, though a kill may have cut off the last."""
     descriptor = os.open(folder / "journal", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    os.write(descriptor, (json.dumps(what) + "\n").encode())
+    os.write(descriptor, f"\n{json.dumps(what)}\n".encode())
     os.close(descriptor)
 
 
 def journal(folder: Path) -> list[dict[str, Any]]:
+    """The notes that were written whole. Of one that a kill cut off nothing was told: it is as if it had come before.
+
+    A beginning of a note is never a note, so that none is taken for another.
+    """
     path = folder / "journal"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    notes, torn = [], 0
+    for line in filter(None, path.read_text().splitlines() if path.exists() else []):
+        try:
+            notes.append(json.loads(line))
+        except json.JSONDecodeError:
+            assert line.startswith("{"), "not even the beginning of a note"
+            torn += 1
+    assert torn <= KILLS, "a kill cuts off one note at most"
+    return notes
 
 
 def go_on(folder: Path, opened: int) -> None:
@@ -289,6 +301,19 @@ def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     names = {name for (name,) in connection.execute("SELECT pseudonym FROM operations")}
     connection.close()
     return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
+
+
+def test_a_note_that_a_kill_cut_off_takes_no_other_with_it(tmp_path: Path) -> None:
+    whole: list[dict[str, Any]] = [{"tries": 1, "at": 0}, {"rows": ['{"day": "2026-01-01"}', "{}"]}, {"stored": 2}]
+    for cut_off in whole:
+        text = json.dumps(cut_off)
+        for end in range(len(text)):
+            (tmp_path / "journal").unlink(missing_ok=True)
+            note(tmp_path, **whole[0])
+            with (tmp_path / "journal").open("a") as file:
+                file.write(f"\n{text[:end]}")
+            note(tmp_path, **whole[1])
+            assert journal(tmp_path) == whole[:2]
 
 
 def test_kill_at_random_instants(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ load_profile()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Designs are computed once for all workers and runs of the same code, in a cache that is not the user's."""
+    # Altair imports jsonschema, which would build forty parsers, for seconds in every worker, to judge formats that
+    # nobody here has. Without the package it does without them.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     os.environ["DPDAU_CACHE"] = str(ROOT / ".cache" / "designs")
 
 

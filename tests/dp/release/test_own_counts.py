@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,26 +38,27 @@ LAST = FIRST + timedelta(days=TICKS - 1)
 SALTS = Salts(((date.min, Salt(bytes(range(16)))), (FIRST + timedelta(days=9), Salt(bytes(range(16, 32))))))
 
 
-def plan_of(**changes) -> Plan:
+@cache
+def plan_of(name: str) -> Plan:
     usual = Request(
         {"mau": 30}, "user", 8, Guarantee(1.0, 1e-6), "damped-square-root", FIRST, TICKS, {"mau": 1.0}
     )  # fmt: skip
-    return plan_release(replace(usual, **changes))
+    return plan_release(replace(usual, **CHANGES[name]))
 
 
-PLANS = {
-    "user": plan_of(),
-    "user, another bound": plan_of(w_bound=2),
-    "user-day": plan_of(unit="user-day", w_bound=2),
-    "another window": plan_of(windows={"mau": 28}),
-    "another first tick": plan_of(first=FIRST + timedelta(days=1), horizon=TICKS - 1),
-    "adaptive-flippancy": plan_of(mechanism="adaptive-flippancy"),
-    "sparse-vector": plan_of(mechanism="sparse-vector"),
-    "on time": plan_of(on_time=Exceptions(1, 0)),
-    "a sample": plan_of(sketch="fixed-rate", sample=sample_in_force(0.5, SALTS, FIRST, TICKS)),
-    "a smaller sample": plan_of(sketch="fixed-rate", sample=sample_in_force(0.25, SALTS, FIRST, TICKS)),
-    "a sample by another salt": plan_of(sketch="fixed-rate", sample=Sample(0.5, "00000000")),
-    "a sample that rotates elsewhere": plan_of(
+CHANGES = {
+    "user": {},
+    "user, another bound": dict(w_bound=2),
+    "user-day": dict(unit="user-day", w_bound=2),
+    "another window": dict(windows={"mau": 28}),
+    "another first tick": dict(first=FIRST + timedelta(days=1), horizon=TICKS - 1),
+    "adaptive-flippancy": dict(mechanism="adaptive-flippancy"),
+    "sparse-vector": dict(mechanism="sparse-vector"),
+    "on time": dict(on_time=Exceptions(1, 0)),
+    "a sample": dict(sketch="fixed-rate", sample=sample_in_force(0.5, SALTS, FIRST, TICKS)),
+    "a smaller sample": dict(sketch="fixed-rate", sample=sample_in_force(0.25, SALTS, FIRST, TICKS)),
+    "a sample by another salt": dict(sketch="fixed-rate", sample=Sample(0.5, "00000000")),
+    "a sample that rotates elsewhere": dict(
         sketch="fixed-rate",
         sample=replace(sample_in_force(0.5, SALTS, FIRST, TICKS), rotations=((5, "00000000"),)),
     ),
@@ -83,15 +85,15 @@ def log_file(tmp_path_factory) -> Path:
 def counted(log_file: Path) -> dict[str, dict[str, Counts]]:
     with read_log(log_file) as log:
         known = {}
-        for name, plan in PLANS.items():
+        for name in CHANGES:
             if "salt" not in name and "elsewhere" not in name:
-                known[name] = count_log(log, plan, LAST, salts=SALTS)
+                known[name] = count_log(log, plan_of(name), LAST, salts=SALTS)
     return known
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", CHANGES)
 def test_a_plan_takes_its_own_counts_and_no_others(name: str, counted: dict[str, dict[str, Counts]], tmp_path) -> None:
-    plan = PLANS[name]
+    plan = plan_of(name)
     right = {other for alike in ALIKE if name in alike for other in alike} | {name}
     with open_ledger(tmp_path / "ledger.db") as ledger:
         ledger.create_budget("team", Guarantee(1000.0, 0.5), FIRST, None)
@@ -114,22 +116,22 @@ def test_counts_that_froze_nobody_are_refused_in_words(counted: dict[str, dict[s
     # What a reader would have been told is another number.
     assert free.values.max() > 1.5 * frozen.values[-1]
     with pytest.raises(ValueError, match=r"nobody is frozen, but what is promised needs counts in which users are fro"):
-        own_counts(PLANS["user"], {"mau": free})
+        own_counts(plan_of("user"), {"mau": free})
     with pytest.raises(ValueError, match="users are frozen after 8 changes of presence, but what"):
-        own_counts(PLANS["user, another bound"], {"mau": frozen})
+        own_counts(plan_of("user, another bound"), {"mau": frozen})
     with pytest.raises(ValueError, match=r"after 2, 8, 32 changes of presence, column by column"):
-        own_counts(PLANS["adaptive-flippancy"], {"mau": frozen})
+        own_counts(plan_of("adaptive-flippancy"), {"mau": frozen})
     with pytest.raises(ValueError, match="they count all users, but the request is for a sample"):
-        own_counts(PLANS["a sample"], {"mau": frozen})
+        own_counts(plan_of("a sample"), {"mau": frozen})
 
 
 def test_a_bare_array_is_refused_until_somebody_states_how_it_was_counted() -> None:
     values = {"mau": np.full(TICKS, 40)}
     with pytest.raises(ValueError, match="bare ndarray, which does not say how they were counted"):
-        publish(None, "s", "team", PLANS["user"], values, NOW)  # type: ignore[arg-type]
-    stated = stated_counts(PLANS["user"], values)
+        publish(None, "s", "team", plan_of("user"), values, NOW)  # type: ignore[arg-type]
+    stated = stated_counts(plan_of("user"), values)
     assert (stated["mau"].freeze, stated["mau"].window, stated["mau"].first) == (8, 30, FIRST)
-    assert len(simulate_rows(PLANS["user"], stated, 1)) == TICKS
+    assert len(simulate_rows(plan_of("user"), stated, 1)) == TICKS
 
 
 @pytest.mark.slow
@@ -141,7 +143,7 @@ def test_every_mechanism_is_counted_as_it_needs(name: str, unit: str, log_file: 
     pure = MECHANISMS[name].delta == "none"
     plan = plan_of(mechanism=name, unit=unit, w_bound=4, guarantee=Guarantee(1.0, 0.0 if pure else 1e-6))
     with read_log(log_file) as log:
-        counts = count_log(log, plan, LAST)
+        counts = count_log(log, plan_of(name), LAST)
         other = engine_counts(DuckDBEngine(log.connection), plan.request.windows, FIRST, LAST, 6)
     assert counts["mau"].freeze == plan.freeze
     assert own_counts(plan, counts)["mau"].shape[0] == TICKS

@@ -38,12 +38,11 @@ LAST = FIRST + timedelta(days=TICKS - 1)
 SALTS = Salts(((date.min, Salt(bytes(range(16)))), (FIRST + timedelta(days=9), Salt(bytes(range(16, 32))))))
 
 
-@cache
-def plan_of(name: str) -> Plan:
+def plan_of(**changes) -> Plan:
     usual = Request(
         {"mau": 30}, "user", 8, Guarantee(1.0, 1e-6), "damped-square-root", FIRST, TICKS, {"mau": 1.0}
     )  # fmt: skip
-    return plan_release(replace(usual, **CHANGES[name]))
+    return plan_release(replace(usual, **changes))
 
 
 CHANGES = {
@@ -67,6 +66,11 @@ ALIKE = [{"user-day", "sparse-vector", "on time"}]
 """Plans for which the same counts are right: nobody is frozen."""
 
 
+@cache
+def plan_called(name: str) -> Plan:
+    return plan_of(**CHANGES[name])
+
+
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory) -> Path:
     """Users who come and go every day: the more flips are counted, the fewer users stay frozen."""
@@ -87,13 +91,13 @@ def counted(log_file: Path) -> dict[str, dict[str, Counts]]:
         known = {}
         for name in CHANGES:
             if "salt" not in name and "elsewhere" not in name:
-                known[name] = count_log(log, plan_of(name), LAST, salts=SALTS)
+                known[name] = count_log(log, plan_called(name), LAST, salts=SALTS)
     return known
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_plan_takes_its_own_counts_and_no_others(name: str, counted: dict[str, dict[str, Counts]], tmp_path) -> None:
-    plan = plan_of(name)
+    plan = plan_called(name)
     right = {other for alike in ALIKE if name in alike for other in alike} | {name}
     with open_ledger(tmp_path / "ledger.db") as ledger:
         ledger.create_budget("team", Guarantee(1000.0, 0.5), FIRST, None)
@@ -116,22 +120,22 @@ def test_counts_that_froze_nobody_are_refused_in_words(counted: dict[str, dict[s
     # What a reader would have been told is another number.
     assert free.values.max() > 1.5 * frozen.values[-1]
     with pytest.raises(ValueError, match=r"nobody is frozen, but what is promised needs counts in which users are fro"):
-        own_counts(plan_of("user"), {"mau": free})
+        own_counts(plan_called("user"), {"mau": free})
     with pytest.raises(ValueError, match="users are frozen after 8 changes of presence, but what"):
-        own_counts(plan_of("user, another bound"), {"mau": frozen})
+        own_counts(plan_called("user, another bound"), {"mau": frozen})
     with pytest.raises(ValueError, match=r"after 2, 8, 32 changes of presence, column by column"):
-        own_counts(plan_of("adaptive-flippancy"), {"mau": frozen})
+        own_counts(plan_called("adaptive-flippancy"), {"mau": frozen})
     with pytest.raises(ValueError, match="they count all users, but the request is for a sample"):
-        own_counts(plan_of("a sample"), {"mau": frozen})
+        own_counts(plan_called("a sample"), {"mau": frozen})
 
 
 def test_a_bare_array_is_refused_until_somebody_states_how_it_was_counted() -> None:
     values = {"mau": np.full(TICKS, 40)}
     with pytest.raises(ValueError, match="bare ndarray, which does not say how they were counted"):
-        publish(None, "s", "team", plan_of("user"), values, NOW)  # type: ignore[arg-type]
-    stated = stated_counts(plan_of("user"), values)
+        publish(None, "s", "team", plan_called("user"), values, NOW)  # type: ignore[arg-type]
+    stated = stated_counts(plan_called("user"), values)
     assert (stated["mau"].freeze, stated["mau"].window, stated["mau"].first) == (8, 30, FIRST)
-    assert len(simulate_rows(plan_of("user"), stated, 1)) == TICKS
+    assert len(simulate_rows(plan_called("user"), stated, 1)) == TICKS
 
 
 @pytest.mark.slow
@@ -143,7 +147,7 @@ def test_every_mechanism_is_counted_as_it_needs(name: str, unit: str, log_file: 
     pure = MECHANISMS[name].delta == "none"
     plan = plan_of(mechanism=name, unit=unit, w_bound=4, guarantee=Guarantee(1.0, 0.0 if pure else 1e-6))
     with read_log(log_file) as log:
-        counts = count_log(log, plan_of(name), LAST)
+        counts = count_log(log, plan, LAST)
         other = engine_counts(DuckDBEngine(log.connection), plan.request.windows, FIRST, LAST, 6)
     assert counts["mau"].freeze == plan.freeze
     assert own_counts(plan, counts)["mau"].shape[0] == TICKS

@@ -8,6 +8,8 @@ RUN := $(UV) run --frozen --no-sync
 DATA ?= ../shared/data
 LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
 # Without the plug-in for notebooks, which takes two seconds to import in every process.
+# pytest keeps the assertions that it has rewritten, which takes a third of its start, unless told to write no bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 TESTS := pytest -p no:nbval -n auto --dist worksteal
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -53,9 +54,20 @@ def part_of(module: str) -> str:
     return next(name for name in names if name in ALLOWED)
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
+def nodes(source: str) -> list[ast.AST]:
+    return list(ast.walk(parsed(source)))
+
+
+@cache
 def imports(source: str, *, everywhere: bool = True) -> set[str]:
     """All modules that a source text imports; with `everywhere` false only those that run when it is imported."""
-    found, waiting = set[str](), list[ast.AST]([ast.parse(source)])
+    found, waiting = set[str](), list[ast.AST]([parsed(source)])
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -64,6 +76,8 @@ def imports(source: str, *, everywhere: bool = True) -> set[str]:
             assert node.level == 0, "imports are absolute"
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.expr):
+            continue  # Imports are statements, and expressions hold none.
         elif everywhere or not (
             isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
             or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
@@ -83,7 +97,7 @@ def violations(module: str, source: str) -> set[str]:
 def type_names(source: str) -> set[str]:
     """The public classes and type aliases of a module; type variables mean nothing outside their signatures."""
     names = set[str]()
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar" not in ast.unparse(node.value or node):
@@ -128,7 +142,7 @@ def outgrown(source: str) -> Iterator[str]:
     lines = len(source.splitlines())
     if lines > MOST_LINES:
         yield f"{lines} lines, where {MOST_LINES} are the most"
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             described = node.body[0] if ast.get_docstring(node) else None
             words = (described.end_lineno or 0) - described.lineno + 1 if described else 0
@@ -154,22 +168,19 @@ def test_imports_run_one_way() -> None:
     assert not {module: found for module, source in SOURCES.items() if (found := foreign(module, source))}
 
 
-MECHANISM_CLASSES = {
-    node.name
-    for module, source in SOURCES.items()
-    if module.startswith("dp.mechanisms")
-    for node in ast.walk(ast.parse(source))
-    if isinstance(node, ast.ClassDef)
-}
+@cache
+def mechanism_classes() -> set[str]:
+    sources = [source for module, source in SOURCES.items() if module.startswith("dp.mechanisms")]
+    return {node.name for source in sources for node in nodes(source) if isinstance(node, ast.ClassDef)}
 
 
 def type_questions(source: str) -> set[str]:
     """The classes of mechanisms that a source text asks values for."""
     asked = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
             asked |= {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
-    return asked & MECHANISM_CLASSES
+    return asked & mechanism_classes()
 
 
 def test_nobody_asks_which_mechanism_it_is() -> None:

@@ -151,7 +151,8 @@ def optimal_covariance(
             energies = _run_energies((vectors / roots) @ vectors.T, allowed)
             if energies.max() <= total * (1 + CLOSE_ENOUGH):
                 break
-            share = share * (energies / total) ** STEP
+            # A power takes long, and most of the matrix stays 0.
+            share[allowed] *= (energies[allowed] / total) ** STEP
             share /= share.sum()
             if mirrored:
                 # The run [start, end) backwards is [T − end, T − start).
@@ -178,8 +179,7 @@ def _allowed(protected: ProtectedClass) -> NDArray[np.bool_]:
 def _second_moment(share: Floats) -> Floats:
     """Σ share·ΔΔᵀ over runs [start, end): entry (i, j ≥ i) is the share of runs that start by i and end after j."""
     covering = share.cumsum(axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-    upper = np.triu(covering, 1)
-    return np.asarray(upper + upper.T + np.diag(np.diag(covering)))
+    return np.where(np.tri(len(covering), dtype=bool), covering.T, covering)
 
 
 def _run_energies(form: Floats, allowed: NDArray[np.bool_]) -> Floats:

@@ -43,6 +43,13 @@ def write_artifacts(
     return table, source, *pictures
 
 
+def load_for_writing(config: ExperimentConfig) -> None:
+    """Import what `write_artifacts` needs if something has changed, which takes longer than the writing."""
+    from experiments.engine import pictures, tables  # noqa: F401
+
+    config.kind.figures()
+
+
 def _draw(config: ExperimentConfig, table: Path, pictures: Sequence[Path]) -> None:
     from experiments.engine.pictures import save, styled_figure
 

@@ -1,4 +1,4 @@
-"""The files of this project that a module depends on: its imports and theirs, read from their text."""
+"""The files of this project that modules depend on: what they import and what that imports, read from the text."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from experiments.engine.places import ROOT
 
 
 @cache
-def code_fingerprint(module: str, root: Path = ROOT) -> str:
-    """SHA-256, in hex, over all files that `module` depends on, as they were when a process first asked."""
+def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """SHA-256, in hex, over all files that `modules` depend on, as they were when a process first asked."""
     digest = hashlib.sha256()
-    for path in closure(module, root):
+    for path in closure(*modules, root=root):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
-    """The files of `module` and of everything below `root` that it imports anywhere in its text, in order of name.
+def closure(*modules: str, root: Path = ROOT) -> tuple[Path, ...]:
+    """The files of `modules` and of everything below `root` that they import anywhere in their text, in order of name.
 
     Packages on the way to a module belong to it, because they run when it is imported; so do the SQL files in a
     module's folder. Imports for type checkers do not run and are left out.
@@ -29,7 +29,7 @@ def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     Raises:
         ValueError: there is no such module below `root`.
     """
-    waiting, found = [module], dict[str, Path]()
+    waiting, found = list(modules), dict[str, Path]()
     while waiting:
         name = waiting.pop()
         for part in _with_packages(name):
@@ -38,8 +38,9 @@ def closure(module: str, root: Path = ROOT) -> tuple[Path, ...]:
                 continue
             found[part] = path
             waiting += _imports(path)
-    if module not in found:
-        raise ValueError(f"module is {module!r}; there is no such file below {root}")
+    for module in modules:
+        if module not in found:
+            raise ValueError(f"module is {module!r}; there is no such file below {root}")
     folders = {path.parent for path in found.values()}
     return tuple(sorted({*found.values(), *(sql for folder in folders for sql in folder.glob("*.sql"))}))
 

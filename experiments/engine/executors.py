@@ -43,7 +43,7 @@ def compute_chunks(
     """Compute the rows of tasks; yields chunks of them in the order in which they are finished.
 
     Args:
-        evaluate: a function that another process can import.
+        evaluate: a function that another process can import, or a value that can be sent there and called.
         jobs: processes, all cores by default.
         scheduler: address of a Dask scheduler to use instead, for instance "tcp://127.0.0.1:8786".
 

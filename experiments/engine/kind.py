@@ -21,28 +21,45 @@ MakeTasks = Callable[[Any, Sequence[Any], Path], Sequence[Any]]
 
 
 @dataclass(frozen=True)
+class FunctionByName:
+    """A function, imported where it is first called, which may be another process than the one that passes it on.
+
+    Attributes:
+        package: dotted name.
+        function: "module.function" in the package.
+    """
+
+    package: str
+    function: str
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns."""
+        module, _, name = self.function.partition(".")
+        return getattr(importlib.import_module(f"{self.package}.{module}"), name)(*arguments)
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of experiment: a package with the modules `config`, `figure`, `finding`, and one that computes rows.
 
     Attributes:
         name: what configs call it.
         package: its dotted name. `figure` holds FIGURES and `finding` holds FINDINGS, both by the name of the figure.
-        evaluate: name of a function from a task to its row. It may be called in another process, while the folder of
+        evaluate: "module.function", from a task to its row. It may be called in another process, while the folder of
             scratch files exists.
-        tasks: name of a `MakeTasks` function; None where rows depend on the config and the point alone.
-        rows: the module that holds both functions. Rows depend on it and on everything it imports.
+        tasks: "module.function", a `MakeTasks` function; None where rows depend on the config and the point alone.
     """
 
     name: str
     package: str
     evaluate: str
     tasks: str | None = None
-    rows: str = "trials"
 
     @property
-    def rows_module(self) -> str:
-        """Dotted name of the module that computes rows."""
-        return f"{self.package}.{self.rows}"
+    def row_modules(self) -> tuple[str, ...]:
+        """Dotted names of the modules that make tasks and compute rows, which depend on all that these import."""
+        functions = (self.evaluate, self.tasks or self.evaluate)
+        return tuple(dict.fromkeys(f"{self.package}.{function.partition('.')[0]}" for function in functions))
 
     @property
     def figure_module(self) -> str:
@@ -51,9 +68,8 @@ class Kind:
 
     def functions(self) -> tuple[MakeTasks, Evaluate]:
         """`tasks` and `evaluate`."""
-        module = importlib.import_module(self.rows_module)
-        make_tasks = point_tasks if self.tasks is None else getattr(module, self.tasks)
-        return make_tasks, getattr(module, self.evaluate)
+        make_tasks = point_tasks if self.tasks is None else FunctionByName(self.package, self.tasks)
+        return make_tasks, FunctionByName(self.package, self.evaluate)
 
     def figures(self) -> Mapping[str, Callable[[pd.DataFrame], Figure]]:
         """The figures by name; each is drawn from a table alone."""

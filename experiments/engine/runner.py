@@ -11,7 +11,8 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 
 from dp.progress import Progress, silent
 from experiments.engine import digests
-from experiments.engine.artifacts import write_artifacts
+from experiments.engine.artifacts import load_for_writing, write_artifacts
 from experiments.engine.code_fingerprint import code_fingerprint
 from experiments.engine.config import ConfigError, ExperimentConfig, check
 from experiments.engine.executors import FEWEST_POOLED, compute_chunks, preload
@@ -83,7 +84,7 @@ def plan_run(config: ExperimentConfig, cache: Path, only: Sequence[tuple[str, st
     Raises:
         ValueError: a log that the config names is missing, or `only` leaves no point.
     """
-    code = code_fingerprint(config.kind.rows_module)
+    code = code_fingerprint(*config.kind.row_modules)
     depends = code + "".join(_log_digests(config))
     points = select(list(config.points()), only)
     return RunPlan(code, {point: cache / f"{_digest(depends, config, point)}.json" for point in points})
@@ -141,20 +142,29 @@ def complete(
     jobs: int | None = None,
     scheduler: str | None = None,
     report: Progress = silent,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Table:
-    """The rows of a plan for a config; those that are missing are computed, see `tabulate`."""
+    """The rows of a plan for a config; those that are missing are computed, see `tabulate`.
+
+    Args:
+        meanwhile: called, in another thread, while other processes compute.
+    """
     missing = todo.missing
     if missing:
         report("counting users", None)
-        if scheduler is None and jobs != 1 and len(missing) >= FEWEST_POOLED:
-            preload(config.kind.rows_module)
+        elsewhere = scheduler is not None or (jobs != 1 and len(missing) >= FEWEST_POOLED)
+        if elsewhere and scheduler is None:
+            preload(config.kind.row_modules[0])
         make_tasks, evaluate = config.kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None) as folder:
+        scratch = tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None)
+        with scratch as folder, ThreadPoolExecutor(max_workers=1) as beside:
             tasks = make_tasks(config, missing, Path(folder))
             done, started = 0, time.monotonic()
             for first, chunk in compute_chunks(evaluate, tasks, jobs=jobs, scheduler=scheduler):
+                if elsewhere and not done:
+                    beside.submit(meanwhile)
                 for number, (row, seconds) in enumerate(chunk, start=first):
                     content = json.dumps({"seconds": round(seconds, 6), "row": row}, default=float)
                     write_atomically(todo.shards[tasks[number].point], content.encode())
@@ -198,7 +208,9 @@ def run(
     if todo.missing or not todo.shards:
         # A config whose rows are all there was checked when they were computed.
         check(config, path)
-    table = complete(config, todo, cache, jobs=jobs, scheduler=scheduler, report=report)
+    table = complete(
+        config, todo, cache, jobs=jobs, scheduler=scheduler, report=report, meanwhile=lambda: load_for_writing(config)
+    )
     report("writing the table and the figure", None)
     details = {
         "config": path.name,

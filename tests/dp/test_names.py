@@ -38,7 +38,10 @@ def test_nothing_is_imported_and_no_list_is_copied() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             if str(path.relative_to(ROOT)) in registries | {"dp/auditing/attacks/__init__.py"}:
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = path.read_text(encoding="utf-8")
+            if not any(all(word in text for word in known) for known in lists):
+                continue
+            for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Tuple | ast.List):
                     words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
                     assert not any(set(known) <= set(words) for known in lists), path

@@ -17,6 +17,7 @@ from experiments.engine import runner
 from experiments.kinds.loading import load
 from tests.experiments.test_experiments import ROOT, SMALL
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("distributed")
 
 QUIET = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
@@ -50,7 +51,6 @@ def waited(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 def test_rows_do_not_depend_on_a_cluster_that_loses_a_worker(tmp_path: Path, spawn: Spawn) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SMALL.replace("epsilon = [0.5, 1.0]", "epsilon = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]"))
@@ -93,7 +93,6 @@ def workers_of(address: str) -> int:
         return len(client.scheduler_info()["workers"])
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SMALL)

@@ -20,8 +20,11 @@ import pytest
 
 from experiments.engine import executors, runner
 from experiments.engine.code_fingerprint import closure, code_fingerprint
+from experiments.engine.config import ExperimentConfig
 from experiments.engine.tables import MARK, write_table
 from experiments.kinds.loading import load
+from experiments.kinds.mechanisms.config import MechanismConfig
+from experiments.kinds.sketches.config import SketchConfig
 from tests.experiments.test_experiments import CONFIG, SMALL, run
 from tests.places import ROOT
 
@@ -35,8 +38,8 @@ def config_path(tmp_path: Path) -> Path:
     return path
 
 
-def names(module: str) -> set[str]:
-    return {path.relative_to(ROOT).as_posix() for path in closure(module)}
+def names(config: type[ExperimentConfig]) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in closure(*config.kind.row_modules)}
 
 
 def marks_of(path: Path) -> dict[str, str]:
@@ -56,12 +59,13 @@ def command(config: Path, folder: Path, *more: str) -> list[str]:
 
 
 def test_a_row_depends_on_the_code_that_its_kind_imports() -> None:
-    mechanisms, sketches = names("experiments.kinds.mechanisms.tasks"), names("experiments.kinds.sketches.trials")
+    mechanisms, sketches = names(MechanismConfig), names(SketchConfig)
     assert {
         "dp/mechanisms/linear.py",
         "dp/noise.py",
         "dp/presence/flips.sql",
         "experiments/kinds/mechanisms/row.py",
+        "experiments/kinds/mechanisms/tasks.py",
     } <= mechanisms
     assert {"dp/sketches/hll.py", "dp/presence/flips.sql", "experiments/kinds/sketches/designs.py"} <= sketches
     assert not [name for name in mechanisms if "sketch" in name]
@@ -85,34 +89,30 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = {path.relative_to(tmp_path).as_posix() for path in closure("dp.a", tmp_path)}
+    found = {path.relative_to(tmp_path).as_posix() for path in closure("dp.a", root=tmp_path)}
     assert found == set(files) - {"dp/typed.py", "dp/nobody.py"}
     with pytest.raises(ValueError, match=r"module is 'dp.none'"):
-        closure("dp.none", tmp_path)
+        closure("dp.a", "dp.none", root=tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "kinds"),
     [
-        ("dp/sketches/hll.py", {"experiments.kinds.sketches.trials"}),
-        ("dp/mechanisms/tree.py", {"experiments.kinds.mechanisms.tasks"}),
-        ("dp/presence/runs.sql", {"experiments.kinds.mechanisms.tasks", "experiments.kinds.sketches.trials"}),
+        ("dp/sketches/hll.py", {SketchConfig.kind.row_modules}),
+        ("dp/mechanisms/tree.py", {MechanismConfig.kind.row_modules}),
+        ("dp/presence/runs.sql", {MechanismConfig.kind.row_modules, SketchConfig.kind.row_modules}),
         ("dp/release/release.py", set()),
-        ("experiments/engine/style.py", {"experiments.kinds.mechanisms.figure"}),
+        ("experiments/engine/style.py", {(MechanismConfig.kind.figure_module,)}),
     ],
 )
-def test_a_changed_file_changes_what_depends_on_it(changed: str, kinds: set[str], tmp_path: Path) -> None:
+def test_a_changed_file_changes_what_depends_on_it(changed: str, kinds: set[tuple[str, ...]], tmp_path: Path) -> None:
     for folder in ("dp", "experiments"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / changed).open("a") as file:
         file.write("\n")
-    modules = (
-        "experiments.kinds.mechanisms.tasks",
-        "experiments.kinds.sketches.trials",
-        "experiments.kinds.mechanisms.figure",
-    )
-    assert {module for module in modules if code_fingerprint(module) != code_fingerprint(module, tmp_path)} == kinds
+    groups = (MechanismConfig.kind.row_modules, SketchConfig.kind.row_modules, (MechanismConfig.kind.figure_module,))
+    assert {group for group in groups if code_fingerprint(*group) != code_fingerprint(*group, root=tmp_path)} == kinds
 
 
 # Executors.

@@ -27,7 +27,8 @@ from experiments.engine.tables import write_table
 from experiments.kinds.figures import figure_of
 from experiments.kinds.loading import load, read
 from experiments.kinds.mechanisms.config import MechanismConfig
-from experiments.kinds.mechanisms.row import Task, evaluate
+from experiments.kinds.mechanisms.row import evaluate
+from experiments.kinds.mechanisms.task import Task
 from experiments.real_log import LOGS, draw_year
 from experiments.releases import release_figure
 from tests.places import ROOT

@@ -7,10 +7,10 @@ from contextlib import suppress
 import pandas as pd
 import pytest
 
-from experiments.kinds.loading import load
+from experiments.kinds.loading import read
 from tests.places import ROOT
 
-CONFIGS = {path.stem: load(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
+CONFIGS = {path.stem: read(path) for path in sorted((ROOT / "experiments").glob("*/*.toml"))}
 WORDED = {"analytic_rmse", "bias_rms", "formula", "pointwise", "rms", "ratio"}
 """Columns that sentences are about; those without one of them are about `epsilon`, and that of attacks about `held`."""
 names = pytest.mark.parametrize("name", CONFIGS)

@@ -19,7 +19,8 @@ from experiments.kinds.loading import load, read
 from experiments.kinds.mechanisms.config import USUAL_METRICS, MechanismConfig
 from experiments.kinds.mechanisms.measures import error_measure
 from experiments.kinds.mechanisms.points import MechanismPoint, metric_of
-from experiments.kinds.mechanisms.row import Task, evaluate
+from experiments.kinds.mechanisms.row import evaluate
+from experiments.kinds.mechanisms.task import Task
 from experiments.kinds.mechanisms.tasks import mechanism_tasks
 from tests.experiments.test_experiments import ROOT, SMALL, run
 

@@ -53,7 +53,7 @@ class AccountantConfig(ExperimentConfig, frozen=True, kw_only=True):
             deviation over ℓ₂ sensitivity), for "discrete-laplace" its ε at sensitivity 1.
     """
 
-    kind: ClassVar[Kind] = Kind("accountants", "experiments.kinds.accountants", "evaluate_accountant")
+    kind: ClassVar[Kind] = Kind("accountants", "experiments.kinds.accountants", "trials.evaluate_accountant")
 
     delta: float
     releases: dict[str, float]

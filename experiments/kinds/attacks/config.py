@@ -35,7 +35,7 @@ class AttackConfig(ExperimentConfig, frozen=True, kw_only=True):
         attacks: names in `dp.auditing.attacks.ATTACKS`.
     """
 
-    kind: ClassVar[Kind] = Kind("attacks", "experiments.kinds.attacks", "evaluate_attack")
+    kind: ClassVar[Kind] = Kind("attacks", "experiments.kinds.attacks", "trials.evaluate_attack")
 
     quick: bool
     seed: int

@@ -61,7 +61,7 @@ class AuditConfig(ExperimentConfig, frozen=True, kw_only=True):
         seed: with a point's identity it gives the point's own seed.
     """
 
-    kind: ClassVar[Kind] = Kind("audit", "experiments.kinds.audit", "evaluate_audit")
+    kind: ClassVar[Kind] = Kind("audit", "experiments.kinds.audit", "trials.evaluate_audit")
 
     window: int
     w_bound: int

@@ -58,7 +58,7 @@ class CoverageConfig(ExperimentConfig, frozen=True, kw_only=True):
         seed: with a point's identity it gives the point's own seed; by itself, that of the log.
     """
 
-    kind: ClassVar[Kind] = Kind("coverage", "experiments.kinds.coverage", "evaluate_coverage")
+    kind: ClassVar[Kind] = Kind("coverage", "experiments.kinds.coverage", "trials.evaluate_coverage")
 
     unit: str
     w_bound: int

@@ -102,9 +102,7 @@ class MechanismConfig(ExperimentConfig, frozen=True, omit_defaults=True, kw_only
         also: more grids, each `grid` with some lists replaced; the points are those of all of them.
     """
 
-    kind: ClassVar[Kind] = Kind(
-        "mechanisms", "experiments.kinds.mechanisms", "evaluate", "mechanism_tasks", rows="tasks"
-    )
+    kind: ClassVar[Kind] = Kind("mechanisms", "experiments.kinds.mechanisms", "row.evaluate", "tasks.mechanism_tasks")
 
     population: Population | None = None
     populations: dict[str, Population] = msgspec.field(default_factory=dict)

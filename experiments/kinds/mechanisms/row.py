@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,44 +12,8 @@ from dp.mechanisms import family_of
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
 from experiments.kinds.mechanisms.measures import error_columns, formula_columns
-from experiments.kinds.mechanisms.points import MechanismPoint
-from experiments.kinds.mechanisms.trials import (
-    Observed,
-    Steps,
-    TrialErrors,
-    linear_trial_errors,
-    trial_errors,
-)
-
-
-@dataclass(frozen=True)
-class Task:
-    """A point with all that its row depends on.
-
-    Attributes:
-        truth: true counts, shape (T,).
-        bounded: counts with every user frozen after W_BOUND flips, for the unit user; else the true counts. Mechanisms
-            that need no W_BOUND do not use them.
-        metrics: columns besides the usual ones; see `measures.error_measure`.
-        share: part of the budget that the series has.
-        accountant: the one that vouches for the guarantee; None for the noise's own exact accounting.
-        rate: share of the users who are counted.
-        steps: the flips behind `bounded`, where only a sample of the users is counted.
-        levels: counts under the bounds of a mechanism that chooses its own, shape (2·bounds, T).
-    """
-
-    point: MechanismPoint
-    delta: float
-    trials: int
-    seed: int
-    truth: tuple[int, ...]
-    bounded: tuple[int, ...]
-    metrics: tuple[str, ...] = ()
-    share: float = 1.0
-    accountant: str | None = None
-    rate: float = 1.0
-    steps: Steps | None = None
-    levels: tuple[tuple[int, ...], ...] = ()
+from experiments.kinds.mechanisms.task import Task
+from experiments.kinds.mechanisms.trials import Observed, TrialErrors, linear_trial_errors, trial_errors
 
 
 def evaluate(task: Task) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from experiments.engine.population import START, ConfigLog, Population
 from experiments.engine.synthetic_log import write_synthetic_log
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.points import MechanismPoint
-from experiments.kinds.mechanisms.row import Task, evaluate
-from experiments.kinds.mechanisms.trials import Steps
+from experiments.kinds.mechanisms.task import Steps, Task
 
 LogSource = Population | ConfigLog
 CountSeries = tuple[int, ...]
@@ -127,6 +126,3 @@ def _bound(point: MechanismPoint) -> int | None:
 
 def _whole(values: NDArray[np.int64]) -> CountSeries:
     return tuple(values.tolist())
-
-
-__all__ = ["evaluate", "mechanism_tasks"]

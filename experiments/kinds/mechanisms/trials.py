@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from dp.intervals.sample import interval
 from dp.mechanisms import GRID, LinearDesign, LinearMechanism, Mechanism, design, family_of, linear_design
 from dp.units import ProtectedClass
 from experiments.kinds.mechanisms.closed_forms import Tails, tails_of
+from experiments.kinds.mechanisms.task import Steps
 
 BudgetShare = tuple[float, float, float]
 """ε, δ, and the part of both that the series has."""
@@ -23,20 +23,6 @@ BudgetShare = tuple[float, float, float]
 CI_LEVEL = 0.95
 CLOSE = 1e-6
 """How near to what is allowed a noise is found by an accountant's word."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Flips of presence; see `dp.presence.UserFlips`. Tuples, so that tasks can be compared."""
-
-    ticks: tuple[int, ...]
-    users: tuple[int, ...]
-    steps: tuple[int, ...]
-
-    def before(self, tick: int) -> Steps:
-        """Those before a tick."""
-        number = bisect_left(self.ticks, tick)
-        return Steps(self.ticks[:number], self.users[:number], self.steps[:number])
 
 
 @dataclass(frozen=True)
@@ -124,7 +110,7 @@ def linear_trial_errors(
     """`trial_errors` of a linear mechanism, with what formulas say of them.
 
     Args:
-        accountant: see `experiments.kinds.mechanisms.row.Task`.
+        accountant: see `experiments.kinds.mechanisms.task.Task`.
         rate: share of the users who are counted.
 
     Raises:

@@ -71,7 +71,9 @@ class PublishedConfig(ExperimentConfig, frozen=True, kw_only=True):
         references: the numbers to set beside ours, at points of the grid.
     """
 
-    kind: ClassVar[Kind] = Kind("published", "experiments.kinds.published", "evaluate_published", "published_tasks")
+    kind: ClassVar[Kind] = Kind(
+        "published", "experiments.kinds.published", "trials.evaluate_published", "trials.published_tasks"
+    )
 
     references: list[Reference]
     grid: PublishedGrid

@@ -47,7 +47,9 @@ class SketchConfig(ExperimentConfig, frozen=True, kw_only=True):
         grid: for each sketch the parameter that its memory depends on, and its values; empty where there is none.
     """
 
-    kind: ClassVar[Kind] = Kind("sketches", "experiments.kinds.sketches", "evaluate_sketch", "sketch_tasks")
+    kind: ClassVar[Kind] = Kind(
+        "sketches", "experiments.kinds.sketches", "trials.evaluate_sketch", "trials.sketch_tasks"
+    )
 
     epsilon: float
     delta: float

@@ -39,7 +39,7 @@ MARKERS: dict[str, str] = {
 }
 """Matplotlib's markers. Two mechanisms share v, for Laplace noise, and two share d, for dependent on the data."""
 DASHES: dict[str, tuple[float, ...]] = {
-    "laplace": (5, 1.5),
+    "laplace": (3.5, 3),
     "gaussian": (),
     "binary-tree": (6, 1.5, 1.5, 1.5),
     "binary-tree-laplace": (2.5, 1.2),
@@ -48,10 +48,10 @@ DASHES: dict[str, tuple[float, ...]] = {
     "smooth-binary": (4, 1.2, 1.2, 1.2),
     "square-root": (5, 1.5),
     "damped-square-root": (),
-    "buffered-toeplitz": (2.5, 1.2),
+    "buffered-toeplitz": (4, 1, 1.5, 1),
     "optimal": (8, 1.5, 2.5, 1.5),
     "sparse-vector": (),
-    "adaptive-flippancy": (5, 1.5),
+    "adaptive-flippancy": (12, 2),
 }
 """Lengths of strokes and gaps, in widths of the line; () is a line without gaps. Dots are for truncation bias."""
 SHAPES: dict[str, str] = {

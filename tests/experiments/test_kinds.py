@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 
 from dp.accounting import mechanism_events as parts
 from dp.accounting.accountants import compose
+from dp.auditing.twins import TWINS
 from dp.intervals.binomial import clopper_pearson
 from dp.log import read_log
 from dp.mechanisms.linear import LinearMechanism
@@ -30,6 +31,7 @@ from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
 from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
 from experiments.kinds.accountants.trials import evaluate_accountant
+from experiments.kinds.audit.figure import MISTAKES
 from experiments.kinds.coverage import trials as coverage_tasks
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
 from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, evaluate_coverage, window_counts
@@ -229,6 +231,14 @@ def test_labels_are_moved_apart_and_no_further() -> None:
         moved = np.array(spread(heights.tolist(), 0.05))
         assert (np.diff(moved) >= 0.05 - 1e-12).all()
         assert moved.mean() == pytest.approx(heights.mean())
+
+
+# Audits.
+
+
+def test_every_broken_twin_has_a_few_words() -> None:
+    assert list(MISTAKES) == list(TWINS)
+    assert len(set(MISTAKES.values())) == len(TWINS)
 
 
 # Published norms.

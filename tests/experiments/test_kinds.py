@@ -29,7 +29,7 @@ from experiments.engine.labels import spread
 from experiments.engine.population import START
 from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
-from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
+from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS, ACCOUNTANT_MARKERS, ACCOUNTANT_TITLES
 from experiments.kinds.accountants.trials import evaluate_accountant
 from experiments.kinds.audit.figure import MISTAKES
 from experiments.kinds.coverage import trials as coverage_tasks
@@ -219,6 +219,8 @@ def test_rows_say_what_the_accountants_say(release: str) -> None:
 def test_every_accountant_has_a_colour() -> None:
     config = config_of("accountants_year")
     assert isinstance(config, AccountantConfig)
+    assert list(ACCOUNTANT_COLOURS) == list(ACCOUNTANT_MARKERS) == list(ACCOUNTANT_TITLES)
+    assert len(set(ACCOUNTANT_MARKERS.values())) == len(ACCOUNTANT_MARKERS)
     assert set(ACCOUNTANT_COLOURS) == set(config.grid.accountant) == set(compose([parts.pure(epsilon=1.0)], 1e-6))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,13 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, NullLocator
 
-from experiments.engine.style import COLOURS, TRUTH, UNIT_TITLES
+from experiments.engine.labels import letter_panels, plain_ticks
+from experiments.engine.numbers import power_of_ten, signed
+from experiments.engine.style import COLOURS, TRUTH, UNIT_TITLES, ink
 from experiments.kinds.mechanisms.analysis import costs, unbeaten, worst_at
-from experiments.kinds.mechanisms.error_curves import BAND, SMALL, trial_handles
+from experiments.kinds.mechanisms.error_curves import BAND, SMALL, label_ends, trial_handles
 
-METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
-"""The side of its curve's end on which a name stands; the curves of WAU and MAU end near each other."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
+METRIC_MARKERS = {"dau": "D", "wau": "s", "mau": "o"}
+SHARE_ROOM = 1.8
+"""Least ratio of two shares whose words stand beside each other."""
 
 
 def mechanism_frontier(table: pd.DataFrame) -> Figure:
@@ -89,35 +90,36 @@ def _ranking(panel: Axes, part: pd.DataFrame) -> None:
 
 def budget_split(table: pd.DataFrame) -> Figure:
     """Relative error of each metric against its share of the budget, one panel a unit, with two ways to divide it."""
-    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     panels = figure.subplots(1, table["unit"].nunique(), squeeze=False)[0]
     for panel, (unit, part) in zip(panels, table.groupby("unit", sort=False), strict=True):
         _shares(panel, part)
         bounds = part.groupby("metric", sort=False)["w_bound"].first()
-        panel.set_title(f"{UNIT_TITLES[str(unit)]}\nW_BOUND {_bounds(bounds)}", loc="left")
+        panel.set_title(f"{UNIT_TITLES[str(unit)].capitalize()}\nW_BOUND {_bounds(bounds)}", loc="left")
         panel.set_xlabel("share of the budget that the series has [%]")
     panels[0].set_ylabel("RMSE of a released day [% of the mean count]")
+    letter_panels(panels)
     one = table.iloc[0]
     handles = [
         *trial_handles(one["trials"]),
         Line2D([], [], color=TRUTH, linestyle=":", label="equal shares"),
         Line2D(
-            [], [], color=TRUTH, linestyle="--", label="the least largest error: shares on this line add up to 100 %"
+            [], [], color=TRUTH, linestyle="--", marker="o", markersize=7, fillstyle="none",
+            label="all three err alike: ringed shares add up to 100 %",
         ),
-    ]
+    ]  # fmt: skip
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, columnspacing=1.2,
+        handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.0, handlelength=1.8,
         title=f"DAU, WAU and MAU released together on {one['horizon']} days, {one['mechanism']}, "
-        f"ε = {one['epsilon']:g}, δ = {table['delta'].max():g} for all three",
-        title_fontsize=9,
+        f"ε = {one['epsilon']:g}, δ = {power_of_ten(table['delta'].max())} for all three",
     )  # fmt: skip
     return figure
 
 
 def _shares(panel: Axes, part: pd.DataFrame) -> None:
     panel.set_xscale("log")
-    lowest, highest = part["share"].min(), 1.0
-    panel.set_xlim(100 * lowest / 1.3, 170)
+    panel.set_yscale("log")
+    lowest, ends = part["share"].min(), []
     for metric, rows in part.groupby("metric", sort=False):
         curve, colour = rows.sort_values("share"), METRIC_COLOURS[str(metric)]
         percent = 100 * curve["relative_rmse"] / curve["rmse"]
@@ -125,33 +127,43 @@ def _shares(panel: Axes, part: pd.DataFrame) -> None:
         panel.fill_between(
             share, percent * curve["rmse_p05"], percent * curve["rmse_p95"], color=colour, alpha=BAND, linewidth=0
         )
-        panel.plot(share, percent * curve["analytic_rmse"], color=colour, linewidth=1.3)
-        panel.plot(share, percent * curve["rmse"], color=colour, marker="o", markersize=3.2, linestyle="none")
-        panel.annotate(
-            str(metric).upper(), (share.iloc[-1], (percent * curve["analytic_rmse"]).iloc[-1]), (7, 0),
-            textcoords="offset points", verticalalignment=METRIC_SIDES[str(metric)], color=colour, fontweight="bold",
+        panel.plot(share, percent * curve["analytic_rmse"], color=colour, linewidth=1.1)
+        panel.plot(
+            share, percent * curve["rmse"], color=colour, marker=METRIC_MARKERS[str(metric)], markersize=3.4,
+            linestyle="none",
         )  # fmt: skip
+        ends.append((share.iloc[-1], (percent * curve["analytic_rmse"]).iloc[-1], str(metric).upper(), colour))
     level = 100 * float(np.sqrt(sum(cost**2 for cost in costs(part).values())))
     panel.axvline(100 / 3, color=TRUTH, linestyle=":", linewidth=1.0)
-    best = sorted(worst_at(part).items(), key=lambda pair: pair[1])
-    panel.plot([100 * lowest, 100 * best[-1][1]], [level, level], color=TRUTH, linestyle="--", linewidth=1.0)
-    for place, (metric, chosen) in enumerate(best):
-        panel.plot([100 * chosen], [level], color=METRIC_COLOURS[metric], marker="o", markersize=8, fillstyle="none")
-        # The two smallest may be close to each other, and the largest to the name of its curve.
-        offset, side = ((4, 6), "left") if place == 1 else ((-5, -12), "right")
-        panel.annotate(
-            f"{100 * chosen:.2g} %", (100 * chosen, level), offset, textcoords="offset points",
-            horizontalalignment=side, color=METRIC_COLOURS[metric], fontsize=SMALL,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-        )  # fmt: skip
-    panel.set_yscale("log")
-    panel.set_xticks([tick for tick in (1, 2, 5, 10, 20, 50, 100) if 100 * lowest <= tick <= 100 * highest])
-    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlim(100 * lowest / 1.2, 110)
     low, high = panel.get_ylim()
-    panel.set_yticks([tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
-    panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.yaxis.set_minor_locator(NullLocator())
+    # Room below the curves, in which the shares are written.
+    panel.set_ylim(low / (high / low) ** 0.15, high)
+    _best_shares(panel, worst_at(part), level, 100 * lowest)
+    plain_ticks(panel.xaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick >= 100 * lowest])
+    plain_ticks(panel.yaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
+    label_ends(panel, ends)
+
+
+def _best_shares(panel: Axes, best: dict[str, float], level: float, lowest: float) -> None:
+    """A ring where each curve crosses the level of equal errors, and its share at the foot of a line from there."""
+    foot = panel.get_ylim()[0]
+    panel.plot(
+        [lowest, 100 * max(best.values())], [level, level], color=TRUTH, linestyle="--", linewidth=0.9, zorder=1.5
+    )
+    widths = [1.0]
+    for metric, chosen in sorted(best.items(), key=lambda pair: pair[1]):
+        colour = METRIC_COLOURS[metric]
+        panel.plot([100 * chosen], [level], color=colour, marker="o", markersize=7, fillstyle="none")
+        panel.vlines(100 * chosen, foot, level, color=colour, linewidth=0.6)
+        # To the left of its line where the one before it leaves room for it.
+        side, offset = ("right", -2) if chosen > SHARE_ROOM * widths[-1] or len(widths) == 1 else ("left", 2)
+        widths.append(chosen)
+        panel.annotate(
+            f"{signed(100 * chosen, 2)} %", (100 * chosen, foot), (offset, 4 if side == "right" else 4),
+            textcoords="offset points", horizontalalignment=side, color=ink(colour), fontsize=SMALL,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+        )  # fmt: skip
 
 
 def _bounds(bounds: pd.Series) -> str:

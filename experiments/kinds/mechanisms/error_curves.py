@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from experiments.engine.labels import spread
-from experiments.engine.style import COLOURS, MARKERS, TRUTH
+from experiments.engine.style import COLOURS, MARKERS, TRUTH, dash, ink
 
 SMALL = 7.5
 """Size of labels and remarks."""
@@ -64,7 +64,7 @@ def label_ends(panel: Axes, ends: Iterable[End]) -> None:
             (x, y),
             (1.05, height),
             textcoords="axes fraction",
-            color=colour,
+            color=ink(colour),
             verticalalignment="center",
             fontsize=SMALL,
             arrowprops={

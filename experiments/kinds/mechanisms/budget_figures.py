@@ -7,85 +7,111 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.numbers import power_of_ten, signed
-from experiments.engine.style import COLOURS, TRUTH, UNIT_TITLES, ink
-from experiments.kinds.mechanisms.analysis import costs, unbeaten, worst_at
+from experiments.engine.style import COLOURS, MARKERS, MUTED, TRUTH, UNIT_TITLES, ink
+from experiments.kinds.mechanisms.analysis import ALIKE, costs, unbeaten, worst_at
 from experiments.kinds.mechanisms.error_curves import BAND, SMALL, label_ends, trial_handles
 
+ROW = 0.165
+"""Height of a row, in inches."""
+COLUMNS = {"RMSE": 1.13, "× the best": 1.34, "numbers kept": 1.63}
+"""Right edges of the columns beside a ranking, in widths of its panel."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
 METRIC_MARKERS = {"dau": "D", "wau": "s", "mau": "o"}
 SHARE_ROOM = 1.8
-"""Least ratio of two shares whose words stand beside each other."""
+"""Least ratio of a share and the next one, or the end of the axis, between which its words fit."""
 
 
 def mechanism_frontier(table: pd.DataFrame) -> Figure:
     """Mechanisms by error, one panel a unit, with what a stream must remember; the unbeaten ones are filled."""
     table = table.assign(analytic_rmse=table["analytic_rmse"].fillna(table["rmse"]))
     parts = [part.sort_values("analytic_rmse") for _, part in table.groupby("unit", sort=False)]
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(parts), squeeze=False)[0]
+    heights = [len(_ranks(part)) for part in parts]
+    tall = ROW * sum(heights) + 0.45 * (len(parts) - 1) + 1.25
+    figure = Figure(figsize=(7.2, tall))
+    # No layout solver: it cannot place words in widths of a panel.
+    gap = 0.45 * len(parts) / (ROW * sum(heights))
+    figure.subplots_adjust(left=0.25, right=0.7, bottom=0.5 / tall, top=1 - 0.75 / tall, hspace=gap)
+    panels = figure.subplots(len(parts), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for panel, part in zip(panels, parts, strict=True):
         _ranking(panel, part)
+        panel.set_title(
+            f"{UNIT_TITLES[part['unit'].iloc[0]].capitalize()}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left"
+        )
+        panel.tick_params(labelbottom=panel is panels[-1])
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(0.8 * table["rmse_p05"].min(), 1.2 * table["rmse_p95"].max())
+    plain_ticks(panels[-1].xaxis, [10, 30, 100, 300, 1000])
+    panels[-1].set_xlabel("RMSE of a released day [users]")
+    letter_panels(panels)
     one = table.iloc[0]
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=TRUTH,
-            marker="o",
-            linestyle="none",
-            label="on the frontier: no other is better with as little memory",
-        ),
-        Line2D([], [], color=TRUTH, marker="o", markerfacecolor="white", linestyle="none", label="beaten"),
-        Line2D([], [], color=TRUTH, linewidth=1.2, label=f"5–95 % of {one['trials']:,} trials"),
-    ]
+    full, hollow = (
+        Line2D([], [], color=TRUTH, marker="o", markersize=4.5, markerfacecolor=face, linestyle="none")
+        for face in (TRUTH, "white")
+    )
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=3, fontsize=8,
+        handles=[full, hollow, Line2D([], [], color=TRUTH, linewidth=1.2)],
+        labels=[
+            "on the frontier: no other is better with as little memory", "beaten", f"5–95 % of {one['trials']:,} trials",
+        ],
+        loc="upper center", ncols=3,
         title=f"{one['metric'].upper()} released on {one['horizon']} days, ε = {one['epsilon']:g}, "
-        f"δ = {table['delta'].max():g} for the whole series",
-        title_fontsize=9,
+        f"δ = {power_of_ten(table['delta'].max())} for the whole series",
     )  # fmt: skip
     return figure
 
 
+def _ranks(part: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of one unit, best first; mechanisms that are one and the same at this point stand together."""
+    ranks: list[pd.DataFrame] = []
+    for _, row in part.iterrows():
+        one = row.to_frame().T
+        if ranks and _same(ranks[-1].iloc[0], row):
+            ranks[-1] = pd.concat([ranks[-1], one])
+        else:
+            ranks.append(one)
+    return ranks
+
+
+def _same(one: pd.Series, other: pd.Series) -> bool:
+    return bool(other["memory"] == one["memory"] and other["analytic_rmse"] < ALIKE * one["analytic_rmse"])
+
+
 def _ranking(panel: Axes, part: pd.DataFrame) -> None:
-    frontier = unbeaten(part)
+    frontier, ranks = unbeaten(part), _ranks(part)
     best = part["analytic_rmse"].min()
-    for place, (_, row) in enumerate(part.iterrows()):
-        name = str(row["mechanism"])
-        colour = COLOURS[name]
-        panel.plot([row["rmse_p05"], row["rmse_p95"]], [place, place], color=colour, linewidth=1.2)
-        face = colour if name in frontier else "white"
-        panel.plot([row["rmse"]], [place], color=colour, marker="o", markersize=6, markerfacecolor=face)
-        words = f"{_users(row['analytic_rmse'])}   × {_users(row['analytic_rmse'] / best)}"
-        panel.annotate(
-            words, (row["rmse_p95"], place), (6, 0),
-            textcoords="offset points", verticalalignment="center", fontsize=SMALL,
-        )  # fmt: skip
-        panel.annotate(
-            f"{row['memory']:.0f}", (1.0, place), xycoords=("axes fraction", "data"), horizontalalignment="right",
-            verticalalignment="center", fontsize=SMALL, color="#555555",
-        )  # fmt: skip
-    panel.set_yticks(range(len(part)), part["mechanism"].tolist())
-    for label, name in zip(panel.get_yticklabels(), part["mechanism"], strict=True):
-        label.set_color(COLOURS[str(name)])
-        label.set_fontweight("bold" if name in frontier else "normal")
-    panel.set_ylim(len(part) - 0.4, -1.3)
-    panel.set_xscale("log")
-    panel.set_xlim(0.7 * best, 12 * part["rmse_p95"].max())
-    panel.set_xticks([tick for tick in (10, 30, 100, 300, 1000) if tick >= 0.7 * best])
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    for place, rows in enumerate(ranks):
+        for step, (_, row) in enumerate(rows.iterrows()):
+            name, height = str(row["mechanism"]), place + 0.4 * (step - (len(rows) - 1) / 2)
+            panel.plot([row["rmse_p05"], row["rmse_p95"]], [height, height], color=COLOURS[name], linewidth=1.2)
+            panel.plot(
+                [row["rmse"]], [height], color=COLOURS[name], marker=MARKERS[name], markersize=5,
+                markerfacecolor=COLOURS[name] if name in frontier else "white",
+            )  # fmt: skip
+        row = rows.iloc[0]
+        ratio = row["analytic_rmse"] / best
+        for column, words in zip(
+            COLUMNS.values(),
+            (_users(row["analytic_rmse"]), "best" if ratio < ALIKE else _users(ratio), f"{row['memory']:.0f}"),
+            strict=True,
+        ):
+            _in_column(panel, column, place, words)
+    for title, column in COLUMNS.items():
+        _in_column(panel, column, -0.5, title, color=MUTED, verticalalignment="bottom")
+    panel.set_yticks(range(len(ranks)), [" = ".join(rows["mechanism"]) for rows in ranks])
+    for label, rows in zip(panel.get_yticklabels(), ranks, strict=True):
+        label.set_fontweight("bold" if rows["mechanism"].iloc[0] in frontier else "normal")
+    panel.set_ylim(len(ranks) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")
+
+
+def _in_column(panel: Axes, column: float, place: float, words: str, **style: str) -> None:
     panel.text(
-        1.0, -0.85, "numbers to\nremember", transform=panel.get_yaxis_transform(), horizontalalignment="right",
-        verticalalignment="center", fontsize=SMALL, color="#555555",
+        column, place, words, transform=panel.get_yaxis_transform(), horizontalalignment="right", fontsize=SMALL,
+        **{"verticalalignment": "center_baseline", **style},  # type: ignore[arg-type]
     )  # fmt: skip
-    panel.set_xlabel("RMSE of a released day [users]; × the best")
-    panel.set_title(f"{UNIT_TITLES[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
 
 
 def budget_split(table: pd.DataFrame) -> Figure:
@@ -151,17 +177,16 @@ def _best_shares(panel: Axes, best: dict[str, float], level: float, lowest: floa
     panel.plot(
         [lowest, 100 * max(best.values())], [level, level], color=TRUTH, linestyle="--", linewidth=0.9, zorder=1.5
     )
-    widths = [1.0]
-    for metric, chosen in sorted(best.items(), key=lambda pair: pair[1]):
+    ordered = sorted(best.items(), key=lambda pair: pair[1])
+    following = [*(chosen for _, chosen in ordered[1:]), 1.1]
+    for (metric, chosen), after in zip(ordered, following, strict=True):
         colour = METRIC_COLOURS[metric]
         panel.plot([100 * chosen], [level], color=colour, marker="o", markersize=7, fillstyle="none")
         panel.vlines(100 * chosen, foot, level, color=colour, linewidth=0.6)
-        # To the left of its line where the one before it leaves room for it.
-        side, offset = ("right", -2) if chosen > SHARE_ROOM * widths[-1] or len(widths) == 1 else ("left", 2)
-        widths.append(chosen)
+        offset, side = (3, "left") if after > SHARE_ROOM * chosen else (-3, "right")
         panel.annotate(
-            f"{signed(100 * chosen, 2)} %", (100 * chosen, foot), (offset, 4 if side == "right" else 4),
-            textcoords="offset points", horizontalalignment=side, color=ink(colour), fontsize=SMALL,
+            f"{signed(100 * chosen, 2)} %", (100 * chosen, foot), (offset, 4), textcoords="offset points",
+            horizontalalignment=side, color=ink(colour), fontsize=SMALL,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
         )  # fmt: skip
 
@@ -173,4 +198,4 @@ def _bounds(bounds: pd.Series) -> str:
 
 
 def _users(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -105,7 +105,7 @@ def _explain(figure: Figure, table: pd.DataFrame) -> None:
     mean = Line2D([], [], color=TRUTH, marker="|", markersize=6, linestyle="none")
     level = Line2D([], [], color=TRUTH, linewidth=0.8)
     trials = f"{table['trials'].max():,} trials (a sample with sparse-vector: {table['trials'].min():,})"
-    figure.legend(
+    legend = figure.legend(
         handles=[full, hollow, mean, level],
         labels=[
             "all users, with a 95 % confidence interval", f"a sample of {100 * table['rate'].min():g} %",
@@ -116,6 +116,7 @@ def _explain(figure: Figure, table: pd.DataFrame) -> None:
         title=f"Users of the last {one['window']} days, on {one['horizon']} days, "
         f"δ = {power_of_ten(table['delta'].max())}, {trials}\nMarks of days: one day of each trial, drawn at random",
     )  # fmt: skip
+    legend.get_title().set_multialignment("center")
     note = f"Above: unit {one['unit']}, W_BOUND {one['w_bound']}."
     if len(whole):
         note += (

@@ -54,7 +54,8 @@ def mechanism_frontier(table: pd.DataFrame) -> Figure:
     figure.legend(
         handles=[full, hollow, Line2D([], [], color=TRUTH, linewidth=1.2)],
         labels=[
-            "on the frontier: no other is better with as little memory", "beaten", f"5–95 % of {one['trials']:,} trials",
+            "on the frontier: no other is better with as little memory", "beaten",
+            f"5–95 % of {one['trials']:,} trials",
         ],
         loc="upper center", ncols=3,
         title=f"{one['metric'].upper()} released on {one['horizon']} days, ε = {one['epsilon']:g}, "

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from experiments.engine.labels import spread
-from experiments.engine.style import COLOURS, MARKERS, TRUTH, dash, ink
+from experiments.engine.style import COLOURS, MARKERS, TRUTH, ink
 
 SMALL = 7.5
 """Size of labels and remarks."""

@@ -122,7 +122,7 @@ def _finish_days(panels: Any, count: int) -> None:
         panel.set_axis_off()
     plain_ticks(panels[0, 0].xaxis, [-28, -14, 0])
     plain_ticks(panels[0, 0].yaxis)
-    for panel in panels[-1]:
+    for panel in panels[-1, : count - DAYS_ACROSS * (len(panels) - 1)]:
         panel.set_xlabel("days before the last one")
     panels[len(panels) // 2, 0].set_ylabel("users in the window")
     lines = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import vl_convert
 from matplotlib.figure import Figure
 
 from experiments.engine.places import RESULTS as RESULTS
-from experiments.engine.style import SETTINGS
+from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES
 
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
 """Mostly by Okabe and Ito; distinguishable under the common kinds of colour blindness."""
@@ -100,6 +101,8 @@ def picture(drawing: Drawing, description: str) -> Picture:
 def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel: str | None = None) -> alt.Chart:
     """Curves with their points, one colour and shape for each value of `by`, in the order in which these come.
 
+    Mechanisms have the colours, shapes and dashes that they have in all figures.
+
     Args:
         table: one row a point; the names of its columns are the titles of the axes, so they carry the units.
         x: column of the horizontal axis.
@@ -109,12 +112,14 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         panel: a column; every value of it has a panel of its own, side by side.
 
     Raises:
-        ValueError: a column is missing, or there are more than eight curves, which no eye keeps apart.
+        ValueError: a column is missing, or there are more than eight curves, not all of them mechanisms, which no eye
+            keeps apart.
     """
     if missing := [name for name in (x, y, by, panel) if name is not None and name not in table]:
         raise ValueError(f"table has no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}")
     names = list(dict.fromkeys(table[by]))
-    if len(names) > len(PALETTE):
+    mechanisms = set(names) <= set(COLOURS)
+    if len(names) > len(PALETTE) and not mechanisms:
         raise ValueError(f"{by!r} has {len(names)} values; at most {len(PALETTE)} curves can be told apart")
     # A field with a bracket or a dot in its name is a path to Vega unless it has a plainer one.
     plain = table.rename(columns={x: "x", y: "y", by: "by"} | ({panel: "panel"} if panel else {}))
@@ -125,15 +130,29 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         .encode(
             x=_axis(alt.X, "x", x, plain["x"], "x" in log, own_ticks=plain["x"].nunique() <= MOST_TICKS),
             y=_axis(alt.Y, "y", y, plain["y"], "y" in log, own_ticks=False),
-            color=alt.Color("by:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend),
-            shape=alt.Shape("by:N", scale=alt.Scale(domain=names), legend=legend),
+            color=alt.Color("by:N", scale=alt.Scale(domain=names, range=_colours(names, mechanisms)), legend=legend),
+            shape=alt.Shape("by:N", scale=alt.Scale(domain=names, **_shapes(names, mechanisms)), legend=legend),
         )
     )
+    if mechanisms:
+        dashes = [list(DASHES[name]) or [1, 0] for name in names]
+        chart = chart.encode(
+            strokeDash=alt.StrokeDash("by:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+        )
     if panel is None:
         return chart
     header = alt.Header(title=None, labelFontSize=12)
     beside: alt.Chart = chart.properties(width=300).encode(column=alt.Column("panel:N", header=header, sort=None))
     return beside
+
+
+def _colours(names: Sequence[str], mechanisms: bool) -> list[str]:
+    return [COLOURS[name] for name in names] if mechanisms else list(PALETTE[: len(names)])
+
+
+def _shapes(names: Sequence[str], mechanisms: bool) -> dict[str, list[str]]:
+    """The range of a scale of shapes; none where Vega-Lite's own will do."""
+    return {"range": [SHAPES[MARKERS[name]] for name in names]} if mechanisms else {}
 
 
 def round_coordinates(svg: str) -> str:

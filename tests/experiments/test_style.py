@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from dp.names import MECHANISMS
 from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES, SKETCH_COLOURS, dash, ink, luminance
+from experiments.notebook import curves
 from tests.experiments.test_experiments import XYZ, lab, linear_rgb
 from workbench.views.error_chart import error_chart
 
@@ -52,6 +54,16 @@ def test_charts_take_marks_from_the_registry() -> None:
     assert dots["shape"]["scale"] == {
         "domain": list(MECHANISMS), "range": [SHAPES[MARKERS[name]] for name in MECHANISMS],
     }  # fmt: skip
+
+
+def test_curves_of_notebooks_take_marks_from_the_registry() -> None:
+    table = pd.DataFrame([(name, x, x) for name in MECHANISMS for x in (1, 2)], columns=["mechanism", "x", "y"])
+    marks = curves(table, "x", "y", "mechanism").to_dict()["encoding"]
+    assert marks["color"]["scale"]["range"] == list(COLOURS.values())
+    assert marks["shape"]["scale"]["range"] == [SHAPES[MARKERS[name]] for name in MECHANISMS]
+    assert marks["strokeDash"]["scale"]["range"] == [list(DASHES[name]) or [1, 0] for name in MECHANISMS]
+    others = curves(table.replace("gaussian", "what is no mechanism").head(8), "x", "y", "mechanism").to_dict()
+    assert "strokeDash" not in others["encoding"]
 
 
 def test_matplotlib_draws_every_mark() -> None:

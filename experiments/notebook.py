@@ -131,7 +131,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
             x=_axis(alt.X, "x", x, plain["x"], "x" in log, own_ticks=plain["x"].nunique() <= MOST_TICKS),
             y=_axis(alt.Y, "y", y, plain["y"], "y" in log, own_ticks=False),
             color=alt.Color("by:N", scale=alt.Scale(domain=names, range=_colours(names, mechanisms)), legend=legend),
-            shape=alt.Shape("by:N", scale=alt.Scale(domain=names, **_shapes(names, mechanisms)), legend=legend),
+            shape=alt.Shape("by:N", scale=alt.Scale(domain=names, range=_shapes(names, mechanisms)), legend=legend),
         )
     )
     if mechanisms:
@@ -150,9 +150,9 @@ def _colours(names: Sequence[str], mechanisms: bool) -> list[str]:
     return [COLOURS[name] for name in names] if mechanisms else list(PALETTE[: len(names)])
 
 
-def _shapes(names: Sequence[str], mechanisms: bool) -> dict[str, list[str]]:
-    """The range of a scale of shapes; none where Vega-Lite's own will do."""
-    return {"range": [SHAPES[MARKERS[name]] for name in names]} if mechanisms else {}
+def _shapes(names: Sequence[str], mechanisms: bool) -> Any:
+    """The shapes of mechanisms; Vega-Lite's own for others."""
+    return [SHAPES[MARKERS[name]] for name in names] if mechanisms else alt.Undefined
 
 
 def round_coordinates(svg: str) -> str:

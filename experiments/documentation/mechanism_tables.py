@@ -180,7 +180,7 @@ def _curves(axis: Axes, rows: Sequence[MechanismRow], along: str) -> None:
             linewidth=1.0, linestyle=dash(name),
         )  # fmt: skip
     bounds = sorted({(getattr(row.setting, along), row.lower_bound) for row in rows})
-    axis.plot(*zip(*bounds, strict=True), label="lower bound", color=TRUTH, linestyle=":", linewidth=1.4)
+    axis.plot(*zip(*bounds, strict=True), label="lower bound", color=TRUTH, linestyle="--", linewidth=1.3)
     axis.set_xscale("log")
     axis.set_yscale("log")
     plain_ticks(axis.xaxis, [x for x, _ in bounds])

@@ -84,7 +84,7 @@ def _lines(panel: Axes, part: pd.DataFrame, column: str) -> None:
 def _best(part: pd.DataFrame) -> list[str]:
     """The accountants that report the least ε for the most releases."""
     last = part[part["count"] == part["count"].max()]
-    return last.loc[last["excess"] < 100 * (ALIKE - 1), "accountant"].tolist()
+    return [str(name) for name in last.loc[last["excess"] < 100 * (ALIKE - 1), "accountant"]]
 
 
 def _label_ends(panel: Axes, part: pd.DataFrame, column: str, words: str) -> None:

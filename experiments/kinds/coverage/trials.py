@@ -135,7 +135,7 @@ def _interval_columns(
 ) -> dict[str, Any]:
     finite = np.isfinite(low) & np.isfinite(high)
     trials, horizon = low.shape
-    days = np.arange(trials), generator.integers(horizon, size=trials)
+    days = np.arange(trials), np.asarray(generator.integers(horizon, size=trials))
     return {
         "width": _mean((high - low)[finite]),
         "no_interval": 1 - finite.mean(),

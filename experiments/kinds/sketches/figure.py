@@ -50,7 +50,7 @@ def sketch_turnstile(table: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(table.sort_values("privacy", key=_order, kind="stable")["sketch"]))
     lines = -(-len(names) // DAYS_ACROSS)
     figure = Figure(figsize=(7.2, 3.6 + 1.35 * lines), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(3.2, 1.35 * lines + 0.2))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.2, 1.35 * lines + 0.2))[:, 0]
     panels = above.subplots(1, table["privacy"].nunique(), sharex=True, sharey=True, squeeze=False)[0]
     _errors(panels, table)
     floor = 100 * table["missed"].max()
@@ -84,7 +84,11 @@ def _errors(panels: Sequence[Axes], table: pd.DataFrame) -> None:
         for name, rows in table.groupby("sketch", sort=False):
             rows = rows.sort_values("bytes")
             own, formula = rows["privacy"].iloc[0] == kind, 100 * rows["formula"]
-            line = {"color": SKETCH_COLOURS[str(name)] if own else OTHERS, "linewidth": 1.0, "zorder": 2 if own else 1}
+            line: dict[str, Any] = {
+                "color": SKETCH_COLOURS[str(name)] if own else OTHERS,
+                "linewidth": 1.0,
+                "zorder": 2 if own else 1,
+            }
             if name == "exact":
                 panel.axhline(formula.iloc[0], **line)
             panel.plot(rows["bytes"], formula, **line)

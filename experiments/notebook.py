@@ -54,6 +54,7 @@ CHART_CONFIG: dict[str, Any] = {
 
 # Scales and matrices are factors, which two decimals would distort.
 _FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")
+_LINE_OF_PATH, _INDENTATION = re.compile(r" \n(?=[MLQCHVz])"), re.compile(r"\n\s*")
 _CLIP = re.compile(r"(?<=[\"#])clip\d+(?=[\")])")
 _COUNTED_CLIP = re.compile(r"(?<=[\"#])clip-\d+(?=[\")])")
 
@@ -202,7 +203,12 @@ def _matplotlib(figure: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return _on_few_lines(buffer.getvalue())
+
+
+def _on_few_lines(svg: str) -> str:
+    """The document without indentation and with paths on one line; a notebook quotes and indents every line."""
+    return _LINE_OF_PATH.sub(" ", _INDENTATION.sub("\n", svg))
 
 
 def _altair(chart: alt.TopLevelMixin) -> str:

@@ -123,7 +123,7 @@ def _errors(panel: Axes, part: pd.DataFrame, known: pd.DataFrame) -> None:
     )  # fmt: skip
     panel.axhline(0, color=AREA, linewidth=1.5)
     error = both["estimate"] - both["count"]
-    panel.plot(both["day"], error, color=RELEASED, marker="o", markersize=1.3, linestyle="none")
+    panel.plot(both["day"], error, color=RELEASED, linewidth=0.7)
     outside = int(((both["count"] < both["ci_low"]) | (both["count"] > both["ci_high"])).sum())
     panel.set_title(f"Released less true: outside the interval on {outside} of {len(both)} days", loc="left")
     panel.set_ylabel("error [users]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import vl_convert
 from matplotlib.figure import Figure
 
 from experiments.engine.places import RESULTS as RESULTS
-from experiments.engine.style import SETTINGS
+from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES
 
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
 """Mostly by Okabe and Ito; distinguishable under the common kinds of colour blindness."""
@@ -53,6 +54,7 @@ CHART_CONFIG: dict[str, Any] = {
 
 # Scales and matrices are factors, which two decimals would distort.
 _FACTOR_OR_NUMBER = re.compile(r"((?:scale|matrix)\([^)]*\))|(-?\d*\.\d{3,}(?:e[+-]?\d+)?)")
+_LINE_OF_PATH, _INDENTATION = re.compile(r" \n(?=[MLQCHVz])"), re.compile(r"\n\s*")
 _CLIP = re.compile(r"(?<=[\"#])clip\d+(?=[\")])")
 _COUNTED_CLIP = re.compile(r"(?<=[\"#])clip-\d+(?=[\")])")
 
@@ -100,6 +102,8 @@ def picture(drawing: Drawing, description: str) -> Picture:
 def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel: str | None = None) -> alt.Chart:
     """Curves with their points, one colour and shape for each value of `by`, in the order in which these come.
 
+    Mechanisms have the colours, shapes and dashes that they have in all figures.
+
     Args:
         table: one row a point; the names of its columns are the titles of the axes, so they carry the units.
         x: column of the horizontal axis.
@@ -109,12 +113,14 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         panel: a column; every value of it has a panel of its own, side by side.
 
     Raises:
-        ValueError: a column is missing, or there are more than eight curves, which no eye keeps apart.
+        ValueError: a column is missing, or there are more than eight curves, not all of them mechanisms, which no eye
+            keeps apart.
     """
     if missing := [name for name in (x, y, by, panel) if name is not None and name not in table]:
         raise ValueError(f"table has no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}")
     names = list(dict.fromkeys(table[by]))
-    if len(names) > len(PALETTE):
+    mechanisms = set(names) <= set(COLOURS)
+    if len(names) > len(PALETTE) and not mechanisms:
         raise ValueError(f"{by!r} has {len(names)} values; at most {len(PALETTE)} curves can be told apart")
     # A field with a bracket or a dot in its name is a path to Vega unless it has a plainer one.
     plain = table.rename(columns={x: "x", y: "y", by: "by"} | ({panel: "panel"} if panel else {}))
@@ -125,15 +131,29 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         .encode(
             x=_axis(alt.X, "x", x, plain["x"], "x" in log, own_ticks=plain["x"].nunique() <= MOST_TICKS),
             y=_axis(alt.Y, "y", y, plain["y"], "y" in log, own_ticks=False),
-            color=alt.Color("by:N", scale=alt.Scale(domain=names, range=list(PALETTE[: len(names)])), legend=legend),
-            shape=alt.Shape("by:N", scale=alt.Scale(domain=names), legend=legend),
+            color=alt.Color("by:N", scale=alt.Scale(domain=names, range=_colours(names, mechanisms)), legend=legend),
+            shape=alt.Shape("by:N", scale=alt.Scale(domain=names, range=_shapes(names, mechanisms)), legend=legend),
         )
     )
+    if mechanisms:
+        dashes = [list(DASHES[name]) or [1, 0] for name in names]
+        chart = chart.encode(
+            strokeDash=alt.StrokeDash("by:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+        )
     if panel is None:
         return chart
     header = alt.Header(title=None, labelFontSize=12)
     beside: alt.Chart = chart.properties(width=300).encode(column=alt.Column("panel:N", header=header, sort=None))
     return beside
+
+
+def _colours(names: Sequence[str], mechanisms: bool) -> list[str]:
+    return [COLOURS[name] for name in names] if mechanisms else list(PALETTE[: len(names)])
+
+
+def _shapes(names: Sequence[str], mechanisms: bool) -> Any:
+    """The shapes of mechanisms; Vega-Lite's own for others."""
+    return [SHAPES[MARKERS[name]] for name in names] if mechanisms else alt.Undefined
 
 
 def round_coordinates(svg: str) -> str:
@@ -183,7 +203,12 @@ def _matplotlib(figure: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return _on_few_lines(buffer.getvalue())
+
+
+def _on_few_lines(svg: str) -> str:
+    """The document without indentation and with paths on one line; a notebook quotes and indents every line."""
+    return _LINE_OF_PATH.sub(" ", _INDENTATION.sub("\n", svg))
 
 
 def _altair(chart: alt.TopLevelMixin) -> str:

@@ -9,11 +9,18 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from experiments.engine.style import RELEASED, SETTINGS, TRUTH
+from experiments.engine.labels import letter_panels, plain_ticks
+from experiments.engine.numbers import power_of_ten
+from experiments.engine.style import RELEASED, SETTINGS
 
+HEIGHT, STRIP = 1.35, 0.6
+"""Heights of a panel of counts and of one of errors, in inches."""
+AREA = "#C8C8C8"
+"""Of the true counts, light enough for what stands on it."""
 RELEASE_COLUMNS = frozenset(
     {"metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
     | {"mechanism", "unit", "w_bound"}
@@ -45,49 +52,81 @@ def read_rows(path: Path, needed: frozenset[str]) -> pd.DataFrame:
 def release_figure(
     released: pd.DataFrame, truth: pd.DataFrame | None, *, title: str | None = None, note: str | None = None
 ) -> Figure:
-    """Released counts with their intervals, one panel a metric, the true counts (not private) on top where given."""
+    """Released counts with their intervals, one panel a metric.
+
+    Where the true counts are given (which are not private), they stand behind as an area, and a second panel shows by
+    how much each release is off, beside the ends of its interval.
+    """
     with mpl.rc_context(SETTINGS):
         metrics = list(dict.fromkeys(released["metric"]))
-        figure = Figure(figsize=(7.2, 2.0 * len(metrics) + 1.0), layout="constrained")
-        panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
-        for panel, metric in zip(panels, metrics, strict=True):
+        heights = [HEIGHT] if truth is None else [HEIGHT, STRIP]
+        figure = Figure(figsize=(7.2, (sum(heights) + 0.25) * len(metrics) + 0.9), layout="constrained")
+        panels = figure.subplots(
+            len(heights) * len(metrics), 1, sharex=True, squeeze=False, height_ratios=heights * len(metrics)
+        )[:, 0]
+        for panel, metric in zip(panels[:: len(heights)], metrics, strict=True):
             part = released[released["metric"] == metric]
-            one = part.iloc[0]
-            panel.fill_between(
-                part["day"], part["ci_low"], part["ci_high"], color=RELEASED, alpha=0.3, linewidth=0,
-                label=f"{one['ci_level']:.0%} interval",
-            )  # fmt: skip
-            if "sketch_std" in part:
-                panel.fill_between(
-                    part["day"], part["noise_low"], part["noise_high"], color=RELEASED, alpha=0.4, linewidth=0,
-                    label="noise's part of it",
-                )  # fmt: skip
-            panel.plot(part["day"], part["estimate"], color=RELEASED, linewidth=1.1, label="released")
             if truth is not None:
                 known = truth[truth["metric"] == metric]
-                panel.plot(known["day"], known["count"], color=TRUTH, linewidth=0.8, label="truth (not private)")
-            panel.set_ylabel(f"{metric.upper()} [users]")
-            panel.set_title(
-                f"{metric.upper()}, trailing {one['window']} day{'s' if one['window'] > 1 else ''}: "
-                + _noise_words(part),
-                loc="left",
-            )
-            panel.xaxis.set_major_formatter(
-                ConciseDateFormatter(panel.xaxis.get_major_locator())  # type: ignore[no-untyped-call]
-            )
+                panel.fill_between(known["day"], known["count"], color=AREA, linewidth=0, label="truth (not private)")
+            _counts(panel, part)
+        if truth is not None:
+            for panel, metric in zip(panels[1::2], metrics, strict=True):
+                _errors(panel, released[released["metric"] == metric], truth[truth["metric"] == metric])
+        for panel in panels:
             panel.margins(x=0.01)
+            plain_ticks(panel.yaxis)
+        panels[0].set_ylim(top=panels[0].get_ylim()[1] * 1.25)
         panels[0].legend(ncols=4, loc="upper left")
-        panels[-1].set_xlabel("day")
+        panels[-1].xaxis.set_major_formatter(
+            ConciseDateFormatter(panels[-1].xaxis.get_major_locator())  # type: ignore[no-untyped-call]
+        )
+        letter_panels(panels)
         one = released.iloc[0]
         figure.suptitle(
             (f"{title}\n" if title else "")
-            + f"ε = {one['epsilon_total']:g}, δ = {one['delta_total']:g} for all days and series together; "
+            + f"ε = {one['epsilon_total']:g}, δ = {power_of_ten(one['delta_total'])} for all days and series together; "
             f"{one['mechanism']}, unit {one['unit']}{_bound_words(released['w_bound'])}",
-            fontsize=9,
+            fontsize=8.5,
         )
         if note:
-            figure.supxlabel(textwrap.fill(note, 120), fontsize=7)
+            figure.supxlabel(textwrap.fill(note, 118), fontsize=7)
         return figure
+
+
+def _counts(panel: Axes, part: pd.DataFrame) -> None:
+    one = part.iloc[0]
+    panel.fill_between(
+        part["day"], part["ci_low"], part["ci_high"], color=RELEASED, alpha=0.3, linewidth=0,
+        label=f"{100 * one['ci_level']:g} % interval",
+    )  # fmt: skip
+    if "sketch_std" in part:
+        panel.fill_between(
+            part["day"], part["noise_low"], part["noise_high"], color=RELEASED, alpha=0.4, linewidth=0,
+            label="noise's part of it",
+        )  # fmt: skip
+    panel.plot(part["day"], part["estimate"], color=RELEASED, linewidth=1.0, label="released")
+    panel.set_ylabel(f"{part['metric'].iloc[0].upper()} [users]")
+    panel.set_title(
+        f"{part['metric'].iloc[0].upper()}, trailing {one['window']} day{'s' if one['window'] > 1 else ''}: "
+        + _noise_words(part),
+        loc="left",
+    )
+
+
+def _errors(panel: Axes, part: pd.DataFrame, known: pd.DataFrame) -> None:
+    """By how much each release is off, between the ends of its interval."""
+    both = part.merge(known[["day", "count"]], on="day")
+    panel.fill_between(
+        both["day"], both["ci_low"] - both["estimate"], both["ci_high"] - both["estimate"], color=RELEASED, alpha=0.15,
+        linewidth=0,
+    )  # fmt: skip
+    panel.axhline(0, color=AREA, linewidth=1.5)
+    error = both["estimate"] - both["count"]
+    panel.plot(both["day"], error, color=RELEASED, linewidth=0.7)
+    outside = int(((both["count"] < both["ci_low"]) | (both["count"] > both["ci_high"])).sum())
+    panel.set_title(f"Released less true: outside the interval on {outside} of {len(both)} days", loc="left")
+    panel.set_ylabel("error [users]")
 
 
 def _noise_words(part: pd.DataFrame) -> str:

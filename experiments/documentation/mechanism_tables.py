@@ -16,7 +16,6 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullLocator
 
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
@@ -24,9 +23,10 @@ from dp.names import YEAR
 from dp.units import ProtectedClass, protected_class
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.files import write_atomically
+from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.pictures import save
 from experiments.engine.places import RESULTS, ROOT
-from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES
+from experiments.engine.style import COLOURS, MARKERS, SETTINGS, TRUTH, UNIT_TITLES, dash
 
 STORE = RESULTS / "mechanisms.json"
 IMAGES = ROOT / "docs" / "images"
@@ -155,17 +155,20 @@ def _figure(
 ) -> Figure:
     with mpl.rc_context(SETTINGS):
         lines = -(-len(panels) // columns)
-        figure = Figure(figsize=(4.1 * columns + 1.9, 3.1 * lines + 0.5), layout="constrained")
+        figure = Figure(figsize=(7.2, 2.7 * lines + 1.1), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False)
         for axis, rows, heading in zip(axes.flat, panels, titles, strict=True):
             _curves(axis, rows, along)
-            axis.set_title(heading)
+            axis.set_title(heading, loc="left")
             axis.set_xlabel(label)
+        letter_panels(axes.flat)
         for row in axes:
             row[0].set_ylabel("noise of a release × μ [users]")
         handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside right center")
-        figure.suptitle(f"{title}: root mean square of the standard deviation, times μ", fontsize=9)
+        figure.legend(
+            handles, names, loc="outside upper center", ncols=5, handlelength=3.0,
+            title=f"{title}: root mean square of the standard deviation, times μ",
+        )  # fmt: skip
         return figure
 
 
@@ -174,19 +177,16 @@ def _curves(axis: Axes, rows: Sequence[MechanismRow], along: str) -> None:
         curve = sorted((getattr(row.setting, along), row.rms_factor) for row in rows if row.mechanism == name)
         axis.plot(
             *zip(*curve, strict=True), label=name, color=COLOURS[name], marker=MARKERS[name], markersize=4,
-            linewidth=1.0,
+            linewidth=1.0, linestyle=dash(name),
         )  # fmt: skip
     bounds = sorted({(getattr(row.setting, along), row.lower_bound) for row in rows})
-    axis.plot(*zip(*bounds, strict=True), label="lower bound", color=TRUTH, linestyle="--", linewidth=1.2)
+    axis.plot(*zip(*bounds, strict=True), label="lower bound", color=TRUTH, linestyle="--", linewidth=1.3)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_xticks([x for x, _ in bounds])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FormatStrFormatter("%d"))
+    plain_ticks(axis.xaxis, [x for x, _ in bounds])
     lowest, highest = axis.get_ylim()
-    axis.set_yticks([tick for tick in (1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100) if lowest <= tick <= highest])
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ticks = (1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+    plain_ticks(axis.yaxis, [tick for tick in ticks if lowest <= tick <= highest])
 
 
 def _class(setting: ClassSetting) -> tuple[str, int, int]:

@@ -1,23 +1,64 @@
-"""Numbers in words, the same in figures and on pages."""
+"""Numbers as people read them: powers of ten in superscripts, a true minus sign, thousands set apart."""
 
 from __future__ import annotations
 
 import math
 
+MINUS = "\N{MINUS SIGN}"
+SMALLEST_PLAIN = 1e-4
+"""Numbers nearer to 0 are written as powers of ten."""
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-MINUS = "\u2212"
 
 
-def power_of_ten(value: float) -> str:
-    """A small or large positive number: 1e-6 → "10⁻⁶", 3e-6 → "3·10⁻⁶"; 0 → "0"."""
-    if value == 0:
-        return "0"
-    exponent = math.floor(math.log10(value) + 1e-12)
-    factor = f"{value / 10.0**exponent:.3g}"
-    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
-    return power if factor == "1" else f"{factor}·{power}"
+def power_of_ten(value: float, digits: int = 3) -> str:
+    """A number as a multiple of a power of ten: 1e-6 gives "10⁻⁶", 2.5e-7 gives "2.5 × 10⁻⁷", 0 gives "0".
+
+    Args:
+        digits: significant digits that are kept.
+
+    Raises:
+        ValueError: the value is not finite, or `digits` is below 1.
+    """
+    _validate(value, digits)
+    mantissa, _, exponent = f"{abs(value):.{digits - 1}e}".partition("e")
+    mantissa, power = _trimmed(mantissa), int(exponent)
+    sign = MINUS if value < 0 else ""
+    if power == 0 or value == 0:
+        return sign + mantissa
+    raised = "10" + str(power).translate(_SUPERSCRIPTS)
+    return sign + (raised if mantissa == "1" else f"{mantissa} × {raised}")
 
 
-def signed(value: float) -> str:
-    """A number of users, rounded, with a true minus sign: −14, 1,395."""
-    return f"{round(value):,}".replace("-", MINUS)
+def signed(value: float, digits: int = 6) -> str:
+    """A number in plain digits: -14 gives "−14", 12345.0 gives "12,345", 0.25 gives "0.25".
+
+    Whole numbers keep all their digits. Numbers nearer to 0 than 10⁻⁴ are written as by `power_of_ten`.
+
+    Args:
+        digits: significant digits that are kept of a fraction; digits before the point are never dropped.
+
+    Raises:
+        ValueError: the value is not finite, or `digits` is below 1.
+    """
+    _validate(value, digits)
+    size = abs(value)
+    if 0 < size < SMALLEST_PLAIN:
+        return power_of_ten(value, digits)
+    if size == int(size):
+        text = f"{size:,.0f}"
+    else:
+        before = len(str(int(size))) if size >= 1 else 1 + math.floor(math.log10(size))
+        text = _trimmed(f"{size:,.{max(digits - before, 0)}f}")
+    return MINUS + text if value < 0 and text.strip("0.,") else text
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _validate(value: float, digits: int) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"value is {value}; it must be finite")
+    if digits < 1:
+        raise ValueError(f"digits is {digits}; it must be at least 1")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-# No palette of thirteen can be distinguished under the common kinds of colour blindness. So markers show the kind of
-# mechanism, and colours (six by Okabe and Ito, all readable on white and on black) distinguish those with one marker.
+# No palette of thirteen can be distinguished under the common kinds of colour blindness, or on a printer without
+# colours. So every mechanism has a marker and a dash too. Six of the colours are by Okabe and Ito; all are readable on
+# white and on black.
 COLOURS: dict[str, str] = {
-    "laplace": "#999999",
+    "laplace": "#777777",
     "gaussian": "#E69F00",
     "binary-tree": "#CC79A7",
     "binary-tree-laplace": "#56B4E9",
@@ -24,19 +25,52 @@ COLOURS: dict[str, str] = {
 MARKERS: dict[str, str] = {
     "laplace": "v",
     "gaussian": "o",
-    "binary-tree": "o",
+    "binary-tree": "s",
     "binary-tree-laplace": "v",
-    "b-ary-tree": "s",
-    "honaker-tree": "s",
-    "smooth-binary": "s",
-    "square-root": "o",
-    "damped-square-root": "o",
-    "buffered-toeplitz": "^",
-    "optimal": "^",
-    "sparse-vector": "D",
-    "adaptive-flippancy": "D",
+    "b-ary-tree": "p",
+    "honaker-tree": "<",
+    "smooth-binary": ">",
+    "square-root": "^",
+    "damped-square-root": "D",
+    "buffered-toeplitz": "P",
+    "optimal": "*",
+    "sparse-vector": "d",
+    "adaptive-flippancy": "d",
 }
-"""Matplotlib's markers: v Laplace noise, s trees, ^ optimised, D dependent on the data, o the others."""
+"""Matplotlib's markers. Two mechanisms share v, for Laplace noise, and two share d, for dependent on the data."""
+DASHES: dict[str, tuple[float, ...]] = {
+    "laplace": (3.5, 3),
+    "gaussian": (),
+    "binary-tree": (6, 1.5, 1.5, 1.5),
+    "binary-tree-laplace": (2.5, 1.2),
+    "b-ary-tree": (6, 1.2, 1.2, 1.2, 1.2, 1.2),
+    "honaker-tree": (9, 2),
+    "smooth-binary": (4, 1.2, 1.2, 1.2),
+    "square-root": (5, 1.5),
+    "damped-square-root": (),
+    "buffered-toeplitz": (4, 1, 1.5, 1),
+    "optimal": (8, 1.5, 2.5, 1.5),
+    "sparse-vector": (),
+    "adaptive-flippancy": (12, 2),
+}
+"""Lengths of strokes and gaps, in widths of the line; () is a line without gaps. Dots are for truncation bias."""
+SHAPES: dict[str, str] = {
+    "o": "circle",
+    "v": "triangle-down",
+    "^": "triangle-up",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "s": "square",
+    "D": "diamond",
+    "P": "cross",
+    "d": "M0,-1L0.6,0L0,1L-0.6,0Z",
+    "p": "M0,-1L0.951,-0.309L0.588,0.809L-0.588,0.809L-0.951,-0.309Z",
+    "*": (
+        "M0,-1L0.235,-0.324L0.951,-0.309L0.38,0.124L0.588,0.809L0,0.4L-0.588,0.809L-0.38,0.124L-0.951,-0.309"
+        "L-0.235,-0.324Z"
+    ),
+}
+"""The same markers in Vega-Lite: its names, or outlines in a square from −1 to 1."""
 
 SKETCH_COLOURS: dict[str, str] = {
     "exact": "#777777",
@@ -69,6 +103,8 @@ TRUTH = "#000000"
 RELEASED = "#0072B2"
 BROKEN = "#B0413E"
 """For what is broken on purpose."""
+MUTED = "#555555"
+"""For remarks."""
 
 UNIT_TITLES = {"user-day": "one user-day protected", "user": "the whole user protected"}
 
@@ -77,14 +113,51 @@ SETTINGS: Any = {
     "svg.hashsalt": "dpdau",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "mathtext.fontset": "dejavusans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.linewidth": 0.7,
     "axes.grid": True,
-    "grid.color": "#DDDDDD",
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
     "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "legend.title_fontsize": 8.5,
     "figure.dpi": 100,
-    "savefig.dpi": 160,
+    "savefig.dpi": 300,
 }
+
+_READABLE = 4.5
+"""Least contrast of text on white, of the Web Content Accessibility Guidelines 2.2."""
+
+
+def dash(name: str) -> tuple[float, tuple[float, ...]]:
+    """The line of a mechanism, as Matplotlib's `linestyle`."""
+    return 0.0, DASHES[name]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour #RRGGBB, from 0 for black to 1 for white (IEC 61966-2-1)."""
+    channels = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    return sum(weight * one for weight, one in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def ink(colour: str) -> str:
+    """The colour, darkened until text in it can be read on white."""
+    channels = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    for percent in range(100, 0, -2):
+        darker = "#" + "".join(f"{channel * percent // 100:02X}" for channel in channels)
+        if 1.05 / (luminance(darker) + 0.05) >= _READABLE:
+            return darker
+    return TRUTH

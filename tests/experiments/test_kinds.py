@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,19 +16,25 @@ from scipy.stats import binomtest
 
 from dp.accounting import mechanism_events as parts
 from dp.accounting.accountants import compose
+from dp.auditing.twins import TWINS
 from dp.intervals.binomial import clopper_pearson
+from dp.log import read_log
 from dp.mechanisms.linear import LinearMechanism
 from dp.mechanisms.protocol import Released
+from dp.presence import DuckDBEngine
 from dp.release.sample import for_all_users, noise_level
 from experiments.engine.config import ConfigError
+from experiments.engine.grid import point_seed
 from experiments.engine.labels import spread
+from experiments.engine.population import START
 from experiments.engine.tasks import PointTask
 from experiments.kinds.accountants.config import AccountantConfig, AccountantPoint
-from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS
+from experiments.kinds.accountants.figure import ACCOUNTANT_COLOURS, ACCOUNTANT_MARKERS, ACCOUNTANT_TITLES
 from experiments.kinds.accountants.trials import evaluate_accountant
+from experiments.kinds.audit.figure import MISTAKES
 from experiments.kinds.coverage import trials as coverage_tasks
 from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
-from experiments.kinds.coverage.trials import BAND_LEVEL, evaluate_coverage, window_counts
+from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, evaluate_coverage, window_counts
 from experiments.kinds.loading import load
 from experiments.kinds.published.config import PublishedConfig, PublishedPoint
 from experiments.kinds.published.trials import PublishedTask, evaluate_published, norms
@@ -62,6 +69,10 @@ def table_of(name: str) -> pd.DataFrame:
         ("interval_coverage", "level = 0.95", "level = 95.0", "ci_level is 95"),
         ("interval_coverage", "arrivals = 25", "arrivals = 0", "arrivals is 0"),
         ("interval_coverage", "epsilon = [0.5,", "epsilon = [-0.5,", "epsilon is -0.5"),
+        ("interval_coverage", "w_bound = [2, 4, 6, 8, 12]", "w_bound = []", "whole_user.w_bound needs at"),
+        ("interval_coverage", "w_bound = [2, 4, 6, 8, 12]", "w_bound = [0]", "w_bound is 0"),
+        ("interval_coverage", '= ["gaussian", "b', '= ["gauss", "b', "whole_user.mechanism has gauss"),
+        ("interval_coverage", "days = 90, seed", "days = 60, seed", "whole_user.population.days is 60"),
         ("accountants_year", '"naive"', '"nave"', "grid.accountant has nave; choose from naive"),
         ("accountants_year", "gaussian = 20.0", "gauss = 20.0", "releases has gauss; choose from gaussian"),
         ("accountants_year", "gaussian = 20.0", "gaussian = -1.0", "sigma is -1"),
@@ -117,7 +128,7 @@ def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> 
 def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the width holds the count 67 % of the time: of 300 independent days, fewer than a 95 % level allows."""
     config = coverage(trials=300)
-    task = PointTask(config, CoveragePoint("square-root", 1.0, 1.0))
+    task = CoverageTask(config, CoveragePoint("square-root", 1.0, 1.0))
     right = evaluate_coverage(task)
     assert right["one_day_low"] < 0.95 < right["one_day_high"]
     assert right["band_high"] > 0.95
@@ -130,7 +141,7 @@ def test_intervals_that_are_too_short_are_seen(monkeypatch: pytest.MonkeyPatch) 
 
 def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     config = coverage(trials=300)
-    task = PointTask(config, CoveragePoint("optimal", 4.0, 0.1))
+    task = CoverageTask(config, CoveragePoint("optimal", 4.0, 0.1))
     right = evaluate_coverage(task)
     assert right["one_day_high"] > 0.95
     monkeypatch.setattr(
@@ -140,10 +151,54 @@ def test_intervals_without_the_error_of_the_sample_are_seen(monkeypatch: pytest.
 
 
 def test_a_row_is_the_same_twice() -> None:
-    task = PointTask(coverage(trials=5), CoveragePoint("sparse-vector", 4.0, 0.1))
+    task = CoverageTask(coverage(trials=5), CoveragePoint("sparse-vector", 4.0, 0.1))
     row = evaluate_coverage(task)
     assert row == evaluate_coverage(task)
     assert json.loads(json.dumps(row, default=float, allow_nan=False))["trials"] == 5
+
+
+def test_intervals_hold_the_count_without_frozen_users_and_miss_the_true_one() -> None:
+    """Both coverages from the same noise, drawn again: a trial and a day at a time."""
+    config, point = coverage(trials=40), CoveragePoint("square-root", 4.0, 1.0, 4)
+    generator = np.random.default_rng(5)
+    truth = generator.integers(80, 120, config.horizon)
+    task = CoverageTask(config, point, tuple(truth.tolist()), tuple((truth - 6).tolist()))
+    row = evaluate_coverage(task)
+    assert (row["unit"], row["w_bound"], row["bias_rms"]) == ("user", 4, pytest.approx(6.0))
+    made = coverage_tasks.calibrate_point(config, point)
+    again = np.random.default_rng(point_seed(config.seed, point))
+    low, high = coverage_tasks.ends_of(made, np.tile(truth - 6, (40, 1)), 1.0, again)(config.level)
+    for prefix, count in (("", truth - 6), ("true_", truth)):
+        held = [[low[i, t] <= count[t] <= high[i, t] for t in range(config.horizon)] for i in range(40)]
+        assert row[f"{prefix}pointwise"] == pytest.approx(np.mean(held))
+    assert row["pointwise"] > 0.9
+    assert row["true_pointwise"] < row["pointwise"] - 0.1
+    assert row["true_one_day_low"] < row["true_one_day"] < row["true_one_day_high"]
+
+
+@pytest.mark.slow
+def test_counts_of_the_whole_user_come_from_one_log(tmp_path: Path) -> None:
+    config = coverage()
+    points = [point for point in config.points() if point.mechanism == "gaussian" and point.epsilon == 1.0]
+    tasks = coverage_tasks.coverage_tasks(config, points, tmp_path)
+    assert [task.point for task in tasks] == points
+    whole = {task.point.w_bound: task for task in tasks if task.point.w_bound is not None}
+    assert not any(task.truth or task.counted for task in tasks if task.point.w_bound is None)
+    with read_log(tmp_path / "population.parquet") as log:
+        engine = DuckDBEngine(log.connection)
+        last = START + timedelta(days=config.horizon - 1)
+        for w_bound, task in whole.items():
+            for counts, bound in ((task.truth, None), (task.counted, w_bound)):
+                assert list(counts) == engine.daily_flips([30], START, last, bound)[30].counts.values.tolist()
+
+
+def test_more_points_leave_the_seeds_of_the_others_alone() -> None:
+    config = coverage()
+    bare = msgspec.structs.replace(config, whole_user=msgspec.UNSET)
+    points = list(config.points())
+    assert points[: len(list(bare.points()))] == list(bare.points())
+    assert CoveragePoint("laplace", 1.0, 0.1).identity == "mechanism=laplace epsilon=1.0 rate=0.1"
+    assert len({point_seed(config.seed, point) for point in points}) == len(points)
 
 
 # Accountants.
@@ -164,6 +219,8 @@ def test_rows_say_what_the_accountants_say(release: str) -> None:
 def test_every_accountant_has_a_colour() -> None:
     config = config_of("accountants_year")
     assert isinstance(config, AccountantConfig)
+    assert list(ACCOUNTANT_COLOURS) == list(ACCOUNTANT_MARKERS) == list(ACCOUNTANT_TITLES)
+    assert len(set(ACCOUNTANT_MARKERS.values())) == len(ACCOUNTANT_MARKERS)
     assert set(ACCOUNTANT_COLOURS) == set(config.grid.accountant) == set(compose([parts.pure(epsilon=1.0)], 1e-6))
 
 
@@ -176,6 +233,14 @@ def test_labels_are_moved_apart_and_no_further() -> None:
         moved = np.array(spread(heights.tolist(), 0.05))
         assert (np.diff(moved) >= 0.05 - 1e-12).all()
         assert moved.mean() == pytest.approx(heights.mean())
+
+
+# Audits.
+
+
+def test_every_broken_twin_has_a_few_words() -> None:
+    assert list(MISTAKES) == list(TWINS)
+    assert len(set(MISTAKES.values())) == len(TWINS)
 
 
 # Published norms.
@@ -225,8 +290,8 @@ def test_committed_norms_exceed_the_logarithm_by_what_is_known() -> None:
 @pytest.mark.slow
 def test_committed_rows_are_reproduced() -> None:
     config = coverage()
-    table = table_of("interval_coverage").set_index(["mechanism", "epsilon", "rate"])
+    table = table_of("interval_coverage").query("unit == 'user-day'").set_index(["mechanism", "epsilon", "rate"])
     for key in (("square-root", 1.0, 0.1), ("laplace", 4.0, 1.0), ("sparse-vector", 0.5, 1.0)):
-        row = evaluate_coverage(PointTask(config, CoveragePoint(*key)))
+        row = evaluate_coverage(CoverageTask(config, CoveragePoint(*key)))
         for column in ("width", "pointwise", "one_day", "band", "no_interval"):
             assert row[column] == pytest.approx(table.loc[key, column], rel=1e-6, abs=1e-9), (key, column)

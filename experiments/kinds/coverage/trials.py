@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,15 @@ from dp.arrays import Floats, Integers
 from dp.intervals.binomial import clopper_pearson
 from dp.intervals.consistency import LARGEST, whole_interval
 from dp.intervals.sample import interval, interval_of_bounds
+from dp.log import read_log
 from dp.mechanisms import Mechanism, Trials, design, family_of
+from dp.presence import NumpyEngine
 from dp.release.sample import noise_level
 from dp.units import protected_class
 from experiments.engine.grid import point_seed
-from experiments.engine.tasks import PointTask
-from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint
+from experiments.engine.population import START
+from experiments.engine.synthetic_log import write_synthetic_log
+from experiments.kinds.coverage.config import CoverageConfig, CoveragePoint, WholeUserGrid
 
 Ends = Callable[[float], tuple[Floats, Floats]]
 """From a level to lower and upper ends, each of shape (trials, T)."""
@@ -32,8 +37,44 @@ BAND_LEVEL = 0.95
 """Confidence level of the Clopper–Pearson bands of the table."""
 
 
-def evaluate_coverage(task: PointTask[CoverageConfig, CoveragePoint]) -> dict[str, Any]:
-    """One row: how often intervals hold the true count, and a band all of them at once.
+@dataclass(frozen=True)
+class CoverageTask:
+    """A point with all that its row depends on.
+
+    Attributes:
+        truth: users present at each tick, where the whole user is protected.
+        counted: the same without those who are frozen.
+    """
+
+    config: CoverageConfig
+    point: CoveragePoint
+    truth: tuple[int, ...] = ()
+    counted: tuple[int, ...] = ()
+
+
+def coverage_tasks(config: CoverageConfig, wanted: Sequence[CoveragePoint], folder: Path) -> list[CoverageTask]:
+    """A task for each point; the log of those who come and go, if it is needed, is written into the folder."""
+    bounds = sorted({point.w_bound for point in wanted if point.w_bound is not None})
+    if not bounds or not isinstance(config.whole_user, WholeUserGrid):
+        return [CoverageTask(config, point) for point in wanted]
+    path = folder / "population.parquet"
+    write_synthetic_log(config.whole_user.population, path)
+    last = START + timedelta(days=config.horizon - 1)
+    with read_log(path) as log:
+        engine = NumpyEngine(log.connection)
+        truth = tuple(engine.daily_flips([config.window], START, last)[config.window].counts.values.tolist())
+        columns = engine.bounded_counts([config.window], START, last, bounds)[config.window].values
+    counted = {bound: tuple(columns[:, 2 * place].tolist()) for place, bound in enumerate(bounds)}
+    return [
+        CoverageTask(config, point)
+        if point.w_bound is None
+        else CoverageTask(config, point, truth, counted[point.w_bound])
+        for point in wanted
+    ]
+
+
+def evaluate_coverage(task: CoverageTask) -> dict[str, Any]:
+    """One row: how often intervals hold the count that was noised, and a band all of them at once.
 
     `pointwise` is over all trials and ticks that have an interval; `no_interval` is the share of those that have none,
     because an end is infinite. The ticks of a trial are correlated, so `one_day` looks at one of them, drawn anew in
@@ -43,60 +84,86 @@ def evaluate_coverage(task: PointTask[CoverageConfig, CoveragePoint]) -> dict[st
     `band_high` are its Clopper–Pearson band, and `band_whole` is for ends drawn inwards. `width` is the average width
     of the pointwise intervals, in users.
 
+    Where the whole user is protected, frozen users are missing from the count that was noised. `bias_rms` is the root
+    mean square of what is missing, in users, and columns called `true_…` say how often the same intervals hold the
+    true count.
+
     Raises:
         ValueError: the mechanism cannot serve the point.
     """
     config, point = task.config, task.point
     generator = np.random.default_rng(point_seed(config.seed, point))
-    arrivals = arrivals_of(config)
-    truth = window_counts(arrivals, config.window)
     mechanism = calibrate_point(config, point)
     at_once = not mechanism.data_dependent or point.rate == 1
     trials = config.trials if at_once else min(config.trials, MOST_SAMPLED)
-    sampled_arrivals = generator.binomial(arrivals, point.rate, (trials, len(arrivals)))
-    ends = ends_of(mechanism, window_counts(sampled_arrivals, config.window), point.rate, generator)
+    if point.w_bound is None:
+        arrivals = arrivals_of(config)
+        truth = counted = window_counts(arrivals, config.window)
+        series = window_counts(generator.binomial(arrivals, point.rate, (trials, len(arrivals))), config.window)
+    else:
+        truth, counted = np.array(task.truth, np.int64), np.array(task.counted, np.int64)
+        series = np.tile(counted, (trials, 1))
+    ends = ends_of(mechanism, series, point.rate, generator)
     return {
         "mechanism": point.mechanism,
         "epsilon": point.epsilon,
         "rate": point.rate,
         "delta": 0.0 if family_of(point.mechanism).delta == "none" else config.delta,
-        "unit": config.unit,
-        "w_bound": config.w_bound,
+        "unit": _unit(config, point),
+        "w_bound": _bound(config, point),
         "window": config.window,
         "horizon": config.horizon,
         "level": config.level,
         "trials": trials,
         "users": truth.mean(),
-        **_interval_columns(*ends(config.level), truth, generator),
-        **_band_columns(*ends(1 - (1 - config.level) / config.horizon), truth),
+        **_interval_columns(*ends(config.level), counted, truth, generator),
+        **_band_columns(*ends(1 - (1 - config.level) / config.horizon), counted, truth),
+        "bias_rms": np.sqrt(np.square(counted - truth).mean()),
     }
 
 
-def _interval_columns(low: Floats, high: Floats, truth: Integers, generator: np.random.Generator) -> dict[str, Any]:
-    covered, finite = holds(low, high, truth), np.isfinite(low) & np.isfinite(high)
+def _unit(config: CoverageConfig, point: CoveragePoint) -> str:
+    return config.unit if point.w_bound is None else "user"
+
+
+def _bound(config: CoverageConfig, point: CoveragePoint) -> int:
+    return config.w_bound if point.w_bound is None else point.w_bound
+
+
+def _interval_columns(
+    low: Floats, high: Floats, counted: Integers, truth: Integers, generator: np.random.Generator
+) -> dict[str, Any]:
+    finite = np.isfinite(low) & np.isfinite(high)
     trials, horizon = low.shape
-    days = np.arange(trials), generator.integers(horizon, size=trials)
-    one_day = covered[days][finite[days]]
-    one_day_low, one_day_high = _clopper_pearson_band(one_day) if one_day.size else (0.0, 1.0)
+    days = np.arange(trials), np.asarray(generator.integers(horizon, size=trials))
     return {
         "width": _mean((high - low)[finite]),
         "no_interval": 1 - finite.mean(),
-        "pointwise": _mean(covered[finite]),
-        "pointwise_whole": _mean(holds(*whole_ends(low, high), truth)[finite]),
-        "one_day": _mean(one_day),
-        "one_day_low": one_day_low,
-        "one_day_high": one_day_high,
+        **_days_held("", holds(low, high, counted), finite, days),
+        "pointwise_whole": _mean(holds(*whole_ends(low, high), counted)[finite]),
+        **_days_held("true_", holds(low, high, truth), finite, days),
     }
 
 
-def _band_columns(low: Floats, high: Floats, truth: Integers) -> dict[str, Any]:
-    band = np.asarray(holds(low, high, truth).all(axis=1))
+def _days_held(
+    prefix: str, covered: NDArray[np.bool_], finite: NDArray[np.bool_], days: tuple[Integers, Integers]
+) -> dict[str, Any]:
+    one_day = covered[days][finite[days]]
+    low, high = _clopper_pearson_band(one_day) if one_day.size else (0.0, 1.0)
+    names = ("pointwise", "one_day", "one_day_low", "one_day_high")
+    values = (_mean(covered[finite]), _mean(one_day), low, high)
+    return {f"{prefix}{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _band_columns(low: Floats, high: Floats, counted: Integers, truth: Integers) -> dict[str, Any]:
+    band = np.asarray(holds(low, high, counted).all(axis=1))
     band_low, band_high = _clopper_pearson_band(band)
     return {
         "band": band.mean(),
         "band_low": band_low,
         "band_high": band_high,
-        "band_whole": holds(*whole_ends(low, high), truth).all(axis=1).mean(),
+        "band_whole": holds(*whole_ends(low, high), counted).all(axis=1).mean(),
+        "true_band": holds(low, high, truth).all(axis=1).mean(),
     }
 
 
@@ -118,7 +185,7 @@ def window_counts(arrivals: Integers, window: int) -> Integers:
 
 def calibrate_point(config: CoverageConfig, point: CoveragePoint) -> Mechanism:
     """The mechanism of a point."""
-    protected = protected_class(config.unit, config.window, config.w_bound, config.horizon)
+    protected = protected_class(_unit(config, point), config.window, _bound(config, point), config.horizon)
     return calibrate_designs([design(point.mechanism, protected)], Guarantee(point.epsilon, config.delta), [1.0])[0]
 
 
@@ -172,7 +239,7 @@ def whole_ends(low: Floats, high: Floats) -> tuple[Integers, Integers]:
 
 
 def holds(low: Floats | Integers, high: Floats | Integers, truth: Integers) -> NDArray[np.bool_]:
-    """Which intervals hold the true count."""
+    """Which intervals hold the count."""
     return (low <= truth) & (truth <= high)
 
 

@@ -2,122 +2,151 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, NullLocator
 
-from experiments.engine.style import COLOURS, TRUTH, UNIT_TITLES
-from experiments.kinds.mechanisms.analysis import costs, unbeaten, worst_at
-from experiments.kinds.mechanisms.error_curves import BAND, SMALL, trial_handles
+from experiments.engine.labels import letter_panels, plain_ticks
+from experiments.engine.numbers import power_of_ten, signed
+from experiments.engine.style import COLOURS, MARKERS, MUTED, TRUTH, UNIT_TITLES, ink
+from experiments.kinds.mechanisms.analysis import ALIKE, costs, unbeaten, worst_at
+from experiments.kinds.mechanisms.error_curves import BAND, SMALL, label_ends, trial_handles
 
-METRIC_SIDES: dict[str, Any] = {"dau": "center", "wau": "bottom", "mau": "top"}
-"""The side of its curve's end on which a name stands; the curves of WAU and MAU end near each other."""
+ROW = 0.165
+"""Height of a row, in inches."""
+COLUMNS = {"RMSE": 1.13, "× the best": 1.34, "numbers kept": 1.63}
+"""Right edges of the columns beside a ranking, in widths of its panel."""
 METRIC_COLOURS = {"dau": "#D55E00", "wau": "#1B9E77", "mau": "#0072B2"}
+METRIC_MARKERS = {"dau": "D", "wau": "s", "mau": "o"}
+SHARE_ROOM = 1.8
+"""Least ratio of a share and the next one, or the end of the axis, between which its words fit."""
 
 
 def mechanism_frontier(table: pd.DataFrame) -> Figure:
     """Mechanisms by error, one panel a unit, with what a stream must remember; the unbeaten ones are filled."""
     table = table.assign(analytic_rmse=table["analytic_rmse"].fillna(table["rmse"]))
     parts = [part.sort_values("analytic_rmse") for _, part in table.groupby("unit", sort=False)]
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(parts), squeeze=False)[0]
+    heights = [len(_ranks(part)) for part in parts]
+    tall = ROW * sum(heights) + 0.45 * (len(parts) - 1) + 1.25
+    figure = Figure(figsize=(7.2, tall))
+    # No layout solver: it cannot place words in widths of a panel.
+    gap = 0.45 * len(parts) / (ROW * sum(heights))
+    figure.subplots_adjust(left=0.25, right=0.7, bottom=0.5 / tall, top=1 - 0.75 / tall, hspace=gap)
+    panels = figure.subplots(len(parts), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for panel, part in zip(panels, parts, strict=True):
         _ranking(panel, part)
+        panel.set_title(
+            f"{UNIT_TITLES[part['unit'].iloc[0]].capitalize()}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left"
+        )
+        panel.tick_params(labelbottom=panel is panels[-1])
+    panels[0].set_xscale("log")
+    panels[0].set_xlim(0.8 * table["rmse_p05"].min(), 1.2 * table["rmse_p95"].max())
+    plain_ticks(panels[-1].xaxis, [10, 30, 100, 300, 1000])
+    panels[-1].set_xlabel("RMSE of a released day [users]")
+    letter_panels(panels)
     one = table.iloc[0]
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=TRUTH,
-            marker="o",
-            linestyle="none",
-            label="on the frontier: no other is better with as little memory",
-        ),
-        Line2D([], [], color=TRUTH, marker="o", markerfacecolor="white", linestyle="none", label="beaten"),
-        Line2D([], [], color=TRUTH, linewidth=1.2, label=f"5–95 % of {one['trials']:,} trials"),
-    ]
+    full, hollow = (
+        Line2D([], [], color=TRUTH, marker="o", markersize=4.5, markerfacecolor=face, linestyle="none")
+        for face in (TRUTH, "white")
+    )
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=3, fontsize=8,
+        handles=[full, hollow, Line2D([], [], color=TRUTH, linewidth=1.2)],
+        labels=[
+            "on the frontier: no other is better with as little memory", "beaten",
+            f"5–95 % of {one['trials']:,} trials",
+        ],
+        loc="upper center", ncols=3,
         title=f"{one['metric'].upper()} released on {one['horizon']} days, ε = {one['epsilon']:g}, "
-        f"δ = {table['delta'].max():g} for the whole series",
-        title_fontsize=9,
+        f"δ = {power_of_ten(table['delta'].max())} for the whole series",
     )  # fmt: skip
     return figure
 
 
+def _ranks(part: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of one unit, best first; mechanisms that are one and the same at this point stand together."""
+    ranks: list[pd.DataFrame] = []
+    for _, row in part.iterrows():
+        one = row.to_frame().T
+        if ranks and _same(ranks[-1].iloc[0], row):
+            ranks[-1] = pd.concat([ranks[-1], one])
+        else:
+            ranks.append(one)
+    return ranks
+
+
+def _same(one: pd.Series, other: pd.Series) -> bool:
+    return bool(other["memory"] == one["memory"] and other["analytic_rmse"] < ALIKE * one["analytic_rmse"])
+
+
 def _ranking(panel: Axes, part: pd.DataFrame) -> None:
-    frontier = unbeaten(part)
+    frontier, ranks = unbeaten(part), _ranks(part)
     best = part["analytic_rmse"].min()
-    for place, (_, row) in enumerate(part.iterrows()):
-        name = str(row["mechanism"])
-        colour = COLOURS[name]
-        panel.plot([row["rmse_p05"], row["rmse_p95"]], [place, place], color=colour, linewidth=1.2)
-        face = colour if name in frontier else "white"
-        panel.plot([row["rmse"]], [place], color=colour, marker="o", markersize=6, markerfacecolor=face)
-        words = f"{_users(row['analytic_rmse'])}   × {_users(row['analytic_rmse'] / best)}"
-        panel.annotate(
-            words, (row["rmse_p95"], place), (6, 0),
-            textcoords="offset points", verticalalignment="center", fontsize=SMALL,
-        )  # fmt: skip
-        panel.annotate(
-            f"{row['memory']:.0f}", (1.0, place), xycoords=("axes fraction", "data"), horizontalalignment="right",
-            verticalalignment="center", fontsize=SMALL, color="#555555",
-        )  # fmt: skip
-    panel.set_yticks(range(len(part)), part["mechanism"].tolist())
-    for label, name in zip(panel.get_yticklabels(), part["mechanism"], strict=True):
-        label.set_color(COLOURS[str(name)])
-        label.set_fontweight("bold" if name in frontier else "normal")
-    panel.set_ylim(len(part) - 0.4, -1.3)
-    panel.set_xscale("log")
-    panel.set_xlim(0.7 * best, 12 * part["rmse_p95"].max())
-    panel.set_xticks([tick for tick in (10, 30, 100, 300, 1000) if tick >= 0.7 * best])
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    for place, rows in enumerate(ranks):
+        for step, (_, row) in enumerate(rows.iterrows()):
+            name, height = str(row["mechanism"]), place + 0.4 * (step - (len(rows) - 1) / 2)
+            panel.plot([row["rmse_p05"], row["rmse_p95"]], [height, height], color=COLOURS[name], linewidth=1.2)
+            panel.plot(
+                [row["rmse"]], [height], color=COLOURS[name], marker=MARKERS[name], markersize=5,
+                markerfacecolor=COLOURS[name] if name in frontier else "white",
+            )  # fmt: skip
+        row = rows.iloc[0]
+        ratio = row["analytic_rmse"] / best
+        for column, words in zip(
+            COLUMNS.values(),
+            (_users(row["analytic_rmse"]), "best" if ratio < ALIKE else _users(ratio), f"{row['memory']:.0f}"),
+            strict=True,
+        ):
+            _in_column(panel, column, place, words)
+    for title, column in COLUMNS.items():
+        _in_column(panel, column, -0.5, title, color=MUTED, verticalalignment="bottom")
+    panel.set_yticks(range(len(ranks)), [" = ".join(rows["mechanism"]) for rows in ranks])
+    for label, rows in zip(panel.get_yticklabels(), ranks, strict=True):
+        label.set_fontweight("bold" if rows["mechanism"].iloc[0] in frontier else "normal")
+    panel.set_ylim(len(ranks) - 0.4, -0.6)
     panel.grid(visible=False, axis="y")
+
+
+def _in_column(panel: Axes, column: float, place: float, words: str, **style: str) -> None:
     panel.text(
-        1.0, -0.85, "numbers to\nremember", transform=panel.get_yaxis_transform(), horizontalalignment="right",
-        verticalalignment="center", fontsize=SMALL, color="#555555",
+        column, place, words, transform=panel.get_yaxis_transform(), horizontalalignment="right", fontsize=SMALL,
+        **{"verticalalignment": "center_baseline", **style},  # type: ignore[arg-type]
     )  # fmt: skip
-    panel.set_xlabel("RMSE of a released day [users]; × the best")
-    panel.set_title(f"{UNIT_TITLES[part['unit'].iloc[0]]}, W_BOUND = {part['w_bound'].iloc[0]}", loc="left")
 
 
 def budget_split(table: pd.DataFrame) -> Figure:
     """Relative error of each metric against its share of the budget, one panel a unit, with two ways to divide it."""
-    figure = Figure(figsize=(8.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     panels = figure.subplots(1, table["unit"].nunique(), squeeze=False)[0]
     for panel, (unit, part) in zip(panels, table.groupby("unit", sort=False), strict=True):
         _shares(panel, part)
         bounds = part.groupby("metric", sort=False)["w_bound"].first()
-        panel.set_title(f"{UNIT_TITLES[str(unit)]}\nW_BOUND {_bounds(bounds)}", loc="left")
+        panel.set_title(f"{UNIT_TITLES[str(unit)].capitalize()}\nW_BOUND {_bounds(bounds)}", loc="left")
         panel.set_xlabel("share of the budget that the series has [%]")
     panels[0].set_ylabel("RMSE of a released day [% of the mean count]")
+    letter_panels(panels)
     one = table.iloc[0]
     handles = [
         *trial_handles(one["trials"]),
         Line2D([], [], color=TRUTH, linestyle=":", label="equal shares"),
         Line2D(
-            [], [], color=TRUTH, linestyle="--", label="the least largest error: shares on this line add up to 100 %"
+            [], [], color=TRUTH, linestyle="--", marker="o", markersize=7, fillstyle="none",
+            label="all three err alike: ringed shares add up to 100 %",
         ),
-    ]
+    ]  # fmt: skip
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, columnspacing=1.2,
+        handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.0, handlelength=1.8,
         title=f"DAU, WAU and MAU released together on {one['horizon']} days, {one['mechanism']}, "
-        f"ε = {one['epsilon']:g}, δ = {table['delta'].max():g} for all three",
-        title_fontsize=9,
+        f"ε = {one['epsilon']:g}, δ = {power_of_ten(table['delta'].max())} for all three",
     )  # fmt: skip
     return figure
 
 
 def _shares(panel: Axes, part: pd.DataFrame) -> None:
     panel.set_xscale("log")
-    lowest, highest = part["share"].min(), 1.0
-    panel.set_xlim(100 * lowest / 1.3, 170)
+    panel.set_yscale("log")
+    lowest, ends = part["share"].min(), []
     for metric, rows in part.groupby("metric", sort=False):
         curve, colour = rows.sort_values("share"), METRIC_COLOURS[str(metric)]
         percent = 100 * curve["relative_rmse"] / curve["rmse"]
@@ -125,33 +154,42 @@ def _shares(panel: Axes, part: pd.DataFrame) -> None:
         panel.fill_between(
             share, percent * curve["rmse_p05"], percent * curve["rmse_p95"], color=colour, alpha=BAND, linewidth=0
         )
-        panel.plot(share, percent * curve["analytic_rmse"], color=colour, linewidth=1.3)
-        panel.plot(share, percent * curve["rmse"], color=colour, marker="o", markersize=3.2, linestyle="none")
-        panel.annotate(
-            str(metric).upper(), (share.iloc[-1], (percent * curve["analytic_rmse"]).iloc[-1]), (7, 0),
-            textcoords="offset points", verticalalignment=METRIC_SIDES[str(metric)], color=colour, fontweight="bold",
+        panel.plot(share, percent * curve["analytic_rmse"], color=colour, linewidth=1.1)
+        panel.plot(
+            share, percent * curve["rmse"], color=colour, marker=METRIC_MARKERS[str(metric)], markersize=3.4,
+            linestyle="none",
         )  # fmt: skip
+        ends.append((share.iloc[-1], (percent * curve["analytic_rmse"]).iloc[-1], str(metric).upper(), colour))
     level = 100 * float(np.sqrt(sum(cost**2 for cost in costs(part).values())))
     panel.axvline(100 / 3, color=TRUTH, linestyle=":", linewidth=1.0)
-    best = sorted(worst_at(part).items(), key=lambda pair: pair[1])
-    panel.plot([100 * lowest, 100 * best[-1][1]], [level, level], color=TRUTH, linestyle="--", linewidth=1.0)
-    for place, (metric, chosen) in enumerate(best):
-        panel.plot([100 * chosen], [level], color=METRIC_COLOURS[metric], marker="o", markersize=8, fillstyle="none")
-        # The two smallest may be close to each other, and the largest to the name of its curve.
-        offset, side = ((4, 6), "left") if place == 1 else ((-5, -12), "right")
-        panel.annotate(
-            f"{100 * chosen:.2g} %", (100 * chosen, level), offset, textcoords="offset points",
-            horizontalalignment=side, color=METRIC_COLOURS[metric], fontsize=SMALL,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-        )  # fmt: skip
-    panel.set_yscale("log")
-    panel.set_xticks([tick for tick in (1, 2, 5, 10, 20, 50, 100) if 100 * lowest <= tick <= 100 * highest])
-    panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlim(100 * lowest / 1.2, 110)
     low, high = panel.get_ylim()
-    panel.set_yticks([tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
-    panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.yaxis.set_minor_locator(NullLocator())
+    # Room below the curves, in which the shares are written.
+    panel.set_ylim(low / (high / low) ** 0.15, high)
+    _best_shares(panel, worst_at(part), level, 100 * lowest)
+    plain_ticks(panel.xaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick >= 100 * lowest])
+    plain_ticks(panel.yaxis, [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if low <= tick <= high])
+    label_ends(panel, ends)
+
+
+def _best_shares(panel: Axes, best: dict[str, float], level: float, lowest: float) -> None:
+    """A ring where each curve crosses the level of equal errors, and its share at the foot of a line from there."""
+    foot = panel.get_ylim()[0]
+    panel.plot(
+        [lowest, 100 * max(best.values())], [level, level], color=TRUTH, linestyle="--", linewidth=0.9, zorder=1.5
+    )
+    ordered = sorted(best.items(), key=lambda pair: pair[1])
+    following = [*(chosen for _, chosen in ordered[1:]), 1.1]
+    for (metric, chosen), after in zip(ordered, following, strict=True):
+        colour = METRIC_COLOURS[metric]
+        panel.plot([100 * chosen], [level], color=colour, marker="o", markersize=7, fillstyle="none")
+        panel.vlines(100 * chosen, foot, level, color=colour, linewidth=0.6)
+        offset, side = (3, "left") if after > SHARE_ROOM * chosen else (-3, "right")
+        panel.annotate(
+            f"{signed(100 * chosen, 2)} %", (100 * chosen, foot), (offset, 4), textcoords="offset points",
+            horizontalalignment=side, color=ink(colour), fontsize=SMALL,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+        )  # fmt: skip
 
 
 def _bounds(bounds: pd.Series) -> str:
@@ -161,4 +199,4 @@ def _bounds(bounds: pd.Series) -> str:
 
 
 def _users(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.ticker import LogLocator
 
-from experiments.engine.labels import spread
-from experiments.engine.style import COLOURS, MARKERS, TRUTH
+from experiments.engine.labels import plain_ticks, spread
+from experiments.engine.numbers import power_of_ten
+from experiments.engine.style import COLOURS, MARKERS, MUTED, TRUTH, dash, ink
 
 SMALL = 7.5
 """Size of labels and remarks."""
@@ -22,16 +24,37 @@ LABEL_ROOM = 0.04
 """Least distance of two labels, as a share of the height of a panel."""
 BAND = 0.18
 """Opacity of bands."""
+MARK = 3.4
+"""Size of markers, in points."""
+LINE = 1.1
+"""Width of lines, in points."""
 
 End = tuple[float, float, str, str]
 """Where a curve ends, its label and its colour."""
 
 
-def error_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str, marker: str = "o") -> None:
+@dataclass(frozen=True)
+class Stroke:
+    """The look of a curve: colour, marker, and the lengths of its dashes."""
+
+    colour: str
+    marker: str
+    dashes: tuple[float, tuple[float, ...]] = (0.0, ())
+
+
+def stroke_of(mechanism: str) -> Stroke:
+    """The stroke of a mechanism."""
+    return Stroke(COLOURS[mechanism], MARKERS[mechanism], dash(mechanism))
+
+
+def error_curve(panel: Axes, curve: pd.DataFrame, along: str, stroke: Stroke, measure: str = "rmse") -> None:
     """The band over trials and their mean, and the formula as a line."""
-    panel.fill_between(curve[along], curve["rmse_p05"], curve["rmse_p95"], color=colour, alpha=BAND, linewidth=0)
-    panel.plot(curve[along], curve["analytic_rmse"], color=colour, linewidth=1.3)
-    panel.plot(curve[along], curve["rmse"], color=colour, marker=marker, markersize=3.2, linestyle="none")
+    colour = stroke.colour
+    panel.fill_between(
+        curve[along], curve[f"{measure}_p05"], curve[f"{measure}_p95"], color=colour, alpha=BAND, linewidth=0
+    )
+    panel.plot(curve[along], curve[f"analytic_{measure}"], color=colour, linewidth=LINE, linestyle=stroke.dashes)
+    panel.plot(curve[along], curve[measure], color=colour, marker=stroke.marker, markersize=MARK, linestyle="none")
 
 
 def bias_curve(panel: Axes, curve: pd.DataFrame, along: str, colour: str = TRUTH) -> None:
@@ -46,11 +69,8 @@ def logarithmic(panel: Axes, low: float, high: float, places: Sequence[float] = 
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     if places:
         panel.set_xscale("log")
-        panel.set_xticks(places)
-        panel.xaxis.set_minor_locator(NullLocator())
-        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    panel.yaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        plain_ticks(panel.xaxis, places)
+    plain_ticks(panel.yaxis)
 
 
 def label_ends(panel: Axes, ends: Iterable[End]) -> None:
@@ -64,7 +84,7 @@ def label_ends(panel: Axes, ends: Iterable[End]) -> None:
             (x, y),
             (1.05, height),
             textcoords="axes fraction",
-            color=colour,
+            color=ink(colour),
             verticalalignment="center",
             fontsize=SMALL,
             arrowprops={
@@ -76,23 +96,33 @@ def label_ends(panel: Axes, ends: Iterable[End]) -> None:
 def remark(panel: Axes, text: str, side: str) -> None:
     """A few words at the foot of a panel, on its left or right side."""
     place = {"left": 0.02, "right": 0.98}[side]
-    panel.text(place, 0.02, text, transform=panel.transAxes, horizontalalignment=side, fontsize=SMALL, color="#555555")
+    panel.text(place, 0.02, text, transform=panel.transAxes, horizontalalignment=side, fontsize=SMALL, color=MUTED)
 
 
 def mechanism_handles(table: pd.DataFrame) -> list[Line2D]:
     """A mark for each mechanism, in the order of the table."""
+    strokes = {name: stroke_of(name) for name in dict.fromkeys(table["mechanism"])}
     return [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
-        for name in dict.fromkeys(table["mechanism"])
+        Line2D(
+            [],
+            [],
+            color=one.colour,
+            marker=one.marker,
+            markersize=MARK,
+            linestyle=one.dashes,
+            linewidth=LINE,
+            label=name,
+        )
+        for name, one in strokes.items()
     ]
 
 
 def trial_handles(trials: int) -> list[Artist]:
     """What `error_curve` draws: trials, their band, the formula."""
     return [
-        Line2D([], [], color=TRUTH, marker="o", markersize=3.2, linestyle="none", label=f"{trials:,} trials"),
+        Line2D([], [], color=TRUTH, marker="o", markersize=MARK, linestyle="none", label=f"{trials:,} trials"),
         Patch(color=TRUTH, alpha=BAND, linewidth=0, label="5–95 % of them"),
-        Line2D([], [], color=TRUTH, linewidth=1.3, label="formula"),
+        Line2D([], [], color=TRUTH, linewidth=LINE, label="formula"),
     ]
 
 
@@ -111,8 +141,6 @@ def heading(
         handles=handles,
         loc="outside upper center",
         ncols=len(handles),
-        fontsize=8,
         columnspacing=1.2,
-        title=f"{one['metric'].upper()} released every day, {setting}, δ = {table['delta'].max():g}",
-        title_fontsize=9,
+        title=f"{one['metric'].upper()} released every day, {setting}, δ = {power_of_ten(table['delta'].max())}",
     )

@@ -8,18 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
-from experiments.engine.style import COLOURS, TRUTH
+from experiments.engine.labels import letter_panels, plain_ticks
+from experiments.engine.style import COLOURS, MARKERS, MUTED, TRUTH, dash, ink
 
 STROKES = {
-    "binary-tree": ("binary tree", COLOURS["binary-tree"]),
-    "honaker-tree": ("Honaker's tree", COLOURS["honaker-tree"]),
-    "square-root": ("square root", COLOURS["square-root"]),
-    "toeplitz": ("best Toeplitz", COLOURS["buffered-toeplitz"]),
-    "dense": ("best matrix", COLOURS["optimal"]),
-    "lower-bound": ("lower bound", TRUTH),
+    "binary-tree": ("binary tree", "binary-tree"),
+    "honaker-tree": ("Honaker's tree", "honaker-tree"),
+    "square-root": ("square root", "square-root"),
+    "toeplitz": ("best Toeplitz", "buffered-toeplitz"),
+    "dense": ("best matrix", "optimal"),
+    "lower-bound": ("lower bound", None),
 }
+"""Label, and the mechanism whose look it has."""
 FORMULA_LABELS = {
     "mathias-1993": "≤ Mathias 1993",
     "matousek-nikolov-talwar-2020": "≥ Matoušek et al. 2020",
@@ -44,26 +45,33 @@ def published_norms(table: pd.DataFrame) -> Figure:
         panels[column].set_title(title, loc="left")
         panels[column].set_ylim(0.48, 1.3)
     panels["rms"].set_ylabel("error × μ, less ln(T)/π [users]")
+    letter_panels(panels.values())
     for panel in panels.values():
         panel.set_xscale("log", base=2)
         panel.set_xlabel("horizon T [ticks]")
-        panel.set_xticks([1, 8, 64, 365, 4096])
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
-        panel.xaxis.set_minor_locator(NullLocator())
+        plain_ticks(panel.xaxis, [1, 8, 64, 365, 4096])
     return figure
 
 
 def _curves(panel: Axes, table: pd.DataFrame, column: str, *, with_logarithm: bool) -> None:
-    for subject, (label, colour) in STROKES.items():
+    for subject, (label, mechanism) in STROKES.items():
         rows = table[(table["subject"] == subject) & table[column].notna()].sort_values("horizon")
         if rows.empty or (not with_logarithm and subject.endswith("tree")):
             continue
         less = 0.0 if with_logarithm else np.log(rows["horizon"]) / np.pi
         heights = rows[column] - less
-        style = {"linestyle": ":", "linewidth": 1.6} if subject == "lower-bound" else {"linewidth": 1.2}
-        panel.plot(rows["horizon"], heights, color=colour, zorder=3 if subject == "lower-bound" else 2, **style)
+        colour = TRUTH if mechanism is None else COLOURS[mechanism]
+        if mechanism is None:
+            panel.plot(rows["horizon"], heights, color=colour, linestyle=":", linewidth=1.6, zorder=3)
+        else:
+            panel.plot(
+                rows["horizon"], heights, color=colour, linestyle=dash(mechanism), linewidth=1.2,
+                marker=MARKERS[mechanism], markersize=2.8,
+            )  # fmt: skip
         known = rows[f"reference_{column}"] - less
-        panel.plot(rows["horizon"], known, color=colour, marker="o", markerfacecolor="none", linestyle="none")
+        panel.plot(
+            rows["horizon"], known, color=colour, marker="o", markersize=7, markerfacecolor="none", linestyle="none"
+        )
         if subject == "lower-bound" and not with_logarithm:
             continue
         if subject == "dense" and column == "rms" and not with_logarithm:
@@ -81,7 +89,7 @@ def _formulas(panel: Axes, table: pd.DataFrame, column: str) -> None:
             continue
         heights = rows[column] - np.log(rows["horizon"]) / np.pi
         panel.plot(rows["horizon"], heights, color="#777777", linestyle="--", linewidth=0.9)
-        _label(panel, rows["horizon"].iloc[-1], heights.iloc[-1], label, "#555555", _lift(subject, column, False))
+        _label(panel, rows["horizon"].iloc[-1], heights.iloc[-1], label, MUTED, _lift(subject, column, False))
 
 
 def _lift(subject: str, column: str, with_logarithm: bool) -> int:
@@ -90,7 +98,7 @@ def _lift(subject: str, column: str, with_logarithm: bool) -> int:
         return {"square-root": 5, "toeplitz": -5, "dense": -9, "lower-bound": -20}.get(subject, 0)
     if column == "largest":
         return {"dense": -9}.get(subject, 0)
-    return {"dense": 8, "henzinger-kalinin-upadhyay-2025-below": -4}.get(subject, 0)
+    return {"dense": 10, "henzinger-kalinin-upadhyay-2025-below": -4}.get(subject, 0)
 
 
 def _label(panel: Axes, end: float, height: float, text: str, colour: str, lift: int) -> None:
@@ -99,9 +107,9 @@ def _label(panel: Axes, end: float, height: float, text: str, colour: str, lift:
         (end, height),
         (4, lift),
         textcoords="offset points",
-        color=colour,
+        color=ink(colour),
         verticalalignment="center",
-        fontsize=8,
+        fontsize=7.5,
         annotation_clip=False,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,123 +10,164 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
-from experiments.engine.style import SKETCH_COLOURS, SKETCH_MARKERS, TRUTH
+from experiments.engine.labels import letter_panels, plain_ticks
+from experiments.engine.numbers import signed
+from experiments.engine.style import MUTED, SKETCH_COLOURS, SKETCH_MARKERS, TRUTH
 
 BASELINE = "baseline: not private"
-LEGENDS = {
-    "noise for one user": "noise hides one user",
-    "private by itself": "private by itself",
-    BASELINE: BASELINE,
+TITLES = {
+    "noise for one user": "Noise hides one user",
+    "private by itself": "Private by itself",
+    BASELINE: "Baseline: not private",
 }
+"""By the kind of privacy, in the order of the panels."""
+OTHERS = "#D5D5D5"
+"""Of the lines that another panel is about."""
+DAYS_ACROSS = 4
+"""Panels of days beside each other."""
 
 
 def sketch_memory(table: pd.DataFrame) -> Figure:
-    """Relative error against bytes, every sketch; points are trials, lines the formula, exact a line across."""
+    """Relative error against bytes, a panel for each kind of privacy; points are trials, lines the formula."""
     one = table.iloc[0]
-    figure = Figure(figsize=(8.6, 5.0), layout="constrained")
-    panel = figure.subplots()
-    _errors(panel, table)
-    panel.set_ylim(top=100)
-    _legend(figure, table)
-    figure.suptitle(
-        f"One count of {int(one['users']):,} users, published once with ε = {one['epsilon']:g}, one user protected\n"
-        f"Points: {int(one['trials'])} trials with fresh salts and noise; lines: formula",
-        fontsize=9,
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    panels = figure.subplots(1, table["privacy"].nunique(), sharex=True, sharey=True, squeeze=False)[0]
+    _errors(panels, table)
+    letter_panels(panels)
+    _legend(
+        figure,
+        f"One count of {int(one['users']):,} users, published once with ε = {one['epsilon']:g}, one user protected",
+        int(one["trials"]),
     )
     return figure
 
 
 def sketch_turnstile(table: pd.DataFrame) -> Figure:
-    """Relative error against bytes when users leave, and the published counts of the largest sketches over time."""
+    """Relative error against bytes when users leave, and below the counts that the largest sketches publish."""
     one = table.iloc[0]
-    figure = Figure(figsize=(7.8, 8.4), layout="constrained")
-    errors, days = figure.subplots(2, 1, height_ratios=(1.1, 1.0))
-    _errors(errors, table)
+    names = list(dict.fromkeys(table.sort_values("privacy", key=_order, kind="stable")["sketch"]))
+    lines = -(-len(names) // DAYS_ACROSS)
+    figure = Figure(figsize=(7.2, 3.6 + 1.35 * lines), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.2, 1.35 * lines + 0.2))[:, 0]
+    panels = above.subplots(1, table["privacy"].nunique(), sharex=True, sharey=True, squeeze=False)[0]
+    _errors(panels, table)
     floor = 100 * table["missed"].max()
-    errors.axhline(floor, color=TRUTH, linestyle=":", linewidth=1.0)
-    errors.text(
-        0.03,
-        0.3,
-        f"dotted: the {floor:.0f} % who have left\nand are counted still",
-        transform=errors.transAxes,
-        fontsize=8,
-    )
-    errors.set_title(f"Error of {int(one['ticks'])} days, by memory", loc="left")
-    ticks = np.arange(1 - int(one["ticks"]), 1)
-    days.plot(ticks, one["truth"], color=TRUTH, linewidth=1.8, label="truth")
-    for name, rows in table.groupby("sketch", sort=False):
-        largest = rows.sort_values("bytes").iloc[-1]
-        days.plot(ticks, largest["released"], **_stroke(str(name), largest["privacy"]) | {"marker": "none"})
-    days.annotate("truth", (ticks[0], one["truth"][0]), (2, -11), textcoords="offset points", fontsize=8)
-    days.set_xlabel("days before the last one")
-    days.set_ylabel("users in the window")
-    days.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:,.0f}"))
-    days.set_title("Each day by itself, the largest sketches", loc="left")
-    _legend(figure, table)
-    figure.suptitle(
-        f"Users of the last {int(one['window'])} days; {one['delete_rate']:.0%} of active days are taken back and "
-        f"{one['erase_rate']:.0%} of users ask to be erased\n"
-        f"ε = {one['epsilon']:g} for each day by itself, one user protected. "
-        f"Points: {int(one['trials'])} trials with fresh salts and noise; lines: formula",
-        fontsize=9,
+    for panel in panels:
+        panel.axhline(floor, color=TRUTH, linestyle=":", linewidth=1.0)
+    left = Line2D([], [], color=TRUTH, linestyle=":", linewidth=1.0, label=f"the {floor:.0f} % who left, counted still")
+    days = below.subplots(lines, DAYS_ACROSS, sharex=True, sharey=True, squeeze=False)
+    for panel, name in zip(days.flat, names, strict=False):
+        _days(panel, table[table["sketch"] == name].sort_values("bytes").iloc[-1])
+    _finish_days(days, len(names))
+    letter_panels([*panels, *days.flat[: len(names)]])
+    _legend(
+        above,
+        f"Users of the last {int(one['window'])} days, on {int(one['ticks'])} days; "
+        f"{100 * one['delete_rate']:.0f} % of active days are taken back, {100 * one['erase_rate']:.0f} % of users "
+        f"erased\nε = {one['epsilon']:g} for each day by itself, one user protected",
+        int(one["trials"]),
+        [left],
     )
     return figure
 
 
-def _errors(panel: Axes, table: pd.DataFrame) -> None:
-    for name, rows in table.groupby("sketch", sort=False):
-        rows = rows.sort_values("bytes")
-        privacy = rows["privacy"].iloc[0]
-        stroke = _stroke(str(name), privacy)
-        panel.plot(rows["bytes"], 100 * rows["rmse"], **stroke | {"linestyle": "none"})
-        if name == "exact":
-            panel.axhline(100 * rows["formula"].iloc[0], **stroke | {"marker": "none"})
-        panel.plot(rows["bytes"], 100 * rows["formula"], **stroke | {"marker": "none"})
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    panel.xaxis.set_major_formatter(FuncFormatter(_bytes))
-    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g} %"))
-    panel.set_xlabel("size of one sketch")
-    panel.set_ylabel("root mean square error of a published count")
+def _order(privacy: pd.Series) -> pd.Series:
+    return privacy.map({name: place for place, name in enumerate(TITLES)})
 
 
-def _legend(figure: Figure, table: pd.DataFrame) -> None:
-    """A legend that groups sketches by the kind of their privacy."""
-    handles: list[Line2D] = []
-    for privacy, title in LEGENDS.items():
-        names = table.loc[table["privacy"] == privacy, "sketch"].unique()
-        if not len(names):
-            continue
-        handles.append(Line2D([], [], linestyle="none", label=title))
-        handles += [Line2D([], [], **_stroke(name, privacy), label=name) for name in names]
-    legend = figure.legend(handles=handles, loc="outside right center")
-    for text in legend.get_texts():
-        if text.get_text() in LEGENDS.values():
-            text.set_fontweight("bold")
+def _errors(panels: Sequence[Axes], table: pd.DataFrame) -> None:
+    """One kind of privacy a panel, in colours; the others stand behind it in grey."""
+    kinds = [name for name in TITLES if name in set(table["privacy"])]
+    for panel, kind in zip(panels, kinds, strict=True):
+        for name, rows in table.groupby("sketch", sort=False):
+            rows = rows.sort_values("bytes")
+            own, formula = rows["privacy"].iloc[0] == kind, 100 * rows["formula"]
+            line: dict[str, Any] = {
+                "color": SKETCH_COLOURS[str(name)] if own else OTHERS,
+                "linewidth": 1.0,
+                "zorder": 2 if own else 1,
+            }
+            if name == "exact":
+                panel.axhline(formula.iloc[0], **line)
+            panel.plot(rows["bytes"], formula, **line)
+            if own:
+                panel.plot(rows["bytes"], 100 * rows["rmse"], **_mark(str(name)), label=name)
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_title(TITLES[kind], loc="left")
+        # Between the errors of sketches and that of exact counting.
+        panel.legend(loc="lower left", bbox_to_anchor=(0, 0.3 if kind == kinds[0] else 0.06), fontsize=7)
+        panel.set_xlabel("size of one sketch")
+        panel.xaxis.set_major_formatter(FuncFormatter(_bytes))
+        panel.xaxis.set_minor_locator(NullLocator())
+    panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{signed(value)} %"))
+    panels[0].yaxis.set_minor_locator(NullLocator())
+    panels[0].set_ylim(top=100)
+    panels[0].set_ylabel("RMSE of a published count")
 
 
-def _stroke(name: str, privacy: str) -> dict[str, Any]:
-    """The stroke of a sketch; hollow and dashed if it is not private."""
-    colour = SKETCH_COLOURS[name]
-    hollow = privacy == BASELINE
+def _days(panel: Axes, largest: pd.Series) -> None:
+    """The counts that one sketch publishes day by day, beside the truth."""
+    ticks = np.arange(1 - int(largest["ticks"]), 1)
+    panel.plot(ticks, largest["released"], color=SKETCH_COLOURS[largest["sketch"]], linewidth=1.3)
+    panel.plot(ticks, largest["truth"], color=TRUTH, linewidth=0.8)
+    panel.set_title(f"{largest['sketch']}, {_bytes(largest['bytes'], 0)}", loc="left", fontsize=7.5)
+    panel.text(
+        0.97, 0.06, f"off by {signed(100 * largest['rmse'], 2)} %", transform=panel.transAxes, fontsize=7, color=MUTED,
+        horizontalalignment="right",
+    )  # fmt: skip
+
+
+def _finish_days(panels: Any, count: int) -> None:
+    """Labels on the outer panels alone; a cell without a sketch explains the lines."""
+    for panel in panels.flat[count:]:
+        panel.set_axis_off()
+    plain_ticks(panels[0, 0].xaxis, [-28, -14, 0])
+    plain_ticks(panels[0, 0].yaxis)
+    for panel in panels[-1, : count - DAYS_ACROSS * (len(panels) - 1)]:
+        panel.set_xlabel("days before the last one")
+    panels[len(panels) // 2, 0].set_ylabel("users in the window")
+    lines = [
+        Line2D([], [], color=TRUTH, linewidth=0.8, label="the truth"),
+        Line2D([], [], color=MUTED, linewidth=1.3, label="the largest sketch"),
+    ]
+    panels.flat[-1].legend(handles=lines, loc="center", title="counts of a day", fontsize=7, title_fontsize=7.5)
+
+
+def _legend(figure: Any, title: str, trials: int, more: Sequence[Line2D] = ()) -> None:
+    dots = Line2D([], [], color=TRUTH, marker="o", markersize=4, linestyle="none")
+    dots.set_label(f"{trials} trials with fresh salts and noise")
+    handles = [
+        dots,
+        Line2D([], [], color=TRUTH, linewidth=1.0, label="formula"),
+        Line2D([], [], color=OTHERS, linewidth=1.0, label="the other sketches"),
+        *more,
+    ]
+    legend = figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.2)
+    legend.set_title(title)
+    legend.get_title().set_multialignment("center")
+
+
+def _mark(name: str) -> dict[str, Any]:
+    """The mark of a sketch; of two with one marker the first is large and hollow, to be seen around the second."""
+    first = next(one for one, marker in SKETCH_MARKERS.items() if marker == SKETCH_MARKERS[name]) == name
     return {
-        "color": colour,
+        "color": SKETCH_COLOURS[name],
         "marker": SKETCH_MARKERS[name],
-        "markersize": 5,
-        "markerfacecolor": "none" if hollow else colour,
-        "linestyle": "--" if hollow else "-",
-        "linewidth": 1.0,
+        "markersize": 6.5 if first else 3.8,
+        "markerfacecolor": "none" if first else SKETCH_COLOURS[name],
+        "linestyle": "none",
     }
 
 
 def _bytes(value: float, position: int) -> str:
     for unit in ("B", "kB"):
         if value < 1000:
-            return f"{value:g} {unit}"
+            return f"{signed(value, 2)} {unit}"
         value /= 1000
-    return f"{value:g} MB"
+    return f"{signed(value, 2)} MB"
 
 
 FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {

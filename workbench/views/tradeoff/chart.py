@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from experiments.engine.style import COLOURS, MARKERS
+from experiments.engine.style import COLOURS, MARKERS, SHAPES
 from workbench.rows import TableRow
 from workbench.views.charts import TRUTH, Chart
 
 CHOSEN = "#8A8A8A"
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
-_SHAPES = {"o": "circle", "v": "triangle-down", "s": "square", "^": "triangle-up", "D": "diamond"}
 _TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 
 
@@ -94,7 +93,7 @@ def _mechanisms(table: pd.DataFrame) -> tuple[alt.Color, alt.Shape]:
         title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolOpacity=1, symbolSize=90,
     )  # fmt: skip
     colours = alt.Scale(domain=names, range=[COLOURS[name] for name in names])
-    shapes = alt.Scale(domain=names, range=[_SHAPES[MARKERS[name]] for name in names])
+    shapes = alt.Scale(domain=names, range=[SHAPES[MARKERS[name]] for name in names])
     return (
         alt.Color("mechanism:N", legend=legend, scale=colours),
         alt.Shape("mechanism:N", legend=legend, scale=shapes),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from workbench.views.error_chart import error_chart
+from workbench.views.tradeoff.chart import error_chart
 
 from dp.names import MECHANISMS
 from experiments.engine.labels import letter_panels, plain_ticks

@@ -34,7 +34,8 @@ def guess_under_mu(mu: float) -> float:
 def guess_under(guarantee: Guarantee) -> float:
     """The most that a guess is right under (ε, δ)-DP: (e^ε + δ)/(e^ε + 1).
 
-    It follows from Kairouz, Oh and Viswanath 2015, theorem 2.1. Attained by revealing the truth with probability δ, and by randomised response otherwise.
+    It follows from Kairouz, Oh and Viswanath 2015, theorem 2.1, and is attained by revealing the truth with probability
+    δ, and by randomised response otherwise.
     """
     odds = math.exp(-guarantee.epsilon)
     return (1 + guarantee.delta * odds) / (1 + odds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -18,8 +19,10 @@ ACROSS = {"memory": "memory", "time": "tick_ms"}
 _BESIDE = 1.2
 """By how much points with the same numbers are moved apart, in numbers remembered plus one."""
 _KEPT = [0, 1, 3, 10, 30, 100, 300, 1000, 3000]
-_DRAWN = ("truth", "counted")
-TITLES = {"truth": "truth", "counted": "with users frozen", "release": "releases"}
+RELEASES_LINE = "releases"
+_LINES = {"truth": "truth", "counted": "with users frozen"}
+_LINE_COLOURS = (RELEASED, TRUTH, "#E69F00")
+_LINE_DASHES = ([1, 0], [1, 0], [5, 3])
 
 
 def able_rows(rows: Sequence[TableRow]) -> list[TableRow]:
@@ -131,43 +134,41 @@ def releases_chart(rows: Sequence[TableRow], metric: str, height: int = 300) -> 
 
 
 def releases_grid(rows: Sequence[TableRow], metric: str) -> Chart:
-    """The same for every mechanism, one below the other, on the same axes."""
+    """The same for every mechanism, one below the other."""
     names = list(dict.fromkeys(row["mechanism"] for row in rows))
-    small = _releases(rows, metric).properties(width=640, height=110)
-    return small.facet(row=alt.Row("mechanism:N", sort=names, title=None))
-
-
-def _releases(rows: Sequence[TableRow], metric: str) -> alt.LayerChart:
-    table = pd.DataFrame(list(rows))
-    table["day"] = pd.to_datetime(table["day"])
-    drawn = [name for name in table if name.startswith("release_")]
-    frozen = bool((table["counted"] != table["truth"]).any())
-    lines = [*drawn, "truth", *(["counted"] if frozen else [])]
-    long = table.melt(["mechanism", "day"], lines, "line", "users")
-    long["what"] = long["line"].map(lambda line: TITLES["release"] if line in drawn else TITLES[line])
-    shown = [TITLES["release"], TITLES["truth"], *([TITLES["counted"]] if frozen else [])]
-    legend = alt.Legend(title=None, orient="top", labelLimit=200, symbolType="stroke", symbolSize=300)
-    dashes = {TITLES["release"]: [1, 0], TITLES["truth"]: [1, 0], TITLES["counted"]: [5, 3]}
-    colours = {TITLES["release"]: RELEASED, TITLES["truth"]: TRUTH, TITLES["counted"]: "#E69F00"}
-    base = alt.Chart(long).encode(
-        x=alt.X("day:T", title=None, axis=alt.Axis(format="%b %Y", grid=False, labelOverlap=True, tickCount=6)),
-        y=alt.Y(
-            "users:Q", scale=alt.Scale(zero=False, nice=True),
-            axis=alt.Axis(title=f"{metric.upper()} [users]", format=",d", tickCount=4, minExtent=46),
-        ),
-        color=alt.Color("what:N", scale=alt.Scale(domain=shown, range=[colours[one] for one in shown]), legend=legend),
-        strokeDash=alt.StrokeDash(
-            "what:N", scale=alt.Scale(domain=shown, range=[dashes[one] for one in shown]), legend=legend
-        ),
-        detail=["line:N", "mechanism:N"],
-        tooltip=[
-            alt.Tooltip("day:T", title="Day", format="%-d %B %Y"),
-            alt.Tooltip("what:N", title="Line"),
-            alt.Tooltip("users:Q", title="Users", format=",d"),
-        ],
-    )  # fmt: skip
-    released = alt.FieldOneOfPredicate(field="line", oneOf=drawn)
-    return alt.layer(
-        base.transform_filter(released).mark_line(strokeWidth=1.1, opacity=0.75, interpolate="linear"),
-        base.transform_filter({"not": released}).mark_line(strokeWidth=2.2),
+    parts = [_releases([row for row in rows if row["mechanism"] == name], metric) for name in names]
+    return alt.vconcat(
+        *(part.properties(width=640, height=130, title=name) for part, name in zip(parts, names, strict=True))
     )
+
+
+def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
+    published = [name for name in rows[0] if name.startswith("release_")]
+    frozen = any(row["counted"] != row["truth"] for row in rows)
+    drawn = [RELEASES_LINE, *_LINES.values()] if frozen else [RELEASES_LINE, _LINES["truth"]]
+    x = alt.X("day:T", title=None, axis=alt.Axis(format="%b %Y", grid=False, labelOverlap=True, tickCount=6))
+    y = alt.Y(
+        "users:Q", scale=alt.Scale(zero=False, nice=True),
+        axis=alt.Axis(title=f"{metric.upper()} [users]", format=",d", tickCount=4, minExtent=46),
+    )  # fmt: skip
+    legend = alt.Legend(title=None, orient="top", labelLimit=200, symbolType="stroke", symbolSize=300)
+    colour = alt.Color("line:N", scale=alt.Scale(domain=drawn, range=_LINE_COLOURS[: len(drawn)]), legend=legend)
+    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=drawn, range=_LINE_DASHES[: len(drawn)]), legend=legend)
+    tooltip = [
+        alt.Tooltip("day:T", title="Day", format="%-d %B %Y"),
+        alt.Tooltip("line:N", title="Line"),
+        alt.Tooltip("users:Q", title="Users", format=",d"),
+    ]
+    # By columns and not by rows: frames of more than 5,000 rows are refused.
+    frame = pd.DataFrame(list(rows)).assign(day=pd.to_datetime([row["day"] for row in rows]))
+    counts = [column for column, name in _LINES.items() if name in drawn]
+    lines = {**dict.fromkeys(published, RELEASES_LINE), **_LINES}
+    layers = [
+        alt.Chart()
+        .transform_fold(columns, as_=["column", "users"])
+        .transform_calculate(line=f"{json.dumps(lines)}[datum.column]")
+        .mark_line(strokeWidth=width, opacity=opacity)
+        .encode(x=x, y=y, color=colour, strokeDash=dash, detail="column:N", tooltip=tooltip)
+        for columns, width, opacity in ((published, 1.1, 0.75), (counts, 2.2, 1.0))
+    ]
+    return alt.layer(*layers, data=frame)

@@ -38,18 +38,10 @@ SEED, POPULATION_SEED = 20260110, 7
 RATES = {"delete_rate": 0.15, "erase_rate": 0.02, "late_rate": 0.05}
 """Of the generated population; those of the experiment mechanism_frontier."""
 LEVEL = 0.95
+MOST_DAYS = 4096
 KEPT = (
-    "mechanism",
-    "noise",
-    "sensitivity",
-    "sigma",
-    "rms_std",
-    "max_std",
-    "memory",
-    "draws_per_tick",
-    "proof",
-    "source",
-)
+    "mechanism", "noise", "sensitivity", "sigma", "rms_std", "max_std", "memory", "draws_per_tick", "proof", "source",
+)  # fmt: skip
 
 
 class MechanismsQuestion(
@@ -106,6 +98,8 @@ def answer_mechanisms(question: MechanismsQuestion, job: Job) -> Tables:
 def _class_of(question: MechanismsQuestion) -> ProtectedClass:
     from dp.units import protected_class
 
+    if question.horizon > MOST_DAYS:
+        raise ValueError(f"horizon is {question.horizon}; at most {MOST_DAYS:,} days are drawn")
     if question.metric not in METRICS:
         raise ValueError(f"metric is {question.metric!r}; choose from {', '.join(METRICS)}")
     return protected_class(question.unit, METRICS[question.metric], question.w_bound, question.horizon)
@@ -270,12 +264,15 @@ def _ranked(rows: Sequence[TableRow], least: float | None = None) -> list[TableR
         {
             **row,
             "unbeaten": row["mechanism"] in best,
-            "over_bound": row["rms_std"] / least
-            if least and row["from"] == "formula" and row["noise"] == "gaussian"
-            else None,
+            "over_bound": row["rms_std"] / least if least and _is_bounded(row) else None,
         }
         for row in rows
     ]
+
+
+def _is_bounded(row: TableRow) -> bool:
+    """Whether the lower bound is about this mechanism: Gaussian noise, whatever the data."""
+    return bool(row["noise"] == "gaussian" and row["from"] == "formula")
 
 
 def mechanisms_charts(question: MechanismsQuestion, tables: Tables) -> Mapping[str, Chart]:

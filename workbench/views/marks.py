@@ -1,4 +1,4 @@
-"""One colour and one shape a mechanism, in every chart of the pages."""
+"""What the charts of the research pages have in common: one colour and one shape a mechanism, and ticks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import altair as alt
 
 from experiments.engine.style import COLOURS, MARKERS
 
+_TICKS = [digit * 10.0**power for power in range(-6, 12) for digit in (1, 2, 5)]
 _SHAPES = {"o": "circle", "v": "triangle-down", "s": "square", "^": "triangle-up", "D": "diamond"}
 
 
@@ -22,3 +23,8 @@ def mechanism_marks(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
         alt.Color("mechanism:N", legend=legend, scale=colours),
         alt.Shape("mechanism:N", legend=legend, scale=shapes),
     )
+
+
+def log_ticks(bottom: float, top: float) -> list[float]:
+    """1, 2 and 5 times powers of ten: what a logarithmic axis names."""
+    return [tick for tick in _TICKS if bottom <= tick <= top]

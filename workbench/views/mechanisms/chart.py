@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.rows import TableRow
 from workbench.views.charts import RELEASED, TRUTH, Chart
-from workbench.views.marks import mechanism_marks
+from workbench.views.marks import log_ticks, mechanism_marks
 
 PICKED = "picked"
 """The selection of a mechanism by a click."""
@@ -31,7 +31,7 @@ def able_rows(rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def frontier_chart(
-    rows: Sequence[TableRow], bound: Sequence[TableRow], across: str, chosen: str | None = None, height: int = 520
+    rows: Sequence[TableRow], bound: Sequence[TableRow], across: str, chosen: str | None = None, height: int = 620
 ) -> Chart:
     """Error of every mechanism against what it takes; those that no other beats are filled. A click picks one.
 
@@ -44,9 +44,7 @@ def frontier_chart(
     """
     table = _placed(able_rows(rows), ACROSS[across])
     x = _horizontal(across)
-    scale = alt.Scale(type="log", nice=True)
-    users = alt.Axis(title="error of a released day [users]", format="~s", minExtent=34, tickCount=6)
-    y = alt.Y("rms_std:Q", axis=users, scale=scale)
+    y = _vertical(table, bound)
     colour, shape = mechanism_marks(list(table["mechanism"]) if len(table) else [])
     chart = alt.Chart(table)
     pick = alt.selection_point(PICKED, fields=["mechanism"], on="click", empty=False)
@@ -95,6 +93,14 @@ def _horizontal(across: str) -> alt.X:
         "place:Q", title="processor time of one day's release [ms]",
         scale=alt.Scale(zero=True, nice=True, padding=18), axis=alt.Axis(format=".1f", grid=False, tickCount=5),
     )  # fmt: skip
+
+
+def _vertical(table: pd.DataFrame, bound: Sequence[TableRow]) -> alt.Y:
+    """From below the least error, or the bound, to above the largest one."""
+    errors = [*table["rms_std"], *table["max_std"], *(row["rms_std"] for row in bound)] or [1.0]
+    bottom, top = 0.8 * min(errors), 1.15 * max(errors)
+    axis = alt.Axis(title="error of a released day [users]", format="~s", minExtent=34, values=log_ticks(bottom, top))
+    return alt.Y("rms_std:Q", axis=axis, scale=alt.Scale(type="log", domain=[bottom, top], nice=False))
 
 
 def _bound(bound: Sequence[TableRow], y: alt.Y) -> list[alt.Chart]:
@@ -165,7 +171,7 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
     lines = {**dict.fromkeys(published, RELEASES_LINE), **_LINES}
     layers = [
         alt.Chart()
-        .transform_fold(columns, as_=["column", "users"])
+        .transform_fold([*columns], as_=["column", "users"])
         .transform_calculate(line=f"{json.dumps(lines)}[datum.column]")
         .mark_line(strokeWidth=width, opacity=opacity)
         .encode(x=x, y=y, color=colour, strokeDash=dash, detail="column:N", tooltip=tooltip)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dp.names import MECHANISMS, METRICS
+from dp.names import DEFAULT_MECHANISM, MECHANISMS, METRICS
 from workbench.rows import TableRow
 from workbench.views.jobs.job import Job, ResearchPage, Tables
 
@@ -84,8 +84,10 @@ def answer_mechanisms(question: MechanismsQuestion, job: Job) -> Tables:
     for number, name in enumerate(MECHANISMS):
         told = partial(job.tell, f"choosing the strategy of {name}", 0.5 * number / len(MECHANISMS))
         rows = [*rows, meanwhile(partial(_compared, question, protected, name), partial(told, None))]
-        tables = {**tables, "mechanisms": _ranked(rows)}
-        told(tables)
+        if number >= MECHANISMS.index(DEFAULT_MECHANISM):
+            # Enough to look at; what follows is found by optimisation, which may take seconds.
+            tables = {**tables, "mechanisms": _ranked(rows)}
+            told(tables)
     with _population(question, job) as log:
         rows, releases = _tried(question, rows, log, job)
     tables = {**tables, "mechanisms": _ranked(rows), "releases": releases}

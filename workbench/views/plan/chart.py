@@ -16,19 +16,19 @@ ASKED = "#E69F00"
 TOGETHER = "together"
 
 
-def dots_chart(row: TableRow, dots: Sequence[TableRow], height: int = 150) -> Chart:
+def dots_chart(row: TableRow, dots: Sequence[TableRow], height: int = 210) -> Chart:
     """Equally likely releases around the expected count, one dot each, and the error that was asked for.
 
     Args:
         row: of the table "plan".
         dots: of the same metric.
-        height: of the plot, in pixels.
+        height: with axes, in pixels.
     """
     table = stacked([dot["published"] for dot in dots], row["expected"], row["max_std"])
     metric, half = row["metric"].upper(), max(row["half_width"], row["error"]) * 1.35
+    scale = alt.Scale(domain=[row["expected"] - half, row["expected"] + half], nice=False, zero=False)
     x = alt.X(
-        "place:Q", title=f"published {metric} [users]",
-        scale=alt.Scale(domain=[row["expected"] - half, row["expected"] + half], nice=False),
+        "place:Q", title=f"published {metric} [users]", scale=scale,
         axis=alt.Axis(format=",d", tickCount=4, grid=False, labelOverlap=True, labelFlush=True),
     )  # fmt: skip
     tall = alt.Scale(domain=[0, max(8, int(table["height"].max()) + 1)], nice=False)
@@ -38,7 +38,7 @@ def dots_chart(row: TableRow, dots: Sequence[TableRow], height: int = 150) -> Ch
         alt.Chart(asked)
         .mark_rect(color=ASKED, opacity=0.22)
         .encode(
-            x=alt.X("low:Q"), x2="high:Q",
+            x=alt.X("low:Q", scale=scale), x2="high:Q",
             tooltip=[alt.Tooltip("low:Q", title="Error asked for, from [users]", format=",.0f"),
                      alt.Tooltip("high:Q", title="to [users]", format=",.0f")],
         )
@@ -83,11 +83,12 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
         "mechanism": [*(row["mechanism"] for row in rows), "all"],
     })  # fmt: skip
     most = max(total["epsilon"], total["epsilon_allowed"]) * 1.12
-    x = alt.X("epsilon:Q", title="ε of the whole series", scale=alt.Scale(domain=[0, most], nice=False))
+    x = alt.X("epsilon:Q", title="ε of the whole series", scale=alt.Scale(domain=[0, most], nice=False),
+              axis=alt.Axis(tickCount=6, format="~g", labelOverlap=True))  # fmt: skip
     y = alt.Y("series:N", title=None, sort=[*names, TOGETHER], axis=alt.Axis(ticks=False, labelFontSize=13))
     bars = (
         alt.Chart(table)
-        .mark_bar(height=18)
+        .mark_bar()
         .encode(
             x=x, y=y,
             color=alt.condition(alt.datum.series == TOGETHER, alt.value(TRUTH), alt.value(RELEASED)),
@@ -106,4 +107,4 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
     label = alt.Chart(allowed).mark_text(color=ASKED, align="right", dx=-6, baseline="top", fontSize=12).encode(
         x=x, y=alt.value(2), text="text:N"
     )  # fmt: skip
-    return alt.layer(bars, rule, label).properties(height=150)
+    return alt.layer(bars, rule, label).properties(height=230)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dp.names import DATA_DEPENDENT_MECHANISMS, MECHANISMS, METRICS
+from dp.names import DATA_DEPENDENT_MECHANISMS, DEFAULT_MECHANISM, MECHANISMS, METRICS
 from workbench.rows import TableRow
 from workbench.views.jobs.job import Job, ResearchPage, Tables
 from workbench.views.plan.settings import added_up, rounded_down, rounded_up, settings_of
@@ -63,8 +63,10 @@ def answer_plan(question: PlanQuestion, job: Job) -> Tables:
         # The last part of the time is for what makes everything fit.
         told = partial(job.tell, f"trying {name}", number / (len(MECHANISMS) + 1))
         tried += meanwhile(partial(_needed_rows, question, name), partial(told, None))
-        tables = _tables(question, tried)
-        told(tables)
+        if number >= MECHANISMS.index(DEFAULT_MECHANISM):
+            # A good answer already; what follows is found by optimisation, which may take seconds.
+            tables = _tables(question, tried)
+            told(tables)
     if tables["total"][0]["fits"] is False:
         job.tell("looking for errors that fit", len(MECHANISMS) / (len(MECHANISMS) + 1), tables)
         tables["total"][0]["factor"] = meanwhile(

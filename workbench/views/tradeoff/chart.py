@@ -9,12 +9,11 @@ import pandas as pd
 
 from workbench.rows import TableRow
 from workbench.views.charts import TRUTH, Chart
-from workbench.views.marks import mechanism_marks
+from workbench.views.marks import log_ticks, mechanism_marks
 
 CHOSEN = "#8A8A8A"
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
-_TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 
 
 def error_chart(
@@ -81,8 +80,7 @@ def _horizontal(table: pd.DataFrame, along: str, title: str, logarithmic: bool) 
 
 def _vertical(table: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
     bottom, top = _range(table)
-    ticks = [tick for tick in _TICKS if bottom <= tick <= top]
-    axis = alt.Axis(title="RMSE of a released day [users]", format="~s", values=ticks, minExtent=34)
+    axis = alt.Axis(title="RMSE of a released day [users]", format="~s", values=log_ticks(bottom, top), minExtent=34)
     return alt.Scale(type="log", domain=[bottom, top], nice=False), axis
 
 

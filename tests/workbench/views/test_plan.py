@@ -274,7 +274,7 @@ def test_the_page_shows_the_plan_of_its_controls(tmp_path: Path) -> None:
     assert [one.value for one in page.success] == [verdict_of(PLAN, tables["plan"], total)[0]]
     assert [one.value for one in page.metric] == [f"{row['epsilon']:.4g}" for row in tables["plan"]]
     pairs = pairs_of(tables["settings"])
-    assert [one.value for one in page.code] == [settings_command(pairs), settings_file(pairs)]
+    assert [one.value for one in page.code] == [settings_command(pairs), settings_file(pairs).strip()]
     assert odds(PLAN, total["guess"]) in texts(page)
     # The same errors in per cent ask the same question.
     page.button_group(key="plan_in").set_value("per cent")

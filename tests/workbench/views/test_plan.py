@@ -152,7 +152,7 @@ def test_dots_are_the_quantiles_of_the_noise(tmp_path: Path) -> None:
         assert len(dots) == DOTS
         assert dots == sorted(dots)
         middle = [2 * row["expected"] - dot for dot in reversed(dots)]
-        assert np.abs(np.subtract(middle, dots)).max() <= 1
+        assert middle == pytest.approx(dots)
         inside = sum(abs(dot - row["expected"]) <= row["half_width"] for dot in dots)
         assert inside == pytest.approx(0.95 * DOTS, abs=1)
     assert list(plan_charts(PLAN, tables)) == ["dots-dau", "dots-wau", "dots-mau", "split"]

@@ -110,8 +110,8 @@ def _bound(bound: Sequence[TableRow], y: alt.Y) -> list[alt.Chart]:
     base = alt.Chart(table).encode(y=y, tooltip=[title])
     return [
         base.mark_rule(color=TRUTH, strokeDash=[6, 4], strokeWidth=1.6),
-        base.mark_text(color=TRUTH, align="right", baseline="top", dy=4, fontSize=11).encode(
-            x=alt.value("width"), text="text:N"
+        base.mark_text(color=TRUTH, align="left", baseline="top", dy=4, fontSize=11).encode(
+            x=alt.value(4), text="text:N"
         ),
     ]
 
@@ -124,7 +124,7 @@ def _tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("from:N", title="By"),
         alt.Tooltip("memory:Q", title="Numbers remembered", format=",d"),
         alt.Tooltip("tick_ms:Q", title="Processor time of a day [ms]", format=".2f"),
-        alt.Tooltip("proof:N", title="Proof: docs/guarantees.md, section"),
+        alt.Tooltip("proof:N", title="Proof: section of guarantees"),
     ]
 
 
@@ -157,7 +157,7 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
         "users:Q", scale=alt.Scale(zero=False, nice=True),
         axis=alt.Axis(title=f"{metric.upper()} [users]", format=",d", tickCount=4, minExtent=46),
     )  # fmt: skip
-    legend = alt.Legend(title=None, orient="top", labelLimit=200, symbolType="stroke", symbolSize=300)
+    legend = alt.Legend(title=None, orient="top", columns=2, labelLimit=200, symbolType="stroke", symbolSize=300)
     colour = alt.Color("line:N", scale=alt.Scale(domain=drawn, range=_LINE_COLOURS[: len(drawn)]), legend=legend)
     dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=drawn, range=_LINE_DASHES[: len(drawn)]), legend=legend)
     tooltip = [

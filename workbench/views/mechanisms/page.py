@@ -174,7 +174,9 @@ def _unable(rows: Sequence[TableRow]) -> None:
     unable = [row for row in rows if row["reason"]]
     if unable:
         lines = "\n".join(f"- **{row['mechanism']}**: {literal(row['reason'])}" for row in unable)
-        with st.expander(f"Not in the picture: {len(unable)} mechanisms", icon=":material/block:"):
+        with st.expander(
+            f"Not in the picture: {', '.join(row['mechanism'] for row in unable)}", icon=":material/block:"
+        ):
             st.markdown(lines)
 
 

@@ -53,13 +53,13 @@ def dots_chart(row: TableRow, dots: Sequence[TableRow], height: int = 210) -> Ch
         .mark_circle(color=RELEASED, size=52, opacity=1, clip=True)
         .encode(
             x=x, y=alt.Y("height:Q", axis=None, scale=tall),
-            tooltip=[alt.Tooltip("published:Q", title="One release in fifty [users]", format=",d")],
+            tooltip=[alt.Tooltip("published:Q", title="One release in fifty [users]", format=",.0f")],
         )
     )  # fmt: skip
     return alt.layer(band, expected, points).properties(height=height)
 
 
-def stacked(published: Sequence[int], expected: float, deviation: float) -> pd.DataFrame:
+def stacked(published: Sequence[float], expected: float, deviation: float) -> pd.DataFrame:
     """Dots in columns of equal width around the expected count, one upon the other: published, place, height."""
     width = 6.6 * deviation / CELLS
     cells = [round((one - expected) / width) for one in published]
@@ -104,7 +104,7 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
     rule = alt.Chart(allowed).mark_rule(color=ASKED, strokeWidth=2.5).encode(
         x=x, tooltip=alt.Tooltip("epsilon:Q", title="ε of the strip", format=".4~g")
     )  # fmt: skip
-    label = alt.Chart(allowed).mark_text(color=ASKED, align="right", dx=-6, baseline="top", fontSize=12).encode(
-        x=x, y=alt.value(2), text="text:N"
+    label = alt.Chart(allowed).mark_text(color=ASKED, align="center", baseline="bottom", fontSize=12).encode(
+        x=x, y=alt.value(-3), text="text:N"
     )  # fmt: skip
     return alt.layer(bars, rule, label).properties(height=230)

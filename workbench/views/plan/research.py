@@ -174,7 +174,7 @@ def _as_served(
             "rms_std": math.sqrt(float(np.square(deviations).mean())),
             "half_width": reach(LEVEL),
         })  # fmt: skip
-        dots += [{"metric": row["metric"], "published": round(row["expected"] + moved)} for moved in _dot_places(reach)]
+        dots += [{"metric": row["metric"], "published": row["expected"] + moved} for moved in _dot_places(reach)]
     return (
         planned,
         {

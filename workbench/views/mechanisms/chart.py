@@ -140,12 +140,11 @@ def releases_chart(rows: Sequence[TableRow], metric: str, height: int = 300) -> 
 
 
 def releases_grid(rows: Sequence[TableRow], metric: str) -> Chart:
-    """The same for every mechanism, one below the other."""
+    """The same for every mechanism, one below the other, each with its own axes."""
     names = list(dict.fromkeys(row["mechanism"] for row in rows))
-    parts = [_releases([row for row in rows if row["mechanism"] == name], metric) for name in names]
-    return alt.vconcat(
-        *(part.properties(width=640, height=130, title=name) for part, name in zip(parts, names, strict=True))
-    )
+    row = alt.Row("mechanism:N", sort=names, title=None, header=alt.Header(labelOrient="top", labelFontWeight="bold"))
+    one = _releases(rows, metric).properties(width=640, height=110)
+    return one.facet(row=row).resolve_scale(x="independent", y="independent")
 
 
 def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
@@ -165,8 +164,8 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
         alt.Tooltip("line:N", title="Line"),
         alt.Tooltip("users:Q", title="Users", format=",d"),
     ]
-    # By columns and not by rows: frames of more than 5,000 rows are refused.
-    frame = pd.DataFrame(list(rows)).assign(day=pd.to_datetime([row["day"] for row in rows]))
+    # No frame: those of more than 5,000 rows are refused. A day without its hour would be taken for midnight in UTC.
+    values = alt.InlineData(values=[{**row, "day": f"{row['day']}T00:00:00"} for row in rows])
     counts = [column for column, name in _LINES.items() if name in drawn]
     lines = {**dict.fromkeys(published, RELEASES_LINE), **_LINES}
     layers = [
@@ -177,4 +176,4 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
         .encode(x=x, y=y, color=colour, strokeDash=dash, detail="column:N", tooltip=tooltip)
         for columns, width, opacity in ((published, 1.1, 0.75), (counts, 2.2, 1.0))
     ]
-    return alt.layer(*layers, data=frame)
+    return alt.layer(*layers, data=values)

@@ -144,7 +144,8 @@ def releases_grid(rows: Sequence[TableRow], metric: str) -> Chart:
     names = list(dict.fromkeys(row["mechanism"] for row in rows))
     row = alt.Row("mechanism:N", sort=names, title=None, header=alt.Header(labelOrient="top", labelFontWeight="bold"))
     one = _releases(rows, metric).properties(width=640, height=110)
-    return one.facet(row=row).resolve_scale(x="independent", y="independent")
+    faceted: Chart = one.facet(row=row).resolve_scale(x="independent", y="independent")
+    return faceted
 
 
 def _releases(rows: Sequence[TableRow], metric: str) -> Chart:

@@ -128,7 +128,7 @@ def _tooltip() -> list[alt.Tooltip]:
     ]
 
 
-def releases_chart(rows: Sequence[TableRow], metric: str, height: int = 300) -> Chart:
+def releases_chart(rows: Sequence[TableRow], metric: str, height: int = 340) -> Chart:
     """A few releases of one mechanism beside the truth.
 
     Args:
@@ -157,7 +157,7 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
         "users:Q", scale=alt.Scale(zero=False, nice=True),
         axis=alt.Axis(title=f"{metric.upper()} [users]", format=",d", tickCount=4, minExtent=46),
     )  # fmt: skip
-    legend = alt.Legend(title=None, orient="top", columns=2, labelLimit=200, symbolType="stroke", symbolSize=300)
+    legend = alt.Legend(title=None, orient="top", columns=1, labelLimit=200, symbolType="stroke", symbolSize=300)
     colour = alt.Color("line:N", scale=alt.Scale(domain=drawn, range=_LINE_COLOURS[: len(drawn)]), legend=legend)
     dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=drawn, range=_LINE_DASHES[: len(drawn)]), legend=legend)
     tooltip = [

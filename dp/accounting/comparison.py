@@ -173,7 +173,10 @@ def epsilon_for_deviation(
         half = math.asinh(spread / (math.sqrt(2) * target * GRID))
         epsilon = 2 * half * GRID * chosen.sensitivity
     else:
-        epsilon = gaussian.epsilon_for(chosen.sensitivity * spread / target, delta)
+        mu = chosen.sensitivity * spread / target
+        # Far beyond any guarantee the curve itself is out of the range of floats.
+        far = mu > gaussian.mu_for(gaussian.LARGEST_EPSILON, delta)
+        epsilon = math.inf if far else gaussian.epsilon_for(mu, delta)
     step = 1e-9
     while gaussian.SMALLEST_EPSILON <= epsilon <= gaussian.LARGEST_EPSILON:
         try:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from workbench.views.tradeoff.chart import error_chart
 
 from dp.names import MECHANISMS
 from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES, SKETCH_COLOURS, dash, ink, luminance
 from experiments.notebook import curves
 from tests.experiments.test_experiments import XYZ, lab, linear_rgb
+from workbench.views.tradeoff.chart import error_chart
 
 GREY_APART = 10.0
 """Difference in lightness L* between two areas that a print without colours keeps apart; about 1 is just noticeable."""

@@ -114,7 +114,7 @@ def test_a_larger_target_needs_less_epsilon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "reason"), [(1e-4, "above 100"), (1e12, "below 1e-06")]
+    ("target", "reason"), [(1e-4, "above 100"), (1e-9, "above 100"), (1e-300, "above 100"), (1e12, "below 1e-06")]
 )  # fmt: skip
 def test_accuracies_out_of_range_say_so(target: float, reason: str) -> None:
     needed = epsilon_for_deviation("gaussian", protected_class("user-day", 7, 2, 40), target, 1e-6, "max")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from workbench.views.mechanisms.research import MechanismsQuestion
+from workbench.views.plan.research import PlanQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
 
 TRADEOFF = TradeoffQuestion(
@@ -11,4 +13,13 @@ TRADEOFF = TradeoffQuestion(
     users=1_000, days=30, delete_rate=0.15,
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (TRADEOFF,)
+PLAN = PlanQuestion(
+    unit="user-day", epsilon=1.0, delta=1e-6, w_bound=2, horizon=30, expected=(2_000, 5_000, 8_000),
+    errors=(20.0, 40.0, 80.0),
+)  # fmt: skip
+
+FRONTIER = MechanismsQuestion(
+    metric="wau", unit="user-day", epsilon=1.0, delta=1e-6, w_bound=2, horizon=30, users=500
+)  # fmt: skip
+
+QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER)

@@ -9,7 +9,11 @@ import msgspec
 
 from workbench.views.jobs.job import ResearchPage
 
-RESEARCH_PAGES = {"tradeoff": "workbench.views.tradeoff.research"}
+RESEARCH_PAGES = {
+    "plan": "workbench.views.plan.research",
+    "tradeoff": "workbench.views.tradeoff.research",
+    "mechanisms": "workbench.views.mechanisms.research",
+}
 """The name in questions and addresses → the module whose PAGE is its `ResearchPage`."""
 
 

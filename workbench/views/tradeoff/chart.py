@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from experiments.engine.style import COLOURS, MARKERS, SHAPES
 from workbench.rows import TableRow
 from workbench.views.charts import TRUTH, Chart
+from workbench.views.marks import log_ticks, mechanism_marks
 
 CHOSEN = "#8A8A8A"
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
-_TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 
 
 def error_chart(
@@ -33,7 +32,7 @@ def error_chart(
     table = pd.DataFrame(list(rows))
     x = _horizontal(table, along, title, logarithmic)
     scale, users = _vertical(table)
-    colour, shape = _mechanisms(table)
+    colour, shape = mechanism_marks(list(dict.fromkeys(table["mechanism"])))
     noisy, bias = _parts(table, along)
     dash = _dash()
     chart = alt.Chart(table)
@@ -81,23 +80,8 @@ def _horizontal(table: pd.DataFrame, along: str, title: str, logarithmic: bool) 
 
 def _vertical(table: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
     bottom, top = _range(table)
-    ticks = [tick for tick in _TICKS if bottom <= tick <= top]
-    axis = alt.Axis(title="RMSE of a released day [users]", format="~s", values=ticks, minExtent=34)
+    axis = alt.Axis(title="RMSE of a released day [users]", format="~s", values=log_ticks(bottom, top), minExtent=34)
     return alt.Scale(type="log", domain=[bottom, top], nice=False), axis
-
-
-def _mechanisms(table: pd.DataFrame) -> tuple[alt.Color, alt.Shape]:
-    names = list(dict.fromkeys(table["mechanism"]))
-    # One legend for both: colour and shape say the same.
-    legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolOpacity=1, symbolSize=90,
-    )  # fmt: skip
-    colours = alt.Scale(domain=names, range=[COLOURS[name] for name in names])
-    shapes = alt.Scale(domain=names, range=[SHAPES[MARKERS[name]] for name in names])
-    return (
-        alt.Color("mechanism:N", legend=legend, scale=colours),
-        alt.Shape("mechanism:N", legend=legend, scale=shapes),
-    )
 
 
 def _dash() -> alt.StrokeDash:

@@ -1,0 +1,1 @@
+"""The page *Plan*: accuracy first, and what it costs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from workbench.views.attacks.research import AttackQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
 
 TRADEOFF = TradeoffQuestion(
@@ -11,4 +12,6 @@ TRADEOFF = TradeoffQuestion(
     users=1_000, days=30, delete_rate=0.15,
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (TRADEOFF,)
+ATTACK = AttackQuestion(attack="likelihood-ratio", broken=True, mistake="half-flips")
+
+QUESTIONS: tuple[msgspec.Struct, ...] = (TRADEOFF, ATTACK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -38,7 +38,7 @@ def bounds_chart(rows: Sequence[TableRow], height: int = 380) -> Chart:
     )  # fmt: skip
     y = alt.Y("measured:Q", title="ε proved, at least", scale=alt.Scale(domain=[0, top], nice=False))
     tests = list(dict.fromkeys(table["test"]))
-    legend = None if len(tests) == 1 else _legend(columns=1)
+    legend = None if len(tests) == 1 else _legend(1)
     colour = alt.Color("test:N", legend=legend, scale=alt.Scale(domain=tests, range=list(_LINES[: len(tests)])))
     rule = alt.Chart(claims).mark_rule(color=TRUTH, strokeDash=[6, 4], strokeWidth=2)
     name = alt.Chart(claims).mark_text(color=TRUTH, align="left", dy=-8, dx=6, fontSize=12, fontWeight="bold")
@@ -47,7 +47,13 @@ def bounds_chart(rows: Sequence[TableRow], height: int = 380) -> Chart:
     points = (
         alt.Chart(table)
         .mark_point(size=70, filled=True, opacity=1)
-        .encode(x=x, y=y, color=colour, shape=_verdict_shape(), tooltip=_bound_tooltip())
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            shape=_verdict_shape(TRUTH),
+            tooltip=_bound_tooltip(),
+        )
     )
     return alt.layer(
         lines, rule.encode(y=promised), name.encode(y=promised, text="text:N", x=alt.value(0)), points
@@ -157,18 +163,20 @@ def _labels(labels: dict[str, str]) -> str:
 
 def _verdict_colour() -> alt.Color:
     scale = alt.Scale(domain=list(VERDICTS), range=[RELEASED, BROKEN_COLOUR])
-    return alt.Color("verdict:N", scale=scale, legend=_legend(columns=2, orient="top"))
+    return alt.Color("verdict:N", scale=scale, legend=_legend(2))
 
 
-def _verdict_shape() -> alt.Shape:
+def _verdict_shape(symbol: Any = alt.Undefined) -> alt.Shape:
     scale = alt.Scale(domain=list(VERDICTS), range=["circle", "cross"])
-    return alt.Shape("verdict:N", scale=scale, legend=_legend(columns=2, orient="top"))
+    return alt.Shape("verdict:N", scale=scale, legend=_legend(2, symbol))
 
 
-def _legend(*, columns: int, orient: Literal["top", "bottom"] = "bottom") -> alt.Legend:
+def _legend(columns: int, symbol: Any = alt.Undefined) -> alt.Legend:
+    """A legend above the chart; its symbols have the colour `symbol` where no colour says anything."""
     return alt.Legend(
-        title=None, orient=orient, direction="horizontal", columns=columns, labelLimit=330, symbolOpacity=1
-    )
+        title=None, orient="top", direction="horizontal", columns=columns, labelLimit=330, symbolOpacity=1,
+        symbolFillColor=symbol, symbolStrokeColor=symbol,
+    )  # fmt: skip
 
 
 def _bound_tooltip() -> list[alt.Tooltip]:

@@ -29,6 +29,10 @@ from workbench.words import WORDS
 
 DAYS = (30, 60, 90, 180)
 SUBJECTS = ("honest", "broken")
+NOT_HERE = {
+    "ledger": "A race ends otherwise every time, so that this attack is not made here: what follows was committed.",
+    SERVICE: "Several services take minutes, so that this attack is not made here: what follows was committed.",
+}
 COMMITTED_CHARTS = {
     "committed-mistakes": "Seeded bugs",
     "committed-promises": "Mechanisms and sketches",
@@ -57,7 +61,6 @@ def page(choice: StripChoice, cache: Path) -> None:
             icon=":material/info:",
         )
         return
-    st.markdown(threat_of(question.attack))
     show_answer(cache, question, _draw)
 
 
@@ -74,7 +77,7 @@ def _question(choice: StripChoice) -> AttackQuestion | None:
         if attack in COMMITTED_ONLY:
             return AttackQuestion(attack=attack, broken=False)
         subject = st.segmented_control(
-            "Subject", SUBJECTS, default="honest", required=True, format_func=str.capitalize, key="subject",
+            "Subject", SUBJECTS, default="honest", required=True, key="subject",
             bind="query-params", help=f"Broken: with a seeded bug. {WORDS['seeded bug'].capitalize()}.",
         )  # fmt: skip
         broken = subject == "broken"
@@ -85,9 +88,9 @@ def _question(choice: StripChoice) -> AttackQuestion | None:
 
 def _audit_question(choice: StripChoice, *, broken: bool) -> AttackQuestion | None:
     mistake = st.selectbox(
-        "Seeded bug" if broken else "Done right, without",
+        "Seeded bug" if broken else "Without the bug",
         list(MISTAKE_TITLES),
-        format_func=lambda name: _mistake_title(name, choice.mechanism),
+        format_func=lambda name: MISTAKE_TITLES[name],
         key="mistake",
         bind="query-params",
         width=345,
@@ -103,10 +106,6 @@ def _audit_question(choice: StripChoice, *, broken: bool) -> AttackQuestion | No
     )  # fmt: skip
 
 
-def _mistake_title(name: str, mechanism: str) -> str:
-    return f"{MISTAKE_TITLES[name]} of {mechanism}" if name == STRIP_MISTAKE else MISTAKE_TITLES[name]
-
-
 def _twin(attack: str) -> str:
     from dp.auditing.attacks import ATTACKS
 
@@ -116,6 +115,7 @@ def _twin(attack: str) -> str:
 def _draw(question: AttackQuestion, tables: Tables) -> None:
     charts = attack_charts(question, tables)
     if not {"bounds", "readings"} & set(tables):
+        st.caption(f"{threat_of(question.attack)} {NOT_HERE[question.attack]}")
         _draw_committed(question, tables, charts)
         return
     left, right = st.columns(2, gap="medium")
@@ -132,6 +132,7 @@ def _draw_computed(question: AttackQuestion, tables: Tables, charts: Mapping[str
         st.error(sentence, icon=":material/gpp_bad:")
     else:
         st.success(sentence, icon=":material/verified_user:")
+    st.caption(threat_of(question.attack))
     if bounds:
         with st.container(border=True):
             st.subheader("ε that is proved, as trials come in", anchor=False)

@@ -9,7 +9,7 @@ LIKELIHOOD_RATIO = "likelihood-ratio"
 SERVICE = "service"
 """The attack on the live service, which starts services of its own: shown from the committed run only."""
 COMMITTED_ONLY = ("ledger", SERVICE)
-"""A race for a budget ends otherwise every time, and several services take minutes."""
+"""Attacks that are not made on the page."""
 
 ATTACK_TITLES: Mapping[str, str] = {
     LIKELIHOOD_RATIO: "Guess from the numbers whether somebody is in",
@@ -29,7 +29,7 @@ STRIP_MISTAKE = "half-noise"
 """The seeded bug of the mechanism that the strip names; all others have mechanisms of their own."""
 
 MISTAKE_TITLES: Mapping[str, str] = {
-    STRIP_MISTAKE: "half the noise",
+    STRIP_MISTAKE: "half the noise of the mechanism above",
     "variance-as-deviation": "the variance taken for the deviation",
     "sensitivity-one": "noise for one day of a 7-day window",
     "per-release-laplace": "ε for each day sold as ε for all",

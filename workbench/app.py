@@ -43,6 +43,7 @@ APP_PAGES = (
     AppPage("live", "Live", ":material/monitoring:", "workbench.views.live.page", live=True),
     AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
     AppPage("attacks", "Attacks", ":material/swords:", "workbench.views.attacks.page"),
+    AppPage("sketches", "Sketches", ":material/grain:", "workbench.views.sketches.page"),
 )
 
 

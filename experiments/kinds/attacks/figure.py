@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable
 
@@ -12,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from experiments.engine.style import BROKEN, RELEASED, TRUTH
-from experiments.kinds.attacks.readings import BEYOND, NOTHING, over_limit
 
+NOTHING, BEYOND = 0.02, 30.0
+"""Places of readings that are zero, and of those that are more than this many times what is allowed."""
 LABEL_WIDTH = 46
 """Longest name of a target, in characters."""
 ROW, GAP = 0.27, 0.34
@@ -22,7 +24,12 @@ ROW, GAP = 0.27, 0.34
 
 def worst_reading(row: pd.Series) -> float:
     """The largest ratio of a reading to what is allowed; 0 over 0 is 0."""
-    return max(map(over_limit, row["measured"], row["limit"]))
+    worst = 0.0
+    for measured, limit in zip(row["measured"], row["limit"], strict=True):
+        if limit is None or math.isnan(limit):
+            continue
+        worst = max(worst, measured / limit if limit > 0 else math.inf if measured > 0 else 0.0)
+    return worst
 
 
 def attacks(table: pd.DataFrame) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from workbench.views.attacks.research import AttackQuestion
+from workbench.views.sketches.research import SketchQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
 
 TRADEOFF = TradeoffQuestion(
@@ -13,5 +14,6 @@ TRADEOFF = TradeoffQuestion(
 )  # fmt: skip
 
 ATTACK = AttackQuestion(attack="likelihood-ratio", broken=True, mistake="half-flips")
+SKETCH = SketchQuestion(sketches=("exact", "hll"), memory=1_024, epsilon=1.0, delta=1e-6, users=200, deletions=0.2)
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (TRADEOFF, ATTACK)
+QUESTIONS: tuple[msgspec.Struct, ...] = (TRADEOFF, ATTACK, SKETCH)

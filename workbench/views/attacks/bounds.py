@@ -36,7 +36,7 @@ def grow(question: AttackQuestion, job: Job, committed: Tables) -> Tables:
         ValueError: there is no such mistake, or the audit cannot be made.
         Superseded: see `Job`.
     """
-    job.tell("searching for the change that shows most", 0.0, None)
+    job.tell("searching for the change that shows most", 0.0, committed)
     attempt, mistake = _attempt(question)
     rows: list[TableRow] = []
     for trials in TRIALS:

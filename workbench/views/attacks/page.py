@@ -90,7 +90,7 @@ def _audit_question(choice: StripChoice, *, broken: bool) -> AttackQuestion | No
     mistake = st.selectbox(
         "Seeded bug" if broken else "Without the bug",
         list(MISTAKE_TITLES),
-        format_func=lambda name: MISTAKE_TITLES[name],
+        format_func=lambda name: MISTAKE_TITLES[name] + (" of the mechanism above" if name == STRIP_MISTAKE else ""),
         key="mistake",
         bind="query-params",
         width=345,
@@ -114,7 +114,7 @@ def _twin(attack: str) -> str:
 
 def _draw(question: AttackQuestion, tables: Tables) -> None:
     charts = attack_charts(question, tables)
-    if not {"bounds", "readings"} & set(tables):
+    if question.attack in COMMITTED_ONLY:
         st.caption(f"{threat_of(question.attack)} {NOT_HERE[question.attack]}")
         _draw_committed(question, tables, charts)
         return
@@ -127,6 +127,10 @@ def _draw(question: AttackQuestion, tables: Tables) -> None:
 
 def _draw_computed(question: AttackQuestion, tables: Tables, charts: Mapping[str, Chart]) -> None:
     bounds, readings = tables.get("bounds", []), tables.get("readings", [])
+    if not bounds and not readings:
+        st.info("The attack has begun.", icon=":material/hourglass_top:")
+        st.caption(threat_of(question.attack))
+        return
     sentence, broken = bound_sentence(bounds) if bounds else reading_sentence(readings)
     if broken:
         st.error(sentence, icon=":material/gpp_bad:")

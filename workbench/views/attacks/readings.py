@@ -38,6 +38,7 @@ def take(question: AttackQuestion, job: Job, committed: Tables) -> Tables:
     target = question.mistake if question.broken else OURS
     if target not in ATTACKS[question.attack].targets:
         raise ValueError(f"mistake is {target!r}; choose one of {', '.join(ATTACKS[question.attack].twins)}")
+    job.tell("attacking", 0.0, committed)
     bounds: list[TableRow] = []
     tables: Tables = {}
     for number, share in enumerate(shares):

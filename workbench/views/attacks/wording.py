@@ -29,7 +29,7 @@ STRIP_MISTAKE = "half-noise"
 """The seeded bug of the mechanism that the strip names; all others have mechanisms of their own."""
 
 MISTAKE_TITLES: Mapping[str, str] = {
-    STRIP_MISTAKE: "half the noise of the mechanism above",
+    STRIP_MISTAKE: "half the noise",
     "variance-as-deviation": "the variance taken for the deviation",
     "sensitivity-one": "noise for one day of a 7-day window",
     "per-release-laplace": "ε for each day sold as ε for all",

@@ -12,6 +12,7 @@ from workbench.views.jobs.job import ResearchPage
 RESEARCH_PAGES = {
     "tradeoff": "workbench.views.tradeoff.research",
     "attacks": "workbench.views.attacks.research",
+    "sketches": "workbench.views.sketches.research",
 }
 """The name in questions and addresses → the module whose PAGE is its `ResearchPage`."""
 

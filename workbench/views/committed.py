@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from experiments.engine.places import RESULTS
 from workbench.rows import TableRow
@@ -18,12 +19,12 @@ def committed_rows(name: str) -> list[TableRow]:
     return [{key: _plain(value) for key, value in row.items()} for row in read_table(path).to_pylist()]
 
 
-def where_from(name: str, command: str, rows: list[TableRow]) -> str:
-    """Whence a committed table is, in a sentence."""
-    file = f"`results/{name}.parquet`"
-    if not rows:
-        return f"{file} is not on this machine; `{command}` makes it in a copy of the repository."
-    return f"From {file}, which is committed; made by `{command}`."
+def where_from(names: Sequence[str], command: str, *, here: bool) -> str:
+    """Whence committed tables are, in a sentence; `here` says whether they are on this machine."""
+    files = " and ".join(f"`results/{name}.parquet`" for name in names)
+    if not here:
+        return f"{files} cannot be shown, because the repository is not here; in a copy of it `{command}` makes them."
+    return f"Not computed here: from {files}, committed with the code and made by `{command}`."
 
 
 def _plain(value: object) -> object:

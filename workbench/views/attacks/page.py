@@ -167,7 +167,7 @@ def _draw_committed(question: AttackQuestion, tables: Tables, charts: Mapping[st
     name = "audit" if question.attack == LIKELIHOOD_RATIO else "attacks"
     with st.container(border=True):
         st.subheader("The full run", anchor=False)
-        st.caption(where_from(name, AUDIT_COMMAND, tables.get(f"committed-{name}", [])))
+        st.caption(where_from([name], AUDIT_COMMAND, here=f"committed-{name}" in tables))
         shown = [chart for chart in COMMITTED_CHARTS if chart in charts]
         if len(shown) == 1:
             st.altair_chart(charts[shown[0]], width="stretch", key=shown[0], alt=COMMITTED_CHARTS[shown[0]])

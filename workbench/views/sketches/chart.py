@@ -16,7 +16,9 @@ SHAPE_NAMES = {
     ">": "triangle-right", "P": "cross",
 }  # fmt: skip
 AT_ONCE, LEAVING = "all at once", "users leave"
-PANEL_WIDTH, PANEL_HEIGHT = 118, 105
+PANEL_WIDTH = 118
+_TICKS = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
+_SIZES = [125 * 2**power for power in range(16)]
 _BYTES = (
     "datum.value >= 1e6 ? datum.value / 1e6 + ' MB' : datum.value >= 1e3 ? datum.value / 1e3 + ' kB' "
     ": datum.value + ' B'"
@@ -32,10 +34,10 @@ def errors_chart(rows: Sequence[TableRow], height: int = 360) -> Chart:
     table["rmse_low"] = table["rmse_low"].clip(lower=low)
     x = alt.X(
         "bytes:Q", title="Size of one sketch [bytes]", scale=alt.Scale(type="log", nice=False, padding=24),
-        axis=alt.Axis(labelExpr=_BYTES, labelOverlap="greedy", tickCount=5, grid=False),
+        axis=alt.Axis(labelExpr=_BYTES, labelOverlap="greedy", values=_SIZES, grid=False),
     )  # fmt: skip
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
-    y = alt.Y("rmse:Q", title="RMSE of a published count [%]", scale=scale, axis=_per_cent_axis())
+    y = alt.Y("rmse:Q", title="RMSE of a published count [%]", scale=scale, axis=_per_cent_axis(low, high))
     colour, shape = _sketches(list(table["sketch"]))
     base = alt.Chart(table).encode(x=x, color=colour)
     spread = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("rmse_low:Q", scale=scale), y2="rmse_high:Q")
@@ -70,7 +72,7 @@ def multiples_chart(memory: Sequence[TableRow], turnstile: Sequence[TableRow]) -
 
 
 def panel_chart(
-    sketch: str, memory: Sequence[TableRow], turnstile: Sequence[TableRow]
+    sketch: str, memory: Sequence[TableRow], turnstile: Sequence[TableRow], height: int = 105
 ) -> alt.LayerChart | alt.FacetChart:
     """Error against size of one committed sketch: filled where all users came at once, hollow where users leave."""
     both = {AT_ONCE: memory, LEAVING: turnstile}
@@ -80,10 +82,14 @@ def panel_chart(
     ]
     x = alt.X(
         "bytes:Q", title="size [bytes]", scale=alt.Scale(type="log", domain=[50, 1.2e6], nice=False),
-        axis=alt.Axis(labelExpr=_BYTES, values=[100, 1e4, 1e6], grid=False),
+        axis=alt.Axis(labelExpr=_BYTES, values=[100, 1e4, 1e6], labelFlush=True, grid=False),
     )  # fmt: skip
     scale = alt.Scale(type="log", domain=[8e-4, 100], nice=False)
-    axis = alt.Axis(values=[1e-3, 0.01, 0.1, 1, 10, 100], labelExpr="datum.value + ' %'", minExtent=46)
+    # The title lies above the axis, because a panel is no wider than half a phone.
+    axis = alt.Axis(
+        values=[1e-3, 0.1, 10], format="~g", titleAngle=0, titleAlign="left", titleBaseline="bottom", titleX=-34,
+        titleY=-5, labelPadding=3,
+    )  # fmt: skip
     y = alt.Y("rmse:Q", title="RMSE [%]", scale=scale, axis=axis)
     domain = alt.Scale(domain=[AT_ONCE, LEAVING], range=[[1, 0], [4, 3]])
     colour = SKETCH_COLOURS[sketch]
@@ -103,7 +109,7 @@ def panel_chart(
             alt.Tooltip("trials:Q", title="Trials", format=",d"),
         ],
     )
-    return alt.layer(lines, dots).properties(title=sketch, width=PANEL_WIDTH, height=PANEL_HEIGHT)
+    return alt.layer(lines, dots).properties(title=sketch, width=PANEL_WIDTH, height=height)
 
 
 def _in_per_cent(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> pd.DataFrame:
@@ -112,8 +118,9 @@ def _in_per_cent(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -
     return table
 
 
-def _per_cent_axis() -> alt.Axis:
-    return alt.Axis(labelExpr="datum.value + ' %'", minExtent=44, tickCount=6, labelOverlap="greedy")
+def _per_cent_axis(low: float, high: float) -> alt.Axis:
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    return alt.Axis(labelExpr="format(datum.value, '~g') + ' %'", minExtent=44, values=ticks, labelOverlap="greedy")
 
 
 def _sketches(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:

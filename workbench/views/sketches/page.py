@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -10,10 +10,9 @@ import streamlit as st
 from dp.names import RELEASED_SKETCHES, SKETCHES
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
-from workbench.views.charts import Chart
 from workbench.views.committed import where_from
 from workbench.views.jobs.job import Tables
-from workbench.views.sketches.research import COMMITTED, SketchQuestion, sketch_charts
+from workbench.views.sketches.research import COMMITTED, SketchQuestion
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
 
 MEMORIES = (1_024, 4_096, 16_384)
@@ -21,8 +20,8 @@ USERS = (1_000, 2_000, 5_000, 10_000)
 CHOSEN = ("exact", "fixed-rate", "hll", "order-invariant", "gf2")
 """One of each kind."""
 COMMAND = "dpdau experiment run sketch_memory sketch_turnstile"
-PANEL_ROOM = 172
-"""Width of a small multiple with its axis, in pixels: two stand side by side on a phone."""
+PANEL_ROOM, PANEL_HEIGHT = 150, 200
+"""Size of a small multiple with its axes, in pixels: two stand side by side on a phone."""
 
 
 def page(choice: StripChoice, cache: Path) -> None:
@@ -44,10 +43,10 @@ def page(choice: StripChoice, cache: Path) -> None:
 
 
 def _question(choice: StripChoice) -> SketchQuestion | None:
+    chosen = st.pills(
+        "Sketches", list(SKETCHES), selection_mode="multi", default=list(CHOSEN), key="sketches", bind="query-params"
+    )
     with st.container(horizontal=True, gap="small"):
-        chosen = st.multiselect(
-            "Sketches", list(SKETCHES), list(CHOSEN), key="sketches", bind="query-params", width=440
-        )
         memory = st.select_slider(
             "Memory", MEMORIES, 4_096, format_func=lambda value: f"{value // 1024} KiB", key="memory",
             bind="query-params", width=SLIDER_WIDTH, help="Of one sketch. Sets (exact, bitmap) take what they need.",
@@ -69,30 +68,34 @@ def _question(choice: StripChoice) -> SketchQuestion | None:
 
 
 def _draw(question: SketchQuestion, tables: Tables) -> None:
-    charts = sketch_charts(question, tables)
     left, right = st.columns(2, gap="medium")
     with left:
-        if "errors" in charts:
-            _draw_computed(question, tables["errors"], charts)
+        if "errors" in tables:
+            _draw_computed(question, tables)
         else:
             st.info("The first trials are being made.", icon=":material/hourglass_top:")
     with right, st.container(border=True):
         _draw_committed(question, tables)
 
 
-def _draw_computed(question: SketchQuestion, rows: Sequence[TableRow], charts: Mapping[str, Chart]) -> None:
+def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
+    from workbench.views.sketches.chart import days_chart, errors_chart
+
+    rows = tables["errors"]
     st.markdown(best_sentence(rows))
-    st.markdown(privacy_sentence(rows))
     with st.container(border=True):
         st.subheader("Error and memory", anchor=False)
-        st.altair_chart(charts["errors"], width="stretch", key="errors", alt="Error of every sketch against its size")
+        st.altair_chart(errors_chart(rows), width="stretch", key="errors", alt="Error of every sketch against its size")
         st.caption(
             f"Computed here, from {rows[0]['trials']} trials so far with fresh salts and noise. Upright lines: two "
             "standard errors. Short bars: what the formula says."
         )
+    st.markdown(privacy_sentence(rows))
     with st.container(border=True):
         st.subheader("Day by day", anchor=False)
-        st.altair_chart(charts["days"], width="stretch", key="sketch-days", alt="Published counts and the truth by day")
+        st.altair_chart(
+            days_chart(tables["days"]), width="stretch", key="sketch-days", alt="Published counts and the truth by day"
+        )
         st.caption(
             f"One trial. Dashed: how many generated users there were. {question.deletions:.0%} of the active days are "
             f"taken back and {question.deletions:.0%} of the users are erased."
@@ -104,14 +107,14 @@ def _draw_committed(question: SketchQuestion, tables: Tables) -> None:
 
     st.subheader("The full run", anchor=False)
     memory, turnstile = (tables.get(f"committed-{name}", []) for name in COMMITTED)
-    for name in COMMITTED:
-        st.caption(where_from(name, COMMAND, tables.get(f"committed-{name}", [])))
-    if not memory or not turnstile:
+    here = bool(memory and turnstile)
+    st.caption(where_from(COMMITTED, COMMAND, here=here))
+    if not here:
         return
     with st.container(horizontal=True, gap="small"):
         for name in question.sketches:
             st.altair_chart(
-                panel_chart(name, memory, turnstile), width=PANEL_ROOM, key=f"panel-{name}",
+                panel_chart(name, memory, turnstile, PANEL_HEIGHT), width=PANEL_ROOM, key=f"panel-{name}",
                 alt=f"Committed error of {name} against its size",
             )  # fmt: skip
     one, other = memory[0], turnstile[0]
@@ -138,16 +141,19 @@ def best_sentence(rows: Sequence[TableRow]) -> str:
 
 def privacy_sentence(rows: Sequence[TableRow]) -> str:
     """Which of the sketches promise privacy, in words."""
-    names = {kind: [row["sketch"] for row in rows if row["privacy"] == kind] for kind in _PROMISES}
-    parts = [f"{_listed(found)}: {_PROMISES[kind]}" for kind, found in names.items() if found]
-    return f"{'; '.join(parts)}. Releases take {_listed(RELEASED_SKETCHES)} alone."
+    parts = []
+    for kind, promise in _PROMISES.items():
+        if names := [row["sketch"] for row in rows if row["privacy"] == kind]:
+            parts.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {promise}")
+    return f"{'; '.join(parts)}. Only {_listed(RELEASED_SKETCHES)} can be released day by day."
 
 
 _PROMISES = {
-    "noise for one user": "private, because noise hides one user",
-    "private by itself": "private once, when published",
-    "baseline: not private": "**not private**",
+    "noise for one user": "private, because noise hides any one user",
+    "private by itself": "private without further noise, each time it is published for its own ε",
+    "baseline: not private": "**not private**: one user may move the count by far more than the noise hides",
 }
+"""Kinds of privacy of `experiments.kinds.sketches.trials.PRIVACY`, in words."""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -64,14 +64,14 @@ class _Errors:
         return {
             **{name: first[name] for name in ("sketch", "parameter", "size", "privacy", "path", "epsilon", "delta")},
             "trials": number * TRIALS_A_ROUND,
-            "bytes": sum(row["bytes"] for row in self.rows) / number,
-            "users": first["users"],
+            "bytes": float(sum(row["bytes"] for row in self.rows) / number),
+            "users": float(first["users"]),
             "rmse": math.sqrt(mean),
             "rmse_low": math.sqrt(max(mean - around, 0.0)),
             "rmse_high": math.sqrt(mean + around),
             "formula": first["formula"],
-            "bias": sum(row["bias"] for row in self.rows) / number,
-            "missed": first["missed"],
+            "bias": float(sum(row["bias"] for row in self.rows) / number),
+            "missed": float(first["missed"]),
         }
 
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dp.accounting.calibrate import calibrate_designs
+from dp.accounting.calibrate import calibrate_designs, calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.auditing.mechanisms import cases
 from dp.auditing.power import Attempt, attempts_on
 from dp.auditing.result import Audit
 from dp.auditing.twins import TWINS
 from dp.auditing.twins.mechanisms import with_scale
-from dp.mechanisms import GRID, LinearMechanism, Mechanism, design, family_of
+from dp.mechanisms import GRID, LinearMechanism, design, family_of, linear_design
 from dp.names import METRICS
-from dp.units import protected_class
+from dp.units import ProtectedClass, protected_class
 from workbench.rows import TableRow
 from workbench.views.attacks.wording import MISTAKE_TITLES, STRIP_MISTAKE
 from workbench.views.jobs.job import Job, Tables
@@ -64,24 +64,20 @@ def _attack_on(audited: Audited, *, broken: bool) -> Attempt:
     protected = protected_class(audited.unit, METRICS[audited.metric], audited.w_bound, audited.days)
     pure = family_of(audited.mechanism).delta == "none"
     claim = Guarantee(audited.epsilon, 0.0 if pure else audited.delta)
-    mechanism = calibrate_designs([design(audited.mechanism, protected)], claim, [1.0])[0]
-    if broken:
-        mechanism = halved(mechanism)
+    mechanism = (
+        _half_the_noise(audited.mechanism, protected, claim)
+        if broken
+        else (calibrate_designs([design(audited.mechanism, protected)], claim, [1.0])[0])
+    )
     offered = cases(mechanism, protected, claim, np.random.default_rng(SEED))
     # What is measured reveals more than what is released from it, and a likelihood ratio more than a histogram.
     case = next((one for one in offered if one.view == "measurements"), offered[0])
     return attempts_on(case if case.score is None else replace(case, features=None))
 
 
-def halved(mechanism: Mechanism) -> LinearMechanism:
-    """A linear mechanism with half its noise.
-
-    Raises:
-        ValueError: the mechanism depends on the data; attacks show less than half of what it promises.
-    """
-    if not isinstance(mechanism, LinearMechanism):
-        raise ValueError(f"mechanism is {mechanism.name!r}, whose noise depends on the data; choose a linear one")
-    return with_scale(mechanism, mechanism.noise.scale / GRID / 2)
+def _half_the_noise(name: str, protected: ProtectedClass, claim: Guarantee) -> LinearMechanism:
+    right = calibrate_linear([linear_design(name, protected)], claim, [1.0])[0]
+    return with_scale(right, right.noise.scale / GRID / 2)
 
 
 def _row(found: Audit, mistake: str) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def errors_chart(rows: Sequence[TableRow], height: int = 360) -> Chart:
     # An error that may be nothing reaches down to the end of a logarithmic axis.
     table["rmse_low"] = table["rmse_low"].clip(lower=low)
     x = alt.X(
-        "bytes:Q", title="Size of one sketch [bytes]", scale=alt.Scale(type="log", nice=False, padding=24),
+        "bytes:Q", title="Size of one sketch [bytes]",
+        scale=alt.Scale(type="log", domain=[table["bytes"].min() / 2, table["bytes"].max() * 2], nice=False),
         axis=alt.Axis(labelExpr=_BYTES, labelOverlap="greedy", values=_SIZES, grid=False),
     )  # fmt: skip
     scale = alt.Scale(type="log", domain=[low, high], nice=False)

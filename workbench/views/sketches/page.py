@@ -20,7 +20,7 @@ USERS = (1_000, 2_000, 5_000, 10_000)
 CHOSEN = ("exact", "fixed-rate", "hll", "order-invariant", "gf2")
 """One of each kind."""
 COMMAND = "dpdau experiment run sketch_memory sketch_turnstile"
-PANEL_ROOM, PANEL_HEIGHT = 150, 200
+PANEL_ROOM, PANEL_HEIGHT = 150, 230
 """Size of a small multiple with its axes, in pixels: two stand side by side on a phone."""
 
 
@@ -142,13 +142,13 @@ def best_sentence(rows: Sequence[TableRow]) -> str:
 def privacy_sentence(rows: Sequence[TableRow]) -> str:
     """Which of the sketches promise privacy, in words."""
     parts = []
-    for kind, promise in _PROMISES.items():
+    for kind, promise in PROMISES.items():
         if names := [row["sketch"] for row in rows if row["privacy"] == kind]:
             parts.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {promise}")
     return f"{'; '.join(parts)}. Only {_listed(RELEASED_SKETCHES)} can be released day by day."
 
 
-_PROMISES = {
+PROMISES = {
     "noise for one user": "private, because noise hides any one user",
     "private by itself": "private without further noise, each time it is published for its own ε",
     "baseline: not private": "**not private**: one user may move the count by far more than the noise hides",

@@ -168,6 +168,9 @@ def test_attacks_prove_or_read(attack: str, twin: str, tmp_path: Path) -> None:
         trials = [row["trials"] for row in rows]
         assert trials == sorted(trials)
         assert len(set(trials)) == 4
+        assert {row["test"] for row in rows} == {
+            "damped-square-root: the likelihood ratio", "damped-square-root: answers that return",
+        }  # fmt: skip
 
 
 @pytest.mark.slow
@@ -211,7 +214,7 @@ def test_a_table_with_dots_has_words_and_no_code(tmp_path: Path) -> None:
     (dots,) = [data for data in drawn["datasets"].values() if len(data) > 1]
     assert [dot["label"] for dot in dots][:1] == ["Report activity late"]
     assert len(dots) == len(rows) == len({dot["row"] for dot in dots})
-    assert {dot["verdict"] for dot in dots if dot["label"].startswith("✗")} == {"more than is promised"}
+    assert {dot["verdict"] for dot in dots if dot["label"].startswith("✗")} == {"broken"}
     assert all(len(line) <= 27 for dot in dots for line in dot["label"].split("\n"))
 
 

@@ -15,7 +15,7 @@ from workbench.rows import TableRow
 from workbench.views.attacks.wording import ATTACK_TITLES, MISTAKE_TITLES
 from workbench.views.charts import RELEASED, TRUTH, Chart
 
-HOLDS, FALLS = "within what is promised", "more than is promised"
+HOLDS, FALLS = "holds", "broken"
 VERDICTS = (HOLDS, FALLS)
 BROKEN_COLOUR = "#D0605E"
 LABEL_WIDTH = 27

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -25,6 +26,7 @@ SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the trials of a quick attack."""
 PATIENCE = 0.4
 """Seconds between two words on how far an attack is."""
+_SHOWN = re.compile(r": ε shown (at δ = \S+ )?by ")
 
 
 def take(question: AttackQuestion, job: Job, committed: Tables) -> Tables:
@@ -75,7 +77,7 @@ def _attack(name: str, target: str, share: float) -> Outcome:
 def _bound(outcome: Outcome, reading: Observation) -> TableRow:
     return {
         "subject": outcome.target,
-        "test": reading.what,
+        "test": _SHOWN.sub(": ", reading.what),
         "trials": reading.trials,
         "measured": float(reading.measured),
         "claimed": float(reading.limit),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,31 +48,25 @@ def size_of(sketch: str, memory: int, users: int) -> int | float | None:
     return None
 
 
-@dataclass
-class _Errors:
-    """What the rounds of one sketch have shown so far."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def row(self) -> TableRow:
-        """The error of all rounds together, with twice its standard error on either side."""
-        squares = [row["rmse"] ** 2 for row in self.rows]
-        number, mean = len(squares), sum(squares) / len(squares)
-        spread = sum((square - mean) ** 2 for square in squares) / max(number - 1, 1)
-        around = 2 * math.sqrt(spread / number)
-        first = self.rows[0]
-        return {
-            **{name: first[name] for name in ("sketch", "parameter", "size", "privacy", "path", "epsilon", "delta")},
-            "trials": number * TRIALS_A_ROUND,
-            "bytes": float(sum(row["bytes"] for row in self.rows) / number),
-            "users": float(first["users"]),
-            "rmse": math.sqrt(mean),
-            "rmse_low": math.sqrt(max(mean - around, 0.0)),
-            "rmse_high": math.sqrt(mean + around),
-            "formula": first["formula"],
-            "bias": float(sum(row["bias"] for row in self.rows) / number),
-            "missed": float(first["missed"]),
-        }
+def errors_of(rows: Sequence[dict[str, Any]]) -> TableRow:
+    """The error of all rounds of a sketch together, with twice its standard error on either side."""
+    squares = [row["rmse"] ** 2 for row in rows]
+    number, mean = len(squares), sum(squares) / len(squares)
+    spread = sum((square - mean) ** 2 for square in squares) / max(number - 1, 1)
+    around = 2 * math.sqrt(spread / number)
+    first = rows[0]
+    return {
+        **{name: first[name] for name in ("sketch", "parameter", "size", "privacy", "path", "epsilon", "delta")},
+        "trials": number * TRIALS_A_ROUND,
+        "bytes": float(sum(row["bytes"] for row in rows) / number),
+        "users": float(first["users"]),
+        "rmse": math.sqrt(mean),
+        "rmse_low": math.sqrt(max(mean - around, 0.0)),
+        "rmse_high": math.sqrt(mean + around),
+        "formula": first["formula"],
+        "bias": float(sum(row["bias"] for row in rows) / number),
+        "missed": float(first["missed"]),
+    }
 
 
 def grow(question: SketchQuestion, job: Job, committed: Tables) -> Tables:
@@ -84,23 +78,18 @@ def grow(question: SketchQuestion, job: Job, committed: Tables) -> Tables:
     """
     config = config_of(question)
     config.check()
-    found = {name: _Errors() for name in question.sketches}
     tables = dict(committed)
     with tempfile.TemporaryDirectory() as folder:
         job.tell("generating users who come and leave", 0.0, tables)
         tasks = sketch_tasks(config, list(config.points()), Path(folder))
-        for done in range(ROUNDS * len(tasks)):
-            number, task = divmod(done, len(tasks))[0], tasks[done % len(tasks)]
-            row = evaluate_sketch(_of_round(task, number))
-            found[task.point.sketch].rows.append(row)
-            complete = task is tasks[-1]
-            if complete:
-                tables = {
-                    "errors": [one.row() for one in found.values()],
-                    "days": _days([one.rows[0] for one in found.values()]),
-                    **committed,
-                }
-            job.tell("publishing sketches", (done + 1) / (ROUNDS * len(tasks)), tables if complete else None)
+        found: list[list[dict[str, Any]]] = [[] for _ in tasks]
+        for number in range(ROUNDS):
+            for place, task in enumerate(tasks):
+                job.tell("publishing sketches", (number + place / len(tasks)) / ROUNDS, None)
+                found[place].append(evaluate_sketch(_of_round(task, number)))
+            errors, days = [errors_of(rows) for rows in found], _days([rows[0] for rows in found])
+            tables = {"errors": errors, "days": days, **committed}
+            job.tell("publishing sketches", (number + 1) / ROUNDS, tables)
     return tables
 
 

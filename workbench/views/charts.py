@@ -15,7 +15,7 @@ RELEASED = "#2288C8"
 TRUTH = "#8A8A8A"
 CHARGED, FRESH, LEFT = "#2288C8", "#E69F00", "#8A8A8A55"
 
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart | alt.HConcatChart | alt.VConcatChart
 
 
 def series_table(rows: Sequence[TableRow], truth: Mapping[str, int] | None) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def _readings(setting: Setting, mechanism: LinearMechanism, new_step: Callable[[
         "answers that return": epsilon_lower_bound(*returning, trials, delta),
     }
     return tuple(
-        Observation(f"{mechanism.name}: ε shown at δ = {delta:g} by {test}", epsilon, GUARANTEE.epsilon)
+        Observation(f"{mechanism.name}: ε shown at δ = {delta:g} by {test}", epsilon, GUARANTEE.epsilon, trials)
         for test, epsilon in shown.items()
     )
 
@@ -159,6 +159,7 @@ def sparse_vector_readings(setting: Setting, kind: type[SparseVector]) -> tuple[
             f"{mechanism.name}: ε shown by {test}",
             float(epsilon_bound(Alarms(true, trials, false, trials), PURE.delta, ATTACK_CONFIDENCE)),
             PURE.epsilon,
+            trials,
         )
         for test, (false, true) in alarms.items()
     )

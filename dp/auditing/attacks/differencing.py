@@ -30,6 +30,8 @@ TARGET_MECHANISMS = ("gaussian", "binary-tree", "damped-square-root", "optimal")
 KNOWN_COUNTS = 800 + np.arange(TICKS) % 7
 """The counts without that user, the same in all series: only the change matters."""
 CHUNK = 10_000
+TRIALS = (40_000, 200_000)
+"""Releases with and as many without the user; quick and full."""
 
 
 def attack(setting: Setting, mechanisms: Sequence[LinearMechanism]) -> dict[str, float]:
@@ -46,11 +48,12 @@ def attack(setting: Setting, mechanisms: Sequence[LinearMechanism]) -> dict[str,
         for test, weights in tests.items()
     }
     recognised = {(test, present): 0 for test in tests for present in (False, True)}
-    trials = setting.trials(40_000, 200_000)
-    for _ in range(trials // CHUNK):
+    trials = setting.trials(*TRIALS)
+    for start in range(0, trials, CHUNK):
+        number = min(CHUNK, trials - start)
         for present in (False, True):
             errors = [
-                mechanism.simulate(KNOWN_COUNTS + present * change, CHUNK, setting.generator) - KNOWN_COUNTS
+                mechanism.simulate(KNOWN_COUNTS + present * change, number, setting.generator) - KNOWN_COUNTS
                 for mechanism, change in zip(mechanisms, changes, strict=True)
             ]
             for test, weights in tests.items():
@@ -89,8 +92,9 @@ def _linear(mechanism: str, windows: dict[str, int]) -> list[LinearMechanism]:
 
 
 def _readings(setting: Setting, name: str, mechanisms: Sequence[LinearMechanism]) -> tuple[Observation, ...]:
+    trials = setting.trials(*TRIALS)
     return tuple(
-        Observation(f"{name}: ε shown at δ = {GUARANTEE.delta:g} by {test}", epsilon, GUARANTEE.epsilon)
+        Observation(f"{name}: ε shown at δ = {GUARANTEE.delta:g} by {test}", epsilon, GUARANTEE.epsilon, trials)
         for test, epsilon in attack(setting, mechanisms).items()
     )
 

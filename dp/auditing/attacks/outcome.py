@@ -26,16 +26,18 @@ class Setting:
         folder: where ledgers and logs are made; it exists.
         now: what the clock says at the beginning.
         quick: fewer trials, with less power.
+        share: of these trials, for whoever wants to see a reading grow with them.
     """
 
     generator: np.random.Generator
     folder: Path
     now: datetime
     quick: bool = False
+    share: float = 1.0
 
     def trials(self, quick: int, full: int) -> int:
-        """How often to try."""
-        return quick if self.quick else full
+        """How often to try, at least once."""
+        return max(round(self.share * (quick if self.quick else full)), 1)
 
     def new_folder(self) -> Path:
         """An empty folder of its own."""
@@ -49,11 +51,13 @@ class Observation:
     Attributes:
         what: was measured, in words, with its unit.
         limit: the most that the claim allows; ∞ where the number is worth knowing and nothing is claimed of it.
+        trials: of a lower bound, the releases with the change that prove it, and as many without; else None.
     """
 
     what: str
     measured: float
     limit: float = math.inf
+    trials: int | None = None
 
     @property
     def allowed(self) -> float | None:

@@ -32,7 +32,8 @@ def _calibrated(
     return calibrate_linear([linear_design(name, protected_class(unit, window, w_bound, ticks))], claim, [1.0])[0]
 
 
-def _with_scale(mechanism: LinearMechanism, users: float) -> LinearMechanism:
+def with_scale(mechanism: LinearMechanism, users: float) -> LinearMechanism:
+    """A mechanism whose noise has another scale, in users, whatever it promises."""
     kind = LaplaceNoise if mechanism.noise.pure else GaussianNoise
     return replace(mechanism, noise=kind(math.ceil(GRID * users)))
 
@@ -58,7 +59,7 @@ def _audits(
 
 def _half_the_noise() -> Twin:
     right = _calibrated("damped-square-root", USUAL)
-    broken = _with_scale(right, right.noise.scale / GRID / 2)
+    broken = with_scale(right, right.noise.scale / GRID / 2)
     return Twin(
         "half-noise", "Half the noise that the sensitivity asks for.", _audits(broken, USUAL), _audits(right, USUAL)
     )
@@ -68,7 +69,7 @@ def _variance_as_deviation() -> Twin:
     # Too little noise where σ < 1, that is for a weak guarantee.
     claim = Guarantee(8.0, 1e-6)
     right = _calibrated("gaussian", claim, window=1)
-    broken = _with_scale(right, (right.noise.scale / GRID) ** 2)
+    broken = with_scale(right, (right.noise.scale / GRID) ** 2)
     return Twin(
         "variance-as-deviation",
         "The variance passed where a standard deviation is asked for (ε = 8, σ < 1).",
@@ -89,7 +90,7 @@ def _sensitivity_one() -> Twin:
 
 def _per_release_laplace() -> Twin:
     right = _calibrated("laplace", PURE, "user")
-    broken = _with_scale(right, 2 / PURE.epsilon)
+    broken = with_scale(right, 2 / PURE.epsilon)
     return Twin(
         "per-release-laplace",
         f"Laplace noise of scale W_BOUND/ε at each of {TICKS} releases, sold as ε for the series.",

@@ -14,9 +14,8 @@ from matplotlib.ticker import NullLocator
 
 from experiments.engine.numbers import signed
 from experiments.engine.style import BROKEN, MUTED, RELEASED, TRUTH
+from experiments.kinds.attacks.readings import BEYOND, NOTHING, over_limit
 
-NOTHING, BEYOND = 0.02, 30.0
-"""Places of readings that are zero, and of those that are more than this many times what is allowed."""
 ATTACK_WIDTH, LABEL_WIDTH = 24, 46
 """Longest names of an attack and a target, in characters."""
 WIDTH, ROW = 7.2, 0.165
@@ -27,13 +26,8 @@ OURS = "this project"
 
 
 def worst_reading(row: pd.Series) -> float:
-    """The largest ratio of a reading to what is allowed; 0 over 0 is 0."""
-    worst = 0.0
-    for measured, limit in zip(row["measured"], row["limit"], strict=True):
-        if limit is None or math.isnan(limit):
-            continue
-        worst = max(worst, measured / limit if limit > 0 else math.inf if measured > 0 else 0.0)
-    return worst
+    """The largest ratio of a reading to what is allowed."""
+    return max(map(over_limit, row["measured"], row["limit"]), default=0.0)
 
 
 def attacks(table: pd.DataFrame) -> Figure:

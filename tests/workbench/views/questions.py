@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from workbench.views.attacks.research import AttackQuestion
 from workbench.views.mechanisms.research import MechanismsQuestion
 from workbench.views.plan.research import PlanQuestion
+from workbench.views.sketches.research import SketchQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
 
 TRADEOFF = TradeoffQuestion(
@@ -22,4 +24,6 @@ FRONTIER = MechanismsQuestion(
     metric="wau", unit="user-day", epsilon=1.0, delta=1e-6, w_bound=2, horizon=30, users=500
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER)
+ATTACK = AttackQuestion(attack="likelihood-ratio", broken=True, mistake="half-flips")
+SKETCH = SketchQuestion(sketches=("exact", "hll"), memory=1_024, epsilon=1.0, delta=1e-6, users=200, deletions=0.2)
+QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER, ATTACK, SKETCH)

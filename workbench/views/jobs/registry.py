@@ -13,6 +13,8 @@ RESEARCH_PAGES = {
     "plan": "workbench.views.plan.research",
     "tradeoff": "workbench.views.tradeoff.research",
     "mechanisms": "workbench.views.mechanisms.research",
+    "attacks": "workbench.views.attacks.research",
+    "sketches": "workbench.views.sketches.research",
 }
 """The name in questions and addresses → the module whose PAGE is its `ResearchPage`."""
 

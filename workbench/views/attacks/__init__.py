@@ -1,0 +1,1 @@
+"""The page *Attacks*: what attackers prove, against what is promised."""

@@ -1,0 +1,1 @@
+"""The page *Sketches*: error against memory, and what becomes of it when users leave."""

@@ -26,6 +26,7 @@ from experiments.engine.config import ConfigError, ExperimentConfig, check
 from experiments.engine.executors import FEWEST_POOLED, compute_chunks, preload
 from experiments.engine.files import write_atomically
 from experiments.engine.grid import words_of
+from experiments.engine.kind import MakeTasks
 
 ROWLESS_KEYS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 """The keys of a config on which no row depends, except through the row's own point of the grid."""
@@ -117,6 +118,7 @@ def tabulate(
     scheduler: str | None = None,
     only: Sequence[tuple[str, str]] = (),
     report: Progress = silent,
+    make_tasks: MakeTasks | None = None,
 ) -> Table:
     """Compute the rows of an experiment, or take them from the shards in `cache`.
 
@@ -125,12 +127,14 @@ def tabulate(
         scheduler: address of a Dask scheduler to use instead; its workers must see `cache` where this process does.
         only: see `plan_run`.
         report: called with a stage and the fraction done.
+        make_tasks: in place of the kind's own; the tasks must be the same.
 
     Raises:
         ValueError: see `plan_run`; or a point cannot be computed.
         ChildProcessError: a process was ended from outside.
     """
-    return complete(config, plan_run(config, cache, only), cache, jobs=jobs, scheduler=scheduler, report=report)
+    todo = plan_run(config, cache, only)
+    return complete(config, todo, cache, jobs=jobs, scheduler=scheduler, report=report, make_tasks=make_tasks)
 
 
 def complete(
@@ -141,6 +145,7 @@ def complete(
     jobs: int | None = None,
     scheduler: str | None = None,
     report: Progress = silent,
+    make_tasks: MakeTasks | None = None,
 ) -> Table:
     """The rows of a plan for a config; those that are missing are computed, see `tabulate`."""
     missing = todo.missing
@@ -148,11 +153,11 @@ def complete(
         report("counting users", None)
         if scheduler is None and jobs != 1 and len(missing) >= FEWEST_POOLED:
             preload(config.kind.rows_module)
-        make_tasks, evaluate = config.kind.functions()
+        usual, evaluate = config.kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None) as folder:
-            tasks = make_tasks(config, missing, Path(folder))
+            tasks = (make_tasks or usual)(config, missing, Path(folder))
             done, started = 0, time.monotonic()
             for first, chunk in compute_chunks(evaluate, tasks, jobs=jobs, scheduler=scheduler):
                 for number, (row, seconds) in enumerate(chunk, start=first):

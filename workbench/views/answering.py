@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import streamlit as st
 
-from workbench.views.bundle import bundle
 from workbench.views.jobs.job import JobState, Tables, key_of
 from workbench.views.jobs.registry import page_name
 from workbench.views.jobs.workshop import Workshop
+from workbench.views.log_choice import visitors_folder
+from workbench.views.reproduction import draw_reproduction
 from workbench.views.text import literal
 
 POLL_SECONDS = 0.4
@@ -34,7 +35,7 @@ class SeenAnswer:
 @st.cache_resource(show_spinner=False, on_release=lambda workshop: workshop.stop())
 def workshop(cache: str) -> Workshop:
     """The process's one workshop for a folder of shards."""
-    return Workshop(Path(cache))
+    return Workshop(Path(cache), visitors_folder())
 
 
 def show_answer(cache: Path, question: msgspec.Struct, draw: DrawTables) -> None:
@@ -75,17 +76,7 @@ def _show_finished(cache: Path, question: msgspec.Struct, state: JobState, draw:
     _answers()[name] = SeenAnswer(question, state.tables)
     with st.container(key="answer"):
         draw(question, state.tables)
-    st.download_button(
-        "Reproduce: download a zip",
-        lambda: bundle(question, state.tables),
-        file_name=f"dpdau-{name}.zip",
-        mime="application/zip",
-        icon=":material/folder_zip:",
-        key="reproduce",
-        on_click="ignore",
-        help="The question as TOML, the tables as CSV, the charts as Vega-Lite, a notebook, and the one command that "
-        "makes them anew.",
-    )
+    draw_reproduction(question, state.tables)
 
 
 def _wait(cache: Path, asker: str, question: msgspec.Struct, drawn: int) -> None:

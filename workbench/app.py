@@ -42,6 +42,7 @@ class AppPage:
 APP_PAGES = (
     AppPage("live", "Live", ":material/monitoring:", "workbench.views.live.page", live=True),
     AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
+    AppPage("coverage", "Coverage", ":material/target:", "workbench.views.coverage.page"),
 )
 
 

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from experiments.engine.style import COLOURS, MARKERS
 from workbench.rows import TableRow
 from workbench.views.charts import TRUTH, Chart
+from workbench.views.marks import mechanism_colour, mechanism_shape
 
 CHOSEN = "#8A8A8A"
 NOTHING: Mapping[str, TableRow] = {}
 PARTS = ("total error", "noise", "truncation bias")
 _DASHES = ([1, 0], [6, 4], [2, 3])
-_SHAPES = {"o": "circle", "v": "triangle-down", "s": "square", "^": "triangle-up", "D": "diamond"}
 _TICKS = [digit * 10.0**power for power in range(-3, 8) for digit in (1, 2, 5)]
 
 
@@ -37,7 +36,7 @@ def error_chart(
     table = pd.DataFrame(list(rows))
     x = _horizontal(table, along, title, logarithmic)
     scale, users = _vertical(table)
-    colour, shape = _mechanisms(table)
+    colour, shape = mechanism_colour(table["mechanism"]), mechanism_shape(table["mechanism"])
     noisy, bias = _parts(table, along)
     dash = _dash()
     chart = alt.Chart(table)
@@ -79,7 +78,7 @@ def _rings(ringed: Mapping[str, TableRow], along: str, x: alt.X, y: alt.Y, colou
     words = (
         alt.Chart(table)
         .transform_filter("datum.best")
-        .mark_text(dy=24, fontWeight="bold", fontSize=13, color=CHOSEN)
+        .mark_text(dx=14, dy=20, align="left", fontWeight="bold", fontSize=13, color=CHOSEN)
         .encode(x=x, y=y, text="words:N")
     )
     return [ring, words]
@@ -115,20 +114,6 @@ def _vertical(table: pd.DataFrame) -> tuple[alt.Scale, alt.Axis]:
     ticks = [tick for tick in _TICKS if bottom <= tick <= top]
     axis = alt.Axis(title="RMSE of a released day [users]", format="~s", values=ticks, minExtent=34)
     return alt.Scale(type="log", domain=[bottom, top], nice=False), axis
-
-
-def _mechanisms(table: pd.DataFrame) -> tuple[alt.Color, alt.Shape]:
-    names = list(dict.fromkeys(table["mechanism"]))
-    # One legend for both: colour and shape say the same.
-    legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolOpacity=1, symbolSize=90,
-    )  # fmt: skip
-    colours = alt.Scale(domain=names, range=[COLOURS[name] for name in names])
-    shapes = alt.Scale(domain=names, range=[_SHAPES[MARKERS[name]] for name in names])
-    return (
-        alt.Color("mechanism:N", legend=legend, scale=colours),
-        alt.Shape("mechanism:N", legend=legend, scale=shapes),
-    )
 
 
 def _dash() -> alt.StrokeDash:

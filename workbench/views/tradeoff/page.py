@@ -16,7 +16,7 @@ from workbench.views.jobs.job import Tables
 from workbench.views.log_choice import draw_log_choice
 from workbench.views.population import draw_population
 from workbench.views.strip import StripChoice
-from workbench.views.text import literal
+from workbench.views.text import literal, percent_text, users_text
 from workbench.views.tradeoff.research import TRIALS, TradeoffQuestion, least, tradeoff_charts
 from workbench.words import WORDS
 
@@ -45,7 +45,12 @@ def _question(choice: StripChoice) -> TradeoffQuestion | None:
     offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         users = st.segmented_control(
-            "Users", [GENERATED, OWN], default=GENERATED, required=True, key="tradeoff-users", persist_state="session"
+            "Whose activity",
+            [GENERATED, OWN],
+            default=GENERATED,
+            required=True,
+            key="tradeoff-users",
+            persist_state="session",
         )
         population = draw_population() if users == GENERATED else None
         compared = st.multiselect(
@@ -95,11 +100,6 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     st.caption(_reading(question))
 
 
-def users_text(value: float) -> str:
-    """A number of users with a digit behind the point, and small ones with three significant digits."""
-    return f"{value:,.1f}" if value >= 10 or value == 0 else f"{value:.3g}"
-
-
 def _numbers(row: TableRow) -> None:
     spread = f"in 90 % of the trials, {users_text(row['rmse_p05'])} to {users_text(row['rmse_p95'])}"
     for column, (label, value, note) in zip(
@@ -135,7 +135,7 @@ def sentence(row: Mapping[str, Any], compared: int) -> str:
     share = row["relative_rmse"] * row["total_rms"] / row["rmse"]
     return (
         f"At ε = {row['epsilon']:g} and W_BOUND = {row['w_bound']}, **{row['mechanism']}**{best} misses a released "
-        f"{row['metric'].upper()} by **{total} users** (root mean square over {row['horizon']:,} days, {share:.1%} of "
+        f"{row['metric'].upper()} by **{total} users** (root mean square over {row['horizon']:,} days, {percent_text(share)} of "
         f"the mean count). {parts}"
     )
 

@@ -12,13 +12,12 @@ from workbench.views.jobs.registry import page_name, research_page
 from workbench.views.text import literal
 
 
-def draw_reproduction(question: msgspec.Struct, tables: Tables) -> None:
-    """Draw the tables with CSV, the question as TOML, the command, and the zip with all of it."""
-    name, page = page_name(question), research_page(page_name(question))
+def draw_download(question: msgspec.Struct, tables: Tables) -> None:
+    """Draw the button for the zip with all that reproduces a finished answer."""
     st.download_button(
         "Reproduce: download a zip",
         lambda: bundle(question, tables),
-        file_name=f"dpdau-{name}.zip",
+        file_name=f"dpdau-{page_name(question)}.zip",
         mime="application/zip",
         icon=":material/folder_zip:",
         key="reproduce",
@@ -26,6 +25,11 @@ def draw_reproduction(question: msgspec.Struct, tables: Tables) -> None:
         help="The question as TOML, the tables as CSV, the charts as Vega-Lite, a notebook, and the one command that "
         "makes them anew.",
     )
+
+
+def draw_reproduction(question: msgspec.Struct, tables: Tables) -> None:
+    """Draw the tables with CSV, the question as TOML, the command, and the config of the experiment if there is one."""
+    name, page = page_name(question), research_page(page_name(question))
     with st.expander("Table", icon=":material/table:", key="table"):
         for title, rows in tables.items():
             st.download_button(

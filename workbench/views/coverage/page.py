@@ -86,8 +86,8 @@ def _draw(question: CoverageQuestion, tables: Tables) -> None:
         with st.container(border=True):
             st.subheader("The true count, day by day", anchor=False)
             st.caption(
-                f"{100 * question.level:g} % intervals. The longer the series, the more users are frozen, and the rarer an "
-                "interval holds the truth."
+                f"{100 * question.level:g} % intervals. The longer the series, the more users are frozen, and the "
+                "rarer an interval holds the truth."
             )
             st.altair_chart(charts["by-day"], width="stretch", key="by-day", alt="Coverage on each day")
     st.caption(_reading(question, row))

@@ -132,10 +132,10 @@ def sentence(row: Mapping[str, Any], compared: int) -> str:
         if row["bias_rms"] > 0
         else "All of it is noise; nothing is truncation bias."
     )
-    share = row["relative_rmse"] * row["total_rms"] / row["rmse"]
+    share = percent_text(row["relative_rmse"] * row["total_rms"] / row["rmse"])
     return (
         f"At ε = {row['epsilon']:g} and W_BOUND = {row['w_bound']}, **{row['mechanism']}**{best} misses a released "
-        f"{row['metric'].upper()} by **{total} users** (root mean square over {row['horizon']:,} days, {percent_text(share)} of "
+        f"{row['metric'].upper()} by **{total} users** (root mean square over {row['horizon']:,} days, {share} of "
         f"the mean count). {parts}"
     )
 

@@ -82,7 +82,8 @@ def _answers() -> dict[str, SeenAnswer]:
 
 
 def _say_error(cache: Path, question: msgspec.Struct, error: str) -> None:
-    st.error(f"This cannot be computed: {literal(error)}", icon=":material/error:")
+    lines = "\n\n".join(map(literal, error.splitlines()))
+    st.error(f"This cannot be computed: {lines}", icon=":material/error:")
     st.button("Try again", key="again", on_click=workshop(str(cache)).forget, args=(question,))
 
 

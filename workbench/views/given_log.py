@@ -115,6 +115,6 @@ def _refusal(message: str, given: GivenLog, path: Path) -> str:
             f"{given.file} cannot be read as a log. What is in it is not shown here: `dpdau validate` says what is "
             "wrong with it, to whoever may read it."
         )
-    lines = message.replace(str(path), given.file).replace("--columns ", "Columns: ").splitlines()
+    lines = message.replace(str(path), given.file).replace("--columns ", "in Columns, ").splitlines()
     kept = [line for line in lines if not line.startswith("To go on without them")]
     return "\n".join([*kept, "`dpdau validate` lists all that is wrong and can set bad rows aside."])

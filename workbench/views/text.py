@@ -29,5 +29,5 @@ def percent_text(share: float) -> str:
 
 
 def users_text(value: float) -> str:
-    """A number of users with a digit behind the point, and small ones with three significant digits."""
-    return f"{value:,.1f}" if value >= 10 or value == 0 else f"{value:.3g}"
+    """A number of users with a digit behind the point; small ones have three significant digits."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"

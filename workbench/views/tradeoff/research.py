@@ -109,7 +109,7 @@ def config_of(question: TradeoffQuestion, axes: Sequence[str], trials: int, log:
     return MechanismConfig(
         name="tradeoff",
         question="How does the error depend on ε, and how on W_BOUND?",
-        figure="w_bound_error",
+        figure="epsilon_vs_error",
         metric=question.metric,
         unit=question.unit,
         delta=question.delta,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from experiments.engine.population import Population
 from workbench.views.strip import SLIDER_WIDTH
 
 USERS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
@@ -22,13 +23,22 @@ class PopulationChoice:
 
 
 def draw_population() -> PopulationChoice:
-    """Draw the sliders, into the container that is open, and return what is chosen."""
-    users = st.select_slider(
-        "Users", USERS, 5_000, format_func=lambda value: f"{value:,}", key="users", bind="query-params",
-        width=SLIDER_WIDTH,
-    )  # fmt: skip
-    days = st.select_slider("Days", DAYS, 180, key="days", bind="query-params", width=SLIDER_WIDTH)
-    retracted = st.slider(
-        "Retracted later", 0, 50, 15, 5, format="%d%%", key="retracted", bind="query-params", width=SLIDER_WIDTH
-    )
+    """Draw the sliders behind a button, into the container that is open, and return what is chosen."""
+    with st.popover("Population", icon=":material/groups:"):
+        users = st.select_slider(
+            "Users", USERS, 5_000, format_func=lambda value: f"{value:,}", key="users", bind="query-params",
+            width=SLIDER_WIDTH,
+        )  # fmt: skip
+        days = st.select_slider("Days", DAYS, 180, key="days", bind="query-params", width=SLIDER_WIDTH)
+        retracted = st.slider(
+            "Retracted later", 0, 50, 15, 5, format="%d%%", key="retracted", bind="query-params", width=SLIDER_WIDTH
+        )
     return PopulationChoice(users, days, retracted / 100)
+
+
+def population_words(population: Population) -> str:
+    """A population in words."""
+    return (
+        f"Generated: {population.users:,} users, {population.days:,} days, {100 * population.delete_rate:g} % of the "
+        "activity retracted later."
+    )

@@ -74,7 +74,7 @@ def _long(rows: Sequence[TableRow], column: str, along: str) -> pd.DataFrame:
     """A row for each mark: of the count that noise was added to, and of the true one where it is another."""
     marks = []
     for row in rows:
-        differs = row.get("bias_rms", row.get("frozen", 0)) > 0
+        differs = (row["bias_rms"] if "bias_rms" in row else row["frozen"]) > 0
         for prefix, what in (("", SERIES[0]), *([("true_", SERIES[1])] if differs else [])):
             marks.append(
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +15,8 @@ from workbench.views.answering import show_answer
 from workbench.views.coverage.committed import MADE_BY, SHOWN, TABLE, committed_cells, nearest_cell
 from workbench.views.coverage.research import BATCHES, LEVELS, CoverageQuestion, at_level, coverage_charts
 from workbench.views.jobs.job import Tables
-from workbench.views.population import draw_population
+from workbench.views.numbers import ShownNumber, draw_numbers
+from workbench.views.population import draw_population, population_words
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
 from workbench.views.text import percent_text, users_text
 
@@ -32,11 +34,13 @@ def page(choice: StripChoice, cache: Path) -> None:
         cache: folder of the experiments' shards.
     """
     st.title("Coverage", anchor=False)
-    st.caption("How often intervals hold what they are for: releases of a generated population are drawn many times "
-               "over. No data of the live service is used and no budget is spent.")  # fmt: skip
     question = _question(choice)
     if question is not None:
         show_answer(cache, question, _draw)
+    st.caption(
+        "How often intervals hold what they are for: releases of a generated population are drawn many times over. No "
+        "data of the live service is used and no budget is spent."
+    )
 
 
 def _question(choice: StripChoice) -> CoverageQuestion | None:
@@ -95,15 +99,19 @@ def _draw(question: CoverageQuestion, tables: Tables) -> None:
 
 
 def _numbers(row: TableRow) -> None:
-    titles = (
-        ("Day by day", "one_day"), (f"All {row['horizon']:,} days at once", "band"), ("True count", "true_one_day"),
-    )  # fmt: skip
-    for column, (title, name) in zip(st.columns(3, gap="medium"), titles, strict=True):
-        with column, st.container(border=True):
-            share = row[name]
-            st.metric(f"**{title}**", "no interval" if share is None else percent_text(share))
-            low, high = (percent_text(row[f"{name}_{end}"]) for end in ("low", "high"))
-            st.caption(f"{row['mechanism']}; {low} to {high} with 95 % confidence")
+    draw_numbers(
+        [
+            _number(row, "Day by day", "one_day", "days whose interval holds the count that noise was added to"),
+            _number(row, "All days", "band", f"trials whose band holds it on all {row['horizon']:,} days at once"),
+            _number(row, "True count", "true_one_day", "days whose interval holds the true count"),
+        ]
+    )
+
+
+def _number(row: TableRow, title: str, name: str, of: str) -> ShownNumber:
+    low, high = (percent_text(row[f"{name}_{end}"]) for end in ("low", "high"))
+    value = "none" if row[name] is None else percent_text(row[name])
+    return ShownNumber(title, value, f"Share of {of}, with {row['mechanism']}: {low} to {high} with 95 % confidence.")
 
 
 def sentence(row: TableRow) -> str:
@@ -137,7 +145,7 @@ def _reading(question: CoverageQuestion, row: TableRow) -> str:
     return (
         f"Computed live: {row['trials']:,} of {sum(BATCHES):,} trials. Bars: 95 % Clopper–Pearson intervals. Grey: "
         f"what the level promises. Filled or solid: the count that noise was added to.{hollow} δ = "
-        f"{power_of_ten(question.delta)}."
+        f"{power_of_ten(question.delta)}. {population_words(question.population)}"
     )
 
 
@@ -164,11 +172,11 @@ def _pair(row: TableRow, table: pd.DataFrame, nearest: int | None) -> list[Table
     live = {"cell": "live", **{name: row.get(name, 1.0) for name in SHOWN}}
     if nearest is None:
         return [live]
-    return [live, {"cell": "committed", **table.loc[nearest].to_dict()}]
+    return [live, {"cell": "committed", **{str(name): value for name, value in table.loc[nearest].items()}}]
 
 
-def _columns() -> dict[str, object]:
-    percent = {
+def _columns() -> dict[str, Any]:
+    percent: dict[str, Any] = {
         name: st.column_config.NumberColumn(title, format="percent")
         for name, title in (
             ("pointwise", "pointwise"), ("band", "all days"), ("true_pointwise", "true, pointwise"),

@@ -121,8 +121,8 @@ def _dash() -> alt.StrokeDash:
         "part:N",
         scale=alt.Scale(domain=list(PARTS), range=list(_DASHES)),
         legend=alt.Legend(
-            title=None, orient="top", direction="horizontal", columns=3, labelLimit=200, symbolType="stroke",
-            symbolStrokeWidth=2, symbolSize=420, symbolStrokeColor=TRUTH,
+            title=None, orient="top", direction="horizontal", columns=2, labelLimit=200, symbolType="stroke",
+            symbolStrokeWidth=2, symbolSize=300, symbolStrokeColor=TRUTH,
         ),
     )  # fmt: skip
 

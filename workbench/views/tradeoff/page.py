@@ -14,7 +14,8 @@ from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.jobs.job import Tables
 from workbench.views.log_choice import draw_log_choice
-from workbench.views.population import draw_population
+from workbench.views.numbers import ShownNumber, draw_numbers
+from workbench.views.population import draw_population, population_words
 from workbench.views.strip import StripChoice
 from workbench.views.text import literal, percent_text, users_text
 from workbench.views.tradeoff.research import TRIALS, TradeoffQuestion, least, tradeoff_charts
@@ -32,12 +33,13 @@ def page(choice: StripChoice, cache: Path) -> None:
         cache: folder of the experiments' shards.
     """
     st.title("ε × W_BOUND", anchor=False)
-    st.caption("What accuracy costs: releases are drawn many times over. No data of the live service is used and no "
-               "budget is spent.")  # fmt: skip
     question = _question(choice)
     if question is not None:
         show_answer(cache, question, _draw)
-    st.caption(f"A flip: {WORDS['flip']}. W_BOUND: {WORDS['W_BOUND']}.")
+    st.caption(
+        "What accuracy costs: releases are drawn many times over. No data of the live service is used and no budget is "
+        f"spent. A flip: {WORDS['flip']}. W_BOUND: {WORDS['W_BOUND']}."
+    )
 
 
 def _question(choice: StripChoice) -> TradeoffQuestion | None:
@@ -82,9 +84,9 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     here = [row for row in tables["by-epsilon"] if row["epsilon"] == question.epsilon]
     best = min(here, key=lambda row: row["total_rms"])
     charts = tradeoff_charts(question, tables)
+    _numbers(best)
     for row in tables.get("log", []):
         st.markdown(log_words(row))
-    _numbers(best)
     st.markdown(f"{sentence(best, compared=len(here))} {least_words(least(tables['by-w-bound']))}")
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True):
@@ -101,25 +103,20 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
 
 
 def _numbers(row: TableRow) -> None:
-    spread = f"in 90 % of the trials, {users_text(row['rmse_p05'])} to {users_text(row['rmse_p95'])}"
-    for column, (label, value, note) in zip(
-        st.columns(3, gap="medium"),
-        (
-            ("Total error", row["total_rms"], spread),
-            ("Noise", row["noise_rms"], "drawn to protect users"),
-            ("Truncation bias", row["bias_rms"], _bias_note(row)),
-        ),
-        strict=True,
-    ):
-        with column, st.container(border=True):
-            st.metric(f"**{label}** [users]", users_text(value))
-            st.caption(note)
+    spread = f"{users_text(row['rmse_p05'])} to {users_text(row['rmse_p95'])}"
+    draw_numbers(
+        [
+            ShownNumber("Error [users]", users_text(row["total_rms"]), f"In 90 % of the trials, {spread}."),
+            ShownNumber("Noise", users_text(row["noise_rms"]), "Drawn to protect users."),
+            ShownNumber("Bias", users_text(row["bias_rms"]), _bias_note(row)),
+        ]
+    )
 
 
 def _bias_note(row: TableRow) -> str:
     if row["bias_rms"] == 0:
-        return "nobody is frozen on any day"
-    return f"{users_text(abs(row['bias_mean']))} frozen users are missed on average"
+        return "Truncation bias: nobody is frozen on any day."
+    return f"Truncation bias: {users_text(abs(row['bias_mean']))} frozen users are missed on average."
 
 
 def sentence(row: Mapping[str, Any], compared: int) -> str:
@@ -174,5 +171,11 @@ def _reading(question: TradeoffQuestion) -> str:
         f"Solid: total error. Dashed: noise alone. Dotted: truncation bias alone. All three are root mean squares over "
         f"days and add up by their squares: total² = noise² + bias². Noise is by formula; shaded is where 90 % of "
         f"{TRIALS} simulated series lie. δ = {power_of_ten(question.delta)}. The grey line marks what is chosen. "
-        f"{truncation}"
+        f"{truncation}{_population_words(question)}"
     )
+
+
+def _population_words(question: TradeoffQuestion) -> str:
+    if question.given is not None:
+        return ""
+    return " " + population_words(question.population)

@@ -72,8 +72,8 @@ def count_given(job: Job, given: GivenLog, path: Path, metric: str, bounds: Sequ
     """
 
     def count() -> CountedUsers:
-        job.tell("reading and counting the log", 0.0, None)
-        with open_given(given, path) as log:
+        with open_given(given, path, lambda stage, fraction: job.tell("reading the log", 0.0, None)) as log:
+            job.tell("counting users", 0.0, None)
             if log.first_day is None or log.last_day is None:
                 raise ValueError(f"{given.file} has no rows")
             days = (log.last_day - log.first_day).days + 1

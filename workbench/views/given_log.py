@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dp.log import Log
+    from dp.progress import Progress
 
 NAMED = "a name that ends in .csv, .tsv, .jsonl, .ndjson, .json or .parquet; text also with .gz or .zst behind"
 
@@ -87,11 +88,12 @@ def locate(given: GivenLog, folder: Path) -> Path:
 
 
 @contextmanager
-def open_given(given: GivenLog, path: Path) -> Iterator[Log]:
+def open_given(given: GivenLog, path: Path, progress: Progress) -> Iterator[Log]:
     """The log, read and checked.
 
     Args:
         path: where it lies.
+        progress: called while it is read; what it raises ends the reading.
 
     Raises:
         ValueError: it is refused. What is wrong with a file of this machine is not said, because others than whoever
@@ -101,7 +103,7 @@ def open_given(given: GivenLog, path: Path) -> Iterator[Log]:
 
     columns = column_names(given.columns)
     try:
-        log = read_log(path, columns=columns)
+        log = read_log(path, columns=columns, progress=progress)
     except LogError as error:
         raise ValueError(_refusal(str(error), given, path)) from None
     with log:

@@ -21,7 +21,7 @@ from tests.workbench.views.questions import TRADEOFF
 from workbench.views import log_choice
 from workbench.views.bundle import COMMAND, bundle, files
 from workbench.views.given_log import GivenLog, column_names, is_log_name, locate
-from workbench.views.jobs.job import JobState
+from workbench.views.jobs.job import JobState, Superseded
 from workbench.views.jobs.process import answer
 from workbench.views.log_choice import for_this_machine_alone, keep_upload, link_file
 from workbench.views.tradeoff.research import TradeoffQuestion, tradeoff_experiment
@@ -243,3 +243,16 @@ def test_the_page_offers_a_path_only_to_this_machine(alone: bool, tmp_path: Path
     if alone:
         named[0].set_value(str(tmp_path / f"{SECRET}.pem"))
         assert "no log that can be read" in tidy(page.run()).error[0].value
+
+
+def test_reading_ends_when_nobody_wants_the_answer(tmp_path: Path) -> None:
+    content = b"user,day\n" + b"a,2026-01-01\n" * 1_000
+    (tmp_path / "log.csv").write_bytes(content)
+    told: list[str] = []
+
+    def tell(state: JobState) -> None:
+        told.append(state.stage)
+
+    with pytest.raises(Superseded):
+        answer(question_about("log.csv", content), tmp_path, tell, lambda: "reading the log" not in told, tmp_path)
+    assert told[-1] == "reading the log"

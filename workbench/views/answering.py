@@ -15,7 +15,7 @@ from workbench.views.jobs.job import Tables, key_of
 from workbench.views.jobs.registry import page_name
 from workbench.views.jobs.workshop import Workshop
 from workbench.views.log_choice import visitors_folder
-from workbench.views.reproduction import draw_download, draw_reproduction
+from workbench.views.reproduction import draw_reproduce, draw_reproduction
 from workbench.views.text import literal
 
 POLL_SECONDS = 0.4
@@ -63,7 +63,7 @@ def show_answer(cache: Path, question: msgspec.Struct, draw: DrawTables) -> None
             if state.tables:
                 seen = SeenAnswer(question, state.tables)
             if state.finished:
-                draw_download(question, state.tables)
+                draw_reproduce(question, state.tables)
                 _answers()[page_name(question)] = SeenAnswer(question, state.tables)
             else:
                 st.fragment(_wait, run_every=POLL_SECONDS)(cache, asker, question, state.revision)

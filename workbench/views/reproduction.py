@@ -12,7 +12,7 @@ from workbench.views.jobs.registry import page_name, research_page
 from workbench.views.text import literal
 
 
-def draw_download(question: msgspec.Struct, tables: Tables) -> None:
+def draw_reproduce(question: msgspec.Struct, tables: Tables) -> None:
     """Draw the button for the zip with all that reproduces a finished answer."""
     st.download_button(
         "Reproduce: download a zip",

@@ -245,4 +245,6 @@ def tradeoff_files(question: TradeoffQuestion) -> Mapping[str, str]:
     return {} if given is None else {given.file: given.sha256}
 
 
-PAGE = ResearchPage(TradeoffQuestion, answer_tradeoff, tradeoff_charts, tradeoff_experiment, tradeoff_files)
+PAGE = ResearchPage(
+    TradeoffQuestion, answer_tradeoff, tradeoff_charts, experiment=tradeoff_experiment, needed=tradeoff_files
+)

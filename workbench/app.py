@@ -44,6 +44,7 @@ APP_PAGES = (
     AppPage("plan", "Plan", ":material/edit_calendar:", "workbench.views.plan.page"),
     AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
     AppPage("mechanisms", "Mechanisms", ":material/scatter_plot:", "workbench.views.mechanisms.page"),
+    AppPage("coverage", "Coverage", ":material/target:", "workbench.views.coverage.page"),
     AppPage("attacks", "Attacks", ":material/swords:", "workbench.views.attacks.page"),
     AppPage("sketches", "Sketches", ":material/grain:", "workbench.views.sketches.page"),
 )

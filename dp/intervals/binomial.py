@@ -10,7 +10,7 @@ from dp.arrays import Floats
 Counted = NDArray[np.int64] | int
 
 
-def at_least(successes: Counted, trials: int, miss: float) -> Floats:
+def at_least(successes: Counted, trials: Counted, miss: float) -> Floats:
     """A lower bound on a probability that is too high with probability ≤ `miss`; shape of `successes`."""
     from scipy.special import betaincinv
 
@@ -19,7 +19,7 @@ def at_least(successes: Counted, trials: int, miss: float) -> Floats:
     return np.where(counted > 0, betaincinv(inside, trials - inside + 1, miss), 0.0)
 
 
-def at_most(successes: Counted, trials: int, miss: float) -> Floats:
+def at_most(successes: Counted, trials: Counted, miss: float) -> Floats:
     """An upper bound on a probability that is too low with probability ≤ `miss`; shape of `successes`."""
     return 1 - at_least(trials - np.asarray(successes), trials, miss)
 

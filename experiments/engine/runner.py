@@ -27,6 +27,7 @@ from experiments.engine.config import ConfigError, ExperimentConfig, check
 from experiments.engine.executors import FEWEST_POOLED, compute_chunks, preload
 from experiments.engine.files import write_atomically
 from experiments.engine.grid import words_of
+from experiments.engine.kind import MakeTasks
 
 ROWLESS_KEYS = ("name", "question", "figure", "finding", "tolerance", "grid", "also")
 """The keys of a config on which no row depends, except through the row's own point of the grid."""
@@ -118,6 +119,7 @@ def tabulate(
     scheduler: str | None = None,
     only: Sequence[tuple[str, str]] = (),
     report: Progress = silent,
+    make_tasks: MakeTasks | None = None,
 ) -> Table:
     """Compute the rows of an experiment, or take them from the shards in `cache`.
 
@@ -126,12 +128,14 @@ def tabulate(
         scheduler: address of a Dask scheduler to use instead; its workers must see `cache` where this process does.
         only: see `plan_run`.
         report: called with a stage and the fraction done.
+        make_tasks: in place of the kind's own; the tasks must be the same.
 
     Raises:
         ValueError: see `plan_run`; or a point cannot be computed.
         ChildProcessError: a process was ended from outside.
     """
-    return complete(config, plan_run(config, cache, only), cache, jobs=jobs, scheduler=scheduler, report=report)
+    todo = plan_run(config, cache, only)
+    return complete(config, todo, cache, jobs=jobs, scheduler=scheduler, report=report, make_tasks=make_tasks)
 
 
 def complete(
@@ -143,6 +147,7 @@ def complete(
     scheduler: str | None = None,
     report: Progress = silent,
     meanwhile: Callable[[], None] = lambda: None,
+    make_tasks: MakeTasks | None = None,
 ) -> Table:
     """The rows of a plan for a config; those that are missing are computed, see `tabulate`.
 
@@ -155,12 +160,12 @@ def complete(
         elsewhere = scheduler is not None or (jobs != 1 and len(missing) >= FEWEST_POOLED)
         if elsewhere and scheduler is None:
             preload(config.kind.row_modules[0])
-        make_tasks, evaluate = config.kind.functions()
+        usual, evaluate = config.kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=cache.resolve() if scheduler else None)
         with scratch as folder, ThreadPoolExecutor(max_workers=1) as beside:
-            tasks = make_tasks(config, missing, Path(folder))
+            tasks = (make_tasks or usual)(config, missing, Path(folder))
             done, started = 0, time.monotonic()
             for first, chunk in compute_chunks(evaluate, tasks, jobs=jobs, scheduler=scheduler):
                 if elsewhere and not done:

@@ -47,7 +47,7 @@ def serve(
             f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
             "or listen on 127.0.0.1"
         )
-    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings) if pages else None)
+    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings, alone=not api_key) if pages else None)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -105,12 +105,17 @@ def _work_behind(pages: bool, behind: Callable[[Stopped], None]) -> Iterator[Non
             streamlit.cache_resource.clear()
 
 
-def streamlit_pages(settings: Settings) -> Any:
-    """The Streamlit pages as an ASGI application; one a process. They open the same store by the same settings."""
+def streamlit_pages(settings: Settings, *, alone: bool) -> Any:
+    """The Streamlit pages as an ASGI application; one a process. They open the same store by the same settings.
+
+    Args:
+        alone: whether nobody but this machine can see them.
+    """
     import streamlit
 
     script = (Path(__file__).parents[1] / "app.py").resolve()
-    return streamlit.App(script, secrets={"dpdau": {"settings": msgspec.json.encode(settings).decode()}})
+    chosen = msgspec.json.encode(settings).decode()
+    return streamlit.App(script, secrets={"dpdau": {"settings": chosen, "alone": alone}})
 
 
 def start_message(service: Service, address: str, *, pages: bool, guarded: bool) -> str:

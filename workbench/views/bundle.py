@@ -15,6 +15,7 @@ import msgspec
 from workbench.rows import TableRow
 from workbench.views.jobs.job import Tables
 from workbench.views.jobs.registry import page_name, research_page
+from workbench.views.toml_text import toml_text
 
 if TYPE_CHECKING:
     from workbench.views.charts import Chart
@@ -28,10 +29,7 @@ _NUMBERED = re.compile(r'"((?:view|concat|layer|param|selector)_)(\d+)((?:_\w+)?
 
 def question_toml(question: msgspec.Struct) -> str:
     """A question as TOML that `registry.decode_question` takes. Fields that are None are left out."""
-    fields = msgspec.to_builtins(question)
-    # JSON spells text, numbers, truth and flat lists as TOML does.
-    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items() if value is not None]
-    return "\n".join(lines) + "\n"
+    return toml_text(msgspec.to_builtins(question))
 
 
 def specification(chart: Chart) -> dict[str, Any]:
@@ -78,10 +76,15 @@ def bundle(question: msgspec.Struct, tables: Tables) -> bytes:
 
 
 def _readme(question: msgspec.Struct) -> str:
+    needed = research_page(page_name(question)).needed(question)
+    beside = "".join(
+        f"This file is not in the zip; it must lie beside `{QUESTION_FILE}`:\n\n    {name}\n    SHA-256 {sha256}\n\n"
+        for name, sha256 in needed.items()
+    )
     return (
         f"# A figure of the page “{page_name(question)}”\n\n"
         f"With dpdau installed, this command makes the tables and charts anew, here or in an empty folder that holds\n"
-        f"`{QUESTION_FILE}`:\n\n    {COMMAND}\n\n"
+        f"`{QUESTION_FILE}`:\n\n    {COMMAND}\n\n{beside}"
         f"`{NOTEBOOK_FILE}` does the same in a notebook. The `.vl.json` files open in any Vega-Lite viewer.\n"
     )
 

@@ -21,3 +21,13 @@ def literal(text: str) -> str:
     for after backslashes are gone.
     """
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace(":", f":{_WORD_JOINER}")
+
+
+def percent_text(share: float) -> str:
+    """A share in per cent: 0.9512 → "95.1 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def users_text(value: float) -> str:
+    """A number of users with a digit behind the point; small ones have three significant digits."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -41,8 +41,17 @@ class SeriesCounts:
     levels: dict[tuple[str, str, int], tuple[CountSeries, ...]]
 
 
-def mechanism_tasks(config: MechanismConfig, wanted: Sequence[MechanismPoint], folder: Path) -> list[Task]:
+CountSource = Callable[[MechanismConfig, LogSource, Sequence[MechanismPoint], Path], SeriesCounts]
+"""See `count_series`, which is one."""
+
+
+def mechanism_tasks(
+    config: MechanismConfig, wanted: Sequence[MechanismPoint], folder: Path, count: CountSource | None = None
+) -> list[Task]:
     """A task for each point, with the counts of its log; synthetic logs are written into the folder.
+
+    Args:
+        count: in place of `count_series`.
 
     Raises:
         ValueError: a log cannot be read.
@@ -50,7 +59,7 @@ def mechanism_tasks(config: MechanismConfig, wanted: Sequence[MechanismPoint], f
     tasks: list[Task] = []
     for source, group in groupby(wanted, config.source):
         points = list(group)
-        counts = count_series(config, source, points, folder)
+        counts = (count or count_series)(config, source, points, folder)
         tasks += [_task(config, point, counts) for point in points]
     return tasks
 
@@ -63,16 +72,10 @@ def count_series(
     bounds = sorted({point.w_bound for point in wanted if point.unit == "user"})
     sampled = {(point.metric, _bound(point)) for point in wanted if config.rate_at(point) < 1}
     own = {(point.mechanism, point.metric, config.horizon_at(point)) for point in wanted}
-    with _log(source, folder) as (log, first):
+    with open_source(source, folder) as (log, first):
         engine = NumpyEngine(log.connection)
         last = first + timedelta(days=source.days - 1)
-        flips = engine.daily_flips(list(windows.values()), first, last)
-        series: dict[tuple[str, int | None], CountSeries] = {
-            (metric, None): _whole(flips[window].counts.values) for metric, window in windows.items()
-        }
-        bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
-        for metric, window in windows.items():
-            series |= {(metric, one): _whole(bounded[window].values[:, 2 * place]) for place, one in enumerate(bounds)}
+        series = bounded_series(engine, windows, first, last, bounds)
         steps: dict[tuple[str, int | None], Steps] = {}
         for metric, bound in sampled:
             moves = user_flips(log.connection, windows[metric], first, last, bound)
@@ -87,8 +90,23 @@ def count_series(
     return SeriesCounts(series, steps, levels)
 
 
+def bounded_series(
+    engine: NumpyEngine, windows: Mapping[str, int], first: date, last: date, bounds: Sequence[int]
+) -> dict[tuple[str, int | None], CountSeries]:
+    """The true counts of each metric under (metric, None), and under (metric, bound) those with users frozen."""
+    flips = engine.daily_flips(list(windows.values()), first, last)
+    series: dict[tuple[str, int | None], CountSeries] = {
+        (metric, None): _whole(flips[window].counts.values) for metric, window in windows.items()
+    }
+    bounded = engine.bounded_counts(list(windows.values()), first, last, bounds) if bounds else {}
+    for metric, window in windows.items():
+        series |= {(metric, one): _whole(bounded[window].values[:, 2 * place]) for place, one in enumerate(bounds)}
+    return series
+
+
 @contextmanager
-def _log(source: LogSource, folder: Path) -> Iterator[tuple[Log, date]]:
+def open_source(source: LogSource, folder: Path) -> Iterator[tuple[Log, date]]:
+    """The log of a source, and its first tick; the log of a population is written into the folder."""
     if isinstance(source, ConfigLog):
         path, first, columns = source.path, source.first, source.columns
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from workbench.views.attacks.research import AttackQuestion
+from workbench.views.coverage.research import CoverageQuestion
 from workbench.views.mechanisms.research import MechanismsQuestion
 from workbench.views.plan.research import PlanQuestion
 from workbench.views.sketches.research import SketchQuestion
@@ -26,4 +27,9 @@ FRONTIER = MechanismsQuestion(
 
 ATTACK = AttackQuestion(attack="likelihood-ratio", broken=True, mistake="half-flips")
 SKETCH = SketchQuestion(sketches=("exact", "hll"), memory=1_024, epsilon=1.0, delta=1e-6, users=200, deletions=0.2)
-QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER, ATTACK, SKETCH)
+COVERAGE = CoverageQuestion(
+    metric="mau", unit="user", mechanisms=("damped-square-root", "sparse-vector"), epsilon=1.0, w_bound=2, delta=1e-6,
+    level=0.95, users=1_000, days=30, delete_rate=0.3,
+)  # fmt: skip
+
+QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from experiments.engine.population import Population
+from experiments.kinds.mechanisms.tasks import open_source
 from tests.workbench.views.questions import TRADEOFF
-from workbench.views.jobs.job import JobState, Superseded, key_of
+from workbench.views.jobs.job import JobState, Memory, Superseded, key_of
 from workbench.views.jobs.process import Inbox, answer, answer_lines
 from workbench.views.jobs.registry import decode_question
 from workbench.views.jobs.workshop import Workshop
@@ -155,3 +160,43 @@ def test_the_inbox_forgets_what_a_newer_line_does_not_name() -> None:
     while inbox.wants(key_of(LARGE)):
         time.sleep(0.001)
     assert inbox.next() is None
+
+
+@given(asked=st.lists(st.integers(0, 6)), most=st.integers(1, 4))
+def test_memory_keeps_what_was_asked_for_last(asked: list[int], most: int) -> None:
+    memory, kept = Memory(most), list[int]()
+    for key in asked:
+        found: list[int] = []
+        assert memory.recall(key, lambda key=key, found=found: found.append(key) or -key) == -key
+        assert bool(found) is (key not in kept)
+        kept = [*(old for old in kept if old != key), key][-most:]
+
+
+def test_users_are_counted_once_for_all_that_is_asked_about_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[Population] = []
+
+    @contextmanager
+    def counting(source: Population, folder: Path) -> Iterator[object]:
+        counted.append(source)
+        with open_source(source, folder) as opened:
+            yield opened
+
+    monkeypatch.setattr("workbench.views.counting.open_source", counting)
+    memory = Memory()
+
+    def ask(number: int, **changes: object) -> int:
+        question = msgspec.structs.replace(TRADEOFF, **changes)
+        state = answer(question, tmp_path / str(number), lambda state: None, lambda: True, tmp_path, memory)
+        assert state.error is None
+        return len(counted)
+
+    assert ask(0) == 1
+    for number, same in enumerate(({"epsilon": 0.5}, {"w_bound": 16}, {"mechanisms": ("laplace",)}, {}), start=1):
+        assert ask(number, **same) == 1
+    assert ask(5, metric="dau") == 2
+    assert ask(6, users=1_001) == 3
+    fresh = answer(TRADEOFF, tmp_path / "fresh", lambda state: None, lambda: True)
+    again = answer(TRADEOFF, tmp_path / "again", lambda state: None, lambda: True, tmp_path, memory)
+    assert fresh.tables == again.tables

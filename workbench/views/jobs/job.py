@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from workbench.views.charts import Chart
+
+Found = TypeVar("Found")
 
 Tables = dict[str, list[TableRow]]
 """Name → rows, oldest or smallest first. A name becomes the name of a file."""
@@ -26,19 +28,42 @@ Tell = Callable[[str, float, Tables | None], None]
 """Is given what is being done, the share done, and the tables as far as they are; raises `Superseded`."""
 
 
+class Memory:
+    """What earlier answers of one process have found; it forgets what was asked for longest ago.
+
+    Args:
+        most: findings that are kept.
+    """
+
+    def __init__(self, most: int = 24) -> None:
+        self._most = most
+        self._found: dict[Hashable, Any] = {}
+
+    def recall(self, key: Hashable, find: Callable[[], Found]) -> Found:
+        """What was found under a key, or else what `find` finds now. It must depend on the key alone."""
+        # Put back as the newest.
+        found: Found = self._found.pop(key) if key in self._found else find()
+        self._found[key] = found
+        for oldest in list(self._found)[: -self._most]:
+            del self._found[oldest]
+        return found
+
+
 @dataclass(frozen=True)
 class Job:
     """What answering a question may use.
 
     Attributes:
         cache: folder of the experiments' shards.
-        folder: where files lie that a question names.
+        folder: where files lie that a question names; see `workbench.views.given_log`.
         tell: to be called at least once a second; see `Tell`.
+        memory: of the process that answers.
     """
 
     cache: Path
     folder: Path
     tell: Tell
+    memory: Memory = field(default_factory=Memory)
 
 
 class JobState(msgspec.Struct, frozen=True):
@@ -63,6 +88,11 @@ class JobState(msgspec.Struct, frozen=True):
     finished: bool = False
 
 
+def needs_nothing(question: msgspec.Struct) -> Mapping[str, str]:
+    """No file: the question says everything."""
+    return {}
+
+
 @dataclass(frozen=True)
 class ResearchPage:
     """What can be asked on a page, how it is answered and how the answer is drawn.
@@ -71,11 +101,16 @@ class ResearchPage:
         question: a frozen struct of plain fields with `tag_field="page"` and the page's name as its tag.
         answer: from a question and a job to the tables. The same question has the same answer, bit for bit.
         charts: from a question and its tables to charts by name.
+        experiment: from a question and its tables to the config with which `dpdau experiment run` computes the same
+            rows, as TOML; None where no experiment does.
+        needed: from a question to the files that must lie beside it, by name with their SHA-256 in hex.
     """
 
     question: type[msgspec.Struct]
     answer: Callable[[Any, Job], Tables]
     charts: Callable[[Any, Tables], Mapping[str, Chart]]
+    experiment: Callable[[Any, Tables], str] | None = None
+    needed: Callable[[Any], Mapping[str, str]] = needs_nothing
 
 
 def key_of(question: msgspec.Struct) -> bytes:

@@ -1,4 +1,4 @@
-"""The process that computes: `python -m workbench.views.jobs.process CACHE`, started by the workshop.
+"""The process that computes: `python -m workbench.views.jobs.process CACHE FOLDER`, started by the workshop.
 
 It works on the first question that it has not answered, and whenever it tells how far it is, it looks whether the
 question is wanted still. Shards that are computed stay, so that a question asked again goes on where it stopped.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from workbench.views.jobs.job import Job, JobState, Superseded, Tables, key_of
+from workbench.views.jobs.job import Job, JobState, Memory, Superseded, Tables, key_of
 from workbench.views.jobs.registry import decode_question, page_name, research_page
 
 NICENESS = 10
@@ -64,6 +64,7 @@ def answer(
     tell: Callable[[JobState], None],
     wanted: Callable[[], bool],
     folder: Path | None = None,
+    memory: Memory | None = None,
 ) -> JobState:
     """The answer to a question; refused questions have their error in it.
 
@@ -72,6 +73,7 @@ def answer(
         tell: is given the progress.
         wanted: asked whenever there is progress.
         folder: where files lie that the question names; the working directory by default.
+        memory: of the process; without one nothing is remembered.
 
     Raises:
         Superseded: it is not wanted any more.
@@ -91,33 +93,49 @@ def answer(
     try:
         progress("starting", 0.0, None)
         page = research_page(page_name(question))
-        tables = page.answer(question, Job(cache, folder or Path(), progress))
+        tables = page.answer(question, Job(cache, folder or Path(), progress, memory or Memory()))
     except (ValueError, OSError) as error:
         return JobState(key, error=str(error), finished=True)
     return JobState(key, "done", 1.0, tables, revision + 1, finished=True)
 
 
-def answer_lines(cache: Path, lines: Iterable[bytes], tell: Callable[[JobState], None]) -> None:
-    """Answer the questions on `lines`, until they end."""
-    inbox = Inbox(lines)
+def answer_lines(
+    cache: Path, lines: Iterable[bytes], tell: Callable[[JobState], None], folder: Path | None = None
+) -> None:
+    """Answer the questions on `lines`, until they end.
+
+    Args:
+        cache: folder of the experiments' shards.
+        tell: is given the progress.
+        folder: see `answer`.
+    """
+    inbox, memory = Inbox(lines), Memory()
     while (asked := inbox.next()) is not None:
         with contextlib.suppress(Superseded):
-            tell(_answer_one(asked, cache, tell, inbox))
+            tell(
+                _answer_one(
+                    asked, inbox, lambda question, wanted: answer(question, cache, tell, wanted, folder, memory)
+                )
+            )
         inbox.drop(asked)
 
 
-def _answer_one(asked: bytes, cache: Path, tell: Callable[[JobState], None], inbox: Inbox) -> JobState:
+def _answer_one(
+    asked: bytes, inbox: Inbox, reply: Callable[[msgspec.Struct, Callable[[], bool]], JobState]
+) -> JobState:
     try:
         question = decode_question(msgspec.json.decode(asked))
     except ValueError as error:
         return JobState(msgspec.Raw(asked), error=str(error), finished=True)
-    return answer(question, cache, tell, lambda: inbox.wants(asked))
+    return reply(question, lambda: inbox.wants(asked))
 
 
 def _preload() -> None:
     """Import what most questions need, while nobody asks."""
-    import experiments.engine.runner
-    import experiments.kinds.mechanisms.trials  # noqa: F401
+    from experiments.engine.code_fingerprint import code_fingerprint
+    from experiments.kinds.mechanisms import tasks
+
+    code_fingerprint(tasks.__name__)
 
 
 def main() -> None:
@@ -129,7 +147,8 @@ def main() -> None:
         sys.stdout.buffer.write(msgspec.json.encode(state) + b"\n")
         sys.stdout.buffer.flush()
 
-    answer_lines(Path(sys.argv[1]), sys.stdin.buffer, tell)
+    cache, folder = map(Path, sys.argv[1:])
+    answer_lines(cache, sys.stdin.buffer, tell, folder)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ RESEARCH_PAGES = {
     "plan": "workbench.views.plan.research",
     "tradeoff": "workbench.views.tradeoff.research",
     "mechanisms": "workbench.views.mechanisms.research",
+    "coverage": "workbench.views.coverage.research",
     "attacks": "workbench.views.attacks.research",
     "sketches": "workbench.views.sketches.research",
 }

@@ -23,10 +23,11 @@ class Workshop:
 
     Args:
         cache: folder of the experiments' shards.
+        folder: where files lie that questions name; the working directory by default.
     """
 
-    def __init__(self, cache: Path) -> None:
-        self._command = [sys.executable, "-m", "workbench.views.jobs.process", str(cache)]
+    def __init__(self, cache: Path, folder: Path | None = None) -> None:
+        self._command = [sys.executable, "-m", "workbench.views.jobs.process", str(cache), str(folder or Path())]
         self._lock = threading.Lock()
         self._wanted: dict[str, bytes] = {}
         self._states: dict[bytes, JobState] = {}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
+from experiments.engine.numbers import power_of_ten
+from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.jobs.job import Tables
+from workbench.views.log_choice import draw_log_choice
+from workbench.views.numbers import ShownNumber, draw_numbers
+from workbench.views.population import draw_population, population_words
 from workbench.views.strip import StripChoice
-from workbench.views.tradeoff.research import TRIALS, TradeoffQuestion, tradeoff_charts
+from workbench.views.text import literal, percent_text, users_text
+from workbench.views.tradeoff.research import TRIALS, TradeoffQuestion, least, tradeoff_charts
 from workbench.words import WORDS
 
-USERS = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
-DAYS = (30, 60, 90, 180, 365)
 COMPARED = ("gaussian", "binary-tree", "square-root")
 """Drawn beside the mechanism of the strip, if nothing else is chosen."""
+GENERATED, OWN = "generated", "own log"
 
 
 def page(choice: StripChoice, cache: Path) -> None:
@@ -27,52 +33,61 @@ def page(choice: StripChoice, cache: Path) -> None:
         cache: folder of the experiments' shards.
     """
     st.title("ε × W_BOUND", anchor=False)
-    st.caption(
-        "What accuracy costs. A generated population is released many times over, by the engine that runs the "
-        "experiments; no data of the live service is used and no budget is spent. "
-        f"A flip: {WORDS['flip']}. W_BOUND: {WORDS['W_BOUND']}."
-    )
     question = _question(choice)
-    if question is None:
-        st.warning(
-            f"{choice.mechanism} finds its W_BOUND itself, so there is nothing to show against it. Choose another "
-            "mechanism.",
-            icon=":material/info:",
-        )
-    else:
+    if question is not None:
         show_answer(cache, question, _draw)
+    st.caption(
+        "What accuracy costs: releases are drawn many times over. No data of the live service is used and no budget is "
+        f"spent. A flip: {WORDS['flip']}. W_BOUND: {WORDS['W_BOUND']}."
+    )
 
 
 def _question(choice: StripChoice) -> TradeoffQuestion | None:
     # What finds its W_BOUND itself has nothing to show against it.
     offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        users = st.segmented_control(
+            "Whose activity",
+            [GENERATED, OWN],
+            default=GENERATED,
+            required=True,
+            key="tradeoff-users",
+            persist_state="session",
+        )
+        population = draw_population() if users == GENERATED else None
         compared = st.multiselect(
             "Compared with", offered, list(COMPARED), key="compared", bind="query-params", width=440
         )
-        users = st.select_slider(
-            "Users", USERS, 5_000, format_func=lambda value: f"{value:,}", key="users", bind="query-params", width=160
-        )
-        days = st.select_slider("Days", DAYS, 180, key="days", bind="query-params", width=160)
-        retracted = st.slider(
-            "Retracted later", 0, 50, 15, 5, format="%d%%", key="retracted", bind="query-params", width=160
-        )
+    given = None if population else draw_log_choice()
     wanted = {choice.mechanism, *compared}
     mechanisms = tuple(name for name in offered if name in wanted)
     if not mechanisms:
+        st.warning(
+            f"{choice.mechanism} finds its W_BOUND itself, so there is nothing to show against it. Choose another "
+            "mechanism.",
+            icon=":material/info:",
+        )
+    if not mechanisms or (population is None and given is None):
         return None
+    who: dict[str, Any] = (
+        {"users": population.users, "days": population.days, "delete_rate": population.delete_rate}
+        if population
+        else {"log_file": given.file, "log_sha256": given.sha256, "log_columns": given.columns or None} if given else {}
+    )  # fmt: skip
     return TradeoffQuestion(
         metric=choice.metric, unit=choice.unit, mechanisms=mechanisms, epsilon=choice.epsilon, w_bound=choice.w_bound,
-        delta=choice.delta, users=users, days=days, delete_rate=retracted / 100,
+        delta=choice.delta, **who,
     )  # fmt: skip
 
 
 def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     here = [row for row in tables["by-epsilon"] if row["epsilon"] == question.epsilon]
-    best = min(here, key=lambda row: row["rmse"])
+    best = min(here, key=lambda row: row["total_rms"])
     charts = tradeoff_charts(question, tables)
     _numbers(best)
-    st.markdown(sentence(best, compared=len(here)))
+    for row in tables.get("log", []):
+        st.markdown(log_words(row))
+    st.markdown(f"{sentence(best, compared=len(here))} {least_words(least(tables['by-w-bound']))}")
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True):
         st.subheader("Error against ε", anchor=False)
@@ -87,45 +102,65 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     st.caption(_reading(question))
 
 
-def _numbers(row: dict[str, Any]) -> None:
-    for column, (label, value, note) in zip(
-        st.columns(3, gap="medium"),
-        (
-            ("Total error", row["rmse"], f"5–95 % of the trials: {row['rmse_p05']:,.1f} to {row['rmse_p95']:,.1f}"),
-            ("Noise", row["noise_rmse"], "drawn to protect users"),
-            ("Truncation bias", row["bias_rms"], _bias_note(row)),
-        ),
-        strict=True,
-    ):
-        with column, st.container(border=True):
-            st.metric(f"**{label}** [users]", f"{value:,.1f}")
-            st.caption(note)
-
-
-def _bias_note(row: dict[str, Any]) -> str:
-    if row["bias_rms"] == 0:
-        return "nobody is frozen on any day"
-    return f"{abs(row['bias_mean']):,.1f} frozen users are missed on average"
-
-
-def sentence(row: dict[str, Any], compared: int) -> str:
-    """What one row says, in one plain sentence."""
-    best = f", the best of the {compared} chosen," if compared > 1 else ""
-    bias = (
-        f"and {row['bias_rms']:,.1f} are truncation bias, because users are frozen after {row['w_bound']} flips"
-        if row["bias_rms"] > 0
-        else "and nothing is truncation bias"
+def _numbers(row: TableRow) -> None:
+    spread = f"{users_text(row['rmse_p05'])} to {users_text(row['rmse_p95'])}"
+    draw_numbers(
+        [
+            ShownNumber("Error [users]", users_text(row["total_rms"]), f"In 90 % of the trials, {spread}."),
+            ShownNumber("Noise", users_text(row["noise_rms"]), "Drawn to protect users."),
+            ShownNumber("Bias", users_text(row["bias_rms"]), _bias_note(row)),
+        ]
     )
+
+
+def _bias_note(row: TableRow) -> str:
+    if row["bias_rms"] == 0:
+        return "Truncation bias: nobody is frozen on any day."
+    return f"Truncation bias: {users_text(abs(row['bias_mean']))} frozen users are missed on average."
+
+
+def sentence(row: Mapping[str, Any], compared: int) -> str:
+    """What one row says, in plain words; the parts that it names add up."""
+    best = f", the best of the {compared} chosen," if compared > 1 else ""
+    total, noise, bias = (users_text(row[name]) for name in ("total_rms", "noise_rms", "bias_rms"))
+    parts = (
+        f"Noise makes {noise} of them, and truncation bias {bias}, because users are frozen after {row['w_bound']} "
+        f"flips; squares add up: {total}² = {noise}² + {bias}²."
+        if row["bias_rms"] > 0
+        else "All of it is noise; nothing is truncation bias."
+    )
+    share = percent_text(row["relative_rmse"] * row["total_rms"] / row["rmse"])
     return (
         f"At ε = {row['epsilon']:g} and W_BOUND = {row['w_bound']}, **{row['mechanism']}**{best} misses a released "
-        f"{row['metric'].upper()} by **{row['rmse']:,.1f} users** (RMSE over {row['horizon']} days, "
-        f"{row['relative_rmse']:.1%} of the mean count): {row['noise_rmse']:,.1f} are noise {bias}."
+        f"{row['metric'].upper()} by **{total} users** (root mean square over {row['horizon']:,} days, {share} of "
+        f"the mean count). {parts}"
+    )
+
+
+def least_words(best: Mapping[str, TableRow]) -> str:
+    """Where the error is least over W_BOUND."""
+    if not best:
+        return ""
+    row = min(best.values(), key=lambda one: one["total_rms"])
+    return (
+        f"Of the W_BOUNDs shown, **{row['w_bound']}** has the least error at this ε: {users_text(row['total_rms'])} "
+        f"users, with {row['mechanism']}."
+    )
+
+
+def log_words(row: TableRow) -> str:
+    """What was read of a log."""
+    return (
+        f":material/description: **{literal(row['file'])}**: {row['rows']:,} rows of {row['users']:,} users, "
+        f"{row['days']:,} days from {row['first']} to {row['last']}. What is shown of it is exact, so it is not "
+        "private: keep it to yourself."
     )
 
 
 def _reading(question: TradeoffQuestion) -> str:
     truncation = (
-        "Unit user: a larger W_BOUND truncates fewer users and needs more noise; the best is in between."
+        "Unit user: a larger W_BOUND truncates fewer users and needs more noise; the best is in between. A ring marks "
+        "the least error of each mechanism, a thick one the least of all."
         if question.unit == "user"
         else "Unit user-day: nobody is frozen, so there is no truncation bias; W_BOUND is an assumption about one "
         "activity with its later retraction, and noise grows with it."
@@ -133,7 +168,14 @@ def _reading(question: TradeoffQuestion) -> str:
     if "sparse-vector" in question.mechanisms:
         truncation += " sparse-vector needs no W_BOUND and freezes nobody; its noise is all that it misses."
     return (
-        f"Solid: total error, the mean over {TRIALS} trials, shaded from their 5 % to their 95 % quantile. Dashed: "
-        "noise alone. Dotted: truncation bias alone. Squares add up: total² ≈ noise² + bias². The grey line marks "
-        f"what is chosen. {truncation}"
+        f"Solid: total error. Dashed: noise alone. Dotted: truncation bias alone. All three are root mean squares over "
+        f"days and add up by their squares: total² = noise² + bias². Noise is by formula; shaded is where 90 % of "
+        f"{TRIALS} simulated series lie. δ = {power_of_ten(question.delta)}. The grey line marks what is chosen. "
+        f"{truncation}{_population_words(question)}"
     )
+
+
+def _population_words(question: TradeoffQuestion) -> str:
+    if question.given is not None:
+        return ""
+    return " " + population_words(question.population)

@@ -41,6 +41,7 @@ class AppPage:
 
 APP_PAGES = (
     AppPage("live", "Live", ":material/monitoring:", "workbench.views.live.page", live=True),
+    AppPage("operate", "Operate", ":material/edit_calendar:", "workbench.views.operate.page", live=True),
     AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
 )
 

@@ -75,10 +75,15 @@ def _show_finished(cache: Path, question: msgspec.Struct, state: JobState, draw:
     _answers()[name] = SeenAnswer(question, state.tables)
     with st.container(key="answer"):
         draw(question, state.tables)
+    draw_reproduce(question, state.tables)
+
+
+def draw_reproduce(question: msgspec.Struct, tables: Tables) -> None:
+    """Draw the button that downloads what makes an answer anew."""
     st.download_button(
         "Reproduce: download a zip",
-        lambda: bundle(question, state.tables),
-        file_name=f"dpdau-{name}.zip",
+        lambda: bundle(question, tables),
+        file_name=f"dpdau-{page_name(question)}.zip",
         mime="application/zip",
         icon=":material/folder_zip:",
         key="reproduce",

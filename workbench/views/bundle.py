@@ -78,11 +78,14 @@ def bundle(question: msgspec.Struct, tables: Tables) -> bytes:
 
 
 def _readme(question: msgspec.Struct) -> str:
+    page = research_page(page_name(question))
+    needed = " and ".join(f"`{name}`" for name in (QUESTION_FILE, *page.inputs))
     return (
         f"# A figure of the page “{page_name(question)}”\n\n"
         f"With dpdau installed, this command makes the tables and charts anew, here or in an empty folder that holds\n"
-        f"`{QUESTION_FILE}`:\n\n    {COMMAND}\n\n"
+        f"{needed}:\n\n    {COMMAND}\n\n"
         f"`{NOTEBOOK_FILE}` does the same in a notebook. The `.vl.json` files open in any Vega-Lite viewer.\n"
+        + (f"\n{page.note}" if page.note else "")
     )
 
 

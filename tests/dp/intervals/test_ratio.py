@@ -1,8 +1,8 @@
 """Intervals of ratios: against their definition on a grid, and coverage at many true ratios.
 
-Power: a coverage test takes 20,000 trials and rejects what lies outside a 99.99 % Clopper-Pearson bound, about 0.6 % below
-95 %. The delta method covers 79 % where the count below is half a standard deviation and 93 % where it is three; with
-an error that is forgotten, an interval covers less still.
+Power: a coverage test takes 20,000 trials and rejects what lies outside a 99.99 % Clopper-Pearson bound, about 0.6 %
+below 95 %. The delta method covers 79 % where the count below is half a standard deviation and 93 % where it is three;
+with an error that is forgotten, an interval covers less still.
 """
 
 from __future__ import annotations

@@ -71,11 +71,16 @@ class ResearchPage:
         question: a frozen struct of plain fields with `tag_field="page"` and the page's name as its tag.
         answer: from a question and a job to the tables. The same question has the same answer, bit for bit.
         charts: from a question and its tables to charts by name.
+        inputs: files in its zip that the answer is made from; they hold tables of the answer, so that they are
+            written as they were read.
+        note: what a zip's README must say besides.
     """
 
     question: type[msgspec.Struct]
     answer: Callable[[Any, Job], Tables]
     charts: Callable[[Any, Tables], Mapping[str, Chart]]
+    inputs: tuple[str, ...] = ()
+    note: str = ""
 
 
 def key_of(question: msgspec.Struct) -> bytes:

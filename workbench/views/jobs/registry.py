@@ -9,7 +9,10 @@ import msgspec
 
 from workbench.views.jobs.job import ResearchPage
 
-RESEARCH_PAGES = {"tradeoff": "workbench.views.tradeoff.research"}
+RESEARCH_PAGES = {
+    "live": "workbench.views.live.research",
+    "tradeoff": "workbench.views.tradeoff.research",
+}
 """The name in questions and addresses → the module whose PAGE is its `ResearchPage`."""
 
 

@@ -45,7 +45,10 @@ def budget_chart() -> Chart:
                 "share:Q", title="share of the budget", scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(format="%", tickCount=5),
             ),
-            y=alt.Y("letter:N", title=None, scale=alt.Scale(domain=["ε", "δ"]), axis=alt.Axis(labelFontSize=15, ticks=False)),
+            y=alt.Y(
+                "letter:N", title=None, scale=alt.Scale(domain=["ε", "δ"]),
+                axis=alt.Axis(labelFontSize=15, ticks=False),
+            ),
             color=alt.Color(
                 "kind:N", title=None, scale=alt.Scale(domain=kinds, range=[CHARGED, FRESH, LEFT]),
                 legend=alt.Legend(orient="top", offset=4),

@@ -169,7 +169,10 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     if not few:
         dots = dots.encode(opacity=alt.condition(near, alt.value(1), alt.value(0)))
     layers.append(dots.properties(name="points").add_params(near))
-    return alt.layer(*layers, data=alt.Undefined if data is None else data).properties(height=style.height)
+    drawn = alt.layer(*layers, height=style.height)
+    if data is not None:
+        drawn.data = data
+    return drawn
 
 
 def _beside(base: alt.Chart, column: str, scale: alt.Scale) -> alt.Chart:

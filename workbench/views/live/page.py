@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
@@ -31,8 +32,6 @@ from workbench.views.strip import StripChoice
 from workbench.views.text import day_name, literal, with_powers
 from workbench.views.watch import keep_watch, look_in_public
 
-BANDS = {EACH_DAY: "each day by itself", ALL_DAYS: "all days at once"}
-
 
 def page(service: Service, choice: StripChoice) -> None:
     """Draw the page."""
@@ -42,8 +41,10 @@ def page(service: Service, choice: StripChoice) -> None:
     st.caption(f"Last closed day: **{day_name(seen.last)}**" if seen.last else "No day is closed yet")
     published = published_series(service)
     if published.rows:
+        # The numbers come first on a narrow screen, and what is chosen for them after.
+        cards = st.container()
         question = _question(choice, published.no_band, days=seen.published)
-        _draw(question, live_tables(question, published.rows))
+        _draw(question, live_tables(question, published.rows), cards)
     else:
         draw_start(service)
     st.caption(settings_sentence(service.settings))
@@ -56,8 +57,8 @@ def page(service: Service, choice: StripChoice) -> None:
 def _question(choice: StripChoice, no_band: dict[str, str], days: int) -> LiveQuestion:
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         band = st.segmented_control(
-            "Intervals hold for", list(BANDS), default=EACH_DAY, required=True, format_func=BANDS.__getitem__,
-            key="band", bind="query-params", disabled=bool(no_band),
+            "Intervals hold for", [EACH_DAY, ALL_DAYS], default=EACH_DAY, required=True, key="band",
+            bind="query-params", disabled=bool(no_band),
             help="Each day by itself: every interval may miss with the same small probability, so that a few of many "
             "days are missed. All days at once: with the stated probability none of the horizon's days is missed; "
             "these intervals are wider.",
@@ -68,12 +69,13 @@ def _question(choice: StripChoice, no_band: dict[str, str], days: int) -> LiveQu
     return LiveQuestion(metric=choice.metric, band=EACH_DAY if no_band else band or EACH_DAY, week=week and days > WEEK)
 
 
-def _draw(question: LiveQuestion, tables: Tables) -> None:
+def _draw(question: LiveQuestion, tables: Tables, cards: DeltaGenerator) -> None:
     counts: dict[str, list[TableRow]] = {}
     for row in tables["counts"]:
         counts.setdefault(row["metric"], []).append(row)
     pictures = live_pictures(question, tables)
-    draw_cards(counts, question.metric, tables["published"][0]["ci_level"])
+    with cards:
+        draw_cards(counts, question.metric, tables["published"][0]["ci_level"])
     draw_series(pictures, counts)
     lines = "Line: counts. Shade: their intervals."
     st.caption(f"{lines} Dotted: a week before." if question.week else lines)

@@ -29,13 +29,13 @@ class LiveQuestion(msgspec.Struct, frozen=True, tag_field="page", tag="live", fo
 
     Attributes:
         metric: whose chart is the largest.
-        band: "each-day" or "all-days": what the intervals hold for.
+        band: "each day" or "all days": what the intervals hold for.
         week: whether the counts of a week before are drawn beside.
         table: a CSV file with the columns of `workbench.views.live.table.PublishedRow`.
     """
 
     metric: str
-    band: str = "each-day"
+    band: str = "each day"
     week: bool = False
     table: str = PUBLISHED_FILE
 

@@ -9,7 +9,6 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -20,9 +19,7 @@ from dp.intervals.ratio import fieller, ratio_of_intervals
 from workbench.rows import TableRow
 
 WEEK = 7
-EACH_DAY, ALL_DAYS = "each-day", "all-days"
-
-BandChoice = Literal["each-day", "all-days"]
+EACH_DAY, ALL_DAYS = "each day", "all days"
 """Whether an interval holds for its day by itself, or with those of all days of the horizon at once."""
 
 

@@ -152,7 +152,7 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     # The same room left of every chart, so that their days stand above each other.
     axis = alt.Axis(title=style.title, format=style.number, minExtent=52, tickCount=4)
     scale = alt.Scale(zero=False, nice=True)
-    base = alt.Chart().encode(x=day)
+    base = (alt.Chart() if data is None else alt.Chart(data)).encode(x=day)
     # Names of its own: Altair numbers what has none, and then no two drawings are the same chart.
     near = alt.selection_point("near", fields=["day"], nearest=True, on="pointerover", empty=False, clear="pointerout")
     low = alt.Y("low:Q", axis=axis, scale=scale)
@@ -169,10 +169,7 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     if not few:
         dots = dots.encode(opacity=alt.condition(near, alt.value(1), alt.value(0)))
     layers.append(dots.properties(name="points").add_params(near))
-    drawn = alt.layer(*layers, height=style.height)
-    if data is not None:
-        drawn.data = data
-    return drawn
+    return alt.layer(*layers).properties(height=style.height)
 
 
 def _beside(base: alt.Chart, column: str, scale: alt.Scale) -> alt.Chart:

@@ -174,9 +174,8 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
 
 def _beside(base: alt.Chart, column: str, scale: alt.Scale) -> alt.Chart:
     colour, dash = (TRUTH, [4, 3]) if column == "truth" else (EARLIER, [1, 3])
-    return base.mark_line(color=colour, strokeWidth=1.6, strokeDash=dash, strokeCap="round").encode(
-        y=alt.Y(f"{column}:Q", scale=scale)
-    )
+    line: alt.Chart = base.mark_line(color=colour, strokeWidth=1.6, strokeDash=dash, strokeCap="round")
+    return line.encode(y=alt.Y(f"{column}:Q", scale=scale))
 
 
 def _tooltip(style: SeriesStyle) -> list[alt.Tooltip]:

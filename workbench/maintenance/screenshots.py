@@ -1,4 +1,4 @@
-"""Pictures of the pages: `python -m workbench.maintenance.screenshots FOLDER` writes both in light and dark."""
+"""Pictures of the pages: `python -m workbench.maintenance.screenshots FOLDER` writes each in light and dark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 1440, 1000
 SCHEMES = ("light", "dark")
 # Page → its path, and how many charts it has when it is complete.
-PAGES = {"live": ("/ui/", 4), "tradeoff": ("/ui/tradeoff", 2)}
+PAGES = {"live": ("/ui/", 4), "operate": ("/ui/operate", 1), "tradeoff": ("/ui/tradeoff", 2)}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 90_000
 SETTLING_MS = 1_500

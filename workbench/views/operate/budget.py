@@ -79,9 +79,9 @@ def releases_left(settings: Settings, budgets: Sequence[Budget]) -> str:
     lines = ["| What still fits | fresh releases | ε each | whole series | ε each |", "|---|---:|---:|---:|---:|"]
     for metric in settings.series:
         cells = _cells(left_for_fresh, fresh[metric]) + _cells(left, series[metric])
-        lines.append(f"| {metric.upper()} {cells} |")
+        lines.append(f"| {metric.upper()} {cells}|")
     cells = _cells(left_for_fresh, basic(fresh.values())) + _cells(left, basic(series.values()))
-    lines.append(f"| all three {cells} |")
+    lines.append(f"| all three {cells}|")
     return "\n".join(lines)
 
 

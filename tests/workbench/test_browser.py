@@ -81,7 +81,7 @@ def operated(page: Page, address: str) -> Page:
 
 def write(page: Page, label: str, text: str) -> None:
     """Write into a field that offers users and takes others too."""
-    field = page.get_by_role("combobox", name=label)
+    field = page.get_by_role("combobox", name=label, exact=True)
     field.fill(text)
     page.keyboard.press("Enter")
     expect(field).to_have_value(text)
@@ -162,8 +162,7 @@ def test_an_erasure_moves_truth_and_release_of_the_next_day(browser: Browser, ad
         dau, _, mau = truths(page)
         assert dau > 100
         assert before[0] == 1
-        page.get_by_role("combobox", name="User to erase").fill("ada")
-        page.keyboard.press("Enter")
+        write(page, "User to erase", "ada")
         counted = preview(page)
         page.get_by_role("button", name="Erase all of this user").click()
         expect(page.get_by_text("ada is erased: 1 row removed.")).to_be_visible(timeout=PATIENCE_MS)

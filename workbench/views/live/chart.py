@@ -47,7 +47,7 @@ class SeriesStyle:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SeriesPicture:
     """A chart and its data, apart: new data then moves the chart that is there, and a tooltip stays open."""
 
     data: pd.DataFrame
@@ -64,7 +64,7 @@ class Picture:
         return series_chart(self.style, self.data)
 
 
-def live_pictures(question: LiveQuestion, tables: Tables) -> dict[str, Picture]:
+def live_pictures(question: LiveQuestion, tables: Tables) -> dict[str, SeriesPicture]:
     """A picture a metric, the chosen one first and largest, and that of stickiness."""
     level = tables["published"][0]["ci_level"]
     order = sorted({row["metric"]: None for row in tables["counts"]}, key=lambda metric: metric != question.metric)
@@ -90,7 +90,7 @@ def interval_name(level: float, band: str) -> str:
 def counts_picture(
     rows: Sequence[TableRow], interval: str, *, week: bool = False, height: int = HEIGHT,
     truth: Mapping[str, int] | None = None,
-) -> Picture:  # fmt: skip
+) -> SeriesPicture:  # fmt: skip
     """The counts of one metric.
 
     Args:
@@ -108,14 +108,14 @@ def counts_picture(
         besides.append(("truth", "Truth, NOT PRIVATE"))
     title = f"{rows[0]['metric'].upper()} [users]"
     style = SeriesStyle("count", title, ",d", f"{interval} [users]", height, _days(rows), tuple(besides))
-    return Picture(data, style)
+    return SeriesPicture(data, style)
 
 
-def stickiness_picture(rows: Sequence[TableRow], band: str) -> Picture:
+def stickiness_picture(rows: Sequence[TableRow], band: str) -> SeriesPicture:
     """DAU/MAU; days of which nothing can be said are left out."""
     interval = interval_name(rows[0]["level"], band)
     style = SeriesStyle("ratio", "DAU/MAU", ".0%", interval, HEIGHT, _days(rows))
-    return Picture(_data(rows, ["ratio", "low", "high"], ".1%"), style)
+    return SeriesPicture(_data(rows, ["ratio", "low", "high"], ".1%"), style)
 
 
 def _data(rows: Sequence[TableRow], columns: Sequence[str], number: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from experiments.engine.numbers import signed
 from workbench.rows import TableRow
-from workbench.views.live.chart import Picture, interval_name, interval_words
+from workbench.views.live.chart import SeriesPicture, interval_name, interval_words
 from workbench.views.live.table import WEEK
 
 READING = (
@@ -68,7 +68,7 @@ def week_sentence(row: TableRow, before: TableRow) -> str:
     return f"{text} · " + ("more than noise alone would do" if apart else "noise alone may be the reason")
 
 
-def draw_series(pictures: Mapping[str, Picture], counts: Mapping[str, Sequence[TableRow]]) -> None:
+def draw_series(pictures: Mapping[str, SeriesPicture], counts: Mapping[str, Sequence[TableRow]]) -> None:
     """Draw all published days of every metric, the first one largest."""
     first, *others = counts_first(pictures, counts)
     with st.container(border=True):
@@ -78,12 +78,12 @@ def draw_series(pictures: Mapping[str, Picture], counts: Mapping[str, Sequence[T
             _series(metric, pictures[metric])
 
 
-def counts_first(pictures: Mapping[str, Picture], counts: Mapping[str, Sequence[TableRow]]) -> list[str]:
+def counts_first(pictures: Mapping[str, SeriesPicture], counts: Mapping[str, Sequence[TableRow]]) -> list[str]:
     """The metrics in the order of their pictures."""
     return [name for name in pictures if name in counts]
 
 
-def _series(metric: str, picture: Picture) -> None:
+def _series(metric: str, picture: SeriesPicture) -> None:
     st.vega_lite_chart(
         picture.data,
         picture.specification,
@@ -93,7 +93,7 @@ def _series(metric: str, picture: Picture) -> None:
     )
 
 
-def draw_stickiness(picture: Picture, rows: Sequence[TableRow], band: str) -> None:
+def draw_stickiness(picture: SeriesPicture, rows: Sequence[TableRow], band: str) -> None:
     """Draw DAU/MAU with its interval, or say why it says nothing."""
     with st.container(border=True):
         st.subheader("Stickiness DAU/MAU", anchor=False)

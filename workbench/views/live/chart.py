@@ -150,7 +150,8 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     ticks: Any = {"interval": "day", "step": 1 + (style.days > FEW_DAYS // 2)} if few else 8
     day = alt.X("day:T", title=None, axis=alt.Axis(format="%-d %b %Y", labelOverlap=True, tickCount=ticks, grid=False))
     # The same room left of every chart, so that their days stand above each other.
-    axis = alt.Axis(title=style.title, format=style.number, minExtent=52, tickCount=4)
+    step = 0.01 if style.number.endswith("%") else 1
+    axis = alt.Axis(title=style.title, format=style.number, minExtent=52, tickCount=4, tickMinStep=step)
     scale = alt.Scale(zero=False, nice=True)
     base = (alt.Chart() if data is None else alt.Chart(data)).encode(x=day)
     # Names of its own: Altair numbers what has none, and then no two drawings are the same chart.
@@ -164,7 +165,7 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
         base.mark_line(color=RELEASED, strokeWidth=1.8).encode(y=value),
     ]
     for column, _ in style.besides:
-        layers.append(_beside(base, column, scale))
+        layers.append(_beside(base, column, scale, points=few))
     dots = base.mark_circle(color=RELEASED, size=60 if few else 45).encode(y=value, tooltip=_tooltip(style))
     if not few:
         dots = dots.encode(opacity=alt.condition(near, alt.value(1), alt.value(0)))
@@ -172,9 +173,10 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     return alt.layer(*layers).properties(height=style.height)
 
 
-def _beside(base: alt.Chart, column: str, scale: alt.Scale) -> alt.Chart:
+def _beside(base: alt.Chart, column: str, scale: alt.Scale, *, points: bool) -> alt.Chart:
     colour, dash = (TRUTH, [4, 3]) if column == "truth" else (EARLIER, [1, 3])
-    line: alt.Chart = base.mark_line(color=colour, strokeWidth=1.6, strokeDash=dash, strokeCap="round")
+    dots = alt.OverlayMarkDef(color=colour, size=30) if points else False
+    line: alt.Chart = base.mark_line(color=colour, strokeWidth=1.6, strokeDash=dash, strokeCap="round", point=dots)
     return line.encode(y=alt.Y(f"{column}:Q", scale=scale))
 
 

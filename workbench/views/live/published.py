@@ -37,9 +37,9 @@ def draw_cards(counts: Mapping[str, Sequence[TableRow]], chosen: str, level: flo
 
 def _card(metric: str, rows: Sequence[TableRow], level: float) -> None:
     last = rows[-1]
-    days = "on the day" if last["window"] == 1 else f"in the trailing {last['window']} days"
+    days = "on the day" if last["window"] == 1 else f"in {last['window']} days"
     st.metric(
-        f"**{metric.upper()}** — users active {days}",
+        f"**{metric.upper()}** — users {days}",
         f"{last['count']:,}",
         delta=last["count"] - rows[-2]["count"] if len(rows) > 1 else None,
         delta_color="off",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dp.intervals.binomial import at_most
+from experiments.engine.numbers import signed
 from tests.workbench.pages import FIRST, feed, opened_page, press, texts, tidy
 from tests.workbench.views.questions import published_rows
 from workbench.service import Refused, Service, Settings, open_service
@@ -299,7 +300,7 @@ def test_the_cards_show_whole_counts_and_the_strip_says_which_comes_first(settin
     before = {row["metric"]: row for row in table if row["day"] == "2026-01-01"}
     assert [one.value for one in page.metric] == [f"{last[metric]['count']:,}" for metric in ("mau", "dau", "wau")]
     assert [one.delta for one in page.metric] == [
-        str(last[metric]["count"] - before[metric]["count"]) for metric in ("mau", "dau", "wau")
+        signed(last[metric]["count"] - before[metric]["count"]) for metric in ("mau", "dau", "wau")
     ]
     for row in last.values():
         assert interval_sentence(row, 0.95) in texts(page)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from experiments.engine.numbers import signed
+from experiments.engine.numbers import MINUS, signed
 from workbench.rows import TableRow
 from workbench.views.live.chart import SeriesPicture, interval_name, interval_words
 from workbench.views.live.table import WEEK
@@ -38,13 +38,16 @@ def draw_cards(counts: Mapping[str, Sequence[TableRow]], chosen: str, level: flo
 def _card(metric: str, rows: Sequence[TableRow], level: float) -> None:
     last = rows[-1]
     days = "on the day" if last["window"] == 1 else f"in {last['window']} days"
+    change = last["count"] - rows[-2]["count"] if len(rows) > 1 else None
     st.metric(
         f"**{metric.upper()}** — users {days}",
         f"{last['count']:,}",
-        delta=last["count"] - rows[-2]["count"] if len(rows) > 1 else None,
+        # The arrow is said, because a true minus sign is not known to it.
+        delta=None if change is None else signed(change),
+        delta_arrow="auto" if change is None else "up" if change > 0 else "down" if change < 0 else "off",
         delta_color="off",
-        delta_description="to the day before" if len(rows) > 1 else None,
-        help=f"Published estimate: {last['estimate']:,.1f}".replace("-", "\u2212"),
+        delta_description=None if change is None else "to the day before",
+        help=f"Published estimate: {last['estimate']:,.1f}".replace("-", MINUS),
     )
     st.caption(interval_sentence(last, level))
     if len(rows) > WEEK:

@@ -41,6 +41,7 @@ class AppPage:
 
 APP_PAGES = (
     AppPage("live", "Live", ":material/monitoring:", "workbench.views.live.page", live=True),
+    AppPage("operate", "Operate", ":material/tune:", "workbench.views.operate.page", live=True),
     AppPage("plan", "Plan", ":material/edit_calendar:", "workbench.views.plan.page"),
     AppPage("tradeoff", "ε × W_BOUND", ":material/balance:", "workbench.views.tradeoff.page"),
     AppPage("mechanisms", "Mechanisms", ":material/scatter_plot:", "workbench.views.mechanisms.page"),

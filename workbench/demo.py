@@ -10,7 +10,7 @@ import msgspec
 
 from dp.log.generate import generate
 from dp.presence.daily import day_number
-from workbench.service import Operation, Refused, Service, Settings
+from workbench.service import ADD, Operation, Refused, Service, Settings
 from workbench.service.operations import OPS
 
 FIRST_DAY = date(2026, 1, 1)
@@ -38,6 +38,20 @@ def is_demonstration(service: Service) -> bool:
     return service.status().operations == 0 or service.resume(f"demo {FIRST_DAY}") > 0
 
 
+def plays(service: Service) -> bool:
+    """Whether generated operations are to arrive before a day is closed: settings and store are a demonstration's."""
+    settings = service.settings
+    return of_demonstration(settings) == settings and is_demonstration(service)
+
+
+def users_active(day: date, most: int) -> list[str]:
+    """Some of the generated users who are active on a day and take nothing back that arrives on it."""
+    arrived = operations_of(day)
+    gone = {operation.user for operation in arrived if operation.op != ADD}
+    here = {operation.user: None for operation in arrived if operation.op == ADD and operation.day == day_number(day)}
+    return [user for user in here if user not in gone][:most]
+
+
 def check_demonstration(service: Service) -> None:
     """Refuse to mix generated operations with others.
 
@@ -52,13 +66,17 @@ def check_demonstration(service: Service) -> None:
         )
 
 
-def feed(service: Service, day: date) -> None:
-    """Let the operations of one day of the demonstration arrive, if they have not yet, and close the day."""
+def feed(service: Service, day: date) -> list[str]:
+    """Let the operations of one day of the demonstration arrive, if they have not yet, and close the day.
+
+    Returns:
+        what the day publishes, a row a metric.
+    """
     file = f"demo {day}"
     # By name, so that two who feed a day at once feed it only once.
     if not service.resume(file):
         service.load(file, 0, operations_of(day))
-    service.close(day)
+    return service.close(day)
 
 
 def fill(

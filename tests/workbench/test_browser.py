@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 
 import httpx2
@@ -68,6 +72,21 @@ def opened(page: Page, address: str) -> Page:
     return page
 
 
+def operated(page: Page, address: str) -> Page:
+    page.goto(f"{address}/ui/operate")
+    expect(page.get_by_role("button", name="Fresh release")).to_be_visible(timeout=PATIENCE_MS)
+    expect(charts(page).first).to_be_visible(timeout=PATIENCE_MS)
+    return page
+
+
+def write(page: Page, label: str, text: str) -> None:
+    """Write into a field that offers users and takes others too."""
+    field = page.get_by_role("combobox", name=label, exact=True)
+    field.fill(text)
+    page.keyboard.press("Enter")
+    expect(field).to_have_value(text)
+
+
 def charts(page: Page) -> Locator:
     return page.locator("[data-testid=stVegaLiteChart] .marks")
 
@@ -86,10 +105,15 @@ def close_day(page: Page, name: str) -> None:
     expect(page.get_by_text(f"{name} is closed and published")).to_be_visible(timeout=PATIENCE_MS)
 
 
-def test_both_pages_open_without_complaint_and_ask_nobody_else(browser: Browser, address: str) -> None:
+def test_the_pages_open_without_complaint_and_ask_nobody_else(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         opened(page, address)
+        assert page.url == f"{address}/ui/live"
+        page.get_by_text("What is promised").click()
         expect(page.get_by_text("differential privacy of everything published")).to_be_visible()
+        page.get_by_role("link", name="Operate").click()
+        expect(page.get_by_role("heading", name="Report and erase")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_test_id("stMetric")).to_have_count(0)
         page.get_by_role("link", name="ε × W_BOUND").click()
         expect(page.get_by_role("heading", name="Error against W_BOUND")).to_be_visible(timeout=PATIENCE_MS)
         expect(charts(page)).to_have_count(2, timeout=PATIENCE_MS)
@@ -105,27 +129,54 @@ def test_the_second_page_opens_by_its_address_too(browser: Browser, address: str
     context.close()
 
 
-def test_an_erasure_moves_truth_and_release_of_the_next_day(browser: Browser, address: str) -> None:
+def test_what_is_chosen_stays_on_other_pages_and_after_a_reload(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         opened(page, address)
+        first = page.get_by_test_id("stMetric").first
+        expect(first).to_contain_text("MAU")
+        page.get_by_test_id("stButtonGroup").get_by_text("WAU", exact=True).click()
+        expect(first).to_contain_text("WAU", timeout=PATIENCE_MS)
+        page.get_by_text("all days", exact=True).click()
+        expect(page).to_have_url(re.compile("band=all"), timeout=PATIENCE_MS)
+        page.get_by_role("link", name="Operate").click()
+        expect(page.get_by_role("heading", name="Report and erase")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("link", name="Live").click()
+        for _ in range(2):
+            expect(first).to_contain_text("WAU", timeout=PATIENCE_MS)
+            chosen = page.get_by_role("radio", name="all days")
+            expect(chosen).to_have_attribute("aria-checked", "true", timeout=PATIENCE_MS)
+            page.reload()
+
+
+def test_an_erasure_moves_truth_and_release_of_the_next_day(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        operated(page, address)
         page.get_by_text("Show the truth — NOT PRIVATE").click()
-        _, _, mau = truths(page)
-        page.get_by_label("User", exact=True).fill("ada")
+        truths(page)
+        write(page, "User", "ada")
         page.get_by_role("button", name="Add").click()
         expect(page.get_by_text("ada is reported as active on Sun 4 January 2026")).to_be_visible(timeout=PATIENCE_MS)
+        before = preview(page)
         close_day(page, "Sun 4 January 2026")
-        # Nobody but ada came on that day; those of the days before are in the longer windows.
-        assert truths(page)[0] == 1
-        assert truths(page)[2] == mau + 1
-        page.get_by_label("User to erase").fill("ada")
+        # The demonstration's operations of that day arrive before it is closed.
+        dau, _, mau = truths(page)
+        assert dau > 100
+        assert before[0] == 1
+        write(page, "User to erase", "ada")
+        counted = preview(page)
         page.get_by_role("button", name="Erase all of this user").click()
         expect(page.get_by_text("ada is erased: 1 row removed.")).to_be_visible(timeout=PATIENCE_MS)
-        close_day(page, "Mon 5 January 2026")
-        assert truths(page)[0] == 0
-        assert truths(page)[2] == mau
-        published = httpx2.get(f"{address}/mau/2026-01-05").json()
-        value = page.get_by_test_id("stMetricValue").nth(2)
-        expect(value).to_have_text(f"{round(published['estimate']):,}", timeout=PATIENCE_MS)
+        expect(page.get_by_text(re.compile(f"now would count .* MAU {counted[2] - 1:,} "))).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        assert counted[2] == mau
+
+
+def preview(page: Page) -> list[int]:
+    """DAU, WAU and MAU that closing the open day would count."""
+    said = page.get_by_text(re.compile("now would count"))
+    expect(said).to_be_visible(timeout=PATIENCE_MS)
+    return [int(number.replace(",", "")) for number in re.findall(r"[DWM]AU ([\d,]*\d)", said.inner_text())]
 
 
 def test_what_comes_by_http_appears_by_itself(browser: Browser, address: str) -> None:
@@ -133,22 +184,47 @@ def test_what_comes_by_http_appears_by_itself(browser: Browser, address: str) ->
         opened(page, address)
         marked = "charts => charts.forEach(chart => chart.dataset.kept = 'yes')"
         charts(page).evaluate_all(marked)
-        page.get_by_label("User", exact=True).fill("half typed")
         before = httpx2.get(f"{address}/config").json()["open_day"]
         httpx2.post(f"{address}/days/{before}/close").raise_for_status()
-        published = httpx2.get(f"{address}/wau").json()
-        value = page.get_by_test_id("stMetricValue").nth(1)
-        expect(value).to_have_text(f"{round(published['estimate']):,}", timeout=PATIENCE_MS)
-        # Nothing jumps: the charts are the ones that were there, and so is what was typed.
+        name = date.fromisoformat(before)
+        expect(page.get_by_text(f"Last closed day: {name:%a} {name.day} {name:%B %Y}")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        # Nothing jumps: the charts are the ones that were there.
         page.wait_for_timeout(2_000)
         kept = charts(page).evaluate_all("charts => charts.filter(chart => chart.dataset.kept === 'yes').length")
         assert kept == 4
-        expect(page.get_by_label("User", exact=True)).to_have_value("half typed")
+
+
+def test_what_is_typed_stays_when_something_happens(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        operated(page, address)
+        write(page, "User", "half typed")
+        before = httpx2.get(f"{address}/config").json()["open_day"]
+        httpx2.post(f"{address}/days/{before}/close").raise_for_status()
+        after = date.fromisoformat(httpx2.get(f"{address}/config").json()["open_day"])
+        expect(page.get_by_role("button", name=f"Close {after:%a} {after.day} {after:%B %Y}")).to_be_visible(
+            timeout=PATIENCE_MS
+        )
+        expect(page.get_by_role("combobox", name="User", exact=True)).to_have_value("half typed")
+
+
+def test_a_row_of_the_feed_is_picked_and_its_user_erased(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        operated(page, address)
+        table = page.get_by_test_id("stDataFrame").first
+        table.scroll_into_view_if_needed()
+        # The table is a canvas: the box that ticks its first row lies below the one of the header.
+        table.click(position={"x": 16, "y": 52})
+        erase = page.get_by_role("button", name=re.compile(r"Erase all of user [0-9a-f]{8} "))
+        expect(erase).to_be_visible(timeout=PATIENCE_MS)
+        erase.click()
+        expect(page.get_by_text(re.compile(r"User [0-9a-f]{8} is erased: "))).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
-        opened(page, address)
+        operated(page, address)
         page.get_by_role("button", name="Fresh release").click()
         expect(page.get_by_text("It cost ε 0.3.")).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("button", name="Fresh release").click()
@@ -157,6 +233,25 @@ def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Brow
         for part in ("Asked: ε 0.3", "Spent: ε 1.5 of 1.6", "Left: ε 0.1"):
             expect(said).to_contain_text(part)
         assert len(httpx2.get(f"{address}/budget").json()["charges"]) == 4
+        for name in ("Live", "ε × W_BOUND", "Operate"):
+            page.get_by_role("link", name=name).click()
+            expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=PATIENCE_MS)
+            expect(page.get_by_text("Spent so far: ε 1.5 of 1.6")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_the_zip_of_published_numbers_draws_them_again(browser: Browser, address: str, tmp_path: Path) -> None:
+    with watched(browser, address) as page:
+        opened(page, address)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Reproduce").click()
+        with zipfile.ZipFile(download.value.path()) as archive:
+            for name in ("figure.toml", "published.csv"):
+                archive.extract(name, tmp_path)
+            packed = {name: archive.read(name) for name in archive.namelist()}
+    command = [sys.executable, "-m", "workbench.cli.main", "figure", "figure.toml"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert {"counts.csv", "stickiness.csv", "mau.vl.json", "README.md"} <= packed.keys()
+    assert all((tmp_path / name).read_bytes() == text for name, text in packed.items() if name != "README.md")
 
 
 def test_with_a_key_the_page_works_after_the_login_only(
@@ -176,6 +271,6 @@ def test_with_a_key_the_page_works_after_the_login_only(
 
 def test_pictures_are_taken_in_light_and_dark(browser: Browser, address: str, tmp_path: Path) -> None:
     files = take(browser, address, tmp_path)
-    wanted = [f"{name}-{scheme}.png" for name in ("live", "tradeoff") for scheme in ("dark", "light")]
+    wanted = [f"{name}-{scheme}.png" for name in ("live", "operate", "tradeoff") for scheme in ("dark", "light")]
     assert sorted(file.name for file in files) == wanted
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)

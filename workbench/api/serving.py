@@ -84,6 +84,7 @@ def _work_behind(pages: bool, behind: Callable[[Stopped], None]) -> Iterator[Non
         if pages:
             # The first visitor would wait for them otherwise.
             import workbench.views.live.page
+            import workbench.views.operate.page
             import workbench.views.tradeoff.page  # noqa: F401
         # What start-up has made stays: the garbage collector need not look at it for every few thousand events.
         gc.collect()

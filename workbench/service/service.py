@@ -8,11 +8,10 @@ transaction. Whoever comes next finishes an interrupted close; nothing is counte
 from __future__ import annotations
 
 import re
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date, timedelta
 from typing import TypeVar
 
@@ -40,7 +39,7 @@ from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Count, Store
+from workbench.service.store import ClosedDays, Count, Store, reading
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -103,6 +102,11 @@ class Service:
             raise Refused("bad-event", found[0][1])
         earliest = self.settings.earliest
         return self._write(lambda store: store.erase(user, earliest))
+
+    def erase_whom(self, seq: int) -> int:
+        """`erase` for the user whom an operation names, whose id need not be known; refuses one that names nobody."""
+        earliest = self.settings.earliest
+        return self._write(lambda store: store.erase_whom(seq, earliest))
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
@@ -324,13 +328,8 @@ class Service:
     def _write(self, work: Callable[[Store], Result]) -> Result:
         return self._writer.submit(work).result()
 
-    @contextmanager
-    def _reading(self) -> Iterator[Store]:
-        connection = sqlite3.connect(self.settings.store_path, isolation_level=None, timeout=60)
-        try:
-            yield Store(connection)
-        finally:
-            connection.close()
+    def _reading(self) -> AbstractContextManager[Store]:
+        return reading(self.settings.store_path)
 
     def _progress(self) -> ClosedDays:
         with self._reading() as store:

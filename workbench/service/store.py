@@ -8,11 +8,12 @@ counts from its *arrival tick*: the day it is about, or the open day if that is 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from dp.presence.daily import EPOCH
@@ -123,11 +124,25 @@ class Store:
 
         The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
         """
+        return self._erase_at_once(self._pseudonym(user), earliest)
+
+    def erase_whom(self, seq: int, earliest: int | None = None) -> int:
+        """`erase` for the user whom the operation of this number names.
+
+        Raises:
+            StoreError: it names nobody.
+        """
+        found = self.connection.execute("SELECT pseudonym FROM operations WHERE seq = ?", (seq,)).fetchone()
+        if found is None or found[0] is None:
+            raise StoreError(f"operation {seq} names nobody; its user may be erased already")
+        return self._erase_at_once(found[0], earliest)
+
+    def _erase_at_once(self, pseudonym: bytes, earliest: int | None) -> int:
         open_day = self.progress().open_from(earliest) or 0
         seq = self.last_seq() + 1
         self.connection.execute("INSERT INTO operations VALUES (?, NULL, NULL, ?, ?)", (seq, open_day, ERASE))
         self._arrived(seq)
-        return self._erase([(self._pseudonym(user), seq)])
+        return self._erase([(pseudonym, seq)])
 
     def _insert(self, rows: Sequence[tuple[int, bytes | None, int | None, int, int]]) -> None:
         """Many rows a statement: each statement gives up the interpreter's lock and has to get it back."""
@@ -349,6 +364,16 @@ class Store:
 
     def _fact(self, name: str) -> Any:
         return self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Store]:
+    """A store that is read, without its key, beside the connection that writes."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_SECONDS)
+    try:
+        yield Store(connection)
+    finally:
+        connection.close()
 
 
 def _keyless(user: str) -> bytes:

@@ -76,16 +76,18 @@ def bundle(question: msgspec.Struct, tables: Tables) -> bytes:
 
 
 def _readme(question: msgspec.Struct) -> str:
-    needed = research_page(page_name(question)).needed(question)
+    page = research_page(page_name(question))
+    here = " and ".join(f"`{name}`" for name in (QUESTION_FILE, *page.inputs))
     beside = "".join(
         f"This file is not in the zip; it must lie beside `{QUESTION_FILE}`:\n\n    {name}\n    SHA-256 {sha256}\n\n"
-        for name, sha256 in needed.items()
+        for name, sha256 in page.needed(question).items()
     )
     return (
         f"# A figure of the page “{page_name(question)}”\n\n"
         f"With dpdau installed, this command makes the tables and charts anew, here or in an empty folder that holds\n"
-        f"`{QUESTION_FILE}`:\n\n    {COMMAND}\n\n{beside}"
+        f"{here}:\n\n    {COMMAND}\n\n{beside}"
         f"`{NOTEBOOK_FILE}` does the same in a notebook. The `.vl.json` files open in any Vega-Lite viewer.\n"
+        + (f"\n{page.note}" if page.note else "")
     )
 
 

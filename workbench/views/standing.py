@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dp.ledger import Budget
 from experiments.engine.numbers import power_of_ten
 from workbench.service import Service, Settings
+from workbench.views.text import literal
 
 WHOM = {"user": "everything that a user ever does", "user-day": "what one user does on one day"}
 
 
 def draw_standing(service: Service) -> None:
     """Draw the line; it is read anew with every drawing of a page."""
-    st.markdown(standing(service.settings, service.budget()))
+    st.markdown(standing(service.settings, service.budgets()))
 
 
-def standing(settings: Settings, budget: Budget) -> str:
-    """The line in words. Series that run alike are named together."""
+def standing(settings: Settings, budgets: Sequence[Budget]) -> str:
+    """The line in words. Series that run alike are named together.
+
+    Args:
+        budgets: that of the service and, where it is another one, that of fresh releases.
+    """
     groups: dict[str, list[str]] = {}
     for metric, one in settings.series.items():
         groups.setdefault(WHOM[one.unit], []).append(f"{metric.upper()} by {one.mechanism}")
     parts = [f"**{whom}** ({', '.join(series)})" for whom, series in groups.items()]
-    spent, cap = budget.spent, budget.cap
-    left = "nothing is left" if budget.remaining.epsilon <= 0 else f"ε {budget.remaining.epsilon:g} left"
+    return f":material/verified_user: Protected: {'; '.join(parts)}. {spent_words(budgets)}"
+
+
+def spent_words(budgets: Sequence[Budget]) -> str:
+    """What is spent so far, and what is left."""
+    if len(budgets) == 1:
+        return f"Spent so far: {_spent(budgets[0])}."
+    parts = [f"{_spent(budget)} (budget {literal(budget.name)})" for budget in budgets]
+    return f"Spent so far: {'; and '.join(parts)}."
+
+
+def _spent(budget: Budget) -> str:
+    spent, cap, left = budget.spent, budget.cap, budget.remaining
+    still = f"ε {left.epsilon:g} and δ {power_of_ten(left.delta)} are left" if left.epsilon > 0 else "nothing is left"
     return (
-        f":material/verified_user: Protected: {'; '.join(parts)}. Spent so far: **ε {spent.epsilon:g} of "
-        f"{cap.epsilon:g}**, δ {power_of_ten(spent.delta)} of {power_of_ten(cap.delta)}; {left}."
+        f"**ε {spent.epsilon:g} of {cap.epsilon:g}**, δ {power_of_ten(spent.delta)} of {power_of_ten(cap.delta)}; "
+        f"{still}"
     )

@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from datetime import date
 
+from experiments.engine.numbers import power_of_ten
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&=@])")
+_POWER = re.compile(r"\b\d+(?:\.\d+)?e[+-]?\d+\b")
 _WORD_JOINER = "\u2060"
 
 
 def day_name(day: date) -> str:
     """A day in words, the same in every locale of the server: Mon 2 March 2026."""
     return f"{day:%a} {day.day} {day:%B %Y}"
+
+
+def with_powers(text: str) -> str:
+    """A text whose numbers such as 3e-06 are written as powers of ten."""
+    return _POWER.sub(lambda found: power_of_ten(float(found[0])), text)
 
 
 def literal(text: str) -> str:

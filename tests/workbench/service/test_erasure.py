@@ -14,6 +14,7 @@ from tests.workbench.service.common import bytes_of, opened
 from workbench.service import (
     Refused,
     Settings,
+    StoreError,
 )
 
 
@@ -96,6 +97,24 @@ def test_an_id_is_in_no_byte_before_an_erasure_either(tmp_path: Path) -> None:
         with pytest.raises(Refused):
             service.ingest([add(user, 0), add("", 0)])
         assert user not in repr(service.recent())
+
+
+def test_whoever_an_operation_names_is_erased_like_by_the_id(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        service.ingest([add("bob", 0), add("ann", 0), add("ann", -1)])
+        service.close(day(0))
+        last = service.recent()[0]
+        assert service.erase_whom(last.seq) == 2
+        assert rows_naming(settings, "ann") == {"operations": 0, "cells": 0, "flips": 3}
+        assert rows_naming(settings, "bob") == {"operations": 1, "cells": 1, "flips": 3}
+        arrived = service.status().operations
+        for gone in (last.seq, arrived, arrived + 1, 0):
+            with pytest.raises(StoreError, match=f"operation {gone} names nobody"):
+                service.erase_whom(gone)
+        assert service.status().operations == arrived
+        service.close(day(1))
+        assert [count.truth for count in service.truth("mau").counts] == [2, 1]
 
 
 def test_an_erasure_to_come_outlives_one_at_once(tmp_path: Path) -> None:

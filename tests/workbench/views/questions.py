@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from pathlib import Path
+
 import msgspec
+import numpy as np
 
 from workbench.views.attacks.research import AttackQuestion
+from workbench.views.bundle import table_csv
 from workbench.views.coverage.research import CoverageQuestion
+from workbench.views.jobs.registry import page_name
+from workbench.views.live.research import PUBLISHED_FILE, LiveQuestion
+from workbench.views.live.table import PublishedRow
 from workbench.views.mechanisms.research import MechanismsQuestion
 from workbench.views.plan.research import PlanQuestion
 from workbench.views.sketches.research import SketchQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
+
+LIVE = LiveQuestion(metric="mau", band="all days", week=True)
 
 TRADEOFF = TradeoffQuestion(
     metric="mau", unit="user", mechanisms=("gaussian", "damped-square-root"), epsilon=1.0, w_bound=4, delta=1e-6,
@@ -32,4 +42,28 @@ COVERAGE = CoverageQuestion(
     level=0.95, users=1_000, days=30, delete_rate=0.3,
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (PLAN, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
+QUESTIONS: tuple[msgspec.Struct, ...] = (LIVE, PLAN, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
+
+
+def published_rows(days: int, noise: float = 0.0) -> list[PublishedRow]:
+    """What a service might have published; with noise, the estimates contradict each other."""
+    generator = np.random.default_rng(7)
+    return [
+        PublishedRow(
+            metric=metric, window=window, day=(date(2026, 1, 1) + timedelta(days=index)).isoformat(),
+            estimate=estimate, ci_low=estimate - 1.96 * (10 + place), ci_high=estimate + 1.96 * (10 + place),
+            ci_level=0.95, std=10.0 + place, mechanism="gaussian", unit="user-day", w_bound=2, horizon=365,
+            band_low=estimate - 4.0 * (10 + place), band_high=estimate + 4.0 * (10 + place),
+        )
+        for place, (metric, window) in enumerate({"dau": 1, "wau": 7, "mau": 30}.items())
+        for index in range(days)
+        for estimate in [float(300 * (place + 1) + 7.31 * (index % 7) + noise * generator.standard_normal())]
+    ]  # fmt: skip
+
+
+def write_inputs(question: msgspec.Struct, folder: Path) -> Path:
+    """Write the files that a question is answered from; returns the folder."""
+    if page_name(question) == "live":
+        rows = [msgspec.to_builtins(row) for row in published_rows(20)]
+        (folder / PUBLISHED_FILE).write_text(table_csv(rows))
+    return folder

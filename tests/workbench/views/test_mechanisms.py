@@ -213,14 +213,14 @@ def test_the_page_draws_the_mechanism_of_the_strip(tmp_path: Path) -> None:
         tidy(shown.run())
     tables = tables_of(FRONTIER, tmp_path)
     assert best_of(FRONTIER, tables["mechanisms"]) in texts(shown)
-    assert "damped-square-root" in [one.value for one in shown.subheader]
+    assert "damped-square-root" in [one.value for one in shown.header]
     assert facts(by_name(tables)["damped-square-root"]) in texts(shown)
     tidy(shown.selectbox(key="mechanism").set_value("gaussian").run())
     assert facts(by_name(tables)["gaussian"]) in texts(shown)
     tidy(shown.selectbox(key="mechanism").set_value("adaptive-flippancy").run())
     assert "It cannot serve this choice" in texts(shown)
     tidy(shown.button_group(key="across").set_value("time").run())
-    assert "Error against time" in [one.value for one in shown.subheader]
+    assert "Error against time" in [one.value for one in shown.header]
     assert not shown.error
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.workbench.views.questions import QUESTIONS
+from tests.workbench.views.questions import QUESTIONS, write_inputs
 from workbench.views.bundle import COMMAND, NOTEBOOK_FILE, bundle, files, specification
 from workbench.views.jobs.job import JobState
 from workbench.views.jobs.process import answer
@@ -28,7 +28,8 @@ def test_every_page_has_a_question_here() -> None:
 @pytest.mark.parametrize("question", QUESTIONS, ids=page_name)
 def test_the_zip_makes_the_same_figure_in_an_empty_folder(question: msgspec.Struct, tmp_path: Path) -> None:
     told: list[JobState] = []
-    state = answer(question, tmp_path / "cache", told.append, lambda: True)
+    given = write_inputs(question, tmp_path)
+    state = answer(question, tmp_path / "cache", told.append, lambda: True, given)
     assert state.error is None
     assert len({told_state.fraction for told_state in told}) > 1
     decoded = msgspec.json.decode(msgspec.json.encode(state), type=JobState)
@@ -40,8 +41,13 @@ def test_the_zip_makes_the_same_figure_in_an_empty_folder(question: msgspec.Stru
         archive.extractall(packed)
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "figure.toml").write_bytes((packed / "figure.toml").read_bytes())
-    assert COMMAND in (packed / "README.md").read_text()
+    readme = (packed / "README.md").read_text()
+    assert COMMAND in readme
+    page = research_page(page_name(question))
+    for name in ("figure.toml", *page.inputs):
+        (empty / name).write_bytes((packed / name).read_bytes())
+        assert f"`{name}`" in readme
+    assert page.note in readme
     subprocess.run(
         [sys.executable, "-m", "workbench.cli.main", *COMMAND.split()[1:]], cwd=empty, check=True, capture_output=True
     )
@@ -57,16 +63,17 @@ def test_the_zip_makes_the_same_figure_in_an_empty_folder(question: msgspec.Stru
 @pytest.mark.parametrize("question", QUESTIONS, ids=page_name)
 def test_charts_do_not_depend_on_what_was_drawn_before(question: msgspec.Struct, tmp_path: Path) -> None:
     page = research_page(page_name(question))
-    tables = answer(question, tmp_path, lambda state: None, lambda: True).tables
+    tables = answer(question, tmp_path, lambda state: None, lambda: True, write_inputs(question, tmp_path)).tables
     first, second = (
         {name: specification(chart) for name, chart in page.charts(question, tables).items()} for _ in range(2)
     )
     assert first == second
 
 
-@pytest.mark.parametrize("question", QUESTIONS[:1], ids=page_name)
+@pytest.mark.parametrize("question", QUESTIONS[:2], ids=page_name)
 def test_the_notebook_of_a_zip_runs(question: msgspec.Struct, tmp_path: Path) -> None:
-    tables = answer(question, tmp_path / ".cache" / "experiments", lambda state: None, lambda: True).tables
+    given = write_inputs(question, tmp_path)
+    tables = answer(question, tmp_path / ".cache" / "experiments", lambda state: None, lambda: True, given).tables
     for name, content in files(question, tables).items():
         (tmp_path / name).write_bytes(content)
     command = ["jupyter", "nbconvert", "--to", "notebook", "--execute", "--inplace", NOTEBOOK_FILE]

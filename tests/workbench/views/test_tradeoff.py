@@ -18,7 +18,6 @@ from experiments.engine.runner import run, tabulate
 from experiments.kinds.loading import load
 from tests.workbench.pages import texts, tidy
 from tests.workbench.views.questions import TRADEOFF
-from workbench.views import charts
 from workbench.views.bundle import COMMAND, question_toml
 from workbench.views.jobs.process import answer
 from workbench.views.jobs.registry import decode_question
@@ -176,19 +175,6 @@ def strings(value: object) -> Iterator[str]:
             yield from strings(inner)
     elif isinstance(value, str):
         yield value
-
-
-def test_the_truth_is_drawn_only_where_it_is_asked_for() -> None:
-    row = {"day": "2026-01-01", "estimate": 7.4, "ci_low": 2.0, "ci_high": 12.8}
-    private = charts.series_table([row], None)
-    assert private.astype(str).to_dict("records") == [
-        {"day": "2026-01-01", "estimate": "7", "low": "2", "high": "13", "interval": "2 to 13"}
-    ]
-    assert charts.series_table([row], {"2026-01-01": 9})["truth"].tolist() == [9]
-    without = set(strings(charts.series_chart("dau", 0.95, truth=False, height=100).to_dict()))
-    assert not any("truth" in text.lower() or "PRIVATE" in text for text in without)
-    shown = set(strings(charts.series_chart("dau", 0.95, truth=True, height=100).to_dict()))
-    assert {"truth", "Truth, NOT PRIVATE", "DAU [users]", "95% interval [users]"} <= shown
 
 
 def test_every_mechanism_has_a_line_of_its_own_and_the_bias_is_drawn_once() -> None:

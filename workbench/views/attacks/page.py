@@ -139,12 +139,12 @@ def _draw_computed(question: AttackQuestion, tables: Tables, charts: Mapping[str
     st.caption(threat_of(question.attack))
     if bounds:
         with st.container(border=True):
-            st.subheader("ε that is proved, as trials come in", anchor=False)
+            st.header("ε that is proved, as trials come in", anchor=False)
             st.altair_chart(charts["bounds"], width="stretch", key="bounds", alt="ε proved against trials")
             st.caption(_method(question, bounds[-1]))
     if readings:
         with st.container(border=True):
-            st.subheader("What was read", anchor=False)
+            st.header("What was read", anchor=False)
             st.altair_chart(charts["readings"], width="stretch", key="readings", alt="Readings over what is allowed")
             with st.expander("As numbers"):
                 st.dataframe(readings, hide_index=True, column_order=("what", "measured", "allowed", "broken"))
@@ -166,7 +166,7 @@ def _draw_committed(question: AttackQuestion, tables: Tables, charts: Mapping[st
         _draw_service()
     name = "audit" if question.attack == LIKELIHOOD_RATIO else "attacks"
     with st.container(border=True):
-        st.subheader("The full run", anchor=False)
+        st.header("The full run", anchor=False)
         st.caption(where_from([name], AUDIT_COMMAND, here=f"committed-{name}" in tables))
         shown = [chart for chart in COMMITTED_CHARTS if chart in charts]
         if len(shown) == 1:
@@ -181,7 +181,7 @@ def _draw_committed(question: AttackQuestion, tables: Tables, charts: Mapping[st
 def _draw_service() -> None:
     picture = RESULTS / "attack_service.svg"
     with st.container(border=True):
-        st.subheader("The attack on the live service", anchor=False)
+        st.header("The attack on the live service", anchor=False)
         if picture.exists():
             st.caption(f"`results/attack_service.svg`, which is committed; made by `{SERVICE_COMMAND}` in minutes.")
             st.image(str(picture), width="stretch")

@@ -79,16 +79,16 @@ def _draw(question: CoverageQuestion, tables: Tables) -> None:
     charts = coverage_charts(question, tables)
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True):
-        st.subheader("Day by day", anchor=False)
+        st.header("Day by day", anchor=False)
         st.caption("pointwise intervals, on one random day of each trial")
         st.altair_chart(charts["pointwise"], width="stretch", key="pointwise", alt="Coverage of intervals by level")
     with right, st.container(border=True):
-        st.subheader(f"All {row['horizon']:,} days at once", anchor=False)
+        st.header(f"All {row['horizon']:,} days at once", anchor=False)
         st.caption("simultaneous bands, by Bonferroni")
         st.altair_chart(charts["simultaneous"], width="stretch", key="simultaneous", alt="Coverage of bands by level")
     if "by-day" in charts:
         with st.container(border=True):
-            st.subheader("The true count, day by day", anchor=False)
+            st.header("The true count, day by day", anchor=False)
             st.caption(
                 f"{100 * question.level:g} % intervals. The longer the series, the more users are frozen, and the "
                 "rarer an interval holds the truth."
@@ -151,7 +151,7 @@ def _reading(question: CoverageQuestion, row: TableRow) -> str:
 
 def _draw_committed(rows: list[TableRow]) -> None:
     table = committed_cells()
-    st.subheader("Beside the committed table", anchor=False)
+    st.header("Beside the committed table", anchor=False)
     if table is None:
         st.info(f"The table {TABLE} is not installed here. `{MADE_BY}` makes it.")
         return

@@ -104,6 +104,9 @@ class ResearchPage:
         experiment: from a question and its tables to the config with which `dpdau experiment run` computes the same
             rows, as TOML; None where no experiment does.
         needed: from a question to the files that must lie beside it, by name with their SHA-256 in hex.
+        inputs: files in its zip that the answer is made from; they hold tables of the answer, so that they are
+            written as they were read.
+        note: what a zip's README must say besides.
     """
 
     question: type[msgspec.Struct]
@@ -111,6 +114,8 @@ class ResearchPage:
     charts: Callable[[Any, Tables], Mapping[str, Chart]]
     experiment: Callable[[Any, Tables], str] | None = None
     needed: Callable[[Any], Mapping[str, str]] = needs_nothing
+    inputs: tuple[str, ...] = ()
+    note: str = ""
 
 
 def key_of(question: msgspec.Struct) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 from workbench.views.jobs.job import ResearchPage
 
 RESEARCH_PAGES = {
+    "live": "workbench.views.live.research",
     "plan": "workbench.views.plan.research",
     "tradeoff": "workbench.views.tradeoff.research",
     "mechanisms": "workbench.views.mechanisms.research",

@@ -1,90 +1,98 @@
-"""The page *Live*: what is published, what it costs, and the operator's desk.
+"""The page *Live*: what is published, and what it promises. It shows nothing that is not public.
 
-The page is drawn as a whole and changes only when something has happened: a fragment looks every two seconds and asks
-for a new drawing if so. What a button does is done before the page is drawn, so that the page shows it.
+The page is drawn as a whole and changes only when something has happened (`workbench.views.watch`).
 """
 
 from __future__ import annotations
 
-import json
-import shlex
-from datetime import date
+import functools
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from workbench.service import Service, Settings, Status
-from workbench.views.live.budget import draw_budget
-from workbench.views.live.days import PLAY_SECONDS, draw_days
-from workbench.views.live.ledger import draw_ledger
-from workbench.views.live.operations import draw_desk, draw_feed
-from workbench.views.live.published import draw_cards, draw_series, true_counts
-from workbench.views.live.watch import look, obey_stop, watch
+from experiments.engine.numbers import power_of_ten
+from workbench.rows import TableRow
+from workbench.service import Service, Settings
+from workbench.views.jobs.job import Tables
+from workbench.views.live.chart import live_pictures
+from workbench.views.live.published import (
+    READING,
+    draw_cards,
+    draw_series,
+    draw_stickiness,
+    draw_table,
+)
+from workbench.views.live.reading import published_series
+from workbench.views.live.research import LiveQuestion, live_tables
+from workbench.views.live.table import ALL_DAYS, EACH_DAY, WEEK
+from workbench.views.reproduction import draw_reproduce
+from workbench.views.standing import spent_words
+from workbench.views.start import draw_start
 from workbench.views.strip import StripChoice
-from workbench.views.text import day_name
-
-WATCH_SECONDS = 2.0
+from workbench.views.text import day_name, literal, with_powers
+from workbench.views.watch import keep_watch, look_in_public
 
 
 def page(service: Service, choice: StripChoice) -> None:
     """Draw the page."""
-    obey_stop()
-    snapshot = look(service)
-    rows = {metric: [json.loads(row) for row in service.releases(metric)] for metric in service.settings.series}
-    shown = service.settings.show_truth and st.session_state.get("truth", False)
-    truth = {metric: true_counts(service, metric) for metric in rows} if shown else {}
+    look = functools.partial(look_in_public, service)
+    seen = look()
     st.title("Live", anchor=False)
-    st.caption(_standing(snapshot.status))
-    st.info(service.promise, icon=":material/verified_user:")
-    if all(rows.values()):
-        draw_cards(rows, truth)
-    left, right = st.columns([2, 1], gap="medium")
-    charges = service.charges()
-    # First what can be used at once; the charts take longest.
-    with right:
-        playing = draw_days(service, snapshot.status, shown)
-        draw_budget(service, snapshot, charges)
-        draw_desk(service, snapshot.status)
-    with left:
-        if all(rows.values()):
-            draw_series(service, rows, truth)
-        else:
-            _start(service.settings, snapshot.status)
-        draw_feed(service)
-    draw_ledger(charges)
-    st.fragment(watch, run_every=PLAY_SECONDS if playing else WATCH_SECONDS)(service, snapshot, playing)
+    st.caption(f"Last closed day: **{day_name(seen.last)}**" if seen.last else "No day is closed yet")
+    published = published_series(service)
+    if published.rows:
+        # The numbers come first on a narrow screen, and what is chosen for them after.
+        cards = st.container()
+        question = _question(choice, published.no_band, days=seen.published)
+        _draw(question, live_tables(question, published.rows), cards)
+    else:
+        draw_start(service)
+    st.caption(settings_sentence(service.settings))
+    with st.expander("What is promised", icon=":material/verified_user:"):
+        st.markdown(with_powers(service.promise))
+        st.markdown(spent_words(service.budgets()))
+    keep_watch(look, seen)
 
 
-def _standing(status: Status) -> str:
-    arrived = f"{status.operations:,} operations have arrived"
-    if status.last is None:
-        return f"No day is closed yet · {arrived}"
-    return f"Last closed day: **{day_name(status.last)}** · {arrived}"
+def _question(choice: StripChoice, no_band: dict[str, str], days: int) -> LiveQuestion:
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        band = st.segmented_control(
+            "Intervals hold for", [EACH_DAY, ALL_DAYS], default=EACH_DAY, required=True, key="band",
+            bind="query-params", disabled=bool(no_band),
+            help="Each day by itself: every interval may miss with the same small probability, so that a few of many "
+            "days are missed. All days at once: with the stated probability none of the horizon's days is missed; "
+            "these intervals are wider.",
+        )  # fmt: skip
+        week = st.toggle("A week before", key="week", bind="query-params", disabled=days <= WEEK)
+    for metric, reason in no_band.items():
+        st.caption(f"{metric.upper()} has no interval for all days at once: {literal(reason)}")
+    return LiveQuestion(metric=choice.metric, band=EACH_DAY if no_band else band or EACH_DAY, week=week and days > WEEK)
 
 
-def _start(settings: Settings, status: Status) -> None:
-    with st.container(border=True):
-        st.subheader("Nothing is published yet", anchor=False)
-        day = settings.first_day or date(2026, 1, 1)
-        event = json.dumps({"user": "ada", "day": day.isoformat()})
-        st.markdown(
-            "Send what your users do, one event for every user and day on which the user was active "
-            '(add `-H "X-API-Key: $SERVICE_API_KEY"` where the service has a key):'
-        )
-        st.code(
-            f"curl -X POST {_address(settings)}/event -H 'content-type: application/json' \\\n"
-            f"  -d {shlex.quote(event)}",
-            language="bash",
-        )
-        st.markdown("or load a file with the columns `user`, `day` and, if you have them, `op` and `at`:")
-        st.code("dpdau load events.csv", language="bash")
-        st.markdown(
-            "or use the form on this page. Then close the first day: it is counted, charged and published."
-            if status.operations == 0
-            else f"{status.operations:,} operations are here. Close the first day to publish it."
-        )
+def _draw(question: LiveQuestion, tables: Tables, cards: DeltaGenerator) -> None:
+    counts: dict[str, list[TableRow]] = {}
+    for row in tables["counts"]:
+        counts.setdefault(row["metric"], []).append(row)
+    pictures = live_pictures(question, tables)
+    with cards:
+        draw_cards(counts, question.metric, tables["published"][0]["ci_level"])
+    draw_series(pictures, counts)
+    lines = "Line: counts. Shade: their intervals."
+    st.caption(f"{lines} Dotted: a week before." if question.week else lines)
+    draw_stickiness(pictures["stickiness"], tables["stickiness"], question.band)
+    draw_table(counts)
+    draw_reproduce(question, tables)
+    st.caption(READING)
 
 
-def _address(settings: Settings) -> str:
-    """Where the HTTP interface is: where this page comes from, if that serves both; else by the settings."""
-    base, mounted, _ = (st.context.url or "").partition("/ui")
-    return base if mounted else f"http://{settings.host}:{settings.port}"
+def settings_sentence(settings: Settings) -> str:
+    """What the service publishes with, whatever the strip says."""
+    series = "; ".join(
+        f"{metric.upper()} (trailing {one.window} {'day' if one.window == 1 else 'days'}) by {one.mechanism}, ε "
+        f"{one.epsilon:g}, δ {power_of_ten(one.delta)}, unit {one.unit}, W_BOUND {one.w_bound}"
+        for metric, one in settings.series.items()
+    )
+    return (
+        f"The service publishes with settings of its own: {series}. Here, the strip chooses no more than which metric "
+        "comes first."
+    )

@@ -80,7 +80,7 @@ def _draw(question: MechanismsQuestion, tables: Tables, across: str, chosen: str
 
 
 def _frontier(rows: Sequence[TableRow], bound: Sequence[TableRow], across: str, chosen: str) -> None:
-    st.subheader(f"Error against {across}", anchor=False)
+    st.header(f"Error against {across}", anchor=False)
     if not any(row[ACROSS[across]] is not None for row in rows):
         st.info(
             f"Times come from results/{BENCH}, which is not here: an installed package does not bring it.",
@@ -108,7 +108,7 @@ def _pick(key: str) -> None:
 
 
 def _shown(question: MechanismsQuestion, tables: Tables, chosen: str) -> None:
-    st.subheader(chosen, anchor=False)
+    st.header(chosen, anchor=False)
     row = next((row for row in tables["mechanisms"] if row["mechanism"] == chosen), None)
     if row is None:
         st.caption("Not computed yet.")

@@ -158,7 +158,7 @@ def _shortly(delta: float) -> str:
 
 def _split(question: PlanQuestion, charts: Mapping[str, Any]) -> None:
     with st.container(border=True):
-        st.subheader("One budget, split", anchor=False)
+        st.header("One budget, split", anchor=False)
         st.altair_chart(charts["split"], width="stretch", key="split", alt="ε of each series and together")
         st.caption(
             "Above: each dot is one of 50 equally likely numbers for a day with the expected count; the band is the "
@@ -171,7 +171,7 @@ def _split(question: PlanQuestion, charts: Mapping[str, Any]) -> None:
 def _settings(tables: Tables) -> None:
     pairs = pairs_of(tables["settings"])
     with st.container(border=True):
-        st.subheader("Start the service with this plan", anchor=False)
+        st.header("Start the service with this plan", anchor=False)
         command, file = st.tabs(["Command", "dpdau.toml"])
         command.code(settings_command(pairs), language="bash", wrap_lines=True)
         file.code(settings_file(pairs), language="toml", wrap_lines=True)

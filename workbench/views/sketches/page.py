@@ -84,7 +84,7 @@ def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
     rows = tables["errors"]
     st.markdown(best_sentence(rows))
     with st.container(border=True):
-        st.subheader("Error and memory", anchor=False)
+        st.header("Error and memory", anchor=False)
         st.altair_chart(errors_chart(rows), width="stretch", key="errors", alt="Error of every sketch against its size")
         st.caption(
             f"Computed here, from {rows[0]['trials']} trials so far with fresh salts and noise. Upright lines: two "
@@ -92,7 +92,7 @@ def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
         )
     st.markdown(privacy_sentence(rows))
     with st.container(border=True):
-        st.subheader("Day by day", anchor=False)
+        st.header("Day by day", anchor=False)
         st.altair_chart(
             days_chart(tables["days"]), width="stretch", key="sketch-days", alt="Published counts and the truth by day"
         )
@@ -105,7 +105,7 @@ def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
 def _draw_committed(question: SketchQuestion, tables: Tables) -> None:
     from workbench.views.sketches.chart import panel_chart
 
-    st.subheader("The full run", anchor=False)
+    st.header("The full run", anchor=False)
     memory, turnstile = (tables.get(f"committed-{name}", []) for name in COMMITTED)
     here = bool(memory and turnstile)
     st.caption(where_from(COMMITTED, COMMAND, here=here))

@@ -90,11 +90,11 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     st.markdown(f"{sentence(best, compared=len(here))} {least_words(least(tables['by-w-bound']))}")
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True):
-        st.subheader("Error against ε", anchor=False)
+        st.header("Error against ε", anchor=False)
         st.caption(f"W_BOUND = {question.w_bound}; both axes logarithmic")
         st.altair_chart(charts["by-epsilon"], width="stretch", key="by-epsilon", alt="RMSE of a released day against ε")
     with right, st.container(border=True):
-        st.subheader("Error against W_BOUND", anchor=False)
+        st.header("Error against W_BOUND", anchor=False)
         st.caption(f"ε = {question.epsilon:g}; vertical axis logarithmic")
         st.altair_chart(
             charts["by-w-bound"], width="stretch", key="by-w-bound", alt="RMSE of a released day against W_BOUND"

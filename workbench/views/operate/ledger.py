@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dp.ledger import Charge
+from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 
 
@@ -17,7 +18,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
     """Draw the charges as a table that can be downloaded."""
     with st.container(border=True):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        head.subheader("Ledger", anchor=False, width="content")
+        head.header("Ledger", anchor=False, width="content")
         rows = ledger_rows(charges)
         if not rows:
             st.markdown("Nothing is charged yet. The first close charges every series for its whole horizon.")
@@ -31,7 +32,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
             on_click="ignore",
         )
         st.dataframe(
-            pd.DataFrame(rows),
+            pd.DataFrame([{**row, "delta": power_of_ten(row["delta"])} for row in rows]),
             hide_index=True,
             width="stretch",
             key="ledger",
@@ -40,7 +41,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
                 "stream": "Stream",
                 "for": "For",
                 "epsilon": st.column_config.NumberColumn("ε", format="%g"),
-                "delta": st.column_config.NumberColumn("δ", format="scientific"),
+                "delta": "δ",
             },
         )
 

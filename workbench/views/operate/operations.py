@@ -1,0 +1,192 @@
+"""What arrived last, and the desk where activity is reported and users are erased."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import pandas as pd
+import streamlit as st
+
+from dp.presence.daily import day_number
+from workbench import demo
+from workbench.service import ADD, ERASE, RETRACT, Activity, Operation, Service, Status
+from workbench.service.days import calendar_day
+from workbench.service.operations import EARLIEST, LATEST, LONGEST_USER
+from workbench.views.operate.outcome import FormError, do, show_outcome
+from workbench.views.text import day_name, literal
+
+FEED_LENGTH = 50
+USERS_OFFERED = 8
+PICKED = "picked"
+
+
+def draw_feed(service: Service) -> None:
+    """Draw the operations that arrived last; a row can be picked, and its user erased."""
+    with st.container(border=True):
+        st.header("What arrived last", anchor=False)
+        recent = service.recent(FEED_LENGTH)
+        if not recent:
+            st.markdown("Nothing has arrived yet.")
+            return
+        st.caption("NOT PRIVATE, even under pseudonyms. Tick a row to erase its user.")
+        # Another key for other rows: a mark on the third row must not pass to whoever is third next.
+        key = f"feed-{recent[0].seq}"
+        st.dataframe(
+            _feed_table(recent),
+            hide_index=True,
+            width="stretch",
+            height=387,
+            key=key,
+            on_select=lambda: _pick(recent, key),
+            selection_mode="single-row",
+            column_config={
+                "Number": st.column_config.NumberColumn(format="localized", width="small"),
+                "Counts from": st.column_config.DateColumn(format="ddd D MMM YYYY"),
+                "About": st.column_config.DateColumn(format="ddd D MMM YYYY"),
+            },
+        )
+        _erase_picked(service)
+        show_outcome("feed")
+
+
+def _pick(recent: Sequence[Activity], key: str) -> None:
+    rows = st.session_state[key]["selection"]["rows"]
+    st.session_state[PICKED] = recent[rows[0]] if rows else None
+
+
+def _erase_picked(service: Service) -> None:
+    picked: Activity | None = st.session_state.get(PICKED)
+    if picked is None:
+        return
+    if picked.who is None:
+        st.caption(f"Operation {picked.seq:,} is an erasure, which names nobody.")
+        return
+    st.button(
+        f"Erase all of user {picked.who} (operation {picked.seq:,})",
+        icon=":material/delete_forever:",
+        width="stretch",
+        key="erase-picked",
+        on_click=do,
+        args=("feed", lambda: _erase_whom(service, picked)),
+    )
+
+
+def _erase_whom(service: Service, picked: Activity) -> str:
+    st.session_state[PICKED] = None
+    removed = service.erase_whom(picked.seq)
+    return f"User {picked.who} is erased: {_rows(removed)} removed.{_when(service)}"
+
+
+def _feed_table(recent: Sequence[Activity]) -> pd.DataFrame:
+    words = {"+": "active", "-": "retracted", "erase": "erased"}
+    return pd.DataFrame(
+        [
+            {
+                "Number": one.seq,
+                "Pseudonym": one.who or "(erased)",
+                "Operation": words[one.op],
+                "About": one.day,
+                "Counts from": one.counts_from,
+                "Late": "late" if one.day is not None and one.counts_from > one.day else "",
+            }
+            for one in recent
+        ]
+    )
+
+
+def draw_desk(service: Service, status: Status) -> None:
+    """Draw the forms that report activity, take it back, and erase a user."""
+    offered = demo.users_active(status.last or demo.FIRST_DAY, USERS_OFFERED) if demo.plays(service) else []
+    _follow_open_day(service, status)
+    with st.container(border=True):
+        st.header("Report and erase", anchor=False)
+        with st.form("activity", border=False):
+            _user_field("User", "user", offered)
+            st.date_input("Day", min_value=calendar_day(EARLIEST), max_value=calendar_day(LATEST), key="day")
+            add, retract = st.columns(2)
+            add.form_submit_button(
+                "Add", icon=":material/add:", width="stretch", on_click=do,
+                args=("events", lambda: _report(service, ADD)),
+            )  # fmt: skip
+            retract.form_submit_button(
+                "Retract", icon=":material/remove:", width="stretch", on_click=do,
+                args=("events", lambda: _report(service, RETRACT)),
+            )  # fmt: skip
+        with st.form("erasure", border=False):
+            _user_field("User to erase", "erased", offered)
+            st.form_submit_button(
+                "Erase all of this user",
+                icon=":material/delete_forever:",
+                width="stretch",
+                on_click=do,
+                args=("events", lambda: _erase(service)),
+            )
+        st.caption("An erasure removes the user's rows for good; only a keyed counter of changes of presence stays.")
+        show_outcome("events")
+
+
+def _user_field(label: str, key: str, offered: Sequence[str]) -> None:
+    """A field for a user id; users that are offered can be picked, and any other one be written."""
+    if offered:
+        st.selectbox(
+            label, offered, index=None, placeholder="user id", accept_new_options=True, key=key, persist_state="session"
+        )
+    else:
+        st.text_input(label, placeholder="user id", key=key, persist_state="session")
+
+
+def _follow_open_day(service: Service, status: Status) -> None:
+    """The day field shows the open day anew whenever that has changed; only possible before the field is drawn."""
+    day = status.open_day or service.today()
+    if not service.settings.future_days:
+        day = min(day, service.today())
+    if "day" not in st.session_state or st.session_state.get("day-follows") != day:
+        st.session_state["day-follows"] = st.session_state["day"] = day
+
+
+def _report(service: Service, op: int) -> str:
+    user, day = _chosen_user(service, "user"), _chosen_day(service)
+    ingested = service.ingest([Operation(user, day_number(day), op)])
+    done = "is reported as active" if op == ADD else "is no longer reported as active"
+    text = f"{literal(user)} {done} on {day_name(day)} (operation {ingested.seq:,})."
+    if ingested.late:
+        open_day = service.status().open_day
+        assert open_day is not None
+        text += f" That day is closed, so this is late: it counts from {day_name(open_day)}."
+    return text
+
+
+def _chosen_user(service: Service, key: str) -> str:
+    user = str(st.session_state[key] or "").strip()
+    if not user:
+        raise FormError("Give a user id.")
+    if service.faults([Operation(user, None, ERASE)]):
+        raise FormError(f"This cannot be a user id: give text of at most {LONGEST_USER} characters.")
+    return user
+
+
+def _chosen_day(service: Service) -> date:
+    day = st.session_state["day"]
+    if not isinstance(day, date):
+        raise FormError("Give a day.")
+    if not service.settings.future_days and day > service.today():
+        raise FormError(f"{day_name(day)} has not come: today is {day_name(service.today())}. Give a day up to today.")
+    return day
+
+
+def _erase(service: Service) -> str:
+    user = _chosen_user(service, "erased")
+    removed = service.erase(user)
+    if removed == 0:
+        return f"{literal(user)} had no rows; the erasure is noted."
+    return f"{literal(user)} is erased: {_rows(removed)} removed.{_when(service)}"
+
+
+def _rows(removed: int) -> str:
+    return f"{removed:,} row{'' if removed == 1 else 's'}"
+
+
+def _when(service: Service) -> str:
+    open_day = service.status().open_day
+    return f" It counts from {day_name(open_day)}; published days stay." if open_day else ""

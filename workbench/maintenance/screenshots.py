@@ -26,7 +26,8 @@ PAGES = tuple(page.address for page in APP_PAGES)
 PATIENCE_MS = 90_000
 SETTLING_MS = 1_000
 _STILL = """() => {
-  const charts = [...document.querySelectorAll("[data-testid=stVegaLiteChart]")];
+  // Those in a tab that is not shown are not drawn.
+  const charts = [...document.querySelectorAll("[data-testid=stVegaLiteChart]")].filter(chart => chart.offsetParent);
   return document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
     && !document.querySelector(".st-key-cancel, [data-testid=stSkeleton]")
     && charts.every(chart => chart.querySelector(".marks"));

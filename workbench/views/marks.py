@@ -14,7 +14,9 @@ _TICKS = [digit * 10.0**power for power in range(-6, 12) for digit in (1, 2, 5)]
 def mechanism_marks(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of the column "mechanism", with one legend for both: they say the same."""
     legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, symbolOpacity=1, symbolSize=90,
+        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200,
+        labelFontSize=11, columnPadding=8, symbolOpacity=1,
+        symbolSize=70,
     )  # fmt: skip
     colours = alt.Scale(domain=list(names), range=[COLOURS[name] for name in names])
     shapes = alt.Scale(domain=list(names), range=[SHAPES[MARKERS[name]] for name in names])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 import pandas as pd
 import streamlit as st
@@ -33,8 +35,8 @@ def draw_reproduction(question: msgspec.Struct, tables: Tables) -> None:
     with st.expander("Table", icon=":material/table:", key="table"):
         for title, rows in tables.items():
             st.download_button(
-                f"{title}.csv", table_csv(rows), file_name=f"{title}.csv", mime="text/csv", key=f"csv-{title}",
-                icon=":material/download:", on_click="ignore",
+                f"{title}.csv", functools.partial(table_csv, rows), file_name=f"{title}.csv", mime="text/csv",
+                key=f"csv-{title}", icon=":material/download:", on_click="ignore",
             )  # fmt: skip
             st.dataframe(pd.DataFrame(rows), hide_index=True, key=f"rows-{title}")
     with st.expander("Question, command and experiment", icon=":material/terminal:", key="command"):

@@ -59,6 +59,6 @@ def draw_strip() -> StripChoice:
         )  # fmt: skip
         mechanism = st.selectbox(
             "Mechanism", MECHANISMS, MECHANISMS.index(DEFAULT_MECHANISM), key="mechanism", bind="query-params",
-            width=SLIDER_WIDTH + 30,
+            width=SLIDER_WIDTH + 12,
         )  # fmt: skip
     return StripChoice(metric or "mau", unit or "user", epsilon, delta, w_bound, mechanism)

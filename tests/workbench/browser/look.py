@@ -106,8 +106,8 @@ def watched(browser: Browser, address: str, window: Window = DESKTOP) -> Iterato
         yield page
     finally:
         context.close()
-    assert complaints == []
-    assert abroad == []
+    assert not complaints, complaints
+    assert not abroad, abroad
 
 
 def cut_texts(page: Page) -> list[str]:

@@ -56,7 +56,7 @@ def test_a_page_is_whole_in_every_window(browser: Browser, address: str, name: s
 def test_a_reload_keeps_the_choice_and_every_page_has_the_line(browser: Browser, address: str, name: str) -> None:
     with watched(browser, address) as page:
         opened(page, address, name)
-        expect(page.get_by_text("Spent so far")).to_be_visible()
+        expect(page.get_by_text("Spent so far").first).to_be_visible()
         page.reload()
         settle(page)
         strip_holds(page)

@@ -181,7 +181,7 @@ def _unable(rows: Sequence[TableRow]) -> None:
 
 
 def _table(rows: Sequence[TableRow]) -> None:
-    with st.expander("Table", icon=":material/table:"):
+    with st.expander("Every mechanism in numbers", icon=":material/table:"):
         st.dataframe(
             shown_table(rows), hide_index=True, width="stretch", key="mechanisms-table",
             column_config={COLUMNS[name]: st.column_config.NumberColumn(format="%.4g")
@@ -189,8 +189,8 @@ def _table(rows: Sequence[TableRow]) -> None:
         )  # fmt: skip
         st.caption("Proofs: sections of docs/guarantees.md.")
         st.download_button(
-            "Download CSV", table_csv(rows), "mechanisms.csv", "text/csv", key="mechanisms-csv", on_click="ignore",
-            icon=":material/download:",
+            "Download CSV", lambda: table_csv(rows), "mechanisms.csv", "text/csv", key="mechanisms-csv",
+            icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
 

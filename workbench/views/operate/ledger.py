@@ -25,7 +25,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
             return
         head.download_button(
             "Download as CSV",
-            ledger_csv(rows),
+            lambda: ledger_csv(rows),
             file_name="ledger.csv",
             mime="text/csv",
             icon=":material/download:",

@@ -122,7 +122,7 @@ def _per_cent_axis(low: float, high: float) -> alt.Axis:
 
 def _sketches(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
     # One legend for both: colour and shape say the same.
-    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=3, labelLimit=120, symbolOpacity=1)
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=2, labelLimit=120, symbolOpacity=1)
     colours = alt.Scale(domain=list(names), range=[SKETCH_COLOURS[name] for name in names])
     shapes = alt.Scale(domain=list(names), range=[SHAPES[SKETCH_MARKERS[name]] for name in names])
     return (

@@ -146,16 +146,21 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     """The rows of some lines."""
     if lines.cut:
         return _finished(lines, columns, table_of([bad(TOO_LONG)]), np.zeros(1, np.int64))
-    given, judged = lines.starts < lines.ends, _judged(lines, columns.delimiter)
-    sure = given & judged.well_quoted & (judged.widths == len(columns.names))
-    wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
-    broken = given & judged.broken
-    rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
-    if not (wrong.any() or broken.any() or len(rest)):
-        return _finished(lines, columns, _parsed(lines, columns, sure), np.flatnonzero(sure))
+    given, quotes = lines.starts < lines.ends, _Quotes.of(lines, columns.delimiter)
+    if quotes.well.all():
+        try:
+            return _finished(lines, columns, _parsed(lines, columns, given), np.flatnonzero(given))
+        except pa.ArrowInvalid:
+            pass  # Some rows have not as many fields as the header.
+    widths = _widths(lines, columns.delimiter, quotes)
+    sure = given & quotes.well & (widths == len(columns.names))
+    wrong = given & quotes.well & (widths != len(columns.names))
+    broken = given & ~quotes.well
+    broken[broken] = _broken(lines, broken, columns.delimiter)
+    rest = np.flatnonzero(given & ~quotes.well & ~broken)
     parts = [
         (np.flatnonzero(sure), _parsed(lines, columns, sure)),
-        (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
+        (np.flatnonzero(wrong), _of_wrong_width(widths[wrong], len(columns.names))),
         (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
         (rest, table_of(_row(line, columns) for line in lines.some(rest))),
     ]
@@ -166,44 +171,49 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """What is sure about lines without looking at each of them.
+class _Quotes:
+    """The quotes in some lines.
 
     Attributes:
-        widths: how many fields each has; 0 if a stray quote makes that unsure.
-        well_quoted: whether it has quotes around whole fields only.
-        broken: whether it surely is no row, because of its quotes.
+        well: whether each line has quotes around whole fields only, shape (lines,).
+        positions: of the quotes in these lines.
     """
 
-    widths: NDArray[np.int64]
-    well_quoted: NDArray[np.bool_]
-    broken: NDArray[np.bool_]
+    well: NDArray[np.bool_]
+    positions: NDArray[np.int64]
 
-
-def _judged(lines: Lines, delimiter: str) -> _Judged:
-    delimiters = lines.positions(delimiter)
-    owner = np.searchsorted(lines.ends, delimiters)
-    well_quoted, broken = np.ones(len(lines), np.bool_), np.zeros(len(lines), np.bool_)
-    if b'"' in lines.content:
+    @classmethod
+    def of(cls, lines: Lines, delimiter: str) -> _Quotes:
+        """Judge all quotes at once."""
+        if b'"' not in lines.content:
+            return cls(np.ones(len(lines), np.bool_), np.zeros(0, np.int64))
         quotes = lines.positions('"')
-        inside = (np.searchsorted(quotes, delimiters) - np.searchsorted(quotes, lines.starts[owner])) % 2 == 1
-        owner = owner[~inside]
-        separator = rf"\x{ord(delimiter):02x}"
-        well_quoted = _match(lines, rf'(?:"(?:[^"\n]|"")*"|[^"\n{separator}]*)', separator)
-        if not well_quoted.all():
-            broken = ~_match(lines, rf'(?:"(?:[^"\n]|"")*"|(?:[^"\n{separator}][^\n{separator}]*)?)', separator)
-    widths = np.where(well_quoted, np.bincount(owner, minlength=len(lines)) + 1, 0)
-    return _Judged(widths, well_quoted, broken)
+        before = np.searchsorted(quotes, lines.starts)
+        counts = np.diff(before, append=len(quotes))
+        owner = np.repeat(np.arange(len(lines)), counts)
+        opens = (np.arange(len(quotes)) - before[owner]) & 1 == 0
+        # Outside of a pair is the end of the field, or a quote that doubles this one. Before the first byte stands, as
+        # far as indices go, the last one, which is a line feed.
+        outside = lines.array[quotes + np.where(opens, -1, 1)]
+        well = counts & 1 == 0
+        well[owner[(outside != ord(delimiter)) & (outside != ord("\n")) & (outside != ord('"'))]] = False
+        return cls(well, quotes if well.all() else quotes[well[owner]])
 
 
-def _match(lines: Lines, field: str, separator: str) -> NDArray[np.bool_]:
-    """Which lines consist of such fields."""
-    offsets = np.append(lines.starts, len(lines.content))
-    texts = pa.Array.from_buffers(
-        pa.large_binary(), len(lines), [None, pa.py_buffer(offsets), pa.py_buffer(lines.content)]
-    )
-    found = pa.compute.match_substring_regex(texts, rf"\A{field}(?:{separator}{field})*\n\z")
-    return found.to_numpy(zero_copy_only=False).copy()  # type: ignore[no-any-return]
+def _widths(lines: Lines, delimiter: str, quotes: _Quotes) -> NDArray[np.int64]:
+    """How many fields each line has whose quotes are well."""
+    delimiters = lines.positions(delimiter)
+    delimiters = delimiters[np.searchsorted(quotes.positions, delimiters) & 1 == 0]
+    return np.diff(np.searchsorted(delimiters, lines.ends), prepend=0) + 1
+
+
+def _broken(lines: Lines, which: NDArray[np.bool_], delimiter: str) -> NDArray[np.bool_]:
+    """Which of these lines do not consist of fields."""
+    separator = rf"\x{ord(delimiter):02x}"
+    texts = pa.array(list(lines.some(np.flatnonzero(which))), pa.large_binary())
+    field = rf'(?:"(?:[^"]|"")*"|(?:[^"{separator}][^{separator}]*)?)'
+    found = pa.compute.match_substring_regex(texts, rf"\A{field}(?:{separator}{field})*\z")
+    return ~found.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _of_wrong_width(widths: NDArray[np.int64], expected: int) -> pa.Table:

@@ -134,13 +134,18 @@ def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
     codes = np.zeros(len(rows), np.int64)
     for field in _MOMENT:
         encoded = rows[field].combine_chunks().dictionary_encode("encode")
-        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+        codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices)
     encoded = integers(codes).dictionary_encode()
     example = np.empty(len(encoded.dictionary), np.int64)
-    example[encoded.indices.to_numpy()] = np.arange(len(rows))
+    example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
     reading.connection.register("moments", rows.select(_MOMENT).take(integers(example)))
-    raw = """(SELECT NULL::BIGINT AS number, '-' AS "user", op, "day", "at", NULL::VARCHAR AS fault FROM moments)"""
-    query = checked_query(reading.connection, raw, Types(), reading.calendar)
+    # To plan the query of a text takes longest, and many logs have no column for it.
+    types = Types(at="DATE" if rows["at"].null_count == len(rows) else "VARCHAR")
+    raw = (
+        f"(SELECT NULL::BIGINT AS number, '-' AS \"user\", op, \"day\", \"at\"::{types.at} AS \"at\", "
+        "NULL::VARCHAR AS fault FROM moments)"
+    )
+    query = checked_query(reading.connection, raw, types, reading.calendar)
     # By way of a table, because a relation of DuckDB's plans a query twice.
     reading.connection.execute(
         f"CREATE TEMP TABLE said AS SELECT op, day, arrival, clock, fault AS moment_fault FROM ({query})"

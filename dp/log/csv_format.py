@@ -146,21 +146,18 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     """The rows of some lines."""
     if lines.cut:
         return _finished(lines, columns, table_of([bad(TOO_LONG)]), np.zeros(1, np.int64))
-    given, quotes = lines.starts < lines.ends, _Quotes.of(lines, columns.delimiter)
-    if quotes.well.all():
-        try:
-            return _finished(lines, columns, _parsed(lines, columns, given), np.flatnonzero(given))
-        except pa.ArrowInvalid:
-            pass  # Some rows have not as many fields as the header.
-    widths = _widths(lines, columns.delimiter, quotes)
-    sure = given & quotes.well & (widths == len(columns.names))
-    wrong = given & quotes.well & (widths != len(columns.names))
-    broken = given & ~quotes.well
-    broken[broken] = _broken(lines, broken, columns.delimiter)
-    rest = np.flatnonzero(given & ~quotes.well & ~broken)
+    given = lines.starts < lines.ends
+    regular = _regular(lines, columns, given)
+    if regular is not None:
+        return _finished(lines, columns, regular, np.flatnonzero(given))
+    judged = _judged(lines, columns.delimiter)
+    sure = given & judged.well_quoted & (judged.widths == len(columns.names))
+    wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
+    broken = given & judged.broken
+    rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
     parts = [
         (np.flatnonzero(sure), _parsed(lines, columns, sure)),
-        (np.flatnonzero(wrong), _of_wrong_width(widths[wrong], len(columns.names))),
+        (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
         (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
         (rest, table_of(_row(line, columns) for line in lines.some(rest))),
     ]
@@ -168,6 +165,16 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     order = np.argsort(places, kind="stable")
     rows = pa.concat_tables([part for _, part in parts]).take(pa.array(order))
     return _finished(lines, columns, rows, places[order])
+
+
+def _regular(lines: Lines, columns: Columns, given: NDArray[np.bool_]) -> pa.Table | None:
+    """The rows, if these lines have quotes around whole fields only and as many fields as the header; else None."""
+    if not _Quotes.of(lines, columns.delimiter).well.all():
+        return None
+    try:
+        return _parsed(lines, columns, given)
+    except pa.ArrowInvalid:
+        return None  # Arrow counts the fields, and says of one row only that it has others.
 
 
 @dataclass(frozen=True)
@@ -197,14 +204,34 @@ class _Quotes:
         outside = lines.array[quotes + np.where(opens, -1, 1)]
         well = counts & 1 == 0
         well[owner[(outside != ord(delimiter)) & (outside != ord("\n")) & (outside != ord('"'))]] = False
-        return cls(well, quotes if well.all() else quotes[well[owner]])
+        return cls(well, quotes[well[owner]])
 
 
-def _widths(lines: Lines, delimiter: str, quotes: _Quotes) -> NDArray[np.int64]:
-    """How many fields each line has whose quotes are well."""
-    delimiters = lines.positions(delimiter)
+@dataclass(frozen=True)
+class _Judged:
+    """What is sure about lines without looking at each of them.
+
+    Attributes:
+        widths: how many fields each has; 0 if a stray quote makes that unsure.
+        well_quoted: whether it has quotes around whole fields only.
+        broken: whether it surely is no row, because of its quotes.
+    """
+
+    widths: NDArray[np.int64]
+    well_quoted: NDArray[np.bool_]
+    broken: NDArray[np.bool_]
+
+
+def _judged(lines: Lines, delimiter: str) -> _Judged:
+    delimiters, quotes, broken = (
+        lines.positions(delimiter),
+        _Quotes.of(lines, delimiter),
+        np.zeros(len(lines), np.bool_),
+    )
     delimiters = delimiters[np.searchsorted(quotes.positions, delimiters) & 1 == 0]
-    return np.diff(np.searchsorted(delimiters, lines.ends), prepend=0) + 1
+    widths = np.where(quotes.well, np.diff(np.searchsorted(delimiters, lines.ends), prepend=0) + 1, 0)
+    broken[~quotes.well] = _broken(lines, ~quotes.well, delimiter)
+    return _Judged(widths, quotes.well, broken)
 
 
 def _broken(lines: Lines, which: NDArray[np.bool_], delimiter: str) -> NDArray[np.bool_]:

@@ -134,7 +134,7 @@ def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
     codes = np.zeros(len(rows), np.int64)
     for field in _MOMENT:
         encoded = rows[field].combine_chunks().dictionary_encode("encode")
-        codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices)
+        codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices).astype(np.int64)
     encoded = integers(codes).dictionary_encode()
     example = np.empty(len(encoded.dictionary), np.int64)
     example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
@@ -142,7 +142,7 @@ def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
     # To plan the query of a text takes longest, and many logs have no column for it.
     types = Types(at="DATE" if rows["at"].null_count == len(rows) else "VARCHAR")
     raw = (
-        f"(SELECT NULL::BIGINT AS number, '-' AS \"user\", op, \"day\", \"at\"::{types.at} AS \"at\", "
+        f'(SELECT NULL::BIGINT AS number, \'-\' AS "user", op, "day", "at"::{types.at} AS "at", '
         "NULL::VARCHAR AS fault FROM moments)"
     )
     query = checked_query(reading.connection, raw, types, reading.calendar)

@@ -151,12 +151,14 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     if regular is not None:
         return _finished(lines, columns, regular, np.flatnonzero(given))
     judged = _judged(lines, columns.delimiter)
-    sure = given & judged.well_quoted & (judged.widths == len(columns.names))
-    wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
+    sure = given & (judged.widths == len(columns.names))
+    wrong = given & (judged.widths > 0) & ~sure
     broken = given & judged.broken
     rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
+    quoted, plain = sure & judged.well_quoted, sure & ~judged.well_quoted
     parts = [
-        (np.flatnonzero(sure), _parsed(lines, columns, sure)),
+        (np.flatnonzero(quoted), _parsed(lines, columns, quoted)),
+        (np.flatnonzero(plain), _parsed(lines, columns, plain, quote_char=False)),
         (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
         (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
         (rest, table_of(_row(line, columns) for line in lines.some(rest))),
@@ -183,11 +185,11 @@ class _Quotes:
 
     Attributes:
         well: whether each line has quotes around whole fields only, shape (lines,).
-        positions: of the quotes in these lines.
+        around_fields: positions of the quotes in the lines that are well.
     """
 
     well: NDArray[np.bool_]
-    positions: NDArray[np.int64]
+    around_fields: NDArray[np.int64]
 
     @classmethod
     def of(cls, lines: Lines, delimiter: str) -> _Quotes:
@@ -212,8 +214,8 @@ class _Judged:
     """What is sure about lines without looking at each of them.
 
     Attributes:
-        widths: how many fields each has; 0 if a stray quote makes that unsure.
-        well_quoted: whether it has quotes around whole fields only.
+        widths: how many fields each has; 0 if quotes make that unsure.
+        well_quoted: whether it has quotes around whole fields only; else, if it has a width, no field begins with one.
         broken: whether it surely is no row, because of its quotes.
     """
 
@@ -223,23 +225,40 @@ class _Judged:
 
 
 def _judged(lines: Lines, delimiter: str) -> _Judged:
-    delimiters, quotes, broken = (
-        lines.positions(delimiter),
-        _Quotes.of(lines, delimiter),
-        np.zeros(len(lines), np.bool_),
-    )
-    delimiters = delimiters[np.searchsorted(quotes.positions, delimiters) & 1 == 0]
-    widths = np.where(quotes.well, np.diff(np.searchsorted(delimiters, lines.ends), prepend=0) + 1, 0)
-    broken[~quotes.well] = _broken(lines, ~quotes.well, delimiter)
+    quotes, delimiters = _Quotes.of(lines, delimiter), lines.positions(delimiter)
+    between = delimiters[np.searchsorted(quotes.around_fields, delimiters) & 1 == 0]
+    widths, broken = _counts(lines, between) + 1, np.zeros(len(lines), np.bool_)
+    if not quotes.well.all():
+        plain = ~quotes.well & (_counts(lines, _opening(lines, delimiter)) == 0)
+        unsure = ~quotes.well & ~plain
+        widths[plain], widths[unsure] = _counts(lines, delimiters)[plain] + 1, 0
+        broken[unsure] = _broken(lines, unsure, delimiter)
     return _Judged(widths, quotes.well, broken)
+
+
+def _counts(lines: Lines, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of these positions are in each line."""
+    counts: NDArray[np.int64] = np.diff(np.searchsorted(positions, lines.ends), prepend=0)
+    return counts
+
+
+def _opening(lines: Lines, delimiter: str) -> NDArray[np.int64]:
+    """The positions of quotes with which a field begins, if no other quote does anything."""
+    quotes = lines.positions('"')
+    before = lines.array[quotes - 1]  # of the first byte: the last one, a line feed
+    opening: NDArray[np.int64] = quotes[(before == ord(delimiter)) | (before == ord("\n"))]
+    return opening
 
 
 def _broken(lines: Lines, which: NDArray[np.bool_], delimiter: str) -> NDArray[np.bool_]:
     """Which of these lines do not consist of fields."""
     separator = rf"\x{ord(delimiter):02x}"
-    texts = pa.array(list(lines.some(np.flatnonzero(which))), pa.large_binary())
-    field = rf'(?:"(?:[^"]|"")*"|(?:[^"{separator}][^{separator}]*)?)'
-    found = pa.compute.match_substring_regex(texts, rf"\A{field}(?:{separator}{field})*\z")
+    field = rf'(?:"(?:[^"\n]|"")*"|(?:[^"\n{separator}][^\n{separator}]*)?)'
+    offsets = np.append(lines.starts, len(lines.content))
+    texts = pa.Array.from_buffers(
+        pa.large_binary(), len(lines), [None, pa.py_buffer(offsets), pa.py_buffer(lines.content)]
+    )
+    found = pa.compute.match_substring_regex(texts.filter(pa.array(which)), rf"\A{field}(?:{separator}{field})*\n\z")
     return ~found.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
@@ -258,7 +277,7 @@ def _faulty(faults: pa.Array) -> pa.Table:
     return pa.table([*[empty] * len(FIELDS), faults], names=[*FIELDS, "fault"])
 
 
-def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_]) -> pa.Table:
+def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_], quote_char: Any = '"') -> pa.Table:
     """The rows of the lines that are sure."""
     if not sure.any():
         return table_of([])
@@ -270,7 +289,9 @@ def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_]) -> pa.Table
     table = pa.csv.read_csv(
         pa.BufferReader(content),
         pa.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
-        pa.csv.ParseOptions(delimiter=columns.delimiter, newlines_in_values=False, ignore_empty_lines=False),
+        pa.csv.ParseOptions(
+            delimiter=columns.delimiter, quote_char=quote_char, newlines_in_values=False, ignore_empty_lines=False
+        ),
         pa.csv.ConvertOptions(column_types=wanted, strings_can_be_null=False, include_columns=list(wanted)),
     )
     found = {field: table[names[position]].combine_chunks() for field, position in columns.positions.items()}

@@ -59,7 +59,8 @@ class Lines:
             text = self.content.decode("utf-8", "surrogateescape").encode("utf-32-le", "surrogatepass")
             characters = np.frombuffer(text, np.uint32)
             foreign = np.flatnonzero((characters >= 0xDC80) & (characters <= 0xDCFF))
-            return np.unique(np.searchsorted(np.flatnonzero(characters == ord("\n")), foreign))
+            owners = np.searchsorted(np.flatnonzero(characters == ord("\n")), foreign)
+            return owners[np.diff(owners, prepend=-1) > 0]
         return np.zeros(0, np.int64)
 
     def __len__(self) -> int:

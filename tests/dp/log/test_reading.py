@@ -425,6 +425,7 @@ def test_the_fast_and_the_slow_csv_reader_agree(
 @example(content="a,b,")
 @example(content='a,b,""')
 @example(content=",,")
+@example(content='a"b,"a"\na"b,2024-05-01\na"",b",2024-05-01\n"a"",b",2024-05-01\na,"b""\n"')
 @example(content='b\udcff,2024-05-01\n"\udcff",x\n\udcff,\udcff,"')
 @given(content=st.text(st.sampled_from('ab",\n\r\t \udcff\0é'), max_size=40))
 @examples(15)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dp.log.columns import FIELDS, choose_columns
 from dp.log.files import LogFile, is_utf8, open_bytes, printable
-from dp.log.lines import TOO_LONG, Lines, lines_of
+from dp.log.lines import BOM, TOO_LONG, Lines, lines_of
 from dp.log.log import LogError
 from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
 
@@ -284,6 +284,8 @@ def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_], quote_char:
     content = lines.content
     if not sure.all():
         content = lines.array[np.repeat(sure, lines.ends - lines.starts + 1)].tobytes()
+    if content.startswith(BOM):
+        content = BOM + content  # Arrow drops one, and it is part of the row.
     names = [str(position) for position in range(len(columns.names))]
     wanted = {names[position]: pa.binary() for position in columns.positions.values()}
     table = pa.csv.read_csv(

@@ -33,7 +33,7 @@ def bench_data(
     """Time reading a log and counting three windows with truncation, beside plain SQL for one window without it.
 
     At three sizes, each in a process of its own. The ratios are ours by those of DuckDB, which runs the SQL on the
-    same log without checking a row.
+    same log without checking a row; read_cpu_ratio is that of reading and indexing users alone.
     """
     from workbench.bench.data import bench_data as measure
 

@@ -11,8 +11,13 @@ import duckdb
 from dp.log.columns import FIELDS
 from dp.log.moments import Calendar, instant, moment, near, wall_time, within_range
 
-STAGED = '"user", op, day, arrival, clock, timed'
+STAGED = '"user", op, day, arrival, clock'
 """The columns of a row that may be used."""
+
+USER_FAULT = """CASE
+        WHEN "user" IS NULL OR ("user" < '!' AND regexp_full_match("user", '\\s*')) THEN 'empty user'
+        WHEN contains("user", chr(0)) THEN 'NUL byte in the user' END"""
+"""SQL: what is wrong with the user of a row, or NULL. Blanks and what counts as such sort before '!'."""
 
 
 class Types(NamedTuple):
@@ -54,9 +59,9 @@ def checked_rows(raw: str, types: Types, calendar: Calendar) -> str:
         calendar: how moments are written, and where days begin.
 
     Returns:
-        SQL whose columns are number, user, op (1, -1, 0), day, arrival, clock (µs, NULL for a pure date), timed
-        (whether the row says at what time it arrived), the texts op_text, day_text and at_text as they were, and
-        fault: what is wrong with the row, or NULL.
+        SQL whose columns are number, user, op (1, -1, 0), day, arrival, clock (when the row arrived in µs, NULL if it
+        does not say at what time), the texts op_text, day_text and at_text as they were, and fault: what is wrong with
+        the row, or NULL.
     """
     day, at = moment('"day"', types.day, calendar.date_format), moment('"at"', types.at, calendar.date_format)
     zone, expected = calendar.zone, "', " + calendar.expected.replace("'", "''") + "'"
@@ -88,11 +93,8 @@ def checked_rows(raw: str, types: Types, calendar: Calendar) -> str:
     ), ranged AS (
         SELECT *, {within_range("any_day")} AS day, {within_range("any_arrival")} AS arrival FROM dated
     )
-    SELECT number, "user", op, day, COALESCE(arrival, day) AS arrival, clock, clock IS NOT NULL AS timed,
-        op_text, day_text, at_text, CASE
-        WHEN fault IS NOT NULL THEN fault
-        WHEN "user" IS NULL OR regexp_full_match("user", '\\s*') THEN 'empty user'
-        WHEN contains("user", chr(0)) THEN 'NUL byte in the user'
+    SELECT number, "user", op, day, COALESCE(arrival, day) AS arrival, clock,
+        op_text, day_text, at_text, COALESCE(fault, {USER_FAULT}, CASE
         WHEN op IS NULL THEN 'unknown op ' || {_excerpt("op_text")} || ', expected +, - or erase'
         WHEN day IS NULL AND day_given THEN 'unparseable day ' || {_excerpt("day_text")} || {expected}
         WHEN arrival IS NULL AND at_given THEN 'unparseable at ' || {_excerpt("at_text")} || {expected}
@@ -100,7 +102,7 @@ def checked_rows(raw: str, types: Types, calendar: Calendar) -> str:
         WHEN op = 0 AND day IS NULL AND arrival IS NULL THEN 'an erase needs an at: the day it arrived'
         WHEN op = 0 AND day <> arrival THEN 'an erase takes no day besides its at'
         WHEN arrival < day THEN 'at ' || arrival || ' is before day ' || day
-    END AS fault
+        END) AS fault
     FROM ranged"""
 
 

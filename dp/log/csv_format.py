@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dp.log.columns import FIELDS, choose_columns
 from dp.log.files import LogFile, is_utf8, open_bytes, printable
-from dp.log.lines import TOO_LONG, Lines, lines_of
+from dp.log.lines import BOM, TOO_LONG, Lines, lines_of
 from dp.log.log import LogError
 from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
 
@@ -146,15 +146,19 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     """The rows of some lines."""
     if lines.cut:
         return _finished(lines, columns, table_of([bad(TOO_LONG)]), np.zeros(1, np.int64))
-    given, judged = lines.starts < lines.ends, _judged(lines, columns.delimiter)
-    sure = given & judged.well_quoted & (judged.widths == len(columns.names))
-    wrong = given & (judged.widths > 0) & (judged.widths != len(columns.names))
+    given = lines.starts < lines.ends
+    regular = _regular(lines, columns, given)
+    if regular is not None:
+        return _finished(lines, columns, regular, np.flatnonzero(given))
+    judged = _judged(lines, columns.delimiter)
+    sure = given & (judged.widths == len(columns.names))
+    wrong = given & (judged.widths > 0) & ~sure
     broken = given & judged.broken
     rest = np.flatnonzero(given & ~sure & ~wrong & ~broken)
-    if not (wrong.any() or broken.any() or len(rest)):
-        return _finished(lines, columns, _parsed(lines, columns, sure), np.flatnonzero(sure))
+    quoted, plain = sure & judged.well_quoted, sure & ~judged.well_quoted
     parts = [
-        (np.flatnonzero(sure), _parsed(lines, columns, sure)),
+        (np.flatnonzero(quoted), _parsed(lines, columns, quoted)),
+        (np.flatnonzero(plain), _parsed(lines, columns, plain, quote_char=False)),
         (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
         (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
         (rest, table_of(_row(line, columns) for line in lines.some(rest))),
@@ -165,13 +169,53 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     return _finished(lines, columns, rows, places[order])
 
 
+def _regular(lines: Lines, columns: Columns, given: NDArray[np.bool_]) -> pa.Table | None:
+    """The rows, if these lines have quotes around whole fields only and as many fields as the header; else None."""
+    if not _Quotes.of(lines, columns.delimiter).well.all():
+        return None
+    try:
+        return _parsed(lines, columns, given)
+    except pa.ArrowInvalid:
+        return None  # Arrow counts the fields, and says of one row only that it has others.
+
+
+@dataclass(frozen=True)
+class _Quotes:
+    """The quotes in some lines.
+
+    Attributes:
+        well: whether each line has quotes around whole fields only, shape (lines,).
+        around_fields: positions of the quotes in the lines that are well.
+    """
+
+    well: NDArray[np.bool_]
+    around_fields: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lines: Lines, delimiter: str) -> _Quotes:
+        """Judge all quotes at once."""
+        if b'"' not in lines.content:
+            return cls(np.ones(len(lines), np.bool_), np.zeros(0, np.int64))
+        quotes = lines.positions('"')
+        before = np.searchsorted(quotes, lines.starts)
+        counts = np.diff(before, append=len(quotes))
+        owner = np.repeat(np.arange(len(lines)), counts)
+        opens = (np.arange(len(quotes)) - before[owner]) & 1 == 0
+        # Outside of a pair is the end of the field, or a quote that doubles this one. Before the first byte stands, as
+        # far as indices go, the last one, which is a line feed.
+        outside = lines.array[quotes + np.where(opens, -1, 1)]
+        well = counts & 1 == 0
+        well[owner[(outside != ord(delimiter)) & (outside != ord("\n")) & (outside != ord('"'))]] = False
+        return cls(well, quotes[well[owner]])
+
+
 @dataclass(frozen=True)
 class _Judged:
     """What is sure about lines without looking at each of them.
 
     Attributes:
-        widths: how many fields each has; 0 if a stray quote makes that unsure.
-        well_quoted: whether it has quotes around whole fields only.
+        widths: how many fields each has; 0 if quotes make that unsure.
+        well_quoted: whether it has quotes around whole fields only; else, if it has a width, no field begins with one.
         broken: whether it surely is no row, because of its quotes.
     """
 
@@ -181,29 +225,41 @@ class _Judged:
 
 
 def _judged(lines: Lines, delimiter: str) -> _Judged:
-    delimiters = lines.positions(delimiter)
-    owner = np.searchsorted(lines.ends, delimiters)
-    well_quoted, broken = np.ones(len(lines), np.bool_), np.zeros(len(lines), np.bool_)
-    if b'"' in lines.content:
-        quotes = lines.positions('"')
-        inside = (np.searchsorted(quotes, delimiters) - np.searchsorted(quotes, lines.starts[owner])) % 2 == 1
-        owner = owner[~inside]
-        separator = rf"\x{ord(delimiter):02x}"
-        well_quoted = _match(lines, rf'(?:"(?:[^"\n]|"")*"|[^"\n{separator}]*)', separator)
-        if not well_quoted.all():
-            broken = ~_match(lines, rf'(?:"(?:[^"\n]|"")*"|(?:[^"\n{separator}][^\n{separator}]*)?)', separator)
-    widths = np.where(well_quoted, np.bincount(owner, minlength=len(lines)) + 1, 0)
-    return _Judged(widths, well_quoted, broken)
+    quotes, delimiters = _Quotes.of(lines, delimiter), lines.positions(delimiter)
+    between = delimiters[np.searchsorted(quotes.around_fields, delimiters) & 1 == 0]
+    widths, broken = _counts(lines, between) + 1, np.zeros(len(lines), np.bool_)
+    if not quotes.well.all():
+        plain = ~quotes.well & (_counts(lines, _opening(lines, delimiter)) == 0)
+        unsure = ~quotes.well & ~plain
+        widths[plain], widths[unsure] = _counts(lines, delimiters)[plain] + 1, 0
+        broken[unsure] = _broken(lines, unsure, delimiter)
+    return _Judged(widths, quotes.well, broken)
 
 
-def _match(lines: Lines, field: str, separator: str) -> NDArray[np.bool_]:
-    """Which lines consist of such fields."""
+def _counts(lines: Lines, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of these positions are in each line."""
+    counts: NDArray[np.int64] = np.diff(np.searchsorted(positions, lines.ends), prepend=0)
+    return counts
+
+
+def _opening(lines: Lines, delimiter: str) -> NDArray[np.int64]:
+    """The positions of quotes with which a field begins, if no other quote does anything."""
+    quotes = lines.positions('"')
+    before = lines.array[quotes - 1]  # of the first byte: the last one, a line feed
+    opening: NDArray[np.int64] = quotes[(before == ord(delimiter)) | (before == ord("\n"))]
+    return opening
+
+
+def _broken(lines: Lines, which: NDArray[np.bool_], delimiter: str) -> NDArray[np.bool_]:
+    """Which of these lines do not consist of fields."""
+    separator = rf"\x{ord(delimiter):02x}"
+    field = rf'(?:"(?:[^"\n]|"")*"|(?:[^"\n{separator}][^\n{separator}]*)?)'
     offsets = np.append(lines.starts, len(lines.content))
     texts = pa.Array.from_buffers(
         pa.large_binary(), len(lines), [None, pa.py_buffer(offsets), pa.py_buffer(lines.content)]
     )
-    found = pa.compute.match_substring_regex(texts, rf"\A{field}(?:{separator}{field})*\n\z")
-    return found.to_numpy(zero_copy_only=False).copy()  # type: ignore[no-any-return]
+    found = pa.compute.match_substring_regex(texts.filter(pa.array(which)), rf"\A{field}(?:{separator}{field})*\n\z")
+    return ~found.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _of_wrong_width(widths: NDArray[np.int64], expected: int) -> pa.Table:
@@ -221,19 +277,23 @@ def _faulty(faults: pa.Array) -> pa.Table:
     return pa.table([*[empty] * len(FIELDS), faults], names=[*FIELDS, "fault"])
 
 
-def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_]) -> pa.Table:
+def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_], quote_char: Any = '"') -> pa.Table:
     """The rows of the lines that are sure."""
     if not sure.any():
         return table_of([])
     content = lines.content
     if not sure.all():
         content = lines.array[np.repeat(sure, lines.ends - lines.starts + 1)].tobytes()
+    if content.startswith(BOM):
+        content = BOM + content  # Arrow drops one, and it is part of the row.
     names = [str(position) for position in range(len(columns.names))]
     wanted = {names[position]: pa.binary() for position in columns.positions.values()}
     table = pa.csv.read_csv(
         pa.BufferReader(content),
         pa.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),
-        pa.csv.ParseOptions(delimiter=columns.delimiter, newlines_in_values=False, ignore_empty_lines=False),
+        pa.csv.ParseOptions(
+            delimiter=columns.delimiter, quote_char=quote_char, newlines_in_values=False, ignore_empty_lines=False
+        ),
         pa.csv.ConvertOptions(column_types=wanted, strings_can_be_null=False, include_columns=list(wanted)),
     )
     found = {field: table[names[position]].combine_chunks() for field, position in columns.positions.items()}

@@ -13,7 +13,7 @@ import pyarrow.compute
 
 from dp.arrays import Integers
 
-BLOCK = 1 << 22
+BLOCK = 1 << 24
 """Bytes read at once."""
 LONGEST = 1 << 26
 """Bytes of the longest line that is kept; a longer one is a bad row, so that no row takes all memory."""
@@ -59,7 +59,8 @@ class Lines:
             text = self.content.decode("utf-8", "surrogateescape").encode("utf-32-le", "surrogatepass")
             characters = np.frombuffer(text, np.uint32)
             foreign = np.flatnonzero((characters >= 0xDC80) & (characters <= 0xDCFF))
-            return np.unique(np.searchsorted(np.flatnonzero(characters == ord("\n")), foreign))
+            owners = np.searchsorted(np.flatnonzero(characters == ord("\n")), foreign)
+            return owners[np.diff(owners, prepend=-1) > 0]
         return np.zeros(0, np.int64)
 
     def __len__(self) -> int:

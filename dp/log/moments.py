@@ -145,19 +145,12 @@ def _iso(name: str, given: str, wall: str) -> Moment:
         WHEN length({name}) = 10 AND TRY_CAST({name} AS DATE)::VARCHAR = {name} THEN TRY_CAST({name} AS DATE)
         WHEN length({name}) = 8 AND regexp_full_match({name}, '\\d{{8}}')
         THEN TRY_CAST(concat_ws('-', left({name}, 4), substr({name}, 5, 2), right({name}, 2)) AS DATE) END"""
-    clock = f"regexp_extract(substr({name}, 12), '^[0-9:.]+')"
-    # The first two are only the last one made quick for the two commonest forms.
-    bare = f"""CASE WHEN substr({name}, 11, 1) <> 't' AND {name} LIKE '%Z' THEN left({name}, length({name}) - 1)
-        WHEN substr({name}, 11, 1) <> 't' AND length({name}) = 19 AND substr({name}, 17, 1) = ':' THEN {name}
-        ELSE left({name}, 10) || ' ' || {clock} END"""
+    # Without blanks and small letters, as DuckDB reads it; the session's zone is UTC, so a time without an offset is
+    # counted as if it were in UTC.
+    plain = f"left({name}, 10) || ' ' || replace(replace(upper(substr({name}, 12)), ' ', ''), 'UTC', 'Z')"
     stamp = f"""CASE WHEN length({name}) > 15 AND regexp_full_match({name}, '{_TIMED}')
-        THEN epoch_us(TRY_CAST({bare} AS TIMESTAMP)) END"""
-    written = f"regexp_extract(substr({name}, 17), '[+-].*')"
-    hours, minutes = f"substr({written}, 2, 2)", f"substr(replace({written}, ':', ''), 4, 2)"
-    seconds = f"(TRY_CAST({hours} AS BIGINT) * 3600 + COALESCE(TRY_CAST({minutes} AS BIGINT), 0) * 60)"
-    offset = f"""CASE WHEN length({name}) < 17 THEN {wall} WHEN right({name}, 1) IN ('Z', 'z', 'C') THEN 0
-        WHEN {written} = '' THEN {wall} WHEN left({written}, 1) = '-' THEN -1000000 * {seconds}
-        ELSE 1000000 * {seconds} END"""
+        THEN epoch_us(TRY_CAST({plain} AS TIMESTAMPTZ)) END"""
+    offset = f"CASE WHEN regexp_full_match(substr({name}, 17), '[0-9:.]*') THEN {wall} ELSE 0 END"
     return Moment(given, date, stamp, offset)
 
 

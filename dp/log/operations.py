@@ -20,7 +20,7 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         'FROM (SELECT DISTINCT "user" FROM staged)'
     )
     first_day, last_day, used, timed = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), bool_or(timed) FROM staged"
+        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), COUNT(clock) FROM staged"
     ).fetchall()[0]
     seq = "s.position"
     if timed:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from dp.arrays import Integers
 from dp.log.bad_rows import BadRows, bad_rows
-from dp.log.checks import STAGED, Types, checked_query
+from dp.log.checks import STAGED, USER_FAULT, Types, checked_query
 from dp.log.columns import FIELDS
 from dp.log.files import LogFile
 from dp.log.moments import Calendar
@@ -16,6 +17,9 @@ from dp.progress import Progress
 
 RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
 """Columns of a batch of rows of text."""
+
+_MOMENT = ("op", "day", "at")
+_SOUND = f"fault IS NULL AND moment_fault IS NULL AND {USER_FAULT} IS NULL"
 
 
 @dataclass(frozen=True)
@@ -90,29 +94,66 @@ class Batch:
     raw: Callable[[Integers], pa.Array]
 
 
+def integers(values: Integers) -> pa.Array:
+    """The same for Arrow.
+
+    From a buffer: pyarrow looks at anything else with the help of pandas, which takes half a second to import.
+    """
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
 def create_staged(connection: duckdb.DuckDBPyConnection) -> None:
     """An empty table `staged`, whose rowid counts the rows that may be used in the order of the log."""
-    connection.execute(
-        'CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT, timed BOOLEAN)'
-    )
+    connection.execute('CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT)')
 
 
 def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
     """Check rows of text, a batch at a time; returns how many there were."""
     connection, rows, kept, before = reading.connection, 0, 0, reading.bad_rows.count
     for batch in batches:
-        connection.register("raw", batch.rows)
-        select = checked_query(connection, "raw", Types(), reading.calendar)
+        connection.register("judged", _judged(reading, batch.rows))
         rows += batch.rows.num_rows
-        (used,) = connection.execute(
-            f"INSERT INTO staged SELECT {STAGED} FROM ({select}) WHERE fault IS NULL"
-        ).fetchall()[0]
+        (used,) = connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM judged WHERE {_SOUND}").fetchall()[0]
         kept += used
         if rows - kept > reading.bad_rows.count - before:
             found = connection.sql(
-                f"SELECT number, fault FROM ({select}) WHERE fault IS NOT NULL ORDER BY number"
+                f"SELECT number, COALESCE(fault, {USER_FAULT}, moment_fault) AS fault FROM judged "
+                f"WHERE NOT ({_SOUND}) ORDER BY number"
             ).to_arrow_table()
             numbers = found["number"].to_numpy()
             reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
-        connection.unregister("raw")
+        connection.unregister("judged")
     return rows
+
+
+def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
+    """The number, user and fault of each row, and what its op, day and at say together.
+
+    Many rows say the same there, so it is judged once.
+    """
+    codes = np.zeros(len(rows), np.int64)
+    for field in _MOMENT:
+        encoded = rows[field].combine_chunks().dictionary_encode("encode")
+        codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices).astype(np.int64)
+    encoded = integers(codes).dictionary_encode()
+    example = np.empty(len(encoded.dictionary), np.int64)
+    example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
+    reading.connection.register("moments", rows.select(_MOMENT).take(integers(example)))
+    # To plan the query of a text takes longest, and many logs have no column for it.
+    types = Types(at="DATE" if rows["at"].null_count == len(rows) else "VARCHAR")
+    raw = (
+        f'(SELECT NULL::BIGINT AS number, \'-\' AS "user", op, "day", "at"::{types.at} AS "at", '
+        "NULL::VARCHAR AS fault FROM moments)"
+    )
+    query = checked_query(reading.connection, raw, types, reading.calendar)
+    # By way of a table, because a relation of DuckDB's plans a query twice.
+    reading.connection.execute(
+        f"CREATE TEMP TABLE said AS SELECT op, day, arrival, clock, fault AS moment_fault FROM ({query})"
+    )
+    found = reading.connection.sql("FROM said").to_arrow_table()
+    reading.connection.execute("DROP TABLE said")
+    reading.connection.unregister("moments")
+    found = found.take(encoded.indices)
+    for name in ("number", "user", "fault"):
+        found = found.append_column(name, rows[name])
+    return found

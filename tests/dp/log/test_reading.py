@@ -416,6 +416,8 @@ def test_the_fast_and_the_slow_csv_reader_agree(
     expected = [(user, DAY, "+", DAY) for user in users]
     assert read(path) == expected
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dp.log.csv_format, "_regular", lambda *_: None)
+        assert read(path) == expected
         patch.setattr(dp.log.csv_format, "_judged", nothing_is_sure)
         assert read(path) == expected
 
@@ -423,6 +425,11 @@ def test_the_fast_and_the_slow_csv_reader_agree(
 @example(content="a,b,")
 @example(content='a,b,""')
 @example(content=",,")
+@example(content="\ufeff")
+@example(content="\ufeff\n\ufeffa,2024-05-01")
+@example(content="\ufeffa,2024-05-01\na,2024-05-01")
+@example(content='\ufeff"a",2024-05-01')
+@example(content='a"b,"a"\na"b,2024-05-01\na"",b",2024-05-01\n"a"",b",2024-05-01\na,"b""\n"')
 @example(content='b\udcff,2024-05-01\n"\udcff",x\n\udcff,\udcff,"')
 @given(content=st.text(st.sampled_from('ab",\n\r\t \udcff\0é'), max_size=40))
 @examples(15)
@@ -432,15 +439,17 @@ def test_the_readers_agree_on_rubbish(tmp_path_factory: pytest.TempPathFactory, 
     folder = tmp_path_factory.mktemp("rubbish")
     path = write(folder, f"user,day\n{content}\nz,{DAY}\n".encode("utf-8", "surrogateescape"))
     outcomes = []
-    for judged in (dp.log.csv_format._judged, nothing_is_sure):
+    regular, judged = dp.log.csv_format._regular, dp.log.csv_format._judged
+    for quick, sure in ((regular, judged), (lambda *_: None, judged), (lambda *_: None, nothing_is_sure)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dp.log.csv_format, "_judged", judged)
+            patch.setattr(dp.log.csv_format, "_regular", quick)
+            patch.setattr(dp.log.csv_format, "_judged", sure)
             try:
                 rows = read(path, quarantine=folder / "bad.csv")
             except LogError as error:
                 rows = [(str(error), None, "", "")]
             outcomes.append((rows, (folder / "bad.csv").read_text(encoding="utf-8", errors="replace")))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 # The canonical log, determinism, progress

@@ -145,12 +145,13 @@ def _iso(name: str, given: str, wall: str) -> Moment:
         WHEN length({name}) = 10 AND TRY_CAST({name} AS DATE)::VARCHAR = {name} THEN TRY_CAST({name} AS DATE)
         WHEN length({name}) = 8 AND regexp_full_match({name}, '\\d{{8}}')
         THEN TRY_CAST(concat_ws('-', left({name}, 4), substr({name}, 5, 2), right({name}, 2)) AS DATE) END"""
-    # Without blanks and small letters, as DuckDB reads it; the session's zone is UTC, so a time without an offset is
-    # counted as if it were in UTC.
+    # The session's zone is UTC, so a time without an offset is counted as if it were in UTC. What DuckDB does not read
+    # as it stands it reads without blanks and small letters.
     plain = f"left({name}, 10) || ' ' || replace(replace(upper(substr({name}, 12)), ' ', ''), 'UTC', 'Z')"
     stamp = f"""CASE WHEN length({name}) > 15 AND regexp_full_match({name}, '{_TIMED}')
-        THEN epoch_us(TRY_CAST({plain} AS TIMESTAMPTZ)) END"""
-    offset = f"CASE WHEN regexp_full_match(substr({name}, 17), '[0-9:.]*') THEN {wall} ELSE 0 END"
+        THEN epoch_us(COALESCE(TRY_CAST({name} AS TIMESTAMPTZ), TRY_CAST({plain} AS TIMESTAMPTZ))) END"""
+    offset = f"""CASE WHEN {name} LIKE '%Z' THEN 0
+        WHEN regexp_full_match(substr({name}, 17), '[0-9:.]*') THEN {wall} ELSE 0 END"""
     return Moment(given, date, stamp, offset)
 
 

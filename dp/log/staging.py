@@ -18,6 +18,8 @@ from dp.progress import Progress
 RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
 """Columns of a batch of rows of text."""
 
+SAMPLE = 10_000
+"""Rows that tell whether it pays to look for equal ones."""
 _MOMENT = ("op", "day", "at")
 _SOUND = f"fault IS NULL AND moment_fault IS NULL AND {USER_FAULT} IS NULL"
 
@@ -129,31 +131,46 @@ def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> 
 def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
     """The number, user and fault of each row, and what its op, day and at say together.
 
-    Many rows say the same there, so it is judged once.
+    Where many rows say the same there, it is judged once. Where few do, to find them would take longer.
     """
+    sample = rows.slice(0, SAMPLE)
+    if 2 * len(_combinations(sample).dictionary) > len(sample):
+        found = _said(reading, rows)
+    else:
+        encoded = _combinations(rows)
+        example = np.empty(len(encoded.dictionary), np.int64)
+        example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
+        found = _said(reading, rows.select(_MOMENT).take(integers(example))).take(encoded.indices)
+    for name in ("number", "user", "fault"):
+        found = found.append_column(name, rows[name])
+    return found
+
+
+def _combinations(rows: pa.Table) -> pa.DictionaryArray:
+    """A number for each row; rows with one number have the same op, day and at."""
     codes = np.zeros(len(rows), np.int64)
     for field in _MOMENT:
         encoded = rows[field].combine_chunks().dictionary_encode("encode")
         codes = codes * len(encoded.dictionary) + np.from_dlpack(encoded.indices).astype(np.int64)
-    encoded = integers(codes).dictionary_encode()
-    example = np.empty(len(encoded.dictionary), np.int64)
-    example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
-    reading.connection.register("moments", rows.select(_MOMENT).take(integers(example)))
+    return integers(codes).dictionary_encode()
+
+
+def _said(reading: Reading, rows: pa.Table) -> pa.Table:
+    """What op, day and at say, row by row."""
+    connection = reading.connection
     # To plan the query of a text takes longest, and many logs have no column for it.
     types = Types(at="DATE" if rows["at"].null_count == len(rows) else "VARCHAR")
     raw = (
         f'(SELECT NULL::BIGINT AS number, \'-\' AS "user", op, "day", "at"::{types.at} AS "at", '
         "NULL::VARCHAR AS fault FROM moments)"
     )
-    query = checked_query(reading.connection, raw, types, reading.calendar)
+    connection.register("moments", rows)
+    query = checked_query(connection, raw, types, reading.calendar)
     # By way of a table, because a relation of DuckDB's plans a query twice.
-    reading.connection.execute(
+    connection.execute(
         f"CREATE TEMP TABLE said AS SELECT op, day, arrival, clock, fault AS moment_fault FROM ({query})"
     )
-    found = reading.connection.sql("FROM said").to_arrow_table()
-    reading.connection.execute("DROP TABLE said")
-    reading.connection.unregister("moments")
-    found = found.take(encoded.indices)
-    for name in ("number", "user", "fault"):
-        found = found.append_column(name, rows[name])
+    found = connection.sql("FROM said").to_arrow_table()
+    connection.execute("DROP TABLE said")
+    connection.unregister("moments")
     return found

@@ -20,7 +20,7 @@ import dp.log.csv_format
 from dp.log import LogError, arrived_fingerprint, fingerprint, read_log, write_canonical
 from dp.log.lines import Lines
 from dp.presence import DuckDBEngine
-from tests.dp.log.reading import DAY, parquet, read, rows_of, write
+from tests.dp.log.reading import DAY, listed, parquet, read, rows_of, write
 from tests.examples import examples
 
 # What is accepted
@@ -450,6 +450,34 @@ def test_the_readers_agree_on_rubbish(tmp_path_factory: pytest.TempPathFactory, 
                 rows = [(str(error), None, "", "")]
             outcomes.append((rows, (folder / "bad.csv").read_text(encoding="utf-8", errors="replace")))
     assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_rows_are_read_alike_however_many_are_equal(tmp_path: Path) -> None:
+    """Where many rows say the same it is judged once, else row by row."""
+    days = [
+        DAY,
+        "",
+        "20240501",
+        "2024-05-01T23:30-01",
+        "2024-05-01t08:26 utc",
+        "2024-05-01T08:26:01",
+        "never",
+        "3000-01-01",
+    ]
+    rows = [
+        f"u{op}{at},{day},{op},{at}" for day in days for op in ("", "+", "-", "erase", "x") for at in ("", *days[:3])
+    ]
+    quarantine = tmp_path / "bad.csv"
+    for often in (1, 2, 3):
+        repeated = [row for row in rows for _ in range(often)]
+        good = read(write(tmp_path, "\n".join(["user,day,op,at", *repeated])), quarantine=quarantine)
+        faults = [(reason, raw) for _, reason, raw in listed(quarantine)[1:]]
+        if often == 1:
+            good_once, faults_once = good, faults
+        assert good == [row for row in good_once for _ in range(often)]
+        assert faults == [row for row in faults_once for _ in range(often)]
+        assert len(good) + len(faults) == len(repeated)
+        assert min(len(good), len(faults)) > 20
 
 
 # The canonical log, determinism, progress

@@ -27,10 +27,10 @@ def test_every_page_says_who_is_protected_and_what_is_spent_also_when_all_is(add
         page = opened_page(settings, address)
         said = texts(page)
         assert "Protected: **what one user does on one day** (DAU by gaussian, WAU by damped-square-root" in said
-        assert "Spent so far: **ε 0 of 1.2**, δ 0 of 10⁻⁵; ε 1.2 and δ 10⁻⁵ are left." in said
+        assert "Spent so far: **ε 0 of 1.2**, δ 0 of 10⁻⁵; ε 1.2 and δ 10⁻⁵ left." in said
         feed(service, FIRST)
         service.close(FIRST)
-    assert "Spent so far: **ε 1.2 of 1.2**, δ 3·10⁻⁶ of 10⁻⁵; nothing is left." in texts(tidy(page.run()))
+    assert "Spent so far: **ε 1.2 of 1.2**, δ 3 × 10⁻⁶ of 10⁻⁵; nothing is left." in texts(tidy(page.run()))
 
 
 def test_the_line_names_both_budgets_and_groups_the_series() -> None:
@@ -38,7 +38,7 @@ def test_the_line_names_both_budgets_and_groups_the_series() -> None:
     main = Budget("a*b", date(2026, 1, 1), None, cap, spent, Guarantee(1.75, 8e-6))
     other = Budget("fresh", date(2026, 1, 1), None, cap, cap, Guarantee(0.0, 0.0))
     assert spent_words([main, other]) == (
-        "Spent so far: **ε 1.25 of 3**, δ 2·10⁻⁶ of 10⁻⁵; ε 1.75 and δ 8·10⁻⁶ are left (budget a\\*b); and "
+        "Spent so far: **ε 1.25 of 3**, δ 2 × 10⁻⁶ of 10⁻⁵; ε 1.75 and δ 8 × 10⁻⁶ left (budget a\\*b); and "
         "**ε 3 of 3**, δ 10⁻⁵ of 10⁻⁵; nothing is left (budget fresh)."
     )
     mixed = Settings()

@@ -25,10 +25,13 @@ def standing(settings: Settings, budgets: Sequence[Budget]) -> str:
     Args:
         budgets: that of the service and, where it is another one, that of fresh releases.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
     for metric, one in settings.series.items():
-        groups.setdefault(WHOM[one.unit], []).append(f"{metric.upper()} by {one.mechanism}")
-    parts = [f"**{whom}** ({', '.join(series)})" for whom, series in groups.items()]
+        groups.setdefault(WHOM[one.unit], {}).setdefault(one.mechanism, []).append(metric.upper())
+    parts = []
+    for whom, mechanisms in groups.items():
+        series = ", ".join(f"{' and '.join(metrics)} by {name}" for name, metrics in mechanisms.items())
+        parts.append(f"**{whom}** ({series})")
     return f":material/verified_user: Protected: {'; '.join(parts)}. {spent_words(budgets)}"
 
 
@@ -42,7 +45,7 @@ def spent_words(budgets: Sequence[Budget]) -> str:
 
 def _spent(budget: Budget) -> str:
     spent, cap, left = budget.spent, budget.cap, budget.remaining
-    still = f"ε {left.epsilon:g} and δ {power_of_ten(left.delta)} are left" if left.epsilon > 0 else "nothing is left"
+    still = f"ε {left.epsilon:g} and δ {power_of_ten(left.delta)} left" if left.epsilon > 0 else "nothing is left"
     return (
         f"**ε {spent.epsilon:g} of {cap.epsilon:g}**, δ {power_of_ten(spent.delta)} of {power_of_ten(cap.delta)}; "
         f"{still}"

@@ -20,7 +20,7 @@ from tests.workbench.views.questions import TRADEOFF
 from workbench.views.jobs.job import JobState, Memory, Superseded, key_of
 from workbench.views.jobs.process import Inbox, answer, answer_lines
 from workbench.views.jobs.registry import decode_question
-from workbench.views.jobs.workshop import Workshop
+from workbench.views.jobs.workshop import LEFT_SECONDS, Workshop
 from workbench.views.strip import EPSILONS, W_BOUNDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
@@ -62,6 +62,21 @@ def test_a_cancelled_question_makes_room_for_others(tmp_path: Path) -> None:
         workshop.cancel("me")
         assert wait_for(lambda: workshop.ask("you", TRADEOFF)).error is None
         assert not workshop.ask("them", LARGE).finished
+    finally:
+        workshop.stop()
+
+
+def test_who_has_left_wants_nothing(tmp_path: Path) -> None:
+    now = 0.0
+    workshop = Workshop(tmp_path, clock=lambda: now)
+    try:
+        workshop.ask("gone", LARGE)
+        now = LEFT_SECONDS / 2
+        workshop.ask("me", TRADEOFF)
+        assert set(workshop._wanted) == {"gone", "me"}
+        now = LEFT_SECONDS + 1
+        assert wait_for(lambda: workshop.ask("me", TRADEOFF)).error is None
+        assert workshop._wanted == {}
     finally:
         workshop.stop()
 

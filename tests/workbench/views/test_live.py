@@ -306,7 +306,7 @@ def test_the_cards_show_whole_counts_and_the_strip_says_which_comes_first(settin
         assert interval_sentence(row, 0.95) in texts(page)
     shown = texts(page)
     assert page.metric[0].label == "**MAU** — users in 30 days"
-    assert "(1.2, 3·10⁻⁶)-differential privacy" in shown
+    assert "(1.2, 3 × 10⁻⁶)-differential privacy" in shown
     assert "WAU (trailing 7 days) by damped-square-root, ε 0.4, δ 10⁻⁶, unit user-day, W_BOUND 2" in shown
     page.session_state["metric"] = "wau"
     assert [one.label[2:5] for one in tidy(page.run()).metric] == ["WAU", "DAU", "MAU"]

@@ -205,7 +205,7 @@ def test_sentences_read_the_rows() -> None:
     total = {"epsilon": 0.6, "delta": 6e-7, "fits": True, "factor": None}
     fits, _ = verdict_of(PLAN, rows, total)
     assert fits == (
-        "**Fits**: DAU, WAU and MAU together take ε 0.1 + 0.2 + 0.3 = **0.6** of 1, and δ 6·10⁻⁷, over 30 days."
+        "**Fits**: DAU, WAU and MAU together take ε 0.1 + 0.2 + 0.3 = **0.6** of 1, and δ 6 × 10⁻⁷, over 30 days."
     )
     tight = msgspec.structs.replace(PLAN, epsilon=0.5)
     not_fitting, _ = verdict_of(tight, rows, {**total, "fits": False, "factor": 1.5})
@@ -216,7 +216,7 @@ def test_sentences_read_the_rows() -> None:
     assert cost_of(rows[0]).startswith(
         "by **optimal**, pure (δ = 0), 25% of the plan's ε. Error on the worst day 10 users (1.00%)"
     )
-    assert "δ 3·10⁻⁷" in cost_of(rows[1])
+    assert "δ 3 × 10⁻⁷" in cost_of(rows[1])
     assert "whether a person was active on one given day" in odds(PLAN, 0.5124)
     assert "at most **52** are right" in odds(PLAN, 0.5124)
     assert "whether a person was ever active" in odds(WHOLE, 0.6)

@@ -9,6 +9,8 @@ import contextlib
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ import msgspec
 from workbench.views.jobs.job import JobState, key_of
 
 MOST_REMEMBERED = 64
+LEFT_SECONDS = 10.0
 
 
 class Workshop:
@@ -24,9 +27,12 @@ class Workshop:
     Args:
         cache: folder of the experiments' shards.
         folder: where files lie that questions name; the working directory by default.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, cache: Path, folder: Path | None = None) -> None:
+    def __init__(self, cache: Path, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._heard: dict[str, float] = {}
         self._command = [sys.executable, "-m", "workbench.views.jobs.process", str(cache), str(folder or Path())]
         self._lock = threading.Lock()
         self._wanted: dict[str, bytes] = {}
@@ -39,9 +45,14 @@ class Workshop:
             self._ensure_child()
 
     def ask(self, asker: str, question: msgspec.Struct) -> JobState:
-        """How far a question is answered; returns at once. An asker's newer question supersedes the older one."""
+        """How far a question is answered; returns at once. An asker's newer question supersedes the older one.
+
+        Who has not asked for `LEFT_SECONDS` has left, and nothing is computed for them any more.
+        """
         key = key_of(question)
         with self._lock:
+            self._heard[asker] = now = self._clock()
+            self._drop({one for one, heard in self._heard.items() if heard < now - LEFT_SECONDS})
             state = self._states.get(key, JobState(msgspec.Raw(key)))
             if state.finished:
                 if self._wanted.get(asker) == key:
@@ -69,6 +80,12 @@ class Workshop:
         if child is not None:
             child.terminate()
             _bury(child)
+
+    def _drop(self, gone: set[str]) -> None:
+        for one in gone:
+            del self._heard[one]
+        if [self._wanted.pop(one) for one in gone & set(self._wanted)]:
+            self._send()
 
     @property
     def _running(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the notebooks share: pictures that are the same on every run, a chart of curves.
+"""What the notebooks share: pictures that are the same on every run, a chart of curves, sentences with numbers.
 
 A stored output can be compared only if it is reproduced exactly. Altair's own output carries random ids, and
 Matplotlib's a date and more digits than two processors agree in; `picture` turns both into plain SVG text.
@@ -76,6 +76,30 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"[{self.description}]"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Sentences that a cell computes, shown as Markdown."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def prose(*sentences: str) -> Prose:
+    """Sentences in one paragraph, for what follows from the parameters of a notebook.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    if not sentences or not all(sentence.strip() for sentence in sentences):
+        raise ValueError(f"sentences are {sentences!r}; none may be empty")
+    return Prose(" ".join(sentences))
 
 
 def picture(drawing: Drawing, description: str) -> Picture:

@@ -6,12 +6,13 @@ The same pages give the same stored output: ids are derived from what is shown, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import ipywidgets
+from comm import get_comm_manager
 from ipywidgets.widgets.widget_link import Link
 from ipywidgets.widgets.widget_string import HTMLStyle
 
@@ -37,6 +38,16 @@ class Slider:
         return f"[{self.description}]"
 
 
+def _ids(content: str) -> Iterator[str]:
+    """Ids that no living widget has. A cell that is run again in the same kernel makes new ones."""
+    taken = set(get_comm_manager().comms)
+    for generation in count():
+        digest = hashlib.sha256(f"{generation}\n{content}".encode()).hexdigest()[:24]
+        if not any(name.startswith(digest) for name in taken):
+            break
+    return (f"{digest}{number:08x}" for number in count())
+
+
 def slider(label: str, pages: Mapping[str, str], start: str, description: str) -> Slider:
     """A slider over the keys of `pages`, linked to them in the browser.
 
@@ -53,9 +64,7 @@ def slider(label: str, pages: Mapping[str, str], start: str, description: str) -
         raise ValueError(f"pages has {len(pages)} entries; a slider needs at least 2")
     if start not in pages:
         raise ValueError(f"start is {start!r}; choose one of {', '.join(map(repr, pages))}")
-    content = "\n".join([label, start, *pages, *pages.values()])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:24]
-    ids = (f"{digest}{number:08x}" for number in count())
+    ids = _ids("\n".join([label, start, *pages, *pages.values()]))
 
     def named(kind: Any, *arguments: Any, **traits: Any) -> Any:
         return kind(*arguments, model_id=next(ids), **traits)

@@ -148,7 +148,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         raise ValueError(f"{by!r} has {len(names)} values; at most {len(PALETTE)} curves can be told apart")
     # A field with a bracket or a dot in its name is a path to Vega unless it has a plainer one.
     plain = table.rename(columns={x: "x", y: "y", by: "by"} | ({panel: "panel"} if panel else {}))
-    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolStrokeWidth=2, symbolDash=[1, 0])
+    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolStrokeWidth=0)
     chart: alt.Chart = (
         alt.Chart(plain)
         .mark_line(point=alt.OverlayMarkDef(size=45, filled=True), strokeWidth=1.6)

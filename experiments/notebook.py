@@ -1,4 +1,4 @@
-"""What the notebooks share: pictures that are the same on every run, a chart of curves.
+"""What the notebooks share: pictures that are the same on every run, a chart of curves, sentences with numbers.
 
 A stored output can be compared only if it is reproduced exactly. Altair's own output carries random ids, and
 Matplotlib's a date and more digits than two processors agree in; `picture` turns both into plain SVG text.
@@ -78,6 +78,30 @@ class Picture:
         return f"[{self.description}]"
 
 
+@dataclass(frozen=True)
+class Prose:
+    """Sentences that a cell computes, shown as Markdown."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def prose(*sentences: str) -> Prose:
+    """Sentences in one paragraph, for what follows from the parameters of a notebook.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    if not sentences or not all(sentence.strip() for sentence in sentences):
+        raise ValueError(f"sentences are {sentences!r}; none may be empty")
+    return Prose(" ".join(sentences))
+
+
 def picture(drawing: Drawing, description: str) -> Picture:
     """A Matplotlib figure or an Altair chart as a picture; the same drawing gives the same text.
 
@@ -124,7 +148,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         raise ValueError(f"{by!r} has {len(names)} values; at most {len(PALETTE)} curves can be told apart")
     # A field with a bracket or a dot in its name is a path to Vega unless it has a plainer one.
     plain = table.rename(columns={x: "x", y: "y", by: "by"} | ({panel: "panel"} if panel else {}))
-    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolStrokeWidth=2)
+    legend = alt.Legend(title=None, orient="bottom", columns=4, symbolStrokeWidth=0)
     chart: alt.Chart = (
         alt.Chart(plain)
         .mark_line(point=alt.OverlayMarkDef(size=45, filled=True), strokeWidth=1.6)

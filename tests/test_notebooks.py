@@ -1,7 +1,9 @@
 """The notebooks: what nbval does not see, and that nbval sees what it should.
 
 `make test` runs every notebook under strict nbval, which compares each output with the stored one. It says nothing of a
-cell that was never run, so here every code cell must have an output and its place in the order.
+cell that was never run, so here every code cell must have an output and its place in the order. Two kinds of cells are
+told apart by their tags: the first one holds the parameters, and those with sliders, whose pages nbval cannot compare,
+show nothing else.
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ STANDARD = {"dataclasses", "datetime", "pathlib", "statistics", "tempfile"}
 MOST_LINES = 10
 MOST_BYTES = 500_000
 
+PARAMETERS, WIDGET = {"tags": ["parameters"]}, {"tags": ["nbval-ignore-output"]}
+VIEW, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+
 Notebook = dict[str, Any]
 
 
@@ -85,9 +90,21 @@ def modules(text: str) -> set[str]:
     }
 
 
+def widget_state(notebook: Notebook) -> Notebook:
+    """What a page without a kernel knows of the widgets: a model by its id."""
+    state: Notebook = notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
+    return state
+
+
+def shows_a_widget(cell: Notebook, known: Notebook) -> bool:
+    """Whether a cell has one slider for its only output, whose pages are stored."""
+    views = [output.get("data", {}) for output in cell["outputs"]]
+    return [set(data) for data in views] == [{VIEW, "text/plain"}] and views[0][VIEW]["model_id"] in known
+
+
 def faults(notebook: Notebook) -> Iterator[str]:
     """What is wrong with a notebook that nbval would pass."""
-    cells = code_cells(notebook)
+    cells, known = code_cells(notebook), widget_state(notebook)
     if not cells:
         yield "no code"
     if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
@@ -103,15 +120,19 @@ def faults(notebook: Notebook) -> Iterator[str]:
         yield f"a secret: {found[0]}"
     for number, cell in enumerate(cells, start=1):
         written = source(cell)
-        if not cell["outputs"]:
+        if (number == 1) != (cell["metadata"] == PARAMETERS):
+            yield f"cell {number} holds the parameters, or should"
+        elif number > 1 and not cell["outputs"]:
             yield f"cell {number} has no output"
         if any(output["output_type"] == "error" or output.get("name") == "stderr" for output in cell["outputs"]):
             yield f"cell {number} shows an error or a warning"
-        if cell["metadata"]:
+        if cell["metadata"] not in ({}, PARAMETERS) and not (
+            cell["metadata"] == WIDGET and shows_a_widget(cell, known)
+        ):
             yield f"cell {number} has metadata, such as tags or times"
         if re.search(r"NBVAL_|PYTEST_VALIDATE", written):
             yield f"cell {number} tells nbval to look away"
-        if len(logic(written)) > MOST_LINES:
+        if number > 1 and len(logic(written)) > MOST_LINES:
             yield f"cell {number} has {len(logic(written))} lines of logic"
         if foreign := modules(written) - IMPORTED - STANDARD:
             yield f"cell {number} imports {', '.join(sorted(foreign))}"
@@ -153,28 +174,30 @@ def test_pictures_say_what_there_is_to_see(path: Path) -> None:
 
 
 def changed(notebook: Notebook, **changes: Any) -> Notebook:
-    """A copy with other values in its first code cell."""
+    """A copy with other values in its second code cell, the first one after the parameters."""
     copied = copy.deepcopy(notebook)
-    code_cells(copied)[0].update(changes)
+    code_cells(copied)[1].update(changes)
     return copied
 
 
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"outputs": []}, "cell 1 has no output"),
+        ({"outputs": []}, "cell 2 has no output"),
         ({"execution_count": None}, "not executed from top to bottom"),
         ({"execution_count": 7}, "not executed from top to bottom"),
-        ({"source": ["import requests\n", "1"]}, "cell 1 imports requests"),
-        ({"source": ["from workbench.cli.main import main\n", "1"]}, "cell 1 imports workbench"),
-        ({"source": ["# NBVAL_IGNORE_OUTPUT\n", "1"]}, "cell 1 tells nbval to look away"),
-        ({"source": [f"x{number} = 1\n" for number in range(11)]}, "cell 1 has 11 lines of logic"),
+        ({"source": ["import requests\n", "1"]}, "cell 2 imports requests"),
+        ({"source": ["from workbench.cli.main import main\n", "1"]}, "cell 2 imports workbench"),
+        ({"source": ["# NBVAL_IGNORE_OUTPUT\n", "1"]}, "cell 2 tells nbval to look away"),
+        ({"source": [f"x{number} = 1\n" for number in range(11)]}, "cell 2 has 11 lines of logic"),
         ({"source": ["open('/home/ada/log.csv')"]}, "a path of one machine: /home/a"),
         ({"source": ["api_key = 'x'"]}, "a secret: api_key = '"),
-        ({"metadata": {"tags": ["nbval-skip"]}}, "cell 1 has metadata, such as tags or times"),
-        ({"outputs": [{"output_type": "stream", "name": "stderr", "text": ["Warning"]}]}, "cell 1 shows an error or a"),
-        ({"outputs": [{"output_type": "display_data", "data": {"image/png": "x"}}]}, "cell 1 shows image/png"),
-        ({"outputs": [{"output_type": "display_data", "data": {"application/vnd.vega.v6+json": {}}}]}, "cell 1 shows"),
+        ({"metadata": {"tags": ["nbval-skip"]}}, "cell 2 has metadata, such as tags or times"),
+        ({"metadata": WIDGET}, "cell 2 has metadata, such as tags or times"),
+        ({"metadata": PARAMETERS}, "cell 2 holds the parameters, or should"),
+        ({"outputs": [{"output_type": "stream", "name": "stderr", "text": ["Warning"]}]}, "cell 2 shows an error or a"),
+        ({"outputs": [{"output_type": "display_data", "data": {"image/png": "x"}}]}, "cell 2 shows image/png"),
+        ({"outputs": [{"output_type": "display_data", "data": {"application/vnd.vega.v6+json": {}}}]}, "cell 2 shows"),
     ],
 )  # fmt: skip
 def test_each_fault_is_seen(changes: Notebook, fault: str) -> None:
@@ -352,6 +375,8 @@ def test_nbval_passes_what_comes_out_again_and_fails_on_one_wrong_digit(tmp_path
 def test_nbval_is_blind_to_a_cell_that_never_ran(tmp_path: Path) -> None:
     """The reason for `faults`: should nbval learn to see it, this test may go."""
     never = copy.deepcopy(SMALL)
-    never["cells"] = [{**never["cells"][0], "execution_count": None, "outputs": []}]
+    one = never["cells"][0]
+    first = {**one, "id": "c", "metadata": PARAMETERS, "source": ["EPSILON = 1.0"], "outputs": []}
+    never["cells"] = [first, {**one, "execution_count": None, "outputs": []}]
     assert nbval(never, tmp_path).returncode == 0
-    assert "cell 1 has no output" in list(faults(never))
+    assert "cell 2 has no output" in list(faults(never))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def settings_of(folder: Path) -> Settings:
         future_days=True,
         show_truth=True,
     )
+
+
+def answered(page: AppTest) -> AppTest:
+    """A research page whose answer is whole, not only begun."""
+    deadline = time.monotonic() + 90
+    while not [one for one in page.get("download_button") if one.key == "reproduce"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        tidy(page.run())
+    return page
 
 
 def opened_page(settings: Settings, address: str, **query: str) -> AppTest:

@@ -26,7 +26,9 @@ def test_every_page_says_who_is_protected_and_what_is_spent_also_when_all_is(add
     with open_service(settings, lambda: datetime.now(UTC)) as service:
         page = opened_page(settings, address)
         said = texts(page)
-        assert "Protected: **what one user does on one day** (DAU by gaussian, WAU by damped-square-root" in said
+        assert (
+            "Protected: **what one user does on one day** (DAU by gaussian, WAU and MAU by damped-square-root)" in said
+        )
         assert "Spent so far: **ε 0 of 1.2**, δ 0 of 10⁻⁵; ε 1.2 and δ 10⁻⁵ left." in said
         feed(service, FIRST)
         service.close(FIRST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from dp.auditing.twins import TWINS
 from dp.names import ATTACKS as ATTACK_NAMES
 from experiments.kinds.attacks.readings import over_limit
 from experiments.kinds.attacks.trials import NOW
-from tests.workbench.pages import texts, tidy
+from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import ATTACK
 from workbench.views import committed
 from workbench.views.attacks import page as attack_page
@@ -238,11 +237,7 @@ def script(cache: str) -> None:
 
 
 def finished(page: AppTest) -> AppTest:
-    deadline = time.monotonic() + 90
-    while not page.get("download_button"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        tidy(page.run())
+    answered(page)
     return page
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.workbench.pages import texts, tidy
+from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import COVERAGE
 from workbench.views.coverage.committed import committed_cells, nearest_cell
 from workbench.views.coverage.page import sentence
@@ -185,11 +184,7 @@ def test_coverage_is_computed_and_shown(tables: Tables, tmp_path: Path) -> None:
     for key, value in (chosen | {"coverage-compared": ["sparse-vector"]}).items():
         page.session_state[key] = value
     tidy(page.run())
-    deadline = time.monotonic() + 90
-    while not [one for one in page.get("download_button") if one.key == "reproduce"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        tidy(page.run())
+    answered(page)
     row = at_level(tables, 0.95)[0]
     assert [one.value for one in page.metric] == [
         f"{100 * row[name]:.1f} %" for name in ("one_day", "band", "true_one_day")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from dp.mechanisms.lower_bound import lower_bound
 from dp.names import DATA_DEPENDENT_MECHANISMS, MECHANISMS, OWN_BOUND_MECHANISMS
 from dp.units import protected_class
 from tests.places import ROOT
-from tests.workbench.pages import texts, tidy
+from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import FRONTIER
 from workbench.rows import TableRow
 from workbench.views.jobs.job import JobState, Tables
@@ -206,11 +205,7 @@ def test_the_page_draws_the_mechanism_of_the_strip(tmp_path: Path) -> None:
     shown.select_slider(key="mechanisms_days").set_value(FRONTIER.horizon)
     shown.select_slider(key="mechanisms_users").set_value(FRONTIER.users)
     tidy(shown.run())
-    deadline = time.monotonic() + 90
-    while len(shown.get("download_button")) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        tidy(shown.run())
+    answered(shown)
     tables = tables_of(FRONTIER, tmp_path)
     assert best_of(FRONTIER, tables["mechanisms"]) in texts(shown)
     assert "damped-square-root" in [one.value for one in shown.header]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,16 @@ from streamlit.testing.v1 import AppTest
 
 from dp.names import SKETCHES
 from experiments.engine.population import Population
-from experiments.engine.style import SKETCH_MARKERS
+from experiments.engine.style import SHAPES, SKETCH_MARKERS
 from experiments.kinds.sketches.designs import SIZE_PARAMETERS
 from experiments.kinds.sketches.trials import PRIVACY, evaluate_sketch, sketch_tasks
-from tests.workbench.pages import texts, tidy
+from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import SKETCH
 from workbench.views import committed
 from workbench.views.jobs.job import JobState
 from workbench.views.jobs.process import answer
 from workbench.views.sketches import page as sketch_page
-from workbench.views.sketches.chart import SHAPE_NAMES, days_chart, errors_chart, multiples_chart, panel_chart
+from workbench.views.sketches.chart import days_chart, errors_chart, multiples_chart, panel_chart
 from workbench.views.sketches.page import MEMORIES, USERS, best_sentence, privacy_sentence
 from workbench.views.sketches.trials import ROUNDS, TRIALS_A_ROUND, config_of, size_of
 
@@ -127,7 +126,7 @@ def test_what_cannot_be_counted_says_why(changes: dict[str, Any], named: str, tm
 
 
 def test_every_axis_has_a_unit_and_every_sketch_a_mark() -> None:
-    assert set(SKETCH_MARKERS.values()) <= set(SHAPE_NAMES)
+    assert set(SKETCH_MARKERS.values()) <= set(SHAPES)
     errors = json.dumps(errors_chart([row("exact", rmse_low=0.0), row("hll")]).to_dict())
     assert "RMSE of a published count [%]" in errors
     assert "Size of one sketch [bytes]" in errors
@@ -169,11 +168,7 @@ def test_every_control_of_the_page(tmp_path: Path) -> None:
     page.slider(key="deletions").set_value(50)
     page.button_group(key="sketches").set_value(["exact", "gf2"])
     tidy(page.run())
-    deadline = time.monotonic() + 90
-    while not page.get("download_button"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-        tidy(page.run())
+    answered(page)
     shown = texts(page)
     assert "**exact** errs least" in shown
     assert "gf2 is private without further noise" in shown

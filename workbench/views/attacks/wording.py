@@ -14,6 +14,7 @@ COMMITTED_ONLY = ("ledger", SERVICE)
 ATTACK_TITLES: Mapping[str, str] = {
     LIKELIHOOD_RATIO: "Guess from the numbers whether somebody is in",
     "repeated-query": "Ask the same question again and again",
+    "rewritten-log": "Change the log and publish again",
     "differencing": "Subtract DAU, WAU and MAU from each other",
     "rejoin": "Be erased and come back, to count more often",
     "adaptive": "Steer the log by what was released",

@@ -112,7 +112,9 @@ class Workshop:
     def _listen(self, child: subprocess.Popen[bytes]) -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            self._note([msgspec.json.decode(line, type=JobState)])
+            # A child that is ended may leave the half of a line.
+            if line.endswith(b"\n"):
+                self._note([msgspec.json.decode(line, type=JobState)])
         _bury(child)
         with self._lock:
             # A child that was stopped, or that another one has replaced, leaves nobody without an answer.

@@ -71,7 +71,7 @@ notebooks: setup ## run the notebooks anew and store what they show
 app: setup ## the pages alone, on the store that dpdau.toml and DPDAU_* name
 	$(RUN) streamlit run workbench/app.py
 
-screenshots: setup ## every page in light and dark: docs/images (needs Chromium)
+screenshots: setup ## every page in light, dark and as on a phone: docs/images (needs Chromium)
 	$(RUN) python -m workbench.maintenance.screenshots docs/images
 
 environment: setup ## environment.yml from pyproject.toml and uv.lock

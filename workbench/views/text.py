@@ -9,6 +9,8 @@ from experiments.engine.numbers import power_of_ten
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&=@])")
 _POWER = re.compile(r"\b\d+(?:\.\d+)?e[+-]?\d+\b")
+# Whatever Streamlit finds in the text of a document that is parsed already.
+_FOUND_LATER = re.compile(r":|@|www(?=\.)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
@@ -25,10 +27,11 @@ def with_powers(text: str) -> str:
 def literal(text: str) -> str:
     """Text from outside, so that Markdown shows it letter by letter: no emphasis, link, image, icon, formula or HTML.
 
-    Line breaks and tabs become blanks. After each colon stands an invisible word joiner: icons (`:name:`) are looked
-    for after backslashes are gone.
+    Line breaks and tabs become blanks. After each colon and @, and between www and its dot, stands an invisible word
+    joiner: icons (`:name:`) and addresses are looked for after backslashes are gone.
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split())).replace(":", f":{_WORD_JOINER}")
+    joined = _FOUND_LATER.sub(rf"\g<0>{_WORD_JOINER}", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", joined)
 
 
 def percent_text(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -86,3 +87,40 @@ def test_a_zip_that_was_downloaded_makes_the_same_figure(browser: Browser, addre
         names = [name for name in archive.namelist() if name != "README.md"]
         assert any(name.endswith(".vl.json") for name in names)
         assert [name for name in names if archive.read(name) != (tmp_path / name).read_bytes()] == []
+
+
+def test_a_click_on_the_frontier_draws_the_releases_of_that_mechanism(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        page.goto(f"{address}/ui/mechanisms?metric=DAU&mechanisms_days=30")
+        settle(page)
+        page.locator("[aria-label*='Mechanism: binary-tree;']").last.click(force=True)
+        expect(page.get_by_role("heading", name="binary-tree", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        expect(page).to_have_url(re.compile("mechanism=binary-tree"))
+
+
+def test_an_attack_climbs_over_the_claim_of_a_broken_subject(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        page.goto(f"{address}/ui/attacks?subject=broken")
+        expect(page.get_by_text(re.compile(r"from [\d,]+ trials"))).to_be_visible(timeout=PATIENCE_MS)
+        settle(page)
+        said = page.get_by_role("alert").first
+        expect(said).to_contain_text("Broken:")
+        proved = float(re.search(r"ε ([\d.]+)", said.inner_text())[1])  # type: ignore[index]
+        assert proved > 1.0
+        points = page.locator("[aria-label*='proved']")
+        assert points.count() > 5
+
+
+def test_hostile_text_is_shown_and_not_run(browser: Browser, address: str) -> None:
+    text = "**bold** <img src=x onerror=alert(1)> :smile: [a](https://example.org) www.example.org ada@example.org"
+    with watched(browser, address) as page:
+        page.goto(f"{address}/ui/operate")
+        settle(page)
+        field = page.get_by_role("combobox", name="User to erase", exact=True)
+        field.fill(text)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Erase all of this user").click()
+        said = page.get_by_role("status").filter(has_text="had no rows")
+        expect(said).to_be_visible(timeout=PATIENCE_MS)
+        assert text in said.inner_text().replace("\u2060", "")
+        assert said.locator("a, img, strong").count() == 0

@@ -1,4 +1,4 @@
-"""The pages in a real browser, served by a real process on loopback."""
+"""The pages of the live service: what somebody does in one of them is done, and is seen in the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from workbench.maintenance.screenshots import browser_path, chromium, take
+from tests.workbench.browser.look import PATIENCE_MS, watched
+from workbench.maintenance.screenshots import LOOKS, browser_path, settle, take
 from workbench.maintenance.server import run_server
 
 pytestmark = [
@@ -23,46 +23,14 @@ pytestmark = [
     pytest.mark.skipif(browser_path() is None, reason="there is no Chromium"),
 ]
 
-PATIENCE_MS = 60_000
-
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A demonstration of three days whose budget has room for one fresh DAU."""
+    """A demonstration of their own, which these tests change; its budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
     command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
     with run_server(command, folder, ready="days filled and closed") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as launched:
-        yield launched
-
-
-@contextmanager
-def watched(browser: Browser, address: str) -> Iterator[Page]:
-    """A page that must not complain and must not ask anybody but the service."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-    abroad: list[str] = []
-    host = address.removeprefix("http://")
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-
-    def note(url: str) -> None:
-        if not url.startswith((f"http://{host}/", f"ws://{host}/", "data:", "blob:")):
-            abroad.append(url)
-
-    page.on("request", lambda request: note(request.url))
-    page.on("websocket", lambda socket: note(socket.url))
-    yield page
-    context.close()
-    assert complaints == []
-    assert abroad == []
 
 
 def opened(page: Page, address: str) -> Page:
@@ -119,14 +87,6 @@ def test_the_pages_open_without_complaint_and_ask_nobody_else(browser: Browser, 
         expect(charts(page)).to_have_count(2, timeout=PATIENCE_MS)
         expect(page.get_by_test_id("stMetric")).to_have_count(3)
         assert page.url == f"{address}/ui/tradeoff"
-
-
-def test_the_second_page_opens_by_its_address_too(browser: Browser, address: str) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(f"{address}/ui/tradeoff")
-    expect(page.get_by_role("heading", name="Error against W_BOUND")).to_be_visible(timeout=PATIENCE_MS)
-    context.close()
 
 
 def test_what_is_chosen_stays_on_other_pages_and_after_a_reload(browser: Browser, address: str) -> None:
@@ -212,6 +172,8 @@ def test_what_is_typed_stays_when_something_happens(browser: Browser, address: s
 def test_a_row_of_the_feed_is_picked_and_its_user_erased(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         operated(page, address)
+        httpx2.post(f"{address}/event", json={"user": "eve", "day": "2026-01-02"}).raise_for_status()
+        settle(page)
         table = page.get_by_test_id("stDataFrame").first
         table.scroll_into_view_if_needed()
         # The table is a canvas: the box that ticks its first row lies below the one of the header.
@@ -236,7 +198,7 @@ def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Brow
         for name in ("Live", "ε × W_BOUND", "Operate"):
             page.get_by_role("link", name=name).click()
             expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=PATIENCE_MS)
-            expect(page.get_by_text("Spent so far: ε 1.5 of 1.6")).to_be_visible(timeout=PATIENCE_MS)
+            expect(page.get_by_text("Spent so far: ε 1.5 of 1.6").first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_the_zip_of_published_numbers_draws_them_again(browser: Browser, address: str, tmp_path: Path) -> None:
@@ -269,8 +231,7 @@ def test_with_a_key_the_page_works_after_the_login_only(
         expect(page.get_by_text(f"{guarded}/event")).to_be_visible()
 
 
-def test_pictures_are_taken_in_light_and_dark(browser: Browser, address: str, tmp_path: Path) -> None:
-    files = take(browser, address, tmp_path)
-    wanted = [f"{name}-{scheme}.png" for name in ("live", "operate", "tradeoff") for scheme in ("dark", "light")]
-    assert sorted(file.name for file in files) == wanted
+def test_pictures_are_taken_in_every_look(browser: Browser, address: str, tmp_path: Path) -> None:
+    files = take(browser, address, tmp_path, ["operate"])
+    assert [file.name for file in files] == [f"operate-{look}.png" for look in LOOKS]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)

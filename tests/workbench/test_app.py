@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget
+from tests.places import ROOT
 from tests.workbench.pages import APP, FIRST, feed, opened_page, settings_of, texts, tidy
 from workbench.app import APP_PAGES
 from workbench.service import Settings, open_service
@@ -81,3 +82,8 @@ def test_alone_the_pages_are_for_this_machine() -> None:
     config = tomllib.loads((Path(APP).parent / ".streamlit" / "config.toml").read_text("utf-8"))
     assert config["server"]["address"] == "127.0.0.1"
     assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_the_documentation_names_every_page_in_order() -> None:
+    rows = [line.split("|")[1].strip() for line in (ROOT / "docs" / "app.md").read_text().splitlines() if "|" in line]
+    assert rows[2:] == [page.title for page in APP_PAGES]

@@ -1,4 +1,4 @@
-"""A browser and a demonstration that it looks at, one for all tests of the folder in a process."""
+"""A browser and a demonstration that it looks at, for a module: as long as they live, no other test may use asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.maintenance.screenshots import chromium
 from workbench.maintenance.server import run_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A demonstration of three days whose budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
@@ -20,7 +20,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as launched:
         yield launched

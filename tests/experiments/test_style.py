@@ -45,7 +45,7 @@ def test_every_marker_has_a_shape_of_its_own_in_charts() -> None:
 
 
 def test_charts_take_marks_from_the_registry() -> None:
-    numbers = ("rmse", "rmse_p05", "rmse_p95", "noise_rmse", "bias_rms", "epsilon")
+    numbers = ("rmse", "rmse_p05", "rmse_p95", "total_rms", "noise_rms", "bias_rms", "epsilon")
     rows = [
         {"mechanism": name, "w_bound": bound} | dict.fromkeys(numbers, 1.0) for name in MECHANISMS for bound in (2, 4)
     ]

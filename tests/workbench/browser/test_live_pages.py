@@ -71,6 +71,8 @@ def close_day(page: Page, name: str) -> None:
     button.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text(f"{name} is closed and published")).to_be_visible(timeout=PATIENCE_MS)
+    # What stands below is drawn later.
+    settle(page)
 
 
 def test_the_pages_open_without_complaint_and_ask_nobody_else(browser: Browser, address: str) -> None:

@@ -15,23 +15,18 @@ PATIENCE_MS = 60_000
 
 @dataclass(frozen=True)
 class Window:
-    """How large a page is shown.
-
-    Attributes:
-        zoom: physical pixels of one of its pixels; 2 in half a window is a zoom of 200 %.
-    """
+    """How large a page is shown, in its own pixels: half a window is a zoom of 200 %."""
 
     name: str
     width: int
     height: int
-    zoom: float = 1.0
     scheme: str = "light"
 
 
 DESKTOP = Window("desktop", 1440, 1000)
 DARK = Window("dark", 1440, 1000, scheme="dark")
 PHONE = Window("phone", 390, 844)
-ZOOMED = Window("zoom 200 %", 640, 400, zoom=2.0)
+ZOOMED = Window("zoom 200 %", 640, 400)
 WINDOWS = (DESKTOP, DARK, PHONE, ZOOMED)
 
 # Every element that shows text of its own and hides what does not fit into it; every text of a chart that reaches
@@ -80,13 +75,10 @@ CUT_TEXT = """
 
 
 @contextmanager
-def watched(browser: Browser, address: str, window: Window = DESKTOP) -> Iterator[Page]:
+def watched(browser: Browser, address: str) -> Iterator[Page]:
     """A page that must not complain and must not ask anybody but the service."""
     context = browser.new_context(
-        viewport={"width": window.width, "height": window.height},
-        device_scale_factor=window.zoom,
-        color_scheme="dark" if window.scheme == "dark" else "light",
-        reduced_motion="reduce",
+        viewport={"width": DESKTOP.width, "height": DESKTOP.height}, color_scheme="light", reduced_motion="reduce"
     )
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
@@ -108,6 +100,12 @@ def watched(browser: Browser, address: str, window: Window = DESKTOP) -> Iterato
         context.close()
     assert not complaints, complaints
     assert not abroad, abroad
+
+
+def show_in(page: Page, window: Window) -> None:
+    """Show a page in another window."""
+    page.emulate_media(color_scheme="dark" if window.scheme == "dark" else "light")
+    page.set_viewport_size({"width": window.width, "height": window.height})
 
 
 def cut_texts(page: Page) -> list[str]:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, Window, accessibility_faults, cut_texts, watched
+from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, accessibility_faults, cut_texts, show_in, watched
 from workbench.app import APP_PAGES
 from workbench.maintenance.screenshots import browser_path, settle
 from workbench.views.bundle import COMMAND
@@ -43,21 +43,18 @@ def strip_holds(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
-def test_a_page_is_whole_in_every_window(browser: Browser, address: str, name: str, window: Window) -> None:
-    with watched(browser, address, window) as page:
-        opened(page, address, name)
-        expect(page.get_by_test_id("stException")).to_have_count(0)
-        strip_holds(page)
-        assert cut_texts(page) == []
-        assert accessibility_faults(page) == []
-
-
-@pytest.mark.parametrize("name", ADDRESSES)
-def test_a_reload_keeps_the_choice_and_every_page_has_the_line(browser: Browser, address: str, name: str) -> None:
+def test_a_page_is_whole_in_every_window_and_after_a_reload(browser: Browser, address: str, name: str) -> None:
     with watched(browser, address) as page:
         opened(page, address, name)
+        expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_text("Spent so far").first).to_be_visible()
+        strip_holds(page)
+        faults = {}
+        for window in WINDOWS:
+            show_in(page, window)
+            settle(page)
+            faults[window.name] = cut_texts(page) + accessibility_faults(page)
+        assert faults == {window.name: [] for window in WINDOWS}
         page.reload()
         settle(page)
         strip_holds(page)

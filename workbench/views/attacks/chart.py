@@ -134,7 +134,7 @@ def _dots(dots: Sequence[TableRow], title: str) -> Chart:
     labels = dict(zip(table["row"], table["label"], strict=True))
     lines = max((label.count("\n") + 1 for label in labels.values()), default=1)
     place = alt.X(
-        "place:Q", title=title, scale=alt.Scale(type="log", domain=[NOTHING / 1.4, BEYOND * 1.4], nice=False),
+        "place:Q", title=title, scale=alt.Scale(type="log", domain=[NOTHING / 1.4, BEYOND * 2.5], nice=False),
         axis=alt.Axis(
             values=[NOTHING, 0.1, 0.3, 1, 3, 10, BEYOND], labelOverlap="greedy", format="~g",
             labelExpr=f"datum.value <= {NOTHING} ? 'none' : datum.value >= {BEYOND} ? 'more' : datum.label",

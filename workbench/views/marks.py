@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 
@@ -12,18 +12,21 @@ _TICKS = [digit * 10.0**power for power in range(-6, 12) for digit in (1, 2, 5)]
 
 
 def mechanism_marks(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
-    """Colour and shape of the column "mechanism", with one legend for both: they say the same."""
+    """Colour and shape of the column "mechanism"."""
     legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200,
-        labelFontSize=11, columnPadding=8, symbolOpacity=1,
-        symbolSize=70,
+        title=None, orient="bottom", direction="horizontal", columns=2, labelLimit=200, labelFontSize=11,
+        columnPadding=8, symbolOpacity=1, symbolSize=70,
     )  # fmt: skip
-    colours = alt.Scale(domain=list(names), range=[COLOURS[name] for name in names])
-    shapes = alt.Scale(domain=list(names), range=[SHAPES[MARKERS[name]] for name in names])
-    return (
-        alt.Color("mechanism:N", legend=legend, scale=colours),
-        alt.Shape("mechanism:N", legend=legend, scale=shapes),
-    )
+    return paired_marks("mechanism", names, COLOURS, MARKERS, legend)
+
+
+def paired_marks(
+    column: str, names: Sequence[str], colours: Mapping[str, str], markers: Mapping[str, str], legend: alt.Legend
+) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of a column of names, with one legend for both: they say the same."""
+    colour = alt.Scale(domain=list(names), range=[colours[name] for name in names])
+    shape = alt.Scale(domain=list(names), range=[SHAPES[markers[name]] for name in names])
+    return alt.Color(f"{column}:N", legend=legend, scale=colour), alt.Shape(f"{column}:N", legend=legend, scale=shape)
 
 
 def log_ticks(bottom: float, top: float) -> list[float]:

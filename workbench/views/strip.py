@@ -8,10 +8,8 @@ import streamlit as st
 
 from dp.names import DEFAULT_MECHANISM, MECHANISMS, METRICS, UNITS
 from experiments.engine.numbers import power_of_ten
+from workbench.views.axes import DELTAS, EPSILONS, W_BOUNDS
 
-EPSILONS = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-W_BOUNDS = (2, 4, 6, 8, 12, 16, 24, 36)
-DELTAS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
 SLIDER_WIDTH = 165
 
 

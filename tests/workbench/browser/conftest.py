@@ -13,7 +13,7 @@ from workbench.maintenance.server import run_server
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A demonstration of three days whose budget has room for one fresh DAU."""
+    """A demonstration of three days for a module that may change it; its budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
     command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
     with run_server(command, folder, ready="days filled and closed") as found:

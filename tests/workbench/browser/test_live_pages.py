@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -22,15 +21,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser_path() is None, reason="there is no Chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A demonstration of their own, which these tests change; its budget has room for one fresh DAU."""
-    folder = tmp_path_factory.mktemp("demo")
-    command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
-    with run_server(command, folder, ready="days filled and closed") as found:
-        yield found
 
 
 def opened(page: Page, address: str) -> Page:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from experiments.engine.population import Population
 from experiments.kinds.mechanisms.tasks import open_source
 from tests.workbench.views.questions import TRADEOFF
+from workbench.views.axes import EPSILONS, W_BOUNDS
 from workbench.views.jobs.job import JobState, Memory, Superseded, key_of
 from workbench.views.jobs.process import Inbox, answer, answer_lines
 from workbench.views.jobs.registry import decode_question
 from workbench.views.jobs.workshop import LEFT_SECONDS, Workshop
-from workbench.views.strip import EPSILONS, W_BOUNDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
 

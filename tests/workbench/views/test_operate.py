@@ -14,9 +14,10 @@ from dp.presence.daily import day_number
 from tests.workbench.pages import FIRST, USERS, feed, opened_page, press, texts, tidy
 from workbench import demo
 from workbench.service import ADD, RETRACT, Operation, Service, Settings, open_service
+from workbench.views.bundle import table_csv
 from workbench.views.operate.budget import how_often, releases_left
 from workbench.views.operate.days import play
-from workbench.views.operate.ledger import is_fresh, ledger_csv, ledger_rows
+from workbench.views.operate.ledger import is_fresh, ledger_rows
 from workbench.views.operate.operations import PICKED
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
@@ -292,7 +293,7 @@ def test_the_ledger_says_what_for(settings: Settings, service: Service) -> None:
         "WAU series, 365 days from 2026-01-01",
         "DAU series, 365 days from 2026-01-01",
     ]
-    read = list(csv.DictReader(ledger_csv(rows).splitlines()))
+    read = list(csv.DictReader(table_csv(rows).splitlines()))
     assert [float(row["epsilon"]) for row in read] == [0.4, 0.5, 0.4, 0.3]
     assert [float(row["delta"]) for row in read] == [1e-6] * 4
     page = app(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from dp.auditing.attacks.fixed_threshold import ATTACK_CONFIDENCE
 from experiments.kinds.attacks.trials import NOW
 from workbench.rows import TableRow
 from workbench.views.jobs.job import Job, Tables
+from workbench.views.jobs.meanwhile import meanwhile
 
 if TYPE_CHECKING:
     from workbench.views.attacks.research import AttackQuestion
@@ -24,8 +25,6 @@ CLIMBING = ("differencing", "adaptive")
 """Attacks that prove an ε, the more of it the more trials there are."""
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the trials of a quick attack."""
-PATIENCE = 0.4
-"""Seconds between two words on how far an attack is."""
 _SHOWN = re.compile(r": ε shown (at δ = \S+ )?by ")
 
 
@@ -44,7 +43,10 @@ def take(question: AttackQuestion, job: Job, committed: Tables) -> Tables:
     bounds: list[TableRow] = []
     tables: Tables = {}
     for number, share in enumerate(shares):
-        outcome = _patiently(question.attack, str(target), share, job, number / len(shares))
+        outcome = meanwhile(
+            partial(_attack, question.attack, str(target), share),
+            partial(job.tell, "attacking", number / len(shares), None),
+        )
         bounds += [_bound(outcome, reading) for reading in outcome.readings if reading.trials is not None]
         if bounds:
             tables = {"bounds": list(bounds), **committed}
@@ -52,19 +54,6 @@ def take(question: AttackQuestion, job: Job, committed: Tables) -> Tables:
             tables = {"readings": [_reading(outcome, reading) for reading in outcome.readings], **committed}
         job.tell("attacking", (number + 1) / len(shares), tables)
     return tables
-
-
-def _patiently(name: str, target: str, share: float, job: Job, done: float) -> Outcome:
-    """Make an attack in a thread, and say meanwhile that it is being made."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        future: Future[Outcome] = pool.submit(_attack, name, target, share)
-        while not wait([future], PATIENCE).done:
-            job.tell("attacking", done, None)
-        return future.result()
-    finally:
-        # What nobody waits for any more ends by itself within seconds.
-        pool.shutdown(wait=False)
 
 
 def _attack(name: str, target: str, share: float) -> Outcome:

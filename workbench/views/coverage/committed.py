@@ -6,19 +6,21 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.engine.places import ROOT
+
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "results/interval_coverage.parquet"
 MADE_BY = "dpdau experiment run experiments/configs/interval_coverage.toml"
-RESULTS = Path(__file__).parents[3] / TABLE
+COMMITTED = ROOT / TABLE
 SHOWN = (
     "mechanism", "unit", "epsilon", "w_bound", "window", "horizon", "rate", "trials", "pointwise", "band",
     "true_pointwise", "true_band",
 )  # fmt: skip
 
 
-def committed_cells(path: Path = RESULTS) -> pd.DataFrame | None:
+def committed_cells(path: Path = COMMITTED) -> pd.DataFrame | None:
     """The table, as far as this page shows it; None where the folder of results is not installed."""
     import pandas as pd
 

@@ -9,6 +9,7 @@ import msgspec
 
 from experiments.engine.population import Population
 from workbench.rows import TableRow
+from workbench.views.axes import POPULATION_SEED
 from workbench.views.jobs.job import Job, ResearchPage, Tables
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 BATCHES = (100, 400, 1_500, 3_000)
 """Trials that come in at a time."""
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
-POPULATION_SEED = 7
 
 
 class CoverageQuestion(

@@ -1,4 +1,4 @@
-"""What a research page must say of itself, and what passes between it and the process that computes."""
+"""What a research page declares, and what passes between it and the process that computes."""
 
 from __future__ import annotations
 

@@ -39,11 +39,6 @@ class Workshop:
         self._states: dict[bytes, JobState] = {}
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start the process, so that the first question need not wait for it."""
-        with self._lock:
-            self._ensure_child()
-
     def ask(self, asker: str, question: msgspec.Struct) -> JobState:
         """How far a question is answered; returns at once. An asker's newer question supersedes the older one.
 

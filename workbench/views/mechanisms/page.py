@@ -9,12 +9,13 @@ from typing import Any
 import streamlit as st
 
 from experiments.engine.numbers import power_of_ten
+from experiments.engine.places import RESULTS
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.bundle import table_csv
 from workbench.views.jobs.job import Tables
 from workbench.views.mechanisms.chart import ACROSS, PICKED, able_rows, frontier_chart, releases_chart
-from workbench.views.mechanisms.research import BENCH, RELEASES, RESULTS, MechanismsQuestion
+from workbench.views.mechanisms.research import BENCH, RELEASES, MechanismsQuestion
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
 from workbench.views.text import literal
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dp.names import DEFAULT_MECHANISM, MECHANISMS, METRICS
+from experiments.engine.places import RESULTS
 from workbench.rows import TableRow
+from workbench.views.axes import POPULATION_SEED
 from workbench.views.jobs.job import Job, ResearchPage, Tables
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from dp.units import ProtectedClass
     from workbench.views.charts import Chart
 
-RESULTS = Path(__file__).parents[3] / "results"
 BENCH = "bench_mechanisms.json"
 """Committed table of processor times, from `make bench`."""
 
@@ -34,7 +35,7 @@ RELEASES = 3
 """Releases that are drawn."""
 TRIALS = 100
 """Behind the error of mechanisms whose error depends on the data."""
-SEED, POPULATION_SEED = 20260110, 7
+SEED = 20260110
 RATES = {"delete_rate": 0.15, "erase_rate": 0.02, "late_rate": 0.05}
 """Of the generated population; those of the experiment mechanism_frontier."""
 LEVEL = 0.95

@@ -18,7 +18,7 @@ from experiments.engine.numbers import power_of_ten, signed
 from workbench.service import Service, Settings, Status
 from workbench.views import charts
 from workbench.views.operate.ledger import is_fresh
-from workbench.views.operate.outcome import FormError, do, show_outcome
+from workbench.views.operate.outcome import FormError, do, follow, show_outcome
 from workbench.views.text import day_name, literal
 
 
@@ -102,7 +102,7 @@ def how_often(left: Guarantee, cost: Guarantee) -> int:
 def _fresh(service: Service, status: Status) -> None:
     assert status.first is not None
     assert status.last is not None
-    _follow_last_day(status.last)
+    follow("fresh-day", status.last)
     with st.form("fresh-release", border=False):
         st.markdown("**Fresh release** of a past day, from the log as it stands now")
         metric_column, day_column = st.columns([1, 2])
@@ -118,12 +118,6 @@ def _fresh(service: Service, status: Status) -> None:
         )
     st.caption("Charged on its own, on top of the series. The published day stays as it is.")
     show_outcome("fresh")
-
-
-def _follow_last_day(last: date) -> None:
-    """The day field shows the last closed day anew whenever that has changed."""
-    if "fresh-day" not in st.session_state or st.session_state.get("fresh-day-follows") != last:
-        st.session_state["fresh-day-follows"] = st.session_state["fresh-day"] = last
 
 
 def _release_again(service: Service) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 import pandas as pd
@@ -12,6 +10,7 @@ import streamlit as st
 from dp.ledger import Charge
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
+from workbench.views.bundle import table_csv
 
 
 def draw_ledger(charges: Sequence[Charge]) -> None:
@@ -25,7 +24,7 @@ def draw_ledger(charges: Sequence[Charge]) -> None:
             return
         head.download_button(
             "Download as CSV",
-            lambda: ledger_csv(rows),
+            lambda: table_csv(rows),
             file_name="ledger.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -66,15 +65,6 @@ def _purpose(charge: Charge) -> str:
     if is_fresh(charge):
         return f"fresh release of {metrics}, {first}"
     return f"{metrics} series, {f'{horizon} days' if horizon else 'without end'} from {first}"
-
-
-def ledger_csv(rows: Sequence[TableRow]) -> str:
-    """The ledger's rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["when", "stream", "for", "epsilon", "delta"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def is_fresh(charge: Charge) -> bool:

@@ -13,7 +13,7 @@ from workbench import demo
 from workbench.service import ADD, ERASE, RETRACT, Activity, Operation, Service, Status
 from workbench.service.days import calendar_day
 from workbench.service.operations import EARLIEST, LATEST, LONGEST_USER
-from workbench.views.operate.outcome import FormError, do, show_outcome
+from workbench.views.operate.outcome import FormError, do, follow, show_outcome
 from workbench.views.text import day_name, literal
 
 FEED_LENGTH = 50
@@ -137,12 +137,11 @@ def _user_field(label: str, key: str, offered: Sequence[str]) -> None:
 
 
 def _follow_open_day(service: Service, status: Status) -> None:
-    """The day field shows the open day anew whenever that has changed; only possible before the field is drawn."""
+    """The day field follows the open day, as far as that has come."""
     day = status.open_day or service.today()
     if not service.settings.future_days:
         day = min(day, service.today())
-    if "day" not in st.session_state or st.session_state.get("day-follows") != day:
-        st.session_state["day-follows"] = st.session_state["day"] = day
+    follow("day", day)
 
 
 def _report(service: Service, op: int) -> str:

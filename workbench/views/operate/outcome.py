@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Literal
 
 import streamlit as st
@@ -41,6 +42,12 @@ def do(area: Area, action: Callable[[], str]) -> None:
     except (FormError, Refused, LedgerError, StoreError, ValueError) as error:
         outcome = Notice("error", in_words(error))
     st.session_state[OUTCOMES] = {area: outcome}
+
+
+def follow(field: str, day: date) -> None:
+    """A day field shows `day` anew whenever that has changed; only possible before the field is drawn."""
+    if field not in st.session_state or st.session_state.get(f"{field}-follows") != day:
+        st.session_state[f"{field}-follows"] = st.session_state[field] = day
 
 
 def show_later(area: Area, outcome: Notice) -> None:

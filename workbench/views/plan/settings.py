@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING
 
 from workbench.rows import TableRow
+from workbench.views.toml_text import toml_text
 
 if TYPE_CHECKING:
     from workbench.service import Settings
@@ -44,11 +44,8 @@ def settings_command(pairs: SettingPairs) -> str:
 
 def settings_file(pairs: SettingPairs) -> str:
     """The same as TOML, for the service's file."""
-    blocks = [
-        "\n".join([f"[{group}]"] * bool(group) + [f"{name} = {json.dumps(value)}" for name, value in part.items()])
-        for group, part in _grouped(pairs).items()
-    ]
-    return "\n\n".join(blocks) + "\n"
+    groups = _grouped(pairs)
+    return toml_text({**groups.pop("", {}), **groups})
 
 
 def settings_of(pairs: SettingPairs) -> Settings:

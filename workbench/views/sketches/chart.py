@@ -10,10 +10,10 @@ import pandas as pd
 from experiments.engine.style import SHAPES, SKETCH_COLOURS, SKETCH_MARKERS
 from workbench.rows import TableRow
 from workbench.views.charts import TRUTH, Chart
+from workbench.views.marks import log_ticks, paired_marks
 
 AT_ONCE, LEAVING = "all at once", "users leave"
 PANEL_WIDTH = 118
-_TICKS = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
 _SIZES = [125 * 2**power for power in range(16)]
 _BYTES = (
     "datum.value >= 1e6 ? datum.value / 1e6 + ' MB' : datum.value >= 1e3 ? datum.value / 1e3 + ' kB' "
@@ -116,19 +116,14 @@ def _in_per_cent(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -
 
 
 def _per_cent_axis(low: float, high: float) -> alt.Axis:
-    ticks = [tick for tick in _TICKS if low <= tick <= high]
-    return alt.Axis(labelExpr="format(datum.value, '~g') + ' %'", minExtent=44, values=ticks, labelOverlap="greedy")
+    return alt.Axis(
+        labelExpr="format(datum.value, '~g') + ' %'", minExtent=44, values=log_ticks(low, high), labelOverlap="greedy"
+    )
 
 
 def _sketches(names: Sequence[str]) -> tuple[alt.Color, alt.Shape]:
-    # One legend for both: colour and shape say the same.
     legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=2, labelLimit=120, symbolOpacity=1)
-    colours = alt.Scale(domain=list(names), range=[SKETCH_COLOURS[name] for name in names])
-    shapes = alt.Scale(domain=list(names), range=[SHAPES[SKETCH_MARKERS[name]] for name in names])
-    return (
-        alt.Color("sketch:N", scale=colours, legend=legend),
-        alt.Shape("sketch:N", scale=shapes, legend=legend),
-    )
+    return paired_marks("sketch", names, SKETCH_COLOURS, SKETCH_MARKERS, legend)
 
 
 def _tooltip() -> list[alt.Tooltip]:

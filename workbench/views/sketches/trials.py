@@ -17,13 +17,13 @@ from experiments.kinds.sketches.config import SketchConfig
 from experiments.kinds.sketches.designs import SIZE_PARAMETERS
 from experiments.kinds.sketches.trials import SketchTask, evaluate_sketch, sketch_tasks
 from workbench.rows import TableRow
+from workbench.views.axes import POPULATION_SEED
 from workbench.views.jobs.job import Job, Tables
 
 if TYPE_CHECKING:
     from workbench.views.sketches.research import SketchQuestion
 
 SEED = 20260116
-POPULATION_SEED = 7
 WINDOW, DAYS, TICKS = 30, 45, 10
 TRIALS_A_ROUND, ROUNDS = 2, 12
 KEY_BYTES = 8

@@ -14,9 +14,9 @@ import msgspec
 
 from experiments.engine.population import ConfigLog, Population
 from workbench.rows import TableRow
+from workbench.views.axes import EPSILONS, POPULATION_SEED, W_BOUNDS
 from workbench.views.given_log import GivenLog, column_names, locate
 from workbench.views.jobs.job import Job, ResearchPage, Tables
-from workbench.views.strip import EPSILONS, W_BOUNDS
 from workbench.views.toml_text import toml_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ROUGH_TRIALS, TRIALS = 20, 200
 SEED = 20260101
-POPULATION_SEED = 7
 OWN_LOG = "own"
 """What a config calls the log that a visitor has given."""
 

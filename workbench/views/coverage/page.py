@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
+from workbench.views.compared import draw_compared
 from workbench.views.coverage.committed import MADE_BY, SHOWN, TABLE, committed_cells, nearest_cell
 from workbench.views.coverage.research import BATCHES, LEVELS, CoverageQuestion, at_level, coverage_charts
 from workbench.views.jobs.job import Tables
@@ -44,19 +44,15 @@ def page(choice: StripChoice, cache: Path) -> None:
 
 
 def _question(choice: StripChoice) -> CoverageQuestion | None:
-    offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         level = st.select_slider(
             "Level looked at", LEVELS, 0.95, format_func=lambda value: f"{100 * value:g} %", key="coverage-level",
             bind="query-params", width=SLIDER_WIDTH,
         )  # fmt: skip
         population = draw_population()
-        compared = st.multiselect(
-            "Compared with", offered, list(COMPARED), key="coverage-compared", bind="query-params", width=440
-        )
-    wanted = {choice.mechanism, *compared}
+        compared = draw_compared(choice, COMPARED, "coverage-compared")
     # That of the strip first: numbers and words are about it.
-    mechanisms = tuple(sorted((name for name in offered if name in wanted), key=lambda name: name != choice.mechanism))
+    mechanisms = tuple(sorted(compared, key=lambda name: name != choice.mechanism))
     if not mechanisms:
         st.warning(
             f"The intervals of {choice.mechanism} are for a W_BOUND that it chooses itself; this page cannot try them. "

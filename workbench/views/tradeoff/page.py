@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from dp.names import MECHANISMS, OWN_BOUND_MECHANISMS
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
+from workbench.views.compared import draw_compared
 from workbench.views.jobs.job import Tables
 from workbench.views.log_choice import draw_log_choice
 from workbench.views.numbers import ShownNumber, draw_numbers
@@ -43,8 +43,6 @@ def page(choice: StripChoice, cache: Path) -> None:
 
 
 def _question(choice: StripChoice) -> TradeoffQuestion | None:
-    # What finds its W_BOUND itself has nothing to show against it.
-    offered = [name for name in MECHANISMS if name not in OWN_BOUND_MECHANISMS]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         users = st.segmented_control(
             "Whose activity",
@@ -55,12 +53,8 @@ def _question(choice: StripChoice) -> TradeoffQuestion | None:
             persist_state="session",
         )
         population = draw_population() if users == GENERATED else None
-        compared = st.multiselect(
-            "Compared with", offered, list(COMPARED), key="compared", bind="query-params", width=440
-        )
+        mechanisms = draw_compared(choice, COMPARED, "compared")
     given = None if population else draw_log_choice()
-    wanted = {choice.mechanism, *compared}
-    mechanisms = tuple(name for name in offered if name in wanted)
     if not mechanisms:
         st.warning(
             f"{choice.mechanism} finds its W_BOUND itself, so there is nothing to show against it. Choose another "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from experiments.engine.defaults import PROFILES, TOLERANCE
+from experiments.engine.interrupts import EXIT_INTERRUPTED, is_interrupt
 from experiments.engine.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from experiments.engine.runner import RunPlan, RunSummary
 
 EXIT_OUTSIDE = 1
-EXIT_INTERRUPTED = 130
 MOST_SHOWN = 5
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -51,20 +51,14 @@ class Group(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            _interrupted(ctx)
         except (ValueError, OSError) as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
-        except Exception as error:
-            if "interrupt" not in f"{type(error).__name__} {error}".lower():  # how DuckDB passes on a Ctrl-C
+        except (Exception, KeyboardInterrupt) as error:
+            if not is_interrupt(error):
                 raise
-            _interrupted(ctx)
-
-
-def _interrupted(ctx: click.Context) -> None:
-    click.echo("Interrupted. Finished points are kept: the same command resumes from there.", err=True)
-    ctx.exit(EXIT_INTERRUPTED)
+            click.echo("Interrupted. Finished points are kept: the same command resumes from there.", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from experiments.cli import experiment
+from experiments.engine.interrupts import EXIT_INTERRUPTED, after_imports, is_interrupt, leave
 from workbench.cli.attack import attack
 from workbench.cli.audit import audit
 from workbench.cli.bench import bench
@@ -33,15 +34,20 @@ EXIT_BUDGET_EXHAUSTED = 3
 class Main(click.Group):
     """The root: errors that name their cause end in one line and an exit code, not in a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; a Ctrl-C waits until no module is being imported."""
+        with after_imports():
+            return super().main(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; 3 is the exit code of an exhausted budget, 1 that of any other refusal."""
+        """Run a command. Exit codes: 3 for an exhausted budget, 130 for an interrupt, 1 for any other refusal."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:
-            if "interrupt" in f"{type(error).__name__} {error}".lower():  # how DuckDB passes on a Ctrl-C
-                raise click.Abort from error
+        except (Exception, KeyboardInterrupt) as error:
+            if is_interrupt(error):
+                leave("Stopped.", EXIT_INTERRUPTED)
             code = _exit_code(error)
             if code is None:
                 raise
@@ -89,7 +95,7 @@ def _say_version(ctx: click.Context, given: bool) -> None:
         ctx.exit()
 
 
-def _exit_code(error: Exception) -> int | None:
+def _exit_code(error: BaseException) -> int | None:
     """The exit code for errors that explain themselves; None for those that are defects."""
     ledger, service = sys.modules.get("dp.ledger"), sys.modules.get("workbench.service")
     if ledger and isinstance(error, ledger.BudgetExhausted):

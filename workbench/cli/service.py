@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from experiments.cli import EXIT_INTERRUPTED
+from experiments.engine.interrupts import EXIT_INTERRUPTED, leave
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import (
     CONFIG_FILE,
@@ -102,14 +102,7 @@ def _stoppable(line: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _leave(line, EXIT_INTERRUPTED)
-
-
-def _leave(line: str, code: int) -> NoReturn:
-    """End the process with its own line as the last one, once all that must be closed is closed."""
-    click.echo(line, err=True)
-    # At once: libraries complain of what they find unreleased when the interpreter takes them apart.
-    os._exit(code)
+        leave(line, EXIT_INTERRUPTED)
 
 
 @click.command()
@@ -125,7 +118,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
-    _leave(STOPPED, 0)
+    leave(STOPPED, 0)
 
 
 @click.command()
@@ -156,7 +149,7 @@ def demo(settings: Settings, days: int, folder: Path, address: Address, serving:
         else:
             _fill(service, days, lambda: False)
     if serving:
-        _leave(DEMO_STOPPED, 0)
+        leave(DEMO_STOPPED, 0)
 
 
 def _fill(service: Service, days: int, stopped: Callable[[], bool]) -> None:

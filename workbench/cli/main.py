@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from experiments.cli import experiment
-from experiments.engine.interrupts import EXIT_INTERRUPTED, after_imports, is_interrupt, leave
+from experiments.engine.interrupts import EXIT_INTERRUPTED, after_imports, is_interrupt
 from workbench.cli.attack import attack
 from workbench.cli.audit import audit
 from workbench.cli.bench import bench
@@ -24,7 +24,7 @@ from workbench.cli.plot import plot
 from workbench.cli.published import METRIC_COMMANDS
 from workbench.cli.release import release
 from workbench.cli.salt import salt
-from workbench.cli.service import SERVICE_COMMANDS
+from workbench.cli.service import SERVICE_COMMANDS, STOPPED
 from workbench.cli.sketches import sketches
 from workbench.words import glossary
 
@@ -46,13 +46,13 @@ class Main(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:
-            if is_interrupt(error):
-                leave("Stopped.", EXIT_INTERRUPTED)
             code = _exit_code(error)
             if code is None:
                 raise
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(code)
+            said = STOPPED if is_interrupt(error) else f"Error: {error}"
+        # Outside the handler: an exit that held the error would hold what the error holds until the interpreter ends.
+        click.echo(said, err=True)
+        ctx.exit(code)
 
 
 @click.group(cls=Main, epilog=glossary(), context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,6 +97,8 @@ def _say_version(ctx: click.Context, given: bool) -> None:
 
 def _exit_code(error: BaseException) -> int | None:
     """The exit code for errors that explain themselves; None for those that are defects."""
+    if is_interrupt(error):
+        return EXIT_INTERRUPTED
     ledger, service = sys.modules.get("dp.ledger"), sys.modules.get("workbench.service")
     if ledger and isinstance(error, ledger.BudgetExhausted):
         return EXIT_BUDGET_EXHAUSTED

@@ -266,6 +266,6 @@ def test_an_interrupt_as_the_ledger_commits_takes_nothing_away(
 
     monkeypatch.setattr("dp.release.compacting.adopt", interrupted)
     asked = ("compact", log, "--through", "2024-01-08", "--stream", "s", "--out", "o.parquet", "--tombstones", "t.json")
-    run(*asked, code=1)
+    run(*asked, code=130)
     assert len(rows_of(run(*release(log, "2024-01-12")))) == 24, "nothing was committed: the old log is the right one"
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from uuid import uuid4
@@ -15,6 +15,7 @@ from dp.presence.tombstones import pseudonyms
 from workbench.attacks.asking import make_budget
 from workbench.service import Service, Settings
 from workbench.service.account import Account, Clock
+from workbench.service.folding import Users
 from workbench.service.opening import open_store
 from workbench.service.store import Store
 
@@ -25,7 +26,7 @@ def open_with(
 ) -> Iterator[Service]:
     """`open_service`, with parts of other kinds."""
     whole = open_store(settings.store_path, settings.key_path)
-    broken = store(whole.connection, pseudonyms(settings.key_path.read_bytes()))
+    broken = store(whole.database, whole.connection, pseudonyms(settings.key_path.read_bytes()))
     service = Service(settings, clock, broken, account(settings, clock, whole.name))
     try:
         service.finish()
@@ -68,9 +69,11 @@ class Monthly(Account):
 class Resetting(Store):
     """Whose erasures take the flips away, too."""
 
-    def _forget(self) -> None:
-        super()._forget()
-        self.connection.execute("DELETE FROM flips WHERE pseudonym IN (SELECT pseudonym FROM gone)")
+    def put_parts(self, tick: int, users: Mapping[int, Users]) -> None:
+        """Forget what users have spent who leave."""
+        if tick == self.progress().last:
+            users = {part: some[some["days"].any(axis=1)] for part, some in users.items()}
+        super().put_parts(tick, users)
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def _server(store: Path) -> Iterator[int]:
 def _stored(store: Path) -> int:
     connection = sqlite3.connect(store)
     try:
-        return int(connection.execute("SELECT COUNT(*) FROM operations").fetchone()[0])
+        return int(connection.execute("SELECT arrived FROM standing").fetchone()[0])
     finally:
         connection.close()
 

@@ -246,11 +246,15 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
 @click.argument("user")
 @service_options
 def erase(user: str, settings: Settings) -> None:
-    """Remove every row of USER. What remains is the number of changes of presence, under a keyed pseudonym."""
+    """Remove every row of USER.
+
+    Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym.
+    """
     with progress_bar() as report, existing_service(settings) as service:
         report("erasing", None)
-        removed = service.erase(user)
-    click.echo(f"{removed:,} rows removed")
+        service.erase(user)
+        service.settled()
+    click.echo("erased")
 
 
 @click.command("settings")

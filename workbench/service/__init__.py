@@ -2,11 +2,11 @@
 
 from workbench.service.days import Activity, Status, Truth
 from workbench.service.errors import Refused, StoreError, bad_events, budget_advice
+from workbench.service.folding import Count
 from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 from workbench.service.promise import promise_of_all
 from workbench.service.service import Service, open_service
 from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
-from workbench.service.store import Count
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",

@@ -8,11 +8,12 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from dp.ledger import Charge
-from dp.presence.daily import EPOCH
+from dp.presence.daily import EPOCH, day_number
 from workbench.service.errors import Refused
+from workbench.service.folding import Count
 from workbench.service.operations import OP_NAMES
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Count
+from workbench.service.store import ClosedDays, Store
 
 WHO = 8
 
@@ -117,3 +118,17 @@ def published_tick(settings: Settings, metric: str, first: date | None, publishe
         open_day = first + timedelta(days=published)
         raise Refused("open-day", f"{day} is not closed yet: {open_day} is the next to be closed")
     return tick
+
+
+def check_remembered(store: Store, settings: Settings, metric: str, day: date) -> None:
+    """Refuse to count a closed day again of which, or of whose window, not everything is remembered any more."""
+    open_day = store.progress().open_day
+    assert open_day is not None
+    window = settings.series[metric].window
+    earliest = max(store.known_since, open_day - settings.layout.days + 1) + window - 1
+    if day_number(day) < earliest:
+        raise Refused(
+            "unknown-day",
+            f"{day} is too long ago for a fresh {metric}: the store remembers what it needs back to "
+            f"{calendar_day(earliest)} (setting fresh_days, {settings.fresh_days} days)",
+        )

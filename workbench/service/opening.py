@@ -6,20 +6,22 @@ import hmac
 import os
 import secrets
 import sqlite3
-import tempfile
 from contextlib import suppress
 from hashlib import blake2b
-from importlib.resources import files
 from pathlib import Path
 
-from dp.ledger.sqlite import create_private, statements, switch_to_wal
-from dp.presence.tombstones import pseudonyms
-from workbench.service.errors import StoreError
-from workbench.service.store import TIMEOUT_SECONDS, Store
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import DBAPIError
 
-VERSION = 1
+from dp.ledger.sqlite import create_private, switch_to_wal
+from dp.presence.tombstones import pseudonyms
+from workbench.service.database import SqliteFile
+from workbench.service.errors import StoreError
+from workbench.service.store import Store
+from workbench.service.tables import standing, tables
+
+VERSION = 2
 PSEUDONYM_KEY_BYTES = 32
-CACHE_KIB = 128 * 1024
 APPLICATION_ID = 0x64706461
 
 
@@ -27,84 +29,112 @@ def open_store(path: Path, key_path: Path) -> Store:
     """Open a store, making it and its key (both mode 0600) where there is none; close its `connection`.
 
     Raises:
-        StoreError: the file is no store, or the key is not the one that it was made with.
+        StoreError: the file is no store, the key is not the one that it was made with, or a store is missing whose key
+            is there.
     """
     if not path.resolve().parent.is_dir():
         raise StoreError(f"the folder of the store {path} does not exist")
     if not path.exists():
-        _new_key(key_path)
+        _check_unused(path, key_path)
     try:
         create_private(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be made: {error.strerror or error}") from error
-    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_SECONDS, check_same_thread=False)
+    database = SqliteFile(path, key_path)
     try:
-        # FULL makes a commit durable before it returns; what is deleted is overwritten.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("BEGIN IMMEDIATE")
+        connection = database.connect()
+    except DBAPIError as error:
+        raise StoreError(f"{path} cannot be used as a store: {error.orig}") from error
+    try:
+        run = connection.exec_driver_sql
+        run("BEGIN IMMEDIATE")
         key = _make_or_check(connection, path, key_path)
-        connection.execute("COMMIT")
-        switch_to_wal(connection)
-    except sqlite3.DatabaseError as error:
+        run("COMMIT")
+        _adopt_key(key_path)
+        switch_to_wal(connection.connection.driver_connection)  # type: ignore[arg-type]
+    except (DBAPIError, sqlite3.DatabaseError) as error:
         connection.close()
-        raise StoreError(f"{path} cannot be used as a store: {error}") from error
+        raise StoreError(f"{path} cannot be used as a store: {getattr(error, 'orig', error)}") from error
     except BaseException:
         connection.close()
         raise
-    return Store(connection, pseudonyms(key))
+    return Store(database, connection, pseudonyms(key))
 
 
-def _make_or_check(connection: sqlite3.Connection, path: Path, key_path: Path) -> bytes:
+def _make_or_check(connection: Connection, path: Path, key_path: Path) -> bytes:
     """The store's key, once an empty file has become a store, or a file has proved to be one."""
-    made = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-    tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-    if made == [0, 0] and tables == 0:
+    made = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("application_id", "user_version")]
+    empty = not connection.exec_driver_sql("SELECT COUNT(*) FROM sqlite_master").scalar_one()
+    if made == [0, 0] and empty:
+        _check_unused(path, key_path)
         key = _new_key(key_path)
         _make(connection, key)
         return key
     if made != [APPLICATION_ID, VERSION]:
         raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
+    if (damage := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()) != "ok":
+        raise StoreError(f"{path} is damaged ({damage}): put a backup in its place (docs/runbook.md)")
     key = _read_key(key_path)
-    stored = connection.execute("SELECT value FROM facts WHERE name = 'key_check'").fetchone()[0]
+    stored = connection.execute(select(standing.c.key_check)).scalar_one()
     if not hmac.compare_digest(stored, _key_check(key)):
         raise StoreError(f"{key_path} is not the key that {path} was made with")
     return key
 
 
-def _make(connection: sqlite3.Connection, key: bytes) -> None:
-    for statement in statements(files("workbench.service").joinpath("schema.sql").read_text("utf-8")):
-        connection.execute(statement)
-    facts = {
-        "name": secrets.token_hex(6), "arrived": 0, "folded": 0, "published": 0, "charged": 0, "ledger": None,
-        "key_check": _key_check(key),
-    }  # fmt: skip
-    connection.executemany("INSERT INTO facts VALUES (?, ?)", list(facts.items()))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+def _make(connection: Connection, key: bytes) -> None:
+    tables.create_all(connection)
+    connection.execute(
+        standing.insert().values(
+            id=1, name=secrets.token_hex(6), key_check=_key_check(key), arrived=0, published=0, charged=0, part_bits=0
+        )
+    )
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _check_unused(path: Path, key_path: Path) -> None:
+    """Refuse to begin a new store under a key that another one was made with."""
+    if key_path.exists():
+        raise StoreError(
+            f"the store {path} is missing or empty, but its key {key_path} is there: put the store back. A new one in "
+            "its place would be charged, and its days drawn, a second time; to begin anew all the same, move the key "
+            "away, and name another ledger or budget"
+        )
 
 
 def _new_key(path: Path) -> bytes:
-    """Make a key, or take one that the operator has put there; a key is on disk whole or not at all.
+    """Make a key beside its place; it takes its place when the store that knows it is on disk.
 
     Raises:
-        StoreError: it can be neither made nor read.
+        StoreError: it cannot be made.
     """
+    key = secrets.token_bytes(PSEUDONYM_KEY_BYTES)
+    waiting = _waiting(path)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.resolve().parent, prefix=path.name) as file:
-            file.write(secrets.token_bytes(PSEUDONYM_KEY_BYTES))
+        waiting.unlink(missing_ok=True)
+        create_private(waiting)
+        with waiting.open("wb") as file:
+            file.write(key)
             file.flush()
             os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                os.link(file.name, path)
     except OSError as error:
         raise StoreError(f"the key of the pseudonyms {path} cannot be made: {error.strerror or error}") from error
-    return _read_key(path)
+    return key
+
+
+def _adopt_key(path: Path) -> None:
+    """Put a key that was just made, or that a process did not come to put, into its place."""
+    with suppress(FileNotFoundError):
+        _waiting(path).rename(path)
+
+
+def _waiting(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
 
 
 def _read_key(path: Path) -> bytes:
+    if not path.exists() and _waiting(path).exists():
+        path = _waiting(path)
     try:
         key = path.read_bytes()
     except OSError as error:

@@ -22,6 +22,7 @@ from dp.ledger import Budget, Charge, Ledger
 from dp.presence.daily import day_number
 from dp.release import plan_release, promise, publish
 from workbench.service.account import Account, Clock
+from workbench.service.counting import count_day, let_go, preview, recount
 from workbench.service.days import (
     Activity,
     Status,
@@ -30,16 +31,19 @@ from workbench.service.days import (
     calendar_day,
     check_first,
     check_next,
+    check_remembered,
     first_tick,
     first_to_close,
     published_tick,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
+from workbench.service.folding import Count
+from workbench.service.leavers import Leavers
 from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Count, Store, reading
+from workbench.service.store import ClosedDays, Store, reading
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -54,7 +58,9 @@ class Service:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
+        self._database = store.database
         self._writer = Writer(store)
+        self._leavers = Leavers(self.let_go)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
 
@@ -90,23 +96,36 @@ class Service:
     def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
         """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
         earliest = self.settings.earliest
-        return self._writer.submit(lambda store: store.append_all(batches, earliest))
+        stored = self._writer.submit(lambda store: store.append_all(batches, earliest))
+        if any(one.op == ERASE for batch in batches for one in batch):
+            stored.add_done_callback(lambda _: self._leavers.wake())
+        return stored
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
         return faults(operations, LATEST if self.settings.future_days else day_number(self.today()))
 
-    def erase(self, user: str) -> int:
-        """Remove every row of a user; returns how many there were. The flips spent stay, under a keyed pseudonym."""
+    def erase(self, user: str) -> Ingested:
+        """Let a user leave; returns when that is durable. The flips spent stay where a bound needs them, under a keyed
+        pseudonym; everything else goes within seconds (`settled`)."""
         if found := faults([Operation(user, None, ERASE)], LATEST):
             raise Refused("bad-event", found[0][1])
         earliest = self.settings.earliest
-        return self._write(lambda store: store.erase(user, earliest))
+        return self._let_leave(lambda store: store.erase(user, earliest))
 
-    def erase_whom(self, seq: int) -> int:
+    def erase_whom(self, seq: int) -> Ingested:
         """`erase` for the user whom an operation names, whose id need not be known; refuses one that names nobody."""
         earliest = self.settings.earliest
-        return self._write(lambda store: store.erase_whom(seq, earliest))
+        return self._let_leave(lambda store: store.erase_name(store.name_at(seq), earliest))
+
+    def let_go(self) -> bool:
+        """Remove everything of the users who are to leave; whether there were any."""
+        with self._database.lease():
+            return let_go(self._database, self._write)
+
+    def settled(self) -> None:
+        """Wait until everything of everybody who was to leave is gone."""
+        self.let_go()
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
@@ -141,7 +160,10 @@ class Service:
             store.note_loaded(file, start + len(operations))
             return ingested
 
-        return self._write(store_rows)
+        ingested = self._write(store_rows)
+        if any(one.op == ERASE for one in operations):
+            self._leavers.wake()
+        return ingested
 
     # Days
 
@@ -172,6 +194,7 @@ class Service:
                 if progress.first is not None and day_number(day) < progress.first:
                     first = calendar_day(progress.first)
                     raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
+                self._finish_count()
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self.account.open() as ledger, ledger.transaction():
@@ -183,10 +206,9 @@ class Service:
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
                 name = ledger.name
                 self.account.check_bound(self._write(lambda store: store.bind(name)), name)
-            bounds = self.settings.bounds
             # Another process may have closed the day meanwhile; then its count stands.
             with suppress(NotNext):
-                self._write(lambda store: store.close(day_number(day), bounds))
+                self._count(day_number(day))
             self._finish_closes()
         return [self.release(metric, day) for metric in self.settings.series]
 
@@ -204,8 +226,10 @@ class Service:
         return days
 
     def finish(self) -> None:
-        """Finish a close that a crash interrupted."""
+        """Finish a close that a crash interrupted, and let those leave who were to leave."""
+        self._leavers.wake()
         with self._closing:
+            self._finish_count()
             self._finish_closes()
 
     # Releases
@@ -252,13 +276,11 @@ class Service:
         plan = plan_release(self.settings.fresh_request(metric, day))
         window = self.settings.series[metric].window
 
-        def recount(store: Store) -> int:
-            open_day = store.progress().open_day
-            assert open_day is not None
-            return store.recount(day_number(day), window, open_day)
-
+        with self._reading() as store:
+            check_remembered(store, self.settings, metric, day)
+            count = recount(store, day_number(day), window, self.settings.layout)
         # Over one tick a user flips at most once, so that no bound freezes anybody.
-        values = np.array([self._write(recount)], dtype=np.int64)
+        values = np.array([count], dtype=np.int64)
         counts = {metric: Counts(values, window, day, plan.freeze)}
         account = self.account
         stream, budget = account.fresh_stream(metric, day, request_id), account.fresh_budget
@@ -291,7 +313,9 @@ class Service:
         """
         bounds = self.settings.bounds
         try:
-            counts = self._write(lambda store: store.preview(day_number(day), bounds))
+            with self._reading() as store:
+                store.progress().require_next(day_number(day))
+                counts = preview(store, day_number(day), bounds, self.settings.layout)
         except NotNext as error:
             raise Refused("not-next", f"only the open day has a preview: {error}") from error
         return {metric: counts[one.window] for metric, one in self.settings.series.items()}
@@ -317,10 +341,11 @@ class Service:
 
     def probe(self) -> Future[None]:
         """Write to the store without changing it; the future fails with a sqlite3.Error where that is not possible."""
-        return self._writer.submit(lambda store: store.note_published(0))
+        return self._writer.submit(lambda store: store.touch())
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
+        self._leavers.stop()
         self._writer.stop()
 
     # How it is done
@@ -329,7 +354,12 @@ class Service:
         return self._writer.submit(work).result()
 
     def _reading(self) -> AbstractContextManager[Store]:
-        return reading(self.settings.store_path)
+        return reading(self._database)
+
+    def _let_leave(self, work: Callable[[Store], Ingested]) -> Ingested:
+        ingested = self._write(work)
+        self._leavers.wake()
+        return ingested
 
     def _progress(self) -> ClosedDays:
         with self._reading() as store:
@@ -372,6 +402,16 @@ class Service:
             store.note_charged(charges)
 
         self._write(note)
+
+    def _count(self, day: int) -> None:
+        with self._database.lease():
+            count_day(self._database, self._write, day, self.settings.bounds, self.settings.layout)
+
+    def _finish_count(self) -> None:
+        sealed = self._progress().sealed
+        if sealed is not None:
+            with suppress(NotNext):
+                self._count(sealed)
 
     def _counts(self, window: int, first: date) -> Counts:
         with self._reading() as store:

@@ -22,6 +22,7 @@ from dp.presence.daily import day_number
 from dp.release import Request, freezes
 from dp.units import protected_class
 from dp.zones import Zone, zone_named
+from workbench.service.folding import Layout
 
 VARIABLE_PREFIX = "DPDAU_"
 SERIES = ("dau", "wau", "mau")
@@ -70,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         horizon: days that the guarantee covers, None for no end.
         ci_level: level of the pointwise intervals.
         budget: the ledger's budget that is charged.
+        fresh_days: how many closed days back fresh releases may ask for; so long the store remembers who was active.
         fresh_budget: the budget that fresh releases are charged to; `budget` where it is not set.
         budget_epsilon: cap on ε of `budget` if the service has to create it.
         budget_delta: cap on δ of `budget` if the service has to create it.
@@ -90,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     horizon: int | None = 365
     ci_level: float = 0.95
     budget: str = "live"
+    fresh_days: int = 30
     fresh_budget: str | None = None
     budget_epsilon: float = 3.0
     budget_delta: float = 1e-5
@@ -116,6 +119,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def bounds(self) -> dict[int, int | None]:
         """Window → after how many flips its users are frozen; None where nobody is."""
         return {one.window: one.w_bound if freezes(one.unit, one.mechanism) else None for one in self.series.values()}
+
+    @property
+    def layout(self) -> Layout:
+        """What the store has to remember of a user."""
+        return Layout.needed(self.bounds, self.fresh_days)
 
     @property
     def store_path(self) -> Path:
@@ -256,6 +264,8 @@ def _validate(settings: Settings) -> None:
         raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
     if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
         raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")
+    if not 0 <= settings.fresh_days <= 3660:
+        raise SettingsError(f"fresh_days is {settings.fresh_days}; give 0 to 3660 days")
     if not (0 < settings.budget_epsilon < 1e9 and 0 <= settings.budget_delta < 1):
         raise SettingsError(
             f"budget_epsilon and budget_delta are {settings.budget_epsilon} and {settings.budget_delta}; "

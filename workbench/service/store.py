@@ -1,51 +1,45 @@
-"""The store: an append-only log of operations, the user-days it comes down to, and the counts of closed days.
+"""The store: a log of what arrived, users as they stood at the last closed day, and the counts of closed days.
 
 User ids are not in it: they become keyed pseudonyms on the way in. Everything here works inside the caller's
-transaction on one SQLite connection and keeps nothing in memory, so several processes may use one store. An operation
-counts from its *arrival tick*: the day it is about, or the open day if that is later (docs/service.md).
+transaction on one connection and keeps nothing in memory, so several processes may use one store. An operation counts
+from its *arrival tick*: the day it is about, or the open day if that is later (docs/service.md).
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sqlalchemy import Connection, func, select, update
+
 from dp.presence.daily import EPOCH
+from workbench.service.database import Database
 from workbench.service.errors import NotNext, StoreError
-from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
+from workbench.service.folding import Count, Layout, Users
+from workbench.service.operations import Ingested, Operation
+from workbench.service.packing import NEVER, RECORD, Arrivals, Batch, Erasure, Records, pack
+from workbench.service.tables import batches, closed, erasures, loads, parts, standing
 
-TIMEOUT_SECONDS = 60
-ROWS_A_STATEMENT = 1000
-NEVER = -(2**31)
-SEQ_LIMIT = 2**40
-"""More operations than a store will see: at · SEQ_LIMIT + seq orders operations by tick and arrival."""
-
-
-@dataclass(frozen=True)
-class Count:
-    """Users present at one tick in one window; NOT PRIVATE.
-
-    Attributes:
-        truth: all of them.
-        bounded: with every user frozen after the flip bound, where there is one.
-    """
-
-    truth: int
-    bounded: int
+LAST_TICK = 2**31 - 1
+BATCHES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class ClosedDays:
-    """How far the days have come: the first and the last closed tick, both None before the first."""
+    """How far the days have come: the first and the last closed tick, both None before the first.
+
+    Attributes:
+        sealed: the tick that is being counted; what arrives now counts from the next one.
+    """
 
     first: int | None
     last: int | None
+    sealed: int | None = None
 
     @property
     def open_day(self) -> int | None:
@@ -56,6 +50,23 @@ class ClosedDays:
         """The tick that is closed next; `earliest` if no tick is closed yet."""
         return earliest if self.last is None else self.last + 1
 
+    def counts_from(self, earliest: int | None) -> int:
+        """The tick from which what arrives now counts at the earliest; NEVER before the first is known."""
+        if self.sealed is not None:
+            return self.sealed + 1
+        open_day = self.open_from(earliest)
+        return NEVER if open_day is None else open_day
+
+    def require_next(self, day: int) -> None:
+        """Refuse a day that is not the one to be closed next.
+
+        Raises:
+            NotNext: another day is.
+        """
+        wanted = self.open_day if self.sealed is None else self.sealed
+        if wanted is not None and day != wanted:
+            raise NotNext(f"day {EPOCH + timedelta(days=day)} is not next: {EPOCH + timedelta(days=wanted)} is")
+
     @property
     def days(self) -> int:
         """How many days are closed."""
@@ -65,7 +76,10 @@ class ClosedDays:
 class Store:
     """A store on an open connection; use `opening.open_store`. Without `pseudonym` it can be read only."""
 
-    def __init__(self, connection: sqlite3.Connection, pseudonym: Callable[[str], bytes] | None = None) -> None:
+    def __init__(
+        self, database: Database, connection: Connection, pseudonym: Callable[[str], bytes] | None = None
+    ) -> None:
+        self.database = database
         self.connection = connection
         self._pseudonym = pseudonym or _keyless
         # Also what an earlier process left.
@@ -78,177 +92,218 @@ class Store:
 
     def progress(self) -> ClosedDays:
         """How far the days have come."""
-        first, last = self.connection.execute("SELECT MIN(day), MAX(day) FROM closed").fetchone()
-        return ClosedDays(first, last)
+        row = self.connection.execute(select(standing.c.first, standing.c.last, standing.c.sealed)).one()
+        return ClosedDays(*row)
 
-    def append(self, operations: Iterable[Operation], earliest: int | None = None) -> Ingested:
+    # What arrives
+
+    def append(self, operations: Sequence[Operation], earliest: int | None = None) -> Ingested:
         """Store operations in the order of arrival; see `append_all`."""
         return self.append_all([operations], earliest)[0]
 
-    def append_all(self, batches: Sequence[Iterable[Operation]], earliest: int | None = None) -> list[Ingested]:
-        """Store batches of operations in the order of arrival; erasures that count from now on are carried out at once.
+    def append_all(self, groups: Sequence[Sequence[Operation]], earliest: int | None = None) -> list[Ingested]:
+        """Store groups of operations in the order of arrival.
 
         Args:
             earliest: the first tick, if it is known; used while no tick is closed.
         """
-        progress = self.progress()
-        last, open_day = progress.last, progress.open_from(earliest)
-        # Before the first tick is known everything counts from its own day.
-        floor = NEVER if open_day is None else open_day
-        seq = self.last_seq()
-        rows: list[tuple[int, bytes | None, int | None, int, int]] = []
-        erased: list[tuple[bytes, int]] = []
-        ingested: list[Ingested] = []
-        name_of = self._pseudonym
-        for operations in batches:
-            first, late = seq, 0
-            for user, day, op, at in operations:
-                seq += 1
-                counts_from = floor if day is None or day < floor else day
-                if at is not None and at > counts_from:
-                    counts_from = at
-                if op == ERASE and counts_from == floor:
-                    erased.append((name_of(user), seq))
-                    rows.append((seq, None, None, open_day or 0, ERASE))
-                else:
-                    late += last is not None and day is not None and day <= last
-                    rows.append((seq, name_of(user), day, counts_from, op))
-            ingested.append(Ingested(seq - first, late, seq))
-        self._insert(rows)
-        self._arrived(seq)
-        self._erase(erased)
-        return ingested
+        row = self.connection.execute(
+            select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed)
+        ).one()
+        progress = ClosedDays(*row[1:])
+        counted = progress.sealed if progress.sealed is not None else progress.last
+        arrivals = pack(groups, self._pseudonym, row.arrived, progress.counts_from(earliest), counted)
+        self._keep(arrivals)
+        return list(arrivals.ingested)
 
-    def erase(self, user: str, earliest: int | None = None) -> int:
-        """Remove all rows of a user, keeping the flips spent under a pseudonym; returns the rows removed.
+    def _keep(self, arrivals: Arrivals) -> None:
+        if not arrivals.batches:
+            return
+        run = self.connection.execute
+        run(batches.insert(), [_row(batch) for batch in arrivals.batches])
+        if arrivals.erasures:
+            run(erasures.insert(), [asdict(one) for one in arrivals.erasures])
+        run(update(standing).values(arrived=arrivals.ingested[-1].seq))
 
-        The log keeps a row that somebody was erased, without saying who. An erasure that is to come stays.
-        """
-        return self._erase_at_once(self._pseudonym(user), earliest)
-
-    def erase_whom(self, seq: int, earliest: int | None = None) -> int:
-        """`erase` for the user whom the operation of this number names.
+    def name_at(self, seq: int) -> bytes:
+        """The pseudonym of the user whom the operation of this number names.
 
         Raises:
-            StoreError: it names nobody.
+            StoreError: it names nobody, or is counted already.
         """
-        found = self.connection.execute("SELECT pseudonym FROM operations WHERE seq = ?", (seq,)).fetchone()
-        if found is None or found[0] is None:
-            raise StoreError(f"operation {seq} names nobody; its user may be erased already")
-        return self._erase_at_once(found[0], earliest)
+        query = select(batches).where(batches.c.first <= seq, batches.c.last >= seq)
+        for batch in map(_batch, self.connection.execute(query)):
+            found = batch.records[batch.records["offset"] == seq - batch.first]
+            if len(found) and (found["high"][0] or found["low"][0]):
+                return bytes(found[["high", "low"]][0].tobytes()[:16])
+        raise StoreError(f"operation {seq} names nobody; its user may be erased already, or its day closed")
 
-    def _erase_at_once(self, pseudonym: bytes, earliest: int | None) -> int:
-        open_day = self.progress().open_from(earliest) or 0
-        seq = self.last_seq() + 1
-        self.connection.execute("INSERT INTO operations VALUES (?, NULL, NULL, ?, ?)", (seq, open_day, ERASE))
-        self._arrived(seq)
-        return self._erase([(pseudonym, seq)])
+    def erase(self, user: str, earliest: int | None = None) -> Ingested:
+        """Take in that a user is to leave at once. The log keeps that somebody was erased, without saying who."""
+        return self.erase_name(self._pseudonym(user), earliest)
 
-    def _insert(self, rows: Sequence[tuple[int, bytes | None, int | None, int, int]]) -> None:
-        """Many rows a statement: each statement gives up the interpreter's lock and has to get it back."""
-        for start in range(0, len(rows), ROWS_A_STATEMENT):
-            part = rows[start : start + ROWS_A_STATEMENT]
-            places = ", ".join(["(?, ?, ?, ?, ?)"] * len(part))
-            self.connection.execute(f"INSERT INTO operations VALUES {places}", list(chain.from_iterable(part)))
+    def erase_name(self, name: bytes, earliest: int | None = None) -> Ingested:
+        """`erase` by the pseudonym."""
+        seq = int(self._fact("arrived")) + 1
+        at = self.progress().counts_from(earliest)
+        records = np.zeros(1, RECORD)
+        records["day"] = NEVER
+        ingested = Ingested(1, 0, seq)
+        self._keep(Arrivals((Batch(at, seq, records),), (Erasure(seq, at, name),), (ingested,)))
+        return ingested
 
-    def _arrived(self, seq: int) -> None:
-        self.connection.execute("UPDATE facts SET value = ? WHERE name = 'arrived'", (seq,))
-
-    def _erase(self, erased: Sequence[tuple[bytes, int]]) -> int:
-        """Remove what arrived before the erasures (pseudonym, seq); one pass over the log for all of them."""
-        if not erased:
-            return 0
-        run = self.connection.execute
-        run("CREATE TEMP TABLE gone (pseudonym BLOB PRIMARY KEY, seq INTEGER) WITHOUT ROWID")
-        self.connection.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", erased)
-        removed = run(
-            "DELETE FROM operations WHERE op <> ? AND EXISTS "
-            "(SELECT 1 FROM gone AS g WHERE g.pseudonym = operations.pseudonym AND operations.seq < g.seq)",
-            (ERASE,),
-        ).rowcount
-        self._forget()
-        run("DROP TABLE gone")
-        return removed
-
-    def _forget(self) -> None:
-        """Take the users in the table `gone` out of everything but their flips; the next close ends their presence."""
-        run = self.connection.execute
-        run("DELETE FROM cells WHERE pseudonym IN (SELECT pseudonym FROM gone)")
-        run("UPDATE latest SET day = NULL WHERE pseudonym IN (SELECT pseudonym FROM gone)")
-        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM gone")
-        self._to_wipe = True
-
-    def wipe(self) -> None:
-        """After a transaction: empty the write-ahead log, where removed rows linger, if it may hold some.
-
-        While somebody reads the store that is not possible; then it is done after a later transaction.
-        """
-        if not self._to_wipe:
-            return
-        self.connection.execute("PRAGMA busy_timeout = 0")
-        # What was committed is committed, whatever becomes of this.
-        with suppress(sqlite3.OperationalError):
-            (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._to_wipe = bool(busy)
-        self.connection.execute(f"PRAGMA busy_timeout = {TIMEOUT_SECONDS * 1000}")
+    def touch(self) -> None:
+        """Write without changing anything."""
+        self.connection.execute(update(standing).values(arrived=standing.c.arrived))
 
     def last_seq(self) -> int:
         """The number of the operation that arrived last; 0 before the first."""
         return int(self._fact("arrived"))
 
     def recent(self, most: int) -> list[tuple[int, bytes | None, int | None, int, int]]:
-        """The operations that arrived last, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
-        return self.connection.execute(
-            "SELECT seq, pseudonym, day, at, op FROM operations ORDER BY seq DESC LIMIT ?", (most,)
-        ).fetchall()
+        """What arrived last and is not counted yet, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
+        found: list[tuple[int, bytes | None, int | None, int, int]] = []
+        query = select(batches).order_by(batches.c.last.desc()).limit(most)
+        for batch in map(_batch, self.connection.execute(query)):
+            for one in batch.records[-most:]:
+                high, low, offset, day, op = one.item()
+                name = one.tobytes()[:16] if high or low else None
+                found.append((batch.first + offset, name, None if day == NEVER else day, batch.at, op))
+        return sorted(found, key=lambda row: -row[0])[:most]
 
-    def close(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
-        """Count a day for good: what arrives from now on counts from the next one.
+    # Days
 
-        Args:
-            bounds: trailing window → W_BOUND, None for no freeze.
+    def seal(self, day: int) -> None:
+        """From now on, what arrives counts from the day after; that day is counted next.
 
         Raises:
             NotNext: another day is next.
         """
-        self._check_next(day)
-        counts = self._count(day, bounds)
-        self.connection.executemany(
-            "INSERT INTO closed (day, window, truth, bounded) VALUES (?, ?, ?, ?)",
-            [(day, window, count.truth, count.bounded) for window, count in counts.items()],
+        self.progress().require_next(day)
+        self.connection.execute(update(standing).values(sealed=day))
+
+    def commit_day(self, day: int, counts: Mapping[int, Count], layout: Layout, part_bits: int) -> None:
+        """Count a sealed day for good; its users are in `parts` already."""
+        run = self.connection.execute
+        rows = [
+            {"day": day, "window": window, "truth": one.truth, "bounded": one.bounded} for window, one in counts.items()
+        ]
+        run(closed.insert(), rows)
+        run(
+            update(standing).values(
+                first=func.coalesce(standing.c.first, day), last=day, sealed=None, part_bits=part_bits,
+                layout=json.dumps(asdict(layout)), known_since=max(self.known_since, day - layout.days + 1),
+            )
+        )  # fmt: skip
+
+    def clear_parts(self, tick: int) -> None:
+        """Remove what an interrupted count of that tick has left."""
+        self.connection.execute(parts.delete().where(parts.c.tick == tick))
+
+    def put_parts(self, tick: int, users: Mapping[int, Users]) -> None:
+        """Write users, by part, as they stand at the end of a tick."""
+        self.connection.execute(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(list(users))))
+        rows = [
+            {"tick": tick, "part": part, "users": len(some), "records": some.tobytes()} for part, some in users.items()
+        ]
+        if rows:
+            self.connection.execute(parts.insert(), rows)
+
+    def replace_batch(self, batch: Batch, records: Records) -> None:
+        """Some of a batch's operations are gone."""
+        run = self.connection.execute
+        where = batches.c.first == batch.first
+        run(
+            update(batches).where(where).values(records=records.tobytes())
+            if len(records)
+            else batches.delete().where(where)
         )
-        return counts
 
-    def preview(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
-        """What closing that day now would count; nothing is changed.
+    def forget_erasures(self, last: int) -> None:
+        """Everything of the users is gone whose erasures arrived up to this one."""
+        self.connection.execute(erasures.delete().where(erasures.c.seq <= last))
+        self._to_wipe = True
 
-        Raises:
-            NotNext: another day is next.
-        """
-        self._check_next(day)
-        self.connection.execute("SAVEPOINT preview")
-        try:
-            return self._count(day, bounds)
-        finally:
-            self.connection.execute("ROLLBACK TO preview")
-            self.connection.execute("RELEASE preview")
+    def wipe(self) -> None:
+        """After a transaction: overwrite what was removed, if there may be some; where that is not possible, later."""
+        if self._to_wipe:
+            self._to_wipe = not self.database.wipe(self.connection)
 
-    def recount(self, day: int, window: int, through: int) -> int:
-        """Users active in the window that ends on a past day, as the log stands at tick `through`. NOT PRIVATE."""
-        self._fold(through)
-        (count,) = self.connection.execute(
-            "SELECT COUNT(DISTINCT pseudonym) FROM cells WHERE day > ? AND day <= ?", (day - window, day)
-        ).fetchone()
-        return int(count)
+    def clean(self, most: int) -> bool:
+        """Remove batches of closed days, and users as they stood before, so many at most; whether there are more."""
+        last = self.progress().last
+        if last is None:
+            return False
+        run = self.connection.execute
+        old = [row.first for row in run(select(batches.c.first).where(batches.c.at <= last).limit(most))]
+        stale = run(select(parts.c.tick, parts.c.part).where(parts.c.tick < last).limit(most)).all()
+        if old:
+            run(batches.delete().where(batches.c.first.in_(old)))
+        for tick in {row.tick for row in stale}:
+            some = [row.part for row in stale if row.tick == tick]
+            run(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(some)))
+        return len(old) == most or len(stale) == most
 
     def closed_counts(self, window: int) -> list[Count]:
         """The counts of all closed days, in order."""
-        rows = self.connection.execute("SELECT truth, bounded FROM closed WHERE window = ? ORDER BY day", (window,))
-        return [Count(*row) for row in rows]
+        query = select(closed.c.truth, closed.c.bounded).where(closed.c.window == window).order_by(closed.c.day)
+        return [Count(*row) for row in self.connection.execute(query)]
+
+    # What is read to count a day
+
+    def waiting(self, through: int = LAST_TICK) -> Iterator[Batch]:
+        """What counts from that tick or before and is not counted yet, in the order in which it counts."""
+        query = select(batches).where(batches.c.at <= through).order_by(batches.c.at, batches.c.first)
+        streaming = self.connection.execution_options(stream_results=True, yield_per=BATCHES_AT_ONCE)
+        return map(_batch, streaming.execute(query))
+
+    def leaving(self, through: int = LAST_TICK) -> list[Erasure]:
+        """Who is to leave, as of that tick, and has not left everywhere."""
+        query = select(erasures).where(erasures.c.at <= through).order_by(erasures.c.seq)
+        return [Erasure(row.seq, row.at, bytes(row.name)) for row in self.connection.execute(query)]
+
+    @property
+    def known_since(self) -> int:
+        """The first day of which everything is remembered; NEVER before the first close."""
+        found = self._fact("known_since")
+        return NEVER if found is None else int(found)
+
+    def layout(self) -> Layout | None:
+        """What a user's record holds; None before the first close."""
+        text = self._fact("layout")
+        if text is None:
+            return None
+        found = json.loads(text)
+        return Layout(found["days"], tuple(found["windows"]))
+
+    def part_bits(self) -> int:
+        """Users lie in 2^part_bits parts, by the first bits of their pseudonyms."""
+        return int(self._fact("part_bits"))
+
+    def users_known(self) -> int:
+        """How many users the store knows from closed days."""
+        last = self._fact("last")
+        return int(
+            self.connection.execute(
+                select(func.coalesce(func.sum(parts.c.users), 0)).where(parts.c.tick == last)
+            ).scalar_one()
+        )
+
+    def users(self, layout: Layout, start: int, stop: int) -> Users:
+        """Users of the parts from `start` to before `stop` at the last closed day, sorted by pseudonym."""
+        query = (
+            select(parts.c.records)
+            .where(parts.c.tick == self._fact("last"), parts.c.part >= start, parts.c.part < stop)
+            .order_by(parts.c.part)
+        )
+        found = [np.frombuffer(row.records, layout.dtype) for row in self.connection.execute(query)]
+        return np.concatenate(found) if found else np.zeros(0, layout.dtype)
+
+    # What it knows of ledger, files and publications
 
     def bind(self, ledger: str) -> str:
         """The ledger that this store publishes to: the one of that name, if it had none yet."""
-        self.connection.execute("UPDATE facts SET value = ? WHERE name = 'ledger' AND value IS NULL", (ledger,))
+        self.connection.execute(update(standing).where(standing.c.ledger.is_(None)).values(ledger=ledger))
         return str(self._fact("ledger"))
 
     @property
@@ -264,7 +319,7 @@ class Store:
 
     def note_charged(self, charges: int) -> None:
         """Remember that the ledger holds so many charges; never fewer than before."""
-        self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'charged'", (charges,))
+        self.connection.execute(update(standing).where(standing.c.charged < charges).values(charged=charges))
 
     @property
     def published(self) -> int:
@@ -273,107 +328,40 @@ class Store:
 
     def note_published(self, days: int) -> None:
         """Remember how many days are published; never fewer than before."""
-        self.connection.execute("UPDATE facts SET value = MAX(value, ?) WHERE name = 'published'", (days,))
+        self.connection.execute(update(standing).where(standing.c.published < days).values(published=days))
 
     def loaded(self, file: str) -> int:
         """How many rows of a file were stored already."""
-        row = self.connection.execute("SELECT rows FROM loads WHERE file = ?", (file,)).fetchone()
-        return row[0] if row else 0
+        found = self.connection.execute(select(loads.c.rows).where(loads.c.file == file)).scalar()
+        return 0 if found is None else int(found)
 
     def note_loaded(self, file: str, rows: int) -> None:
         """Remember how many rows of a file are stored."""
-        self.connection.execute("INSERT OR REPLACE INTO loads (file, rows) VALUES (?, ?)", (file, rows))
-
-    def _check_next(self, day: int) -> None:
-        open_day = self.progress().open_day
-        if open_day is not None and day != open_day:
-            raise NotNext(f"day {EPOCH + timedelta(days=day)} is not next: {EPOCH + timedelta(days=open_day)} is")
-
-    def _count(self, day: int, bounds: Mapping[int, int | None]) -> dict[int, Count]:
-        self._fold(day)
         run = self.connection.execute
-        run(
-            "INSERT INTO latest SELECT pseudonym, (SELECT MAX(day) FROM cells AS c WHERE c.pseudonym = t.pseudonym) "
-            "FROM touched AS t WHERE true ON CONFLICT DO UPDATE SET day = excluded.day"
-        )
-        counts = {}
-        for window, bound in bounds.items():
-            # A user is present in a window exactly if the latest present day lies in it.
-            run(
-                "INSERT INTO flips SELECT ?1, pseudonym, 1 FROM touched JOIN latest USING (pseudonym) WHERE day > ?2 "
-                "ON CONFLICT DO UPDATE SET spent = spent + 1 WHERE spent % 2 = 0",
-                (window, day - window),
-            )
-            run(
-                "UPDATE flips SET spent = spent + 1 WHERE window = ?1 AND spent % 2 = 1 AND pseudonym IN ("
-                "SELECT pseudonym FROM latest WHERE day = ?2 UNION ALL "
-                "SELECT pseudonym FROM touched JOIN latest USING (pseudonym) WHERE day IS NULL OR day <= ?2)",
-                (window, day - window),
-            )
-            # Frozen after w flips: absent for even w, present for odd.
-            truth, bounded = run(
-                "SELECT COALESCE(SUM(spent % 2), 0), COALESCE(SUM(MIN(spent, ?2) % 2), 0) FROM flips WHERE window = ?1",
-                (window, bound if bound is not None else 2**62),
-            ).fetchone()
-            counts[window] = Count(truth, truth if bound is None else bounded)
-        run("DELETE FROM latest WHERE day IS NULL")
-        run("DELETE FROM touched")
-        return counts
-
-    def _fold(self, through: int) -> None:
-        """Bring the cells up to the operations that count from the tick `through` or before; last write wins."""
-        run = self.connection.execute
-        run("INSERT INTO pending SELECT at, seq FROM operations WHERE seq > ?", (self._fact("folded"),))
-        run("UPDATE facts SET value = ? WHERE name = 'folded'", (self.last_seq(),))
-        run(
-            "CREATE TEMP TABLE due AS SELECT o.pseudonym, o.day, o.op, o.at, o.seq "
-            "FROM pending AS p JOIN operations AS o ON o.seq = p.seq WHERE p.at <= ? AND o.pseudonym IS NOT NULL",
-            (through,),
-        )
-        run("DELETE FROM pending WHERE at <= ?", (through,))
-        self._erase_due()
-        # With a bare column beside MAX, SQLite gives the value of the row that has the maximum.
-        run(
-            f"CREATE TEMP TABLE written AS SELECT pseudonym, day, op, MAX(at * {SEQ_LIMIT} + seq) FROM due "
-            "WHERE op <> 0 GROUP BY pseudonym, day"
-        )
-        run("INSERT OR IGNORE INTO cells SELECT pseudonym, day FROM written WHERE op = ?", (ADD,))
-        run("DELETE FROM cells WHERE (pseudonym, day) IN (SELECT pseudonym, day FROM written WHERE op = ?)", (RETRACT,))
-        run("INSERT OR IGNORE INTO touched SELECT pseudonym FROM written")
-        run("DROP TABLE written")
-        run("DROP TABLE due")
-
-    def _erase_due(self) -> None:
-        """Carry out the erasures among what is due: whatever counted before them goes, from cells and log."""
-        run = self.connection.execute
-        run(
-            f"CREATE TEMP TABLE gone AS SELECT pseudonym, MAX(at * {SEQ_LIMIT} + seq) AS place FROM due "
-            "WHERE op = 0 GROUP BY pseudonym"
-        )
-        (erased,) = run("SELECT COUNT(*) FROM gone").fetchone()
-        if erased:
-            run("CREATE UNIQUE INDEX gone_by_name ON gone (pseudonym)")
-            self._forget()
-            run("UPDATE operations SET pseudonym = NULL WHERE seq IN (SELECT seq FROM due WHERE op = 0)")
-            for table in ("due", "operations"):
-                run(
-                    f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM gone AS g WHERE g.pseudonym = {table}.pseudonym "
-                    f"AND {table}.at * {SEQ_LIMIT} + {table}.seq < g.place)"
-                )
-        run("DROP TABLE gone")
+        if run(update(loads).where(loads.c.file == file).values(rows=rows)).rowcount == 0:
+            run(loads.insert().values(file=file, rows=rows))
 
     def _fact(self, name: str) -> Any:
-        return self.connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0]
+        return self.connection.execute(select(standing.c[name])).scalar_one()
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Store]:
-    """A store that is read, without its key, beside the connection that writes."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_SECONDS)
-    try:
-        yield Store(connection)
-    finally:
-        connection.close()
+def reading(database: Database) -> Iterator[Store]:
+    """A store at one moment, without its key, beside the connection that writes."""
+    with database.connect() as connection:
+        connection.exec_driver_sql(database.begin_reading)
+        try:
+            yield Store(database, connection)
+        finally:
+            connection.exec_driver_sql("ROLLBACK")
+
+
+def _row(batch: Batch) -> dict[str, Any]:
+    return {"first": batch.first, "last": batch.last, "at": batch.at, "records": batch.records.tobytes()}
+
+
+def _batch(row: Any) -> Batch:
+    return Batch(row.at, row.first, np.frombuffer(row.records, RECORD))
 
 
 def _keyless(user: str) -> bytes:

@@ -6,9 +6,13 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from sqlalchemy.exc import DBAPIError
+
+from workbench.service.database import check_in_place
 from workbench.service.errors import StoreError
 from workbench.service.store import Store
 
@@ -96,15 +100,17 @@ class Writer:
             job.future.set_result(result)
 
     def _transact(self, jobs: list[_Job]) -> list[Any]:
-        connection = self._store.connection
-        connection.execute("BEGIN IMMEDIATE")
+        run, database = self._store.connection.exec_driver_sql, self._store.database
         try:
+            for statement in database.begin_writing:
+                run(statement)
             results = [job.work(self._store) for job in jobs]
-            connection.execute("COMMIT")
+            run("COMMIT")
         except BaseException:
             # A failed COMMIT may have rolled back by itself.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            with suppress(DBAPIError):
+                run("ROLLBACK")
             raise
+        check_in_place(database)
         self._store.wipe()
         return results

@@ -354,7 +354,7 @@ def test_answers_come_after_the_commit(service: Service, tmp_path: Path) -> None
             if message["type"] == "http.response.start":
                 # Another connection sees the row before the answer is under way.
                 with sqlite3.connect(tmp_path / "s") as other:
-                    sent.append({"rows": other.execute("SELECT COUNT(*) FROM operations").fetchone()[0]})
+                    sent.append({"rows": other.execute("SELECT arrived FROM standing").fetchone()[0]})
                 other.close()
             elif message["type"] == "http.response.body":
                 sent.append(json.loads(message["body"]))

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from dp.presence.tombstones import pseudonyms
 from dp.release import plan_release, simulate_rows, stated_counts
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
+from tests.oracles.store_contents import arrived, counted
 from workbench.service import Operation, Service, Settings, open_service
 from workbench.service import service as service_module
 from workbench.service.account import Account
@@ -150,8 +150,14 @@ def dies_at_call(owner: Any, name: str, fatal: int) -> None:
 POINTS: dict[str, Callable[[], None]] = {
     "before the charge": lambda: dies(Account, "charge", after=False),
     "charged, not committed": lambda: dies(Account, "charge", after=True),
-    "charged": lambda: dies(Store, "close", after=False),
-    "counted, not committed": lambda: dies(Store, "close", after=True),
+    "charged": lambda: dies(Store, "seal", after=False),
+    "counted, not committed": lambda: dies(Store, "commit_day", after=True),
+    "sealed, not committed": lambda: dies(Store, "seal", after=True),
+    "sealed": lambda: dies(Store, "clear_parts", after=False),
+    "some users counted": lambda: dies(Store, "put_parts", after=True),
+    "all users counted": lambda: dies(Store, "commit_day", after=False),
+    "counted, not cleaned": lambda: dies(Store, "clean", after=False),
+    "cleaned, not committed": lambda: dies(Store, "clean", after=True),
     "counted": lambda: dies(Service, "_finish_closes", after=False),
     "one series drawn": lambda: dies_at_call(service_module, "publish", 1),
     "all series drawn, not committed": lambda: dies_at_call(service_module, "publish", 3),
@@ -160,7 +166,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "before the answer": lambda: dies(Service, "release", after=False),
 }
 FRESH_POINTS: dict[str, Callable[[], None]] = {
-    "counted afresh, not committed": lambda: dies(Store, "recount", after=True),
+    "counted afresh, not committed": lambda: dies(service_module, "recount", after=True),
     "charged afresh, not committed": lambda: dies(Ledger, "append", after=False),
     "drawn afresh, not committed": lambda: dies(service_module, "publish", after=True),
     "drawn afresh": lambda: dies(Store, "note_charged", after=False),
@@ -297,9 +303,7 @@ def violations(folder: Path, closed: int, charges: int) -> list[str]:
 def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     """Which of the batches the log holds, by their markers."""
     key = settings.key_path.read_bytes()
-    connection = sqlite3.connect(settings.store_path)
-    names = {name for (name,) in connection.execute("SELECT pseudonym FROM operations")}
-    connection.close()
+    names = {*arrived(settings.store_path), *counted(settings.store_path)}
     return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
 
 

@@ -2,50 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from dp.presence.tombstones import pseudonyms
 from tests.oracles.service_model import FIRST, add, day, erasure, retract, settings_in
-from tests.workbench.service.common import bytes_of, opened
+from tests.oracles.store_contents import rows_naming
+from tests.workbench.service.common import METRICS, bytes_of, opened
 from workbench.service import (
     Refused,
-    Settings,
     StoreError,
 )
 
-
-def rows_naming(settings: Settings, user: str) -> dict[str, int]:
-    name = pseudonyms(settings.key_path.read_bytes())(user)
-    connection = sqlite3.connect(settings.store_path)
-    found = {
-        table: connection.execute(f"SELECT COUNT(*) FROM {table} WHERE pseudonym = ?", (name,)).fetchone()[0]
-        for table in ("operations", "cells", "flips")
-    }
-    connection.close()
-    return found
+GONE = {"arrived": 0, "days": 0, "spent": 0, "leaving": 0}
 
 
 @pytest.mark.parametrize("way", ["at once", "as an operation", "when it comes due"])
-def test_an_erasure_leaves_the_spent_flips_and_no_byte_of_the_id(way: str, tmp_path: Path) -> None:
-    settings, user = settings_in(tmp_path), "user-" + secrets.token_hex(40)
+@pytest.mark.parametrize("unit", ["user", "user-day"])
+def test_an_erasure_leaves_the_spent_flips_and_no_byte_of_the_id(way: str, unit: str, tmp_path: Path) -> None:
+    user = "user-" + secrets.token_hex(40)
+    settings = settings_in(tmp_path, **{f"{metric}__unit": unit for metric in METRICS})
     with opened(settings) as service:
         service.ingest([add("bob", 0), *[add(user, index) for index in range(-3, 3)], retract(user, 1)])
         service.close(day(0))
         service.fresh("dau", day(0), "x")
         if way == "at once":
-            assert service.erase(user) == 7
+            service.erase(user)
         else:
             service.ingest([erasure(user, at=2 if way == "when it comes due" else None)])
         service.close(day(1))
         service.close(day(2))
+        service.settled()
         assert user.encode() not in bytes_of(settings), "while the service runs"
-        assert rows_naming(settings, user) == {"operations": 0, "cells": 0, "flips": 3}
+        # Where nobody is frozen, no guarantee needs a counter.
+        assert rows_naming(settings, user) == {**GONE, "spent": 3 if unit == "user" else 0}
         assert [count.truth for count in service.truth("mau").counts][-1] == 1
-        assert rows_naming(settings, "bob") == {"operations": 1, "cells": 1, "flips": 3}
+        assert rows_naming(settings, "bob") == {**GONE, "days": 1, "spent": 3 if unit == "user" else 0}
     assert user.encode() not in bytes_of(settings)
 
 
@@ -62,14 +57,52 @@ def test_an_erasure_leaves_no_row_and_an_empty_write_ahead_log(way: str, tmp_pat
             service.erase("ann")
         else:
             service.ingest([add("bob", 1), erasure("ann")])
-        # Before the next close already: nothing but the flips, and whose presence that close has to end.
+        service.settled()
+        # Before the next close already.
         assert log.stat().st_size == 0
-        name = pseudonyms(settings.key_path.read_bytes())("ann")
-        with sqlite3.connect(settings.store_path) as connection:
-            left = connection.execute("SELECT day FROM latest WHERE pseudonym = ?", (name,)).fetchall()
-        connection.close()
-        assert left == [(None,)]
-        assert rows_naming(settings, "ann") == {"operations": 0, "cells": 0, "flips": 3}
+        assert rows_naming(settings, "ann") == GONE
+        assert service.preview(day(1))["mau"].truth == 1
+
+
+def test_who_is_to_leave_counts_no_more_before_the_rows_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1), add("ann", 3), add("bob", 1)])
+        monkeypatch.setattr(service, "_leavers", Idle())
+        service.erase("ann")
+        assert rows_naming(settings, "ann") == {**GONE, "arrived": 2, "days": 1, "leaving": 1}
+        assert [service.preview(day(1))[metric].truth for metric in METRICS] == [1, 1, 1]
+        assert round(json.loads(service.fresh("mau", day(0), "x"))["estimate"]) is not None
+        service.close(day(1))
+        assert rows_naming(settings, "ann") == GONE, "a close does not go on without it"
+        assert [count.truth for count in service.truth("mau").counts] == [2, 1]
+
+
+def test_what_a_process_left_to_do_is_done_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        service.ingest([add("ann", 0)])
+        leavers, service._leavers = service._leavers, Idle()
+        leavers.stop()
+        service.erase("ann")
+    assert rows_naming(settings, "ann") == {**GONE, "arrived": 1, "leaving": 1}
+    with opened(settings):
+        pass
+    assert rows_naming(settings, "ann") == GONE
+
+
+class Idle:
+    """Lets nobody leave."""
+
+    def wake(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
 
 
 def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> None:
@@ -79,8 +112,9 @@ def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> Non
         service.ingest([add("ann", 0)])
         reader = sqlite3.connect(settings.store_path, isolation_level=None)
         reader.execute("BEGIN")
-        reader.execute("SELECT COUNT(*) FROM operations").fetchone()
-        assert service.erase("ann") == 1
+        reader.execute("SELECT COUNT(*) FROM batches").fetchone()
+        service.erase("ann")
+        service.settled()
         assert log.stat().st_size > 0
         reader.execute("COMMIT")
         reader.close()
@@ -102,14 +136,16 @@ def test_an_id_is_in_no_byte_before_an_erasure_either(tmp_path: Path) -> None:
 def test_whoever_an_operation_names_is_erased_like_by_the_id(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with opened(settings) as service:
-        service.ingest([add("bob", 0), add("ann", 0), add("ann", -1)])
+        service.ingest([add("bob", 0), add("ann", 0)])
         service.close(day(0))
+        service.ingest([add("bob", 1), add("ann", 0), add("ann", -1)])
         last = service.recent()[0]
-        assert service.erase_whom(last.seq) == 2
-        assert rows_naming(settings, "ann") == {"operations": 0, "cells": 0, "flips": 3}
-        assert rows_naming(settings, "bob") == {"operations": 1, "cells": 1, "flips": 3}
+        service.erase_whom(last.seq)
+        service.settled()
+        assert rows_naming(settings, "ann") == GONE
+        assert rows_naming(settings, "bob") == {**GONE, "arrived": 1, "days": 1}
         arrived = service.status().operations
-        for gone in (last.seq, arrived, arrived + 1, 0):
+        for gone in (last.seq, 1, arrived, arrived + 1, 0):
             with pytest.raises(StoreError, match=f"operation {gone} names nobody"):
                 service.erase_whom(gone)
         assert service.status().operations == arrived
@@ -129,7 +165,8 @@ def test_an_erasure_to_come_outlives_one_at_once(tmp_path: Path) -> None:
 def test_erasing_a_stranger_changes_no_count(tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
         service.ingest([add("ann", 0)])
-        assert service.erase("bob") == 0
+        service.erase("bob")
+        service.settled()
         assert service.preview(day(0))["mau"].truth == 1
 
 

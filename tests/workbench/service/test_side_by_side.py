@@ -97,7 +97,7 @@ def test_somebody_who_reads_holds_nobody_up(tmp_path: Path) -> None:
         service.ingest([add("ann", 0)])
         reader = sqlite3.connect(settings.store_path, isolation_level=None)
         reader.execute("BEGIN")
-        reader.execute("SELECT COUNT(*) FROM operations").fetchone()
+        reader.execute("SELECT COUNT(*) FROM batches").fetchone()
         works = [
             pool.submit(service.close, day(0)),
             pool.submit(service.ingest, [add("bob", 1)]),

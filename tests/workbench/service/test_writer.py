@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from tests.oracles.service_model import FIRST, START, add, day, erasure, settings_in
 from tests.workbench.service.common import METRICS, opened
@@ -18,6 +19,8 @@ from workbench.service import (
     Refused,
     StoreError,
 )
+from workbench.service.counting import preview
+from workbench.service.folding import Layout
 from workbench.service.opening import open_store
 from workbench.service.store import Store
 from workbench.service.writer import Writer
@@ -54,7 +57,8 @@ def test_a_job_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     futures = in_one_group(writer, [good[0], fail, good[1]])
     assert [future.exception() is None for future in futures] == [True, False, True]
     assert str(futures[1].exception()) == "no"
-    assert writer.submit(lambda store: store.preview(START, {1: None})[1].truth).result() == 2
+    bounds = {1: None}
+    assert writer.submit(lambda store: preview(store, START, bounds, Layout.needed(bounds, 0))[1].truth).result() == 2
     assert writer.submit(lambda store: len(store.recent(10))).result() == 2
     writer.stop()
 
@@ -63,7 +67,9 @@ def test_a_group_shares_a_transaction(tmp_path: Path) -> None:
     writer = Writer(new_store(tmp_path))
     began: list[str] = []
     writer.submit(
-        lambda store: store.connection.set_trace_callback(lambda text: began.append(text) if "BEGIN" in text else None)
+        lambda store: store.connection.connection.driver_connection.set_trace_callback(
+            lambda text: began.append(text) if "BEGIN" in text else None
+        )
     ).result()
     for future in in_one_group(writer, [lambda store: store.last_seq()] * 50):
         future.result()
@@ -78,7 +84,7 @@ def test_a_result_comes_after_its_commit(tmp_path: Path) -> None:
 
     def look(future: Future[Any]) -> None:
         connection = sqlite3.connect(tmp_path / "store.db")
-        seen.append(connection.execute("SELECT COUNT(*) FROM operations").fetchone()[0])
+        seen.append(connection.execute("SELECT COUNT(*) FROM batches").fetchone()[0])
         connection.close()
         looked.release()
 
@@ -96,21 +102,23 @@ def test_a_commit_that_fails_fails_its_jobs(tmp_path: Path) -> None:
 
     def spoil(store: Store) -> str:
         # The violation is noticed by COMMIT, not by the statement.
-        run = store.connection.execute
+        run = store.connection.exec_driver_sql
         run("PRAGMA defer_foreign_keys = ON")
         run("INSERT INTO child VALUES (1)")
         return "done"
 
     def prepare(store: Store) -> None:
-        store.connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
-        store.connection.execute("CREATE TABLE child (id REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
+        store.connection.exec_driver_sql("CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+        store.connection.exec_driver_sql("CREATE TABLE child (id REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)")
 
-    store.connection.execute("PRAGMA foreign_keys = ON")
+    store.connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     writer.submit(prepare).result()
     futures = in_one_group(writer, [spoil, lambda store: store.append([add("ann", 0)]).accepted])
-    assert isinstance(futures[0].exception(), sqlite3.IntegrityError)
+    assert isinstance(futures[0].exception(), IntegrityError)
     assert futures[1].result() == 1
-    assert writer.submit(lambda store: store.connection.execute("SELECT * FROM child").fetchall()).result() == []
+    assert (
+        writer.submit(lambda store: store.connection.exec_driver_sql("SELECT * FROM child").fetchall()).result() == []
+    )
     writer.stop()
 
 

@@ -74,8 +74,8 @@ def _erase_picked(service: Service) -> None:
 
 def _erase_whom(service: Service, picked: Activity) -> str:
     st.session_state[PICKED] = None
-    removed = service.erase_whom(picked.seq)
-    return f"User {picked.who} is erased: {_rows(removed)} removed.{_when(service)}"
+    service.erase_whom(picked.seq)
+    return f"User {picked.who} is erased.{_when(service)}"
 
 
 def _feed_table(recent: Sequence[Activity]) -> pd.DataFrame:
@@ -176,14 +176,8 @@ def _chosen_day(service: Service) -> date:
 
 def _erase(service: Service) -> str:
     user = _chosen_user(service, "erased")
-    removed = service.erase(user)
-    if removed == 0:
-        return f"{literal(user)} had no rows; the erasure is noted."
-    return f"{literal(user)} is erased: {_rows(removed)} removed.{_when(service)}"
-
-
-def _rows(removed: int) -> str:
-    return f"{removed:,} row{'' if removed == 1 else 's'}"
+    service.erase(user)
+    return f"{literal(user)} is erased.{_when(service)}"
 
 
 def _when(service: Service) -> str:

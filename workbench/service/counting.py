@@ -1,0 +1,197 @@
+"""Counting a day, and letting users leave: long work in short transactions, beside the writer.
+
+Whoever does it holds the database's lease, so nobody else changes what is read here. What arrives meanwhile counts from
+a later day. A process that dies leaves a sealed day or a list of users who are to leave; whoever comes next goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.service.database import Database
+from workbench.service.folding import Count, Layout, Users, by_name, count, fold, remembered, within
+from workbench.service.operations import ERASE
+from workbench.service.packing import NAME, RECORD, Batch, Erasure, Names, Records
+from workbench.service.store import Store, reading
+
+USERS_AT_ONCE = 2**16
+PARTS_AT_ONCE_BITS = 4
+CLEANED_AT_ONCE = 64
+
+Write = Callable[[Callable[[Store], Any]], Any]
+"""Does something in a transaction of its own and returns what it gave, once that is durable."""
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """Users who are to leave, by pseudonym, and when that arrived."""
+
+    names: Names
+    seqs: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, erasures: list[Erasure]) -> Leaving:
+        """The last erasure of each user."""
+        last = {one.name: one.seq for one in erasures}
+        names = np.frombuffer(b"".join(last), NAME)
+        order = by_name(names)
+        return cls(names[order], np.array(list(last.values()), np.int64)[order])
+
+    def find(self, named: Names) -> npt.NDArray[np.intp]:
+        """Which of them each name is; -1 for none of them."""
+        found = np.full(len(named), -1, np.intp)
+        for place in np.flatnonzero(np.isin(named["high"], self.names["high"])):
+            same = (self.names["high"] == named["high"][place]) & (self.names["low"] == named["low"][place])
+            found[place] = np.flatnonzero(same)[0] if same.any() else -1
+        return found
+
+    def staying(self, batch: Batch) -> Records:
+        """What of a batch is not taken back: erasures that are to come stay."""
+        found = self.find(batch.records)
+        if (found < 0).all():
+            return batch.records
+        seq = batch.first + batch.records["offset"].astype(np.int64)
+        gone = (found >= 0) & (batch.records["op"] != ERASE) & (seq < self.seqs[found])
+        staying: Records = batch.records[~gone]
+        return staying
+
+    def absent(self, users: Users) -> Users:
+        """The users, of whom those that leave are present on no day; what they have spent stays."""
+        found = self.find(users) >= 0
+        if not found.any():
+            return users
+        users = users.copy()
+        users["days"][found] = 0
+        return users
+
+
+def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: Layout) -> dict[int, Count]:
+    """Window → what closing that day now would count."""
+    total = {window: Count(0, 0) for window in bounds}
+    for users, _ in _folded(store, day, layout):
+        total = _sum(total, count(users, layout, bounds))
+    return total
+
+
+def recount(store: Store, day: int, window: int, layout: Layout) -> int:
+    """Users active in the window that ends on a closed day, as the log stands now. NOT PRIVATE."""
+    open_day = store.progress().open_day
+    assert open_day is not None
+    folded = _folded(store, open_day, layout)
+    return sum(int(np.count_nonzero(within(users, layout, open_day - day, window))) for users, _ in folded)
+
+
+def count_day(database: Database, write: Write, day: int, bounds: Mapping[int, int | None], layout: Layout) -> None:
+    """Count a day for good: what arrives from its beginning on counts from the next day. The lease is held.
+
+    Raises:
+        NotNext: another day is next.
+    """
+    write(lambda store: store.seal(day))
+    let_go(database, write, day)
+    write(lambda store: store.clear_parts(day))
+    total = {window: Count(0, 0) for window in bounds}
+    bits = 0
+    with reading(database) as store:
+        for users, bits in _folded(store, day, layout):
+            total = _sum(total, count(users, layout, bounds))
+            split = _split(remembered(users), bits)
+            write(partial(_put, day, split))
+    write(lambda store: store.commit_day(day, total, layout, bits))
+    clean(write)
+
+
+def clean(write: Write) -> None:
+    """Remove what is counted."""
+    while write(lambda store: store.clean(CLEANED_AT_ONCE)):
+        pass
+
+
+def let_go(database: Database, write: Write, through: int | None = None) -> bool:
+    """Remove everything of the users who are to leave, but the flips they spent; whether there were any.
+
+    The lease is held.
+
+    Args:
+        through: only whoever leaves as of that tick or before.
+    """
+    with reading(database) as store:
+        progress = store.progress()
+        if through is None and progress.sealed is not None:
+            through = progress.sealed
+        erasures = store.leaving() if through is None else store.leaving(through)
+        if not erasures:
+            return False
+        leaving = Leaving.of(erasures)
+        last = erasures[-1].seq
+        for batch in store.waiting():
+            if batch.first < last and len(records := leaving.staying(batch)) < len(batch.records):
+                write(partial(_replace, batch, records))
+        _let_go_of_users(store, write, leaving)
+    write(lambda store: store.forget_erasures(last))
+    return True
+
+
+def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:
+    tick, layout, bits = store.progress().last, store.layout(), store.part_bits()
+    if tick is None or layout is None:
+        return
+    for part in np.unique(_part(leaving.names, bits)):
+        users = store.users(layout, int(part), int(part) + 1)
+        absent = remembered(leaving.absent(users))
+        if len(absent) < len(users) or (absent != users).any():
+            write(partial(_put, tick, {int(part): absent}))
+
+
+def _folded(store: Store, tick: int, layout: Layout) -> Iterator[tuple[Users, int]]:
+    """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie."""
+    last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
+    leaving = Leaving.of(store.leaving(tick))
+    due = [leaving.staying(batch) for batch in store.waiting(tick)]
+    records = np.concatenate(due) if due else np.zeros(0, RECORD)
+    records = records[np.argsort(records["high"], kind="stable")]
+    wanted = max(0, (store.users_known() + len(records) - 1) // USERS_AT_ONCE).bit_length()
+    chunks = wanted if old is None else min(wanted, old_bits)
+    ends = np.searchsorted(_part(records, chunks), np.arange(2**chunks + 1))
+    for chunk in range(2**chunks):
+        users = np.zeros(0, layout.dtype)
+        if old is not None:
+            width = 1 << (old_bits - chunks)
+            users = layout.take(store.users(old, chunk * width, (chunk + 1) * width), old)
+        shift = 0 if last is None else tick - last
+        here = records[ends[chunk] : ends[chunk + 1]]
+        yield fold(leaving.absent(users), here, layout, tick, shift), chunks + PARTS_AT_ONCE_BITS
+
+
+def _put(tick: int, users: Mapping[int, Users], store: Store) -> None:
+    store.put_parts(tick, users)
+
+
+def _replace(batch: Batch, records: Records, store: Store) -> None:
+    store.replace_batch(batch, records)
+
+
+def _part(named: Names, bits: int) -> npt.NDArray[np.int64]:
+    """The part of each user, of 2^bits."""
+    if not bits:
+        return np.zeros(len(named), np.int64)
+    return (named["high"] >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _split(users: Users, bits: int) -> dict[int, Users]:
+    if not len(users):
+        return {}
+    part = _part(users, bits)
+    starts = np.flatnonzero(np.diff(part, prepend=-1))
+    stops = np.append(starts[1:], len(part))
+    return {int(part[start]): users[start:stop] for start, stop in zip(starts, stops, strict=True)}
+
+
+def _sum(one: Mapping[int, Count], other: Mapping[int, Count]) -> dict[int, Count]:
+    return {window: one[window] + other[window] for window in one}

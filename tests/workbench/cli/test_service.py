@@ -168,7 +168,7 @@ def test_fresh_is_charged_once_a_request(run: Run) -> None:
 def test_erase_removes_every_row(run: Run, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("user,day\nann,2024-01-01\nann,2024-01-02\nbob,2024-01-01\n")
     run("load", "log.csv")
-    assert run("erase", "ann").stdout == "2 rows removed\n"
+    assert run("erase", "ann").stdout == "erased\n"
     with service_here() as service:
         assert service.preview(date(2024, 1, 2))["mau"].truth == 1
     assert "user is" in run("erase", " ", code=1).stderr
@@ -217,8 +217,7 @@ def test_a_demonstration_is_filled_and_goes_on(run: Run, monkeypatch: pytest.Mon
     assert "2 days filled and closed" in said
     with _demo_service() as service:
         assert service.status().last == date(2026, 1, 5)
-        kinds = {one.op for one in service.recent(1000)}
-        assert {"+", "-"} <= kinds
+        assert service.status().operations > 50
 
 
 def test_a_demonstration_leaves_a_real_store_alone(run: Run) -> None:

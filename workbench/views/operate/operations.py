@@ -22,12 +22,12 @@ PICKED = "picked"
 
 
 def draw_feed(service: Service) -> None:
-    """Draw the operations that arrived last; a row can be picked, and its user erased."""
+    """Draw the operations that arrived last and wait to be counted; one can be picked, and its user erased."""
     with st.container(border=True):
         st.header("What arrived last", anchor=False)
         recent = service.recent(FEED_LENGTH)
         if not recent:
-            st.markdown("Nothing has arrived yet.")
+            st.markdown("Nothing waits to be counted. What is counted leaves the log.")
             return
         st.caption("NOT PRIVATE, even under pseudonyms. Tick a row to erase its user.")
         # Another key for other rows: a mark on the third row must not pass to whoever is third next.

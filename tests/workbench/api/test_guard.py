@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.routing import Mount, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tests.workbench.api.common import problem_of, users
+from tests.workbench.api.common import NOW, problem_of, users
 from workbench.api.app import create_app
-from workbench.api.guard import COOKIE, KeyGuard
+from workbench.api.failure_limit import FailureLimit
+from workbench.api.guard import Guard
+from workbench.api.login import COOKIE
 from workbench.service import Service
+from workbench.service.keyring import Keyring
 
+TODAY = NOW.date()
 KEY = "a key with ünicode, 32 characters"
 
 
@@ -97,8 +102,10 @@ async def _echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def test_the_key_guards_websockets() -> None:
-    client = TestClient(KeyGuard(Starlette(routes=[WebSocketRoute("/ui/_stcore/stream", _echo)]), KEY))
+def test_the_key_guards_websockets(tmp_path: Path) -> None:
+    app = Starlette(routes=[Mount("/ui", routes=[WebSocketRoute("/_stcore/stream", _echo)])])
+    keyring = Keyring(tmp_path / "none", KEY, lambda: TODAY)
+    client = TestClient(Guard(app, app.routes, keyring, FailureLimit(lambda: 0.0)))
     with (
         pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
         client.websocket_connect("/ui/_stcore/stream") as socket,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workbench.api.access import CALLER, needed
+from workbench.api.access import CALLER, RouteNeeds, needed
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, target_of, to_login, wants_page
 from workbench.api.origins import foreign, from_here, unframed
@@ -20,6 +20,7 @@ from workbench.service.keyring import ALL_SCOPES, Caller, Keyring
 from workbench.service.keys import KeyFileError, session_token
 
 HERE = Caller("this machine", ALL_SCOPES)
+POLICY_VIOLATION = 1008
 ANYONE = Caller("anyone", frozenset())
 
 
@@ -50,25 +51,30 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        if scope["type"] == "http" and scope["path"] == LOGIN and self._keyring.guarded:
-            judged: Caller | Response = await self._login(Request(scope, receive))
+        needs: RouteNeeds = None
+        # Asked once: a file of keys may appear at any moment.
+        if not self._keyring.guarded:
+            judged: Caller | Response = HERE if from_here(connection) else _other_site()
+        elif scope["type"] == "http" and scope["path"] == LOGIN:
+            judged = await self._login(Request(scope, receive))
         else:
-            judged = self._judge(connection)
+            # Now, because the router changes the scope when it passes the call on.
+            needs = needed(self._routes, scope)
+            judged = self._judge(connection, needs)
         if isinstance(judged, Caller):
             scope[CALLER] = judged
-            sending = self._while_admitted(connection, send) if scope["type"] == "websocket" else unframed(send)
-            await self._app(scope, receive, sending)
+            if scope["type"] == "websocket":
+                await self._app(scope, *self._while_admitted(connection, needs, receive, send))
+            else:
+                await self._app(scope, receive, unframed(send))
         elif scope["type"] == "websocket":
             await receive()
             await send(_hang_up("the call may not come from there, or its key is missing, wrong or lacks a scope"))
         else:
             await judged(scope, receive, unframed(send))
 
-    def _judge(self, connection: HTTPConnection) -> Caller | Response:
+    def _judge(self, connection: HTTPConnection, needs: RouteNeeds) -> Caller | Response:
         """Who calls and may, or how the call is refused."""
-        if not self._keyring.guarded:
-            return HERE if from_here(connection) else _other_site()
-        needs = needed(self._routes, connection.scope)
         if needs is None:
             return ANYONE
         caller = self._authenticate(connection, _tokens(connection))
@@ -122,25 +128,34 @@ class Guard:
             return form(target, f"That key does not open {path}, which needs {names}.", HTTPStatus.FORBIDDEN)
         return logged_in(request, token)
 
-    def _while_admitted(self, connection: HTTPConnection, send: Send) -> Send:
-        """Hang up on a websocket that is open when its key is revoked or expires."""
+    def _while_admitted(
+        self, connection: HTTPConnection, needs: RouteNeeds, receive: Receive, send: Send
+    ) -> tuple[Receive, Send]:
+        """Let a websocket's messages through, both ways, until its key is revoked or expires; then hang up."""
         gone = False
 
-        async def sending(message: Message) -> None:
+        async def ended() -> bool:
             nonlocal gone
-            if gone:
-                return
-            if not self._still_admits(connection):
+            if not gone and not self._still_admits(connection, needs):
                 gone = True
-                message = _hang_up("the key is no longer valid")
-            await send(message)
+                await send(_hang_up("the key is no longer valid"))
+            return gone
 
-        return sending
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive" and await ended():
+                return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+            return message
 
-    def _still_admits(self, connection: HTTPConnection) -> bool:
+        async def sending(message: Message) -> None:
+            if not await ended():
+                await send(message)
+
+        return receiving, sending
+
+    def _still_admits(self, connection: HTTPConnection, needs: RouteNeeds) -> bool:
         if not self._keyring.guarded:
             return True
-        needs = needed(self._routes, connection.scope)
         try:
             found = [self._keyring.find(token) for token in _tokens(connection)]
         except KeyFileError:
@@ -198,7 +213,7 @@ def _other_site() -> Response:
 
 
 def _hang_up(reason: str) -> Message:
-    return {"type": "websocket.close", "code": 1008, "reason": reason}
+    return {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason}
 
 
 _EXCUSES = {

@@ -88,20 +88,19 @@ class Guard:
     def _authenticate(self, connection: HTTPConnection, tokens: Sequence[str]) -> Caller | Response:
         """Whose key it is that came along; a wrong one is counted."""
         if not tokens:
-            return _unauthorized("key-missing", "The API key is missing or wrong")
+            return _wrong()
         address = connection.client.host if connection.client else ""
         wait = self._limit.wait(address)
+        refused = _wrong
         try:
             found = [self._keyring.find(token, made_only=wait > 0) for token in tokens]
         except KeyFileError:
-            found, refused = [None], _unusable_file()
-        else:
-            refused = _unauthorized("key-missing", "The API key is missing or wrong")
+            found, refused = [None], _unusable_file
         if None in found and not wait:
             self._limit.note_failure(address)
         callers = [caller for caller in found if caller is not None]
         if not callers:
-            return _blocked(wait) if wait else refused
+            return _blocked(wait) if wait else refused()
         if callers[0].guessable:
             self._limit.note_right(address)
         return callers[0] if not callers[0].expired else _unauthorized("key-expired", "The API key has expired")
@@ -178,6 +177,10 @@ def _tokens(connection: HTTPConnection) -> list[str]:
 def _unauthorized(kind: str, title: str) -> Response:
     detail = "Send a key of this service as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; browsers log in at /login."
     return problem(kind, HTTPStatus.UNAUTHORIZED, title, detail)
+
+
+def _wrong() -> Response:
+    return _unauthorized("key-missing", "The API key is missing or wrong")
 
 
 def _lacking(needs: frozenset[str], caller: Caller) -> Response:

@@ -43,6 +43,11 @@ def serve(
         SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
     """
     settings = service.settings
+    if settings.keys and not settings.keys_path.exists():
+        raise SettingsError(
+            f"keys is {settings.keys!r}, and there is no such file: make a key with 'dpdau keys create', or leave the "
+            "setting out"
+        )
     guarded = Keyring(settings.keys_path, api_key, service.today).guarded
     if not guarded and not only_here(settings.host):
         raise SettingsError(

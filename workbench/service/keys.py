@@ -53,7 +53,7 @@ class ServiceKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def session_token(key: bytes) -> str:
     """What stands for a key in a browser's cookie: 64 hexadecimal digits, from which the key cannot be computed."""
-    return hmac.new(key, b"dpdau session", hashlib.sha256).hexdigest()
+    return hmac.digest(key, b"dpdau session", "sha256").hex()
 
 
 def token_hash(token: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Match, Mount
 
 from tests.workbench.api.common import NOW, bearing, close, keys_for, problem_of, settings_in, users
 from workbench.api import access
@@ -130,6 +130,14 @@ def test_a_route_without_a_scope_is_found_and_needs_every_scope(app: FastAPI) ->
     app.mount("/more", Pages())
     assert undeclared(app) == {("GET", "/counts"), ("POST", "/raw"), (MOUNTED, "/more")}
     assert route_needs("GET", "/counts") == ALL_SCOPES
+
+
+def test_a_path_without_parameters_is_answered_by_the_route_of_its_name(app: FastAPI) -> None:
+    for method, path in declared(app):
+        if method != MOUNTED and "{" not in path:
+            call = {"type": "http", "method": method, "path": path}
+            first = next(route for route in app.routes if route.matches(call)[0] is Match.FULL)
+            assert first.path == path  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow

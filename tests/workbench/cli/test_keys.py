@@ -96,3 +96,9 @@ def test_a_file_that_others_may_read_stops_what_needs_it(run: Run, command: tupl
     said = run(*command, code=1).stderr
     assert f"chmod 600 {FILE}" in said
     assert "Listening" not in said
+
+
+def test_a_service_whose_setting_names_a_file_does_not_start_without_it(run: Run) -> None:
+    said = run("serve", "--no-pages", "--port", "0", "--set", "keys=my.keys", code=1).stderr
+    assert "keys is 'my.keys', and there is no such file" in said
+    assert "Listening" not in said

@@ -95,8 +95,8 @@ class Guard:
         try:
             found = [self._keyring.find(token, made_only=wait > 0) for token in tokens]
         except KeyFileError:
-            found, refused = [None], _unusable_file
-        if None in found and not wait:
+            found, refused = [None] * len(tokens), _unusable_file
+        for _ in range(0 if wait else found.count(None)):
             self._limit.note_failure(address)
         callers = [caller for caller in found if caller is not None]
         if not callers:

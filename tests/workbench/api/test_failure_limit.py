@@ -212,6 +212,13 @@ def test_many_addresses_together_stop_too(calling: Callable[..., TestClient], cl
     assert by_header(calling("10.8.8.8"), PERSONAL).status_code == 200
 
 
+def test_two_guesses_in_one_call_are_two(calling: Callable[..., TestClient]) -> None:
+    client = calling()
+    for _ in range(OF_ONE.burst // 2):
+        assert client.get("/config", headers={**bearing("one"), "X-API-Key": "another"}).status_code == 401
+    assert by_header(client, PERSONAL).status_code == 429
+
+
 def test_a_call_without_a_key_is_no_guess(calling: Callable[..., TestClient], made: str) -> None:
     client = calling()
     for _ in range(12):

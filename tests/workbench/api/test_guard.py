@@ -211,6 +211,18 @@ def test_an_open_websocket_ends_with_its_key(service: Service) -> None:
     assert pages.received == ["go on"]
 
 
+def test_a_websocket_that_is_open_without_a_key_ends_when_keys_appear(service: Service) -> None:
+    with (
+        local(create_app(service, pages=_Pages())) as client,
+        client.websocket_connect("ws://127.0.0.1:8000/ui/_stcore/stream") as socket,
+    ):
+        assert socket.receive_text() == "more"
+        keys_for(service.settings, {"reader": {"read"}})
+        socket.send_text("close the day")
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_text()
+
+
 def test_a_running_service_notices_keys_that_are_made_and_revoked(service: Service) -> None:
     with local(create_app(service)) as client:
         assert client.get("/config").status_code == 200

@@ -14,7 +14,10 @@ from tests.places import ROOT
 FOLDERS = ("dp", "experiments", "workbench")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 
-FOUNDATIONS = {"dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.progress", "dp.zones"}
+FOUNDATIONS = {
+    "dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.private_files", "dp.progress",
+    "dp.zones",
+}  # fmt: skip
 LIBRARY = FOUNDATIONS | {
     "dp.log", "dp.presence", "dp.sketches", "dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.ledger",
     "dp.release",

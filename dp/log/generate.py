@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
@@ -187,17 +188,25 @@ def _active(rng: np.random.Generator, members: _Members, days: int, weekday: int
 
 def _table(users: int, start: date, user: Integers, about: Integers, at: Integers, op: Integers) -> pa.Table:
     """Numbers of users, days from `start` and operations (0 add, 1 retract, 2 erase), as the columns of a log."""
-    width = len(str(users - 1))
-    names = pa.array([f"u{number:0{width}d}" for number in range(users)])
-    origin = np.datetime64(start, "D")
+    digits = pc.utf8_lpad(_numbers(np.arange(users)).cast(pa.string()), len(str(users - 1)), "0")
+    names = pc.utf8_replace_slice(digits, 0, 0, "u")
+    ops = pa.StringArray.from_buffers(3, pa.py_buffer(np.array([0, 1, 2, 7], np.int32)), pa.py_buffer(b"+-erase"))
+    origin = np.datetime64(start, "D").astype(np.int64)
     return pa.table(
         {
-            "user": names.take(pa.array(user)),
-            "day": pa.array(origin + about, pa.date32(), mask=op == 2),
-            "op": pa.array(["+", "-", "erase"]).take(pa.array(op)),
-            "at": pa.array(origin + at, pa.date32()),
+            "user": names.take(_numbers(user)),
+            "day": _numbers(origin + about, op != 2).cast(pa.int32()).cast(pa.date32()),
+            "op": ops.take(_numbers(op)),
+            "at": _numbers(origin + at).cast(pa.int32()).cast(pa.date32()),
         }
     )
+
+
+def _numbers(values: Integers, valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    """A column of 64-bit numbers. `pa.array` would import pandas to look at them, which takes longer than the log."""
+    present = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    content = pa.py_buffer(np.ascontiguousarray(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [present, content])
 
 
 def _write_text(path: Path, content: bytes) -> None:

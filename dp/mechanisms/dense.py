@@ -103,7 +103,7 @@ class DenseStrategy:
             )
         ticks = protected.horizon
         encoder = self.matrix[:ticks, :ticks] / GRID
-        return float(_run_energies(encoder.T @ encoder, _allowed(protected)).max()) * ROUNDING_FACTOR
+        return float(_run_energies(encoder.T @ encoder, *np.nonzero(_allowed(protected))).max()) * ROUNDING_FACTOR
 
     def touched(self, protected: ProtectedClass) -> int:
         """Every tick."""
@@ -118,7 +118,7 @@ def strategy(protected: ProtectedClass) -> DenseStrategy:
     """
     covariance, _ = optimal_covariance(protected)
     with one_thread():
-        encoder = np.linalg.inv(scipy.linalg.cholesky(covariance, lower=True))
+        encoder = np.linalg.inv(np.linalg.cholesky(covariance))
     return DenseStrategy(np.rint(np.tril(encoder) / encoder[0, 0] * GRID).astype(np.int64))
 
 
@@ -139,31 +139,36 @@ def optimal_covariance(
     """
     if protected.runs != 1 or protected.horizon is None or (mirrored and protected.open_ended):
         raise ValueError(f"the dense optimum needs one run and a horizon; the class is {protected}")
-    allowed = _allowed(protected)
-    share = allowed / allowed.sum()
+    ticks = protected.horizon
+    starts, ends = np.nonzero(_allowed(protected))
+    places = starts * (ticks + 1) + ends
+    # The run [start, end) backwards is [T − end, T − start).
+    backwards = np.searchsorted(places, (ticks - ends) * (ticks + 1) + ticks - starts)
+    share = np.zeros((ticks, ticks + 1))
+    share[starts, ends] = chosen = np.full(len(starts), 1 / len(starts))
     best = 0.0
-    roots, vectors = np.ones(protected.horizon), np.eye(protected.horizon)
+    roots, vectors = np.ones(ticks), np.eye(ticks)
     with one_thread():
         for _ in range(rounds):
-            roots, vectors = (mirrored_square_roots if mirrored else square_roots)(_second_moment(share))
+            moment = _second_moment(share, protected.hull)
+            roots, vectors = (mirrored_square_roots if mirrored else square_roots)(moment)
             total = float(roots.sum())
-            best = max(best, total**2 / protected.horizon)
-            energies = _run_energies((vectors / roots) @ vectors.T, allowed)
+            best = max(best, total**2 / ticks)
+            energies = _run_energies((vectors / roots) @ vectors.T, starts, ends)
             if energies.max() <= total * (1 + CLOSE_ENOUGH):
                 break
-            # A power takes long, and most of the matrix stays 0.
-            share[allowed] *= (energies[allowed] / total) ** STEP
-            share /= share.sum()
+            chosen *= (energies / total) ** STEP
+            np.put(share, places, chosen)
+            # Over the whole matrix: the last digits of a sum depend on where the zeros are.
+            chosen /= share.sum()
             if mirrored:
-                # The run [start, end) backwards is [T − end, T − start).
-                share[:, 1:] = (share[:, 1:] + share[::-1, :0:-1].T) / 2
+                chosen = (chosen + chosen[backwards]) / 2
+            np.put(share, places, chosen)
         return (vectors * roots) @ vectors.T, best
 
 
 def one_thread() -> AbstractContextManager[object]:
     """Linear algebra in one thread: on matrices of this size several wait for each other longer than they work."""
-    import scipy.linalg  # noqa: F401 - a library that is not loaded yet would not be limited
-
     limits: AbstractContextManager[object] = threadpool_limits(1)
     return limits
 
@@ -176,24 +181,40 @@ def _allowed(protected: ProtectedClass) -> NDArray[np.bool_]:
     return allowed & (ends == ticks) if protected.open_ended else allowed
 
 
-def _second_moment(share: Floats) -> Floats:
-    """Σ share·ΔΔᵀ over runs [start, end): entry (i, j ≥ i) is the share of runs that start by i and end after j."""
-    covering = share.cumsum(axis=0)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-    return np.where(np.tri(len(covering), dtype=bool), covering.T, covering)
+def _second_moment(share: Floats, longest: int) -> Floats:
+    """Σ share·ΔΔᵀ over runs [start, end): entry (i, j ≥ i) is the share of runs that start by i and end after j.
+
+    Args:
+        share: at [start, end], shape (T, T + 1).
+        longest: ticks of the longest run, beyond which the matrix is 0.
+    """
+    ticks = len(share)
+    moment = np.zeros((ticks, ticks))
+    flat, started, covering = moment.reshape(-1), np.empty(0), np.empty(0)
+    for lag in range(longest)[::-1]:
+        # Of the runs that end just after i + lag, those that start by i; before, those that end a tick later.
+        later, started = started, share.diagonal(lag + 1).copy()
+        started[1:][: len(later)] += later
+        longer, covering = covering, started.copy()
+        covering[: len(longer)] += longer
+        flat[lag : (ticks - lag) * ticks : ticks + 1] = covering
+        flat[lag * ticks :: ticks + 1] = covering
+    return moment
 
 
-def _run_energies(form: Floats, allowed: NDArray[np.bool_]) -> Floats:
-    """ΔᵀQΔ of every run [start, end), 0 where the class has none; shape (T, T + 1)."""
-    ticks = len(form)
-    sums = np.zeros((ticks + 1, ticks + 1))
-    sums[1:, 1:] = form.cumsum(axis=0).cumsum(axis=1)
-    diagonal = np.diag(sums)
-    return np.where(allowed, diagonal + diagonal[:ticks, np.newaxis] - sums[:ticks] - sums.T[:ticks], 0.0)
+def _run_energies(form: Floats, starts: Integers, ends: Integers) -> Floats:
+    """ΔᵀQΔ of the runs [start, end); shape of `starts`."""
+    width = len(form) + 1
+    sums = np.zeros((width, width))
+    form.cumsum(axis=0, out=sums[1:, 1:]).cumsum(axis=1, out=sums[1:, 1:])
+    diagonal = sums.diagonal()
+    return diagonal[ends] + diagonal[starts] - sums.take(starts * width + ends) - sums.take(ends * width + starts)
 
 
 def square_roots(matrix: Floats) -> tuple[Floats, Floats]:
     """Square roots of the eigenvalues, kept away from 0, and the eigenvectors."""
-    values, vectors = scipy.linalg.eigh(matrix, driver="evd", check_finite=False)
+    # SciPy's `eigh` gives the same bits and holds the interpreter's lock meanwhile.
+    values, vectors = np.linalg.eigh(matrix)
     return np.sqrt(np.maximum(values, 1e-14 * values[-1])), vectors
 
 

@@ -12,20 +12,19 @@ name the line, and people compare fingerprints.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
-import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 
+from dp.private_files import locked, new_private, read_private
 from dp.sketches.keys import KEY_BYTES, derived_key, validate_key
 
 VARIABLE = "DPDAU_SALT"
@@ -137,7 +136,7 @@ def load_salts(path: Path, environment: Mapping[str, str]) -> Salts:
         ValueError: others may read the file, or a line is not a salt; the message names file and line.
     """
     if VARIABLE not in environment:
-        return _parse(_read_private(path), str(path))
+        return _parse(read_private(path, "salts"), str(path))
     if not environment[VARIABLE].strip():
         raise ValueError(f"{VARIABLE} is set and empty; unset it, or give it a salt")
     return _parse(environment[VARIABLE], VARIABLE)
@@ -157,7 +156,7 @@ def create_salts(path: Path, random: Callable[[int], bytes]) -> Salts:
         ValueError: see `load_salts`.
     """
     if not path.exists():
-        with _new_file(path, _line(SINCE_EVER, Salt(random(KEY_BYTES)))) as made, suppress(FileExistsError):
+        with new_private(path, _line(SINCE_EVER, Salt(random(KEY_BYTES)))) as made, suppress(FileExistsError):
             os.link(made, path)
     return load_salts(path, {})
 
@@ -172,15 +171,15 @@ def rotate(path: Path, first: date, random: Callable[[int], bytes]) -> Salts:
         ValueError: another salt comes into force on that day or later; or see `load_salts`.
     """
     target = path.resolve()
-    with _locked(target.parent):
-        text = _read_private(target)
+    with locked(target.parent):
+        text = read_private(target, "salts")
         salts = _parse(text, str(path))
         latest = salts.periods[-1][0]
         if first <= latest:
             raise ValueError(f"first is {first}; a new salt must come after the one in force from {latest} on")
         added = Salt(random(KEY_BYTES))
         rotated = Salts((*salts.periods, (first, added)))
-        with _new_file(target, _dated(text).rstrip("\n") + "\n" + _line(first, added)) as made:
+        with new_private(target, _dated(text).rstrip("\n") + "\n" + _line(first, added)) as made:
             made.chmod(stat.S_IMODE(target.stat().st_mode))
             made.replace(target)
     return rotated
@@ -213,47 +212,3 @@ def _parse(text: str, source: str) -> Salts:
         return Salts(tuple(periods))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-
-
-def _read_private(path: Path) -> str:
-    with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & 0o077:
-            raise ValueError(f"{path} has the mode {mode:04o}: others may read the salts; run chmod 600 {path}")
-        # Bytes that are not text make a line that is not a salt.
-        return file.read().decode("utf-8-sig", errors="replace")
-
-
-@contextmanager
-def _new_file(path: Path, text: str) -> Iterator[Path]:
-    """A file of mode 0600 beside `path` that holds the text; links and renames of it last, the file itself goes."""
-    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        yield Path(name)
-        _sync(path.resolve().parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Exclude other processes that lock this folder; the lock ends with the process."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

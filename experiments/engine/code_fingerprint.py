@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from experiments.engine.places import ROOT
+
+_COMMENT = re.compile(r"[ \t]*#.*")
+_FOR_TYPES = re.compile(r"^([ \t]*)if TYPE_CHECKING:\n(?:\1[ \t]+.*\n|[ \t]*\n)*", re.MULTILINE)
+"""A block that does not run."""
+_FROM = re.compile(r"^[ \t]*from ([\w.]+) import (?:\(([^)]*)\)|(.*))", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*import (.*)", re.MULTILINE)
+_NAME = re.compile(r"(?:^|,)\s*([\w.]+)")
+"""Each of several with commas between, without the name that it gets."""
 
 
 @cache
@@ -29,20 +37,17 @@ def closure(*modules: str, root: Path = ROOT) -> tuple[Path, ...]:
     Raises:
         ValueError: there is no such module below `root`.
     """
-    waiting, found = list(modules), dict[str, Path]()
+    waiting, found = list(modules), dict[str, Path | None]()
     while waiting:
-        name = waiting.pop()
-        for part in _with_packages(name):
-            path = _file(part, root)
-            if part in found or path is None:
-                continue
-            found[part] = path
-            waiting += _imports(path)
+        for name in _with_packages(waiting.pop()):
+            if name not in found:
+                found[name] = path = _file(name, root)
+                waiting += _imports(path) if path else ()
     for module in modules:
-        if module not in found:
+        if found[module] is None:
             raise ValueError(f"module is {module!r}; there is no such file below {root}")
-    folders = {path.parent for path in found.values()}
-    return tuple(sorted({*found.values(), *(sql for folder in folders for sql in folder.glob("*.sql"))}))
+    paths = set(filter(None, found.values()))
+    return tuple(sorted({*paths, *(sql for folder in {path.parent for path in paths} for sql in folder.glob("*.sql"))}))
 
 
 def _with_packages(name: str) -> Iterator[str]:
@@ -57,16 +62,13 @@ def _file(module: str, root: Path) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Modules that a file imports, and the names that it takes from them, which may be modules."""
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            waiting += node.orelse
-        elif not isinstance(node, ast.expr):
-            # Imports are statements, and expressions hold none.
-            waiting += ast.iter_child_nodes(node)
+    """Modules that a file imports, and the names that it takes from them, which may be modules.
+
+    Its lines are searched, which takes a tenth of the time of the parser. A sentence in a docstring may look like an
+    import; it would add a file at most.
+    """
+    text = _FOR_TYPES.sub("", _COMMENT.sub("", path.read_text(encoding="utf-8") + "\n"))
+    for module, in_brackets, in_line in _FROM.findall(text):
+        yield from (f"{module}.{name}" for name in _NAME.findall(in_brackets + in_line))
+    for modules in _IMPORT.findall(text):
+        yield from _NAME.findall(modules)

@@ -157,9 +157,7 @@ def complete(
     missing = todo.missing
     if missing:
         report("counting users", None)
-        elsewhere = scheduler is not None or (jobs != 1 and len(missing) >= FEWEST_POOLED)
-        if elsewhere and scheduler is None:
-            preload(config.kind.row_modules[0])
+        elsewhere = _prepare(config, missing, jobs, scheduler)
         usual, evaluate = config.kind.functions()
         if scheduler is not None:
             cache.mkdir(parents=True, exist_ok=True)
@@ -210,7 +208,9 @@ def run(
         todo = plan_run(config, cache, only)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if todo.missing or not todo.shards:
+    missing = todo.missing
+    if missing or not todo.shards:
+        _prepare(config, missing, jobs, scheduler)
         # A config whose rows are all there was checked when they were computed.
         check(config, path)
     table = complete(
@@ -227,6 +227,14 @@ def run(
     name = f"{config.name}_only" if only else config.name
     files = write_artifacts(table.rows, config, results / f"{name}.parquet", details, started)
     return RunSummary(table.computed, table.reused, time.monotonic() - started, files)
+
+
+def _prepare(config: ExperimentConfig, missing: Sequence[Any], jobs: int | None, scheduler: str | None) -> bool:
+    """Whether other processes compute the points that are missing. Those of this machine begin to import."""
+    elsewhere = scheduler is not None or (jobs != 1 and len(missing) >= FEWEST_POOLED)
+    if elsewhere and scheduler is None:
+        preload(config.kind.row_modules[0])
+    return elsewhere
 
 
 def _digest(code: str, config: ExperimentConfig, point: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from experiments.engine import executors, runner
-from experiments.engine.code_fingerprint import closure, code_fingerprint
+from experiments.engine.code_fingerprint import _imports, closure, code_fingerprint
 from experiments.engine.config import ExperimentConfig
 from experiments.engine.tables import MARK, write_table
 from experiments.kinds.loading import load
@@ -93,6 +95,47 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
     assert found == set(files) - {"dp/typed.py", "dp/nobody.py"}
     with pytest.raises(ValueError, match=r"module is 'dp.none'"):
         closure("dp.a", "dp.none", root=tmp_path)
+
+
+def parsed_imports(path: Path) -> Iterator[str]:
+    """The oracle: what the parser finds."""
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+@pytest.mark.slow
+def test_lines_show_every_import_that_the_parser_finds() -> None:
+    for path in [*(ROOT / "dp").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]:
+        shown, parsed = set(_imports(path)), set(parsed_imports(path))
+        assert parsed <= shown, path
+        # The example in the docstring of the public face.
+        assert shown - parsed <= {"dp"}, path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import a, b.c as d",
+        "import a  # import b",
+        "from a import b as c, d  # from e import f",
+        "from a import (\n    b,  # for (some) reason\n    # f,\n    c as d,\n)",
+        "def f():\n    import a\n    if TYPE_CHECKING:  # not run\n        import b\n\n        import c\n    import d",
+        "if TYPE_CHECKING:\n    from a import (\n        b,\n    )\nelse:\n    from c import d",
+    ],
+)
+def test_imports_are_found_however_they_are_written(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(text)
+    assert set(_imports(path)) == set(parsed_imports(path))
 
 
 @pytest.mark.slow

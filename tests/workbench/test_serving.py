@@ -42,7 +42,7 @@ def serving(
     try:
         for line in process.stderr:
             said += line
-            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY")):
+            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY", "The keys")):
                 break
         found = re.search(r"Listening on (http://127\.0\.0\.1:\d+)", said)
         assert found is not None, said
@@ -75,6 +75,28 @@ def test_the_websocket_of_the_pages_needs_the_key(tmp_path: Path) -> None:
         assert asyncio.run(status(address, {"Cookie": cookie.replace("=", "=0")})) == 403
         assert asyncio.run(status(address, {"Cookie": cookie})) == 101
         assert asyncio.run(status(address, {"Authorization": f"Bearer {KEY}"})) == 101
+
+
+def test_a_running_server_obeys_the_file_of_keys(tmp_path: Path) -> None:
+    def keys(*arguments: str) -> str:
+        command = [sys.executable, "-m", "workbench.cli.main", "keys", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    def status(path: str, key: str) -> int:
+        return httpx2.get(f"{address}{path}", headers={"X-API-Key": key}).status_code
+
+    key = keys("create", "reader", "--scope", "read")
+    with serving(tmp_path) as (address, said, _):
+        assert "The keys in dpdau.store.keys guard all but /healthz." in said
+        assert [status(path, key) for path in ("/config", "/metrics", "/ui/")] == [200, 403, 403]
+        other = keys("create", "desk", "--scope", "read", "--scope", "operate")
+        assert [status(path, other) for path in ("/config", "/metrics", "/ui/")] == [200, 403, 200]
+        keys("revoke", "reader")
+        assert status("/config", key) == 401
+        statuses = [status("/config", f"guess {index}") for index in range(40)]
+        assert statuses == sorted(statuses)
+        assert set(statuses) == {401, 429}
+        assert status("/config", other) == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,9 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse, Response
 
-from workbench.api.guard import KeyGuard, LocalGuard
+from workbench.api.access import declare_access
+from workbench.api.failure_limit import FailureLimit
+from workbench.api.guard import Guard
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.mounted import Mounted
 from workbench.api.problems import documented_problems, explain
@@ -19,6 +22,7 @@ from workbench.api.routes.days import add_day_routes
 from workbench.api.routes.events import add_event_routes
 from workbench.api.routes.operation import add_operation_routes
 from workbench.service import Service
+from workbench.service.keyring import Keyring
 
 DESCRIPTION = """Private active-user counts: post what users do and take back, close days, read DAU, WAU and MAU under
 differential privacy. A closed day is published once and never revised. Errors are problem details (RFC 9457)."""
@@ -30,14 +34,20 @@ def create_app(
     api_key: str | None = None,
     pages: Any = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    seconds: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The application around an open service.
 
     Args:
-        api_key: guards everything but health; without one only this machine is answered.
+        api_key: the key of all scopes. Without it and without a file of keys only this machine is answered.
         pages: a Streamlit application (`st.App`) to mount under /ui.
         new_id: names fresh releases whose caller names none.
+        seconds: since some moment; never runs backwards.
+
+    Raises:
+        KeyFileError: there is a file of keys that cannot be used.
     """
+    keyring = Keyring(service.settings.keys_path, api_key, service.today)
     metrics = Metrics()
 
     @asynccontextmanager
@@ -59,9 +69,19 @@ def create_app(
         app.mount("/ui", Mounted(pages, "/ui"))
         app.add_api_route("/", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
     # The last one added is the outermost: refused requests are counted too.
-    if api_key:
-        app.add_middleware(KeyGuard, key=api_key)
-    else:
-        app.add_middleware(LocalGuard)
+    app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=FailureLimit(seconds))
     app.add_middleware(Measure, metrics=metrics)
+    _declare(app)
     return app
+
+
+def _declare(app: FastAPI) -> None:
+    """Let the description of the interface say which scope opens what."""
+    undeclared = app.openapi
+
+    def declared() -> dict[str, Any]:
+        document = undeclared()
+        declare_access(document, app.routes)
+        return document
+
+    app.openapi = declared  # type: ignore[method-assign]

@@ -1,83 +1,49 @@
-"""Who may call: pure ASGI middlewares, because one that sees requests only would let websockets through."""
+"""Who may call: a pure ASGI middleware, because one that sees requests only would let websockets through."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import hmac
-import ipaddress
-from html import escape
+import math
+from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from workbench.api.access import CALLER, RouteNeeds, needed
+from workbench.api.failure_limit import FailureLimit
+from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, target_of, to_login, wants_page
+from workbench.api.origins import foreign, from_here, unframed
 from workbench.api.problems import problem
+from workbench.service.keyring import ALL_SCOPES, Caller, Keyring
+from workbench.service.keys import KeyFileError, session_token
 
-COOKIE = "dpdau_session"
-LOGIN = "/login"
-OPEN = frozenset({"/healthz"})
-LONGEST_FORM = 4096
-
-
-@functools.lru_cache(maxsize=64)
-def only_here(host: str) -> bool:
-    """Whether only this machine can reach an address of that name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+HERE = Caller("this machine", ALL_SCOPES)
+POLICY_VIOLATION = 1008
+ANYONE = Caller("anyone", frozenset())
 
 
-class LocalGuard:
-    """Without a key: programs of this machine, and pages that come from this service, but no other site's pages.
+class Guard:
+    """Lets callers through whose key has the scopes that the route needs, HTTP and websocket alike.
 
-    Any page that a browser on this machine shows can send requests to loopback. Such a request carries the page's
-    origin, or says that it is cross-site, or calls this machine by a name of its own (DNS rebinding).
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, or refuse it."""
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-        elif self._admits(HTTPConnection(scope)):
-            await self._app(scope, receive, _unframed(send))
-        elif scope["type"] == "websocket":
-            await _hang_up(receive, send, "the call comes from another site")
-        else:
-            answer = problem(
-                "other-site",
-                HTTPStatus.FORBIDDEN,
-                "The call comes from another site",
-                "A service without a key answers programs of this machine, by a loopback address or as localhost, and "
-                "its own pages. To let others in, set SERVICE_API_KEY.",
-            )
-            await answer(scope, receive, send)
-
-    def _admits(self, connection: HTTPConnection) -> bool:
-        host, origin = connection.headers.get("host", ""), connection.headers.get("origin")
-        named = only_here(_name(f"//{host}"))
-        return named and not _foreign(connection) and (origin is None or _net(origin) == host)
-
-
-class KeyGuard:
-    """Lets only callers with the key through, HTTP and websocket alike; health and the login form are open.
+    Where no key exists, programs of this machine may do everything, and nobody else anything.
 
     The key comes as `Authorization: Bearer KEY` or `X-API-Key: KEY`. A browser sends it once, by the form at /login,
     and from then on a cookie that is derived from the key and does not contain it.
+
+    Args:
+        routes: of the application; the list itself, so that routes added later are known too.
+        keyring: says whose key it is, at this moment.
+        limit: on wrong keys. Keys that nobody can guess are looked at all the same, so that a guesser stops nobody
+            who uses one.
     """
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], keyring: Keyring, limit: FailureLimit) -> None:
         self._app = app
-        self._key = key.encode()
-        self._token = hmac.new(self._key, b"dpdau session", hashlib.sha256).hexdigest()
+        self._routes = routes
+        self._keyring = keyring
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or refuse it."""
@@ -85,136 +51,176 @@ class KeyGuard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        # Not the URL, which the Host header has a part in: the path that is routed.
-        path = scope["path"]
-        if self._admits(connection) or (scope["type"] == "http" and path in OPEN):
-            await self._app(scope, receive, _unframed(send))
-        elif scope["type"] == "websocket":
-            await _hang_up(receive, send, "the API key is missing or wrong")
-        elif path == LOGIN:
-            await (await self._login(Request(scope, receive)))(scope, receive, send)
+        needs: RouteNeeds = None
+        # Asked once: a file of keys may appear at any moment.
+        if not self._keyring.guarded:
+            judged: Caller | Response = HERE if from_here(connection) else _other_site()
+        elif scope["type"] == "http" and scope["path"] == LOGIN:
+            judged = await self._login(Request(scope, receive))
         else:
-            await self._refuse(connection)(scope, receive, send)
+            # Now, because the router changes the scope when it passes the call on.
+            needs = needed(self._routes, scope)
+            judged = self._judge(connection, needs)
+        if isinstance(judged, Caller):
+            scope[CALLER] = judged
+            if scope["type"] == "websocket":
+                await self._app(scope, *self._while_admitted(connection, needs, receive, send))
+            else:
+                await self._app(scope, receive, unframed(send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send(_hang_up("the call may not come from there, or its key is missing, wrong or lacks a scope"))
+        else:
+            await judged(scope, receive, unframed(send))
 
-    def _admits(self, connection: HTTPConnection) -> bool:
-        scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-        given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
-        cookie = connection.cookies.get(COOKIE, "")
-        # Headers arrive as bytes, which Starlette reads as Latin-1.
-        if any(self._is_key(key.encode("latin-1")) for key in given):
-            return True
-        # Browsers send a cookie along with what other ports of the same host ask for.
-        return hmac.compare_digest(cookie.encode(), self._token.encode()) and not _foreign(connection)
+    def _judge(self, connection: HTTPConnection, needs: RouteNeeds) -> Caller | Response:
+        """Who calls and may, or how the call is refused."""
+        if needs is None:
+            return ANYONE
+        caller = self._authenticate(connection, _tokens(connection))
+        if isinstance(caller, Response):
+            unauthorized = caller.status_code == HTTPStatus.UNAUTHORIZED
+            return to_login(connection) if unauthorized and wants_page(connection) else caller
+        if needs <= caller.scopes:
+            return caller
+        return to_login(connection) if wants_page(connection) else _lacking(needs, caller)
 
-    def _is_key(self, given: bytes) -> bool:
-        return hmac.compare_digest(given, self._key)
-
-    def _refuse(self, connection: HTTPConnection) -> Response:
-        wants_page = "text/html" in connection.headers.get("accept", "")
-        if wants_page and connection.scope["method"] == "GET":
-            target = connection.scope["path"] + (f"?{connection.url.query}" if connection.url.query else "")
-            return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
-        return problem(
-            "key-missing",
-            HTTPStatus.UNAUTHORIZED,
-            "The API key is missing or wrong",
-            "Send the service's key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; browsers log in at /login.",
-        )
+    def _authenticate(self, connection: HTTPConnection, tokens: Sequence[str]) -> Caller | Response:
+        """Whose key it is that came along; a wrong one is counted."""
+        if not tokens:
+            return _wrong()
+        address = connection.client.host if connection.client else ""
+        wait = self._limit.wait(address)
+        refused = _wrong
+        try:
+            found = [self._keyring.find(token, made_only=wait > 0) for token in tokens]
+        except KeyFileError:
+            found, refused = [None] * len(tokens), _unusable_file
+        for _ in range(0 if wait else found.count(None)):
+            self._limit.note_failure(address)
+        callers = [caller for caller in found if caller is not None]
+        if not callers:
+            return _blocked(wait) if wait else refused()
+        if callers[0].guessable:
+            self._limit.note_right(address)
+        return callers[0] if not callers[0].expired else _unauthorized("key-expired", "The API key has expired")
 
     async def _login(self, request: Request) -> Response:
-        target = _local(request.query_params.get("next", "/ui/"))
+        target = target_of(request)
         if request.method != "POST":
-            return _form(target, "", HTTPStatus.OK)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LONGEST_FORM:
-                return _form(target, "That is too long for a key.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        given = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
-        if not self._is_key(given.encode()):
-            return _form(target, "That is not the key of this service.", HTTPStatus.UNAUTHORIZED)
-        response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        response.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
-        return response
+            return form(target)
+        if foreign(request):
+            return _other_site()
+        key = await sent_key(request)
+        if key is None:
+            return form(target, "That is too long for a key.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        token = session_token(key)
+        caller = self._authenticate(request, [token])
+        if isinstance(caller, Response):
+            answer = form(target, _EXCUSES.get(caller.status_code, _EXCUSES[401]), HTTPStatus(caller.status_code))
+            answer.headers.update({name: value for name, value in caller.headers.items() if name == "retry-after"})
+            return answer
+        path = target.partition("?")[0]
+        needs = needed(self._routes, {**request.scope, "method": "GET", "path": path, "query_string": b""})
+        if not (needs or frozenset()) <= caller.scopes:
+            names = " and ".join(sorted(needs or ()))
+            return form(target, f"That key does not open {path}, which needs {names}.", HTTPStatus.FORBIDDEN)
+        return logged_in(request, token)
+
+    def _while_admitted(
+        self, connection: HTTPConnection, needs: RouteNeeds, receive: Receive, send: Send
+    ) -> tuple[Receive, Send]:
+        """Let a websocket's messages through, both ways, until its key is revoked or expires; then hang up."""
+        gone = False
+
+        async def ended() -> bool:
+            nonlocal gone
+            if not gone and not self._still_admits(connection, needs):
+                gone = True
+                await send(_hang_up("the key is no longer valid"))
+            return gone
+
+        async def receiving() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive" and await ended():
+                return {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
+            return message
+
+        async def sending(message: Message) -> None:
+            if not await ended():
+                await send(message)
+
+        return receiving, sending
+
+    def _still_admits(self, connection: HTTPConnection, needs: RouteNeeds) -> bool:
+        if not self._keyring.guarded:
+            return True
+        try:
+            found = [self._keyring.find(token) for token in _tokens(connection)]
+        except KeyFileError:
+            return False
+        return needs is not None and any(one and not one.expired and needs <= one.scopes for one in found)
 
 
-async def _hang_up(receive: Receive, send: Send, reason: str) -> None:
-    await receive()
-    await send({"type": "websocket.close", "code": 1008, "reason": reason})
+def _tokens(connection: HTTPConnection) -> list[str]:
+    """The session tokens of the keys in the headers or, where there are none, the one in the cookie."""
+    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
+    given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
+    # Headers arrive as bytes, which Starlette reads as Latin-1.
+    if tokens := [session_token(key.encode("latin-1")) for key in given if key]:
+        return tokens
+    cookie = connection.cookies.get(COOKIE, "")
+    # Browsers send a cookie along with what other ports of the same host ask for.
+    return [cookie] if cookie and not foreign(connection) else []
 
 
-def _foreign(connection: HTTPConnection) -> bool:
-    """Whether a browser says that another site's page asks, other than by a link that leads to a page of ours.
-
-    Such a page does nothing by being shown, as long as it is not shown inside another one.
-    """
-    headers, scope = connection.headers, connection.scope
-    if headers.get("sec-fetch-site") not in ("cross-site", "same-site"):
-        return False
-    link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    return not (link and scope.get("method") == "GET" and _is_page(scope["path"]))
+def _unauthorized(kind: str, title: str) -> Response:
+    detail = "Send a key of this service as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; browsers log in at /login."
+    return problem(kind, HTTPStatus.UNAUTHORIZED, title, detail)
 
 
-def _unframed(send: Send) -> Send:
-    """Forbid other sites to show an answer inside their pages."""
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), (b"content-security-policy", b"frame-ancestors 'self'")]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sending
+def _wrong() -> Response:
+    return _unauthorized("key-missing", "The API key is missing or wrong")
 
 
-def _is_page(path: str) -> bool:
-    return path in ("/", "/docs", "/ui") or path.startswith("/ui/")
+def _lacking(needs: frozenset[str], caller: Caller) -> Response:
+    lacks = sorted(needs - caller.scopes)
+    detail = (
+        f"This call needs a key with the scope {' and '.join(sorted(needs))}; this one lacks {' and '.join(lacks)}."
+    )
+    return problem("scope-missing", HTTPStatus.FORBIDDEN, "The API key lacks a scope", detail, needed=sorted(needs))
 
 
-def _name(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
+def _blocked(wait: float) -> Response:
+    detail = "Too many wrong keys came from this address, or from all together. Keys made by 'dpdau keys' are served."
+    answer = problem("too-many-failures", HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong keys", detail)
+    answer.headers["retry-after"] = str(math.ceil(wait))
+    return answer
 
 
-def _net(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
+def _unusable_file() -> Response:
+    detail = "The service cannot use its file of keys. The operator finds the fault with 'dpdau keys list'."
+    answer = problem("keys-unusable", HTTPStatus.SERVICE_UNAVAILABLE, "The file of keys cannot be used", detail)
+    answer.headers["retry-after"] = "10"
+    return answer
 
 
-def _local(target: str) -> str:
-    """Where to go after logging in: a path of this service, never another one's address."""
-    return target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/ui/"
+def _other_site() -> Response:
+    return problem(
+        "other-site",
+        HTTPStatus.FORBIDDEN,
+        "The call comes from another site",
+        "A service without a key answers programs of this machine, by a loopback address or as localhost, and "
+        "its own pages. To let others in, make a key with 'dpdau keys create', or set SERVICE_API_KEY.",
+    )
 
 
-def _form(target: str, message: str, status: HTTPStatus) -> Response:
-    note = f'<p role="alert">{escape(message)}</p>' if message else ""
-    return HTMLResponse(_PAGE.format(target=quote(target, safe=""), note=note), int(status))
+def _hang_up(reason: str) -> Message:
+    return {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": reason}
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>dpdau: log in</title>
-<link rel="icon" href="data:,">
-<style>
-:root {{ color-scheme: light dark; font-family: system-ui, sans-serif }}
-main {{ max-width: 22rem; margin: 20vh auto 0; padding: 0 1rem }}
-label, input, button {{ display: block; width: 100%; box-sizing: border-box; font: inherit }}
-input, button {{ padding: .6rem; margin-top: .5rem }}
-</style>
-</head>
-<body><main>
-<h1>dpdau</h1>
-{note}
-<form method="post" action="/login?next={target}">
-<label for="key">Key of this service (SERVICE_API_KEY)</label>
-<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>
-<button>Log in</button>
-</form>
-</main></body>
-</html>
-"""
+_EXCUSES = {
+    401: "That is not a key of this service, or it has expired.",
+    429: "Too many wrong keys: wait a minute.",
+    503: "The service cannot use its file of keys.",
+}

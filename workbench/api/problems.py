@@ -33,6 +33,7 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "horizon-over": (HTTPStatus.CONFLICT, "The horizon of the guarantee is over"),
     "bad-event": (HTTPStatus.UNPROCESSABLE_ENTITY, "The events cannot be right"),
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
+    "scope-missing": (HTTPStatus.FORBIDDEN, "The API key lacks a scope"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
 }

@@ -16,8 +16,9 @@ import msgspec
 import uvicorn
 
 from workbench.api.app import create_app
-from workbench.api.guard import only_here
+from workbench.api.origins import only_here
 from workbench.service import Service, Settings, SettingsError
+from workbench.service.keyring import API_KEY, Keyring
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
 SHUTDOWN_SECONDS = 3
@@ -33,7 +34,7 @@ def serve(
     """Serve until SIGINT or SIGTERM.
 
     Args:
-        api_key: guards everything but health; needed where others than this machine can connect.
+        api_key: the key of all scopes. Where others than this machine can connect, it or a file of keys is needed.
         pages: whether to mount the Streamlit pages under /ui.
         announce: is told the start-up message when the port is open.
         behind: what is to be done while the server answers; it is waited for.
@@ -42,12 +43,18 @@ def serve(
         SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
     """
     settings = service.settings
-    if not api_key and not only_here(settings.host):
+    if settings.keys and not settings.keys_path.exists():
         raise SettingsError(
-            f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
-            "or listen on 127.0.0.1"
+            f"keys is {settings.keys!r}, and there is no such file: make a key with 'dpdau keys create', or leave the "
+            "setting out"
         )
-    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings, alone=not api_key) if pages else None)
+    guarded = Keyring(settings.keys_path, api_key, service.today).guarded
+    if not guarded and not only_here(settings.host):
+        raise SettingsError(
+            f"host is {settings.host!r}, which others can reach, and there is no key: make one with "
+            f"'dpdau keys create', set {API_KEY}, or listen on 127.0.0.1"
+        )
+    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings, alone=not guarded) if pages else None)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -58,7 +65,7 @@ def serve(
                 "choose another --port (0 takes any free one)"
             ) from error
         listener.listen(2048)
-        announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
+        announce(start_message(service, _address(listener), pages=pages, api_key=api_key))
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
         )
@@ -119,7 +126,16 @@ def streamlit_pages(settings: Settings, *, alone: bool) -> Any:
     return streamlit.App(script, secrets={"dpdau": {"settings": chosen, "alone": alone}})
 
 
-def start_message(service: Service, address: str, *, pages: bool, guarded: bool) -> str:
+def _who_may_call(settings: Settings, api_key: str | None) -> str:
+    if not settings.keys_path.exists():
+        if api_key:
+            return f"{API_KEY} guards all but /healthz."
+        return f"No {API_KEY} and no {settings.keys_path}: every program on this machine may read and write."
+    both = f"{API_KEY} and the" if api_key else "The"
+    return f"{both} keys in {settings.keys_path} guard all but /healthz."
+
+
+def start_message(service: Service, address: str, *, pages: bool, api_key: str | None) -> str:
     """What a person who starts the service should know."""
     status = service.status()
     days = f"{status.first} to {status.last} closed, {status.open_day} is next" if status.last else "no day closed yet"
@@ -127,9 +143,7 @@ def start_message(service: Service, address: str, *, pages: bool, guarded: bool)
         service.promise,
         f"Store {service.settings.store}: {status.operations:,} operations arrived, {days}.",
         f"Listening on {address} (interface at {address}/docs" + (f", pages at {address}/ui/)" if pages else ")"),
-        "SERVICE_API_KEY guards all but /healthz."
-        if guarded
-        else "No SERVICE_API_KEY: every program on this machine may read and write.",
+        _who_may_call(service.settings, api_key),
     ]
     if service.settings.show_truth:
         lines.append("Demonstration: the pages may show true counts, which are NOT PRIVATE.")

@@ -18,6 +18,7 @@ from workbench.cli.compact import compact
 from workbench.cli.compose import compose
 from workbench.cli.exact import exact
 from workbench.cli.figure import figure
+from workbench.cli.keys import keys
 from workbench.cli.logs import generate, validate
 from workbench.cli.mechanisms import calibrate, mechanisms
 from workbench.cli.plot import plot
@@ -110,7 +111,7 @@ def _exit_code(error: BaseException) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack, compose,
-    sketches, salt, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    sketches, salt, keys, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

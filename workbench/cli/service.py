@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from dp.log import Log
     from workbench.service import Operation, Service, Settings
 
-API_KEY = "SERVICE_API_KEY"
 ROWS_AT_ONCE = 50_000
 STOPPED = "Stopped."
 DEMO_STOPPED = "Stopped. The same command continues the demonstration."
@@ -113,8 +112,8 @@ def _stoppable(line: str) -> Iterator[None]:
 def serve(settings: Settings, address: Address, pages: bool) -> None:
     """Serve the HTTP interface and the pages until Ctrl-C.
 
-    The variable SERVICE_API_KEY holds the key that guards everything except /healthz. Without a key only this machine
-    may connect.
+    Keys made by 'dpdau keys create' open what their scopes say, and the one in the variable SERVICE_API_KEY opens
+    everything. Without a key only this machine may connect.
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
@@ -141,7 +140,7 @@ def demo(settings: Settings, days: int, folder: Path, address: Address, serving:
 
     folder.mkdir(parents=True, exist_ok=True)
     inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
-    chosen = address.applied(msgspec.structs.replace(of_demonstration(settings), **inside, key=None))
+    chosen = address.applied(msgspec.structs.replace(of_demonstration(settings), **inside, key=None, keys=None))
     with _open(chosen) as service:
         check_demonstration(service)
         if serving:
@@ -316,6 +315,7 @@ def existing_service(settings: Settings) -> Iterator[Service]:
 
 def _serve(service: Service, pages: bool, behind: Callable[[Callable[[], bool]], None] = lambda stopped: None) -> None:
     from workbench.api.serving import serve as serve_until_stopped
+    from workbench.service.keyring import API_KEY
 
     # Secrets come from files that end in a line break.
     key = os.environ.get(API_KEY, "").strip() or None

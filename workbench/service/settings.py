@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         store: the operations log and what is derived from it, one SQLite file.
         ledger: budgets, charges and releases, one SQLite file; may be shared with `dpdau release`.
         key: file with the secret key of the pseudonyms; `store` with ".key" appended where it is not set.
+        keys: file with the hashes of the callers' keys; `store` with ".keys" appended where it is not set.
         timezone: where a day is a day.
         first_day: first tick, a public parameter; where it is not set, the day that is closed first.
         horizon: days that the guarantee covers, None for no end.
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     store: str = "dpdau.store"
     ledger: str = "dpdau.ledger"
     key: str | None = None
+    keys: str | None = None
     timezone: str = "UTC"
     first_day: date | None = None
     horizon: int | None = 365
@@ -139,6 +141,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def key_path(self) -> Path:
         """Where the key of the pseudonyms lies."""
         return Path(self.key or self.store + ".key")
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the hashes of the callers' keys lie."""
+        return Path(self.keys or self.store + ".keys")
 
     @property
     def zone(self) -> Zone:
@@ -240,7 +247,7 @@ def _line(name: str, value: Any) -> str:
 def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
     if name not in names():
         raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
-    if (name == "horizon" and value == "unlimited") or (name in ("key", "first_day") and value == ""):
+    if (name == "horizon" and value == "unlimited") or (name in ("key", "keys", "first_day") and value == ""):
         value = None
     group, _, part = name.partition(".")
     if part:
@@ -253,10 +260,10 @@ def _validate(settings: Settings) -> None:
     for name in ("store", "ledger", "budget", "host"):
         if not getattr(settings, name):
             raise SettingsError(f"{name} is empty; give it a value or leave it out")
-    if len({path.resolve() for path in (settings.store_path, settings.ledger_path, settings.key_path)}) < 3:
+    files = (settings.store_path, settings.ledger_path, settings.key_path, settings.keys_path)
+    if len({path.resolve() for path in files}) < len(files):
         raise SettingsError(
-            f"store, ledger and key are {settings.store}, {settings.ledger} and {settings.key_path}; "
-            "each needs a file of its own"
+            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
         )
     try:
         zone_named(settings.timezone)

@@ -167,8 +167,9 @@ def test_the_second_moment_and_the_energies_by_every_run():
             series[start:end] = 1
             moment += share[start, end] * np.outer(series, series)
             energies[start, end] = series @ form @ series
-        np.testing.assert_allclose(dense._second_moment(share), moment, atol=1e-12)
-        np.testing.assert_allclose(dense._run_energies(form, allowed), energies, atol=1e-12)
+        np.testing.assert_allclose(dense._second_moment(share, protected.hull), moment, atol=1e-12)
+        found = dense._run_energies(form, *np.nonzero(allowed))
+        np.testing.assert_allclose(found, energies[allowed], atol=1e-12)
 
 
 def test_a_dense_strategy_refuses_what_it_was_not_made_for():

@@ -359,7 +359,7 @@ class TestRotating:
         assert lost_rotations(path, lambda: time.sleep(0.05)) == 0
 
     def test_without_the_lock_some_would_be(self, path, monkeypatch):
-        monkeypatch.setattr(module, "_locked", lambda folder: nullcontext())
+        monkeypatch.setattr(module, "locked", lambda folder: nullcontext())
         together = threading.Barrier(4)
         assert lost_rotations(path, lambda: together.wait(10)) == 3
 

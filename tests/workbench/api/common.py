@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from workbench.service import Settings, load_settings
+from workbench.service.keys import PREFIX, ServiceKey, keys_text, session_token, token_hash
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PROBLEM_FIELDS = {"type", "title", "status", "detail"}
@@ -44,3 +46,23 @@ def problem_of(response: Any, status: int, kind: str) -> dict[str, Any]:
     assert content["status"] == status
     assert len(content["detail"]) > 20
     return content  # type: ignore[no-any-return]
+
+
+def keys_for(settings: Settings, named: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Name → key; the file of keys holds them with these scopes, and no others."""
+    secrets = {name: f"{PREFIX}{index:064x}" for index, name in enumerate(named)}
+    kept = {
+        name: ServiceKey(
+            sha256=token_hash(session_token(secrets[name].encode())),
+            scopes=frozenset(scopes),  # type: ignore[arg-type]
+            made=NOW.date(),
+        )
+        for name, scopes in named.items()
+    }
+    settings.keys_path.touch(mode=0o600)
+    settings.keys_path.write_text(keys_text(kept))
+    return secrets
+
+
+def bearing(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -111,6 +112,15 @@ def test_a_body_that_is_no_list_of_events_is_explained(client: TestClient, servi
 
 def test_a_body_too_large_is_refused_before_it_is_read(client: TestClient) -> None:
     problem_of(client.post("/events", content=b" " * (2**25 + 1)), 413, "http")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\nb", "\x85", "\u2028", "/", "?x#y", " "])
+def test_the_user_whom_a_path_names_is_erased_and_nobody_else(client: TestClient, end: str) -> None:
+    names = ["a", f"a{end}", f"a{end}{end}"]
+    client.post("/events", json=[{"user": name} for name in names]).raise_for_status()
+    erased = client.delete(f"/users/{quote(names[1], safe='')}").json()["rows_removed"]
+    assert erased == names.count(names[1])
+    assert client.delete("/users/a").json()["rows_removed"] == (0 if end == "" else 1)
 
 
 def test_an_erased_user_is_gone(client: TestClient, service: Service) -> None:

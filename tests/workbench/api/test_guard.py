@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import date
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.responses import Response
+from starlette.routing import Mount, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tests.workbench.api.common import problem_of, users
+from tests.workbench.api.common import NOW, bearing, keys_for, local, problem_of, users
 from workbench.api.app import create_app
-from workbench.api.guard import COOKIE, KeyGuard
+from workbench.api.failure_limit import FailureLimit
+from workbench.api.guard import Guard
+from workbench.api.login import COOKIE
 from workbench.service import Service
+from workbench.service.keyring import Keyring
+from workbench.service.keys import create_key
 
+TODAY = NOW.date()
 KEY = "a key with ünicode, 32 characters"
 
 
@@ -97,8 +107,10 @@ async def _echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def test_the_key_guards_websockets() -> None:
-    client = TestClient(KeyGuard(Starlette(routes=[WebSocketRoute("/ui/_stcore/stream", _echo)]), KEY))
+def test_the_key_guards_websockets(tmp_path: Path) -> None:
+    app = Starlette(routes=[Mount("/ui", routes=[WebSocketRoute("/_stcore/stream", _echo)])])
+    keyring = Keyring(tmp_path / "none", KEY, lambda: TODAY)
+    client = TestClient(Guard(app, app.routes, keyring, FailureLimit(lambda: 0.0)))
     with (
         pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
         client.websocket_connect("/ui/_stcore/stream") as socket,
@@ -154,3 +166,109 @@ def test_a_link_from_elsewhere_may_lead_to_a_page(client: TestClient) -> None:
     assert client.post("/docs", headers=headers).status_code == 403
     assert client.get("/docs", headers={**headers, "Sec-Fetch-Dest": "iframe"}).status_code == 403
     assert client.get("/docs", headers={**headers, "Host": "evil.example"}).status_code == 403
+
+
+# Keys of a file
+
+
+def test_a_browser_with_a_key_that_only_reads_gets_no_further_than_its_scope(service: Service) -> None:
+    keys = keys_for(service.settings, {"reader": {"read"}, "operator": {"operate", "read"}})
+    with TestClient(create_app(service, pages=_Pages()), follow_redirects=False) as client:
+        refused = client.post("/login", data={"key": keys["reader"]})
+        assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
+        assert "operate and read" in refused.text
+        assert client.post("/login?next=/docs", data={"key": keys["reader"]}).status_code == 303
+        assert client.get("/docs").status_code == 200
+        assert client.get("/config").status_code == 200
+        problem_of(client.get("/ui/_stcore/health"), 403, "scope-missing")
+        page = client.get("/ui/operate", headers={"Accept": "text/html"})
+        assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2Fui%2Foperate")
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/ui/_stcore/stream") as socket:
+            socket.receive_text()
+        assert (
+            client.post(page.headers["location"], data={"key": keys["operator"]}).headers["location"] == "/ui/operate"
+        )
+        assert client.get("/ui/operate", headers={"Accept": "text/html"}).text == "a page"
+        with client.websocket_connect("/ui/_stcore/stream") as socket:
+            assert socket.receive_text() == "more"
+
+
+def test_an_open_websocket_ends_with_its_key(service: Service) -> None:
+    keys = keys_for(service.settings, {"operator": {"operate", "read"}})
+    pages = _Pages()
+    with (
+        TestClient(create_app(service, pages=pages)) as client,
+        client.websocket_connect("/ui/_stcore/stream", headers=bearing(keys["operator"])) as socket,
+    ):
+        assert socket.receive_text() == "more"
+        socket.send_text("go on")
+        assert socket.receive_text() == "more"
+        keys_for(service.settings, {"operator": {"read"}})
+        socket.send_text("close the day")
+        with pytest.raises(WebSocketDisconnect) as ended:
+            socket.receive_text()
+    assert ended.value.code == 1008
+    assert pages.received == ["go on"]
+
+
+def test_a_websocket_that_is_open_without_a_key_ends_when_keys_appear(service: Service) -> None:
+    with (
+        local(create_app(service, pages=_Pages())) as client,
+        client.websocket_connect("ws://127.0.0.1:8000/ui/_stcore/stream") as socket,
+    ):
+        assert socket.receive_text() == "more"
+        keys_for(service.settings, {"reader": {"read"}})
+        socket.send_text("close the day")
+        with pytest.raises(WebSocketDisconnect):
+            socket.receive_text()
+
+
+def test_a_running_service_notices_keys_that_are_made_and_revoked(service: Service) -> None:
+    with local(create_app(service)) as client:
+        assert client.get("/config").status_code == 200
+        keys = keys_for(service.settings, {"reader": {"read"}})
+        problem_of(client.get("/config"), 401, "key-missing")
+        assert client.get("/config", headers=bearing(keys["reader"])).status_code == 200
+        keys_for(service.settings, {})
+        problem_of(client.get("/config", headers=bearing(keys["reader"])), 401, "key-missing")
+        service.settings.keys_path.unlink()
+        problem_of(client.get("/config"), 401, "key-missing")
+
+
+def test_an_expired_key_is_told_so(service: Service) -> None:
+    key = create_key(
+        service.settings.keys_path, "a", ["read"], made=date(2026, 5, 1), expires=TODAY, random=lambda size: b"x" * size
+    )
+    with TestClient(create_app(service)) as client:
+        problem_of(client.get("/config", headers=bearing(key)), 401, "key-expired")
+        assert client.post("/login?next=/docs", data={"key": key}).status_code == 401
+
+
+def test_another_site_cannot_log_a_browser_in(guarded: TestClient) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    problem_of(guarded.post("/login", data={"key": KEY}, headers=foreign), 403, "other-site")
+
+
+class _Pages:
+    """In place of Streamlit's application: a page, and a websocket that answers every message."""
+
+    def __init__(self) -> None:
+        self.received: list[str] = []
+
+    @asynccontextmanager
+    async def _nothing(self, app: object) -> AsyncIterator[None]:
+        yield
+
+    def lifespan(self) -> Callable[[object], AbstractAsyncContextManager[None]]:
+        return self._nothing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await Response("a page")(scope, receive, send)
+            return
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        with suppress(WebSocketDisconnect):
+            while True:
+                await socket.send_text("more")
+                self.received.append(await socket.receive_text())

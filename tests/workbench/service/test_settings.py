@@ -102,6 +102,6 @@ def test_pure_mechanisms_need_no_delta_but_none_may_be_impossible() -> None:
 def test_values_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"mau.*horizon"):
         load_settings(None, {}, [("mau.unit", "user"), ("horizon", "unlimited")])
-    for one, other in (("store", "ledger"), ("key", "store"), ("key", "ledger")):
+    for one, other in (("store", "ledger"), ("key", "store"), ("key", "ledger"), ("keys", "store"), ("keys", "key")):
         with pytest.raises(SettingsError, match="a file of its own"):
             load_settings(None, {}, [(one, "same.db"), (other, "./same.db")])

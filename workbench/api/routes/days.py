@@ -19,7 +19,10 @@ Responder = Callable[[str, str | None, bool, str | None], Response]
 Day = Annotated[str, Path(description="A calendar day, YYYY-MM-DD.", examples=["2026-01-01"])]
 Fresh = Annotated[
     bool,
-    Query(description="Draw a new release of this past day from the log as it stands now, charged on its own."),
+    Query(
+        description="Draw a new release of this past day from the log as it stands now, charged on its own. Needs a "
+        "key with the scope operate."
+    ),
 ]
 RequestId = Annotated[
     str | None,

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from workbench.api.access import may
 from workbench.api.events import EVENT_SCHEMA, EXAMPLE_EVENT, EXAMPLES, NDJSON, read_event, read_events
 from workbench.api.intake import Intake
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, documented, json_response
-from workbench.service import Operation, Service, bad_events
+from workbench.service import ERASE, Operation, Refused, Service, bad_events
+from workbench.service.keys import OPERATE
 
 LARGEST_BODY = 32 * 2**20
 
@@ -26,21 +30,30 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     zone = service.settings.zone
     intake = Intake(service)
 
-    async def store(operations: list[Operation]) -> Response:
+    async def store(request: Request, operations: list[Operation]) -> Response:
+        operates = may(request, OPERATE)
+        if not operates and any(operation.op == ERASE for operation in operations):
+            raise Refused("scope-missing", "an erasure needs a key with the scope operate; nothing was stored")
         if faults := service.faults(operations):
             raise bad_events(faults)
         ingested = await intake.store(operations)
         metrics.count_events(operations, ingested)
-        return json_response(ingested)
+        # The number of operations of all is an exact count, and what was sent is known to whoever sent it.
+        told = ingested if operates else {"accepted": ingested.accepted, "late": ingested.late}
+        return json_response(told)
 
     async def post_event(request: Request) -> Response:
-        """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
-        return await store(read_event(await _read(request), zone, service.today()))
+        """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one.
+
+        An erasure needs a key with the scope operate, and only such a key is told `seq`, the number of operations that
+        have arrived.
+        """
+        return await store(request, read_event(await _read(request), zone, service.today()))
 
     async def post_events(request: Request) -> Response:
         """All or none, in this order, in one step; answers when they are on disk."""
         content_type = request.headers.get("content-type", "")
-        return await store(read_events(await _read(request), content_type, zone, service.today()))
+        return await store(request, read_events(await _read(request), content_type, zone, service.today()))
 
     # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
     # match, and the same ones behind them describe.
@@ -90,6 +103,11 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
         service.erase(user)
         metrics.count_erasure()
         return json_response({"erased": True})
+
+    route = app.routes[-1]
+    assert isinstance(route, APIRoute)
+    # A dot stands for line breaks too: without it, `a` would be erased for the user `a\n`, and nobody for `a\nb`.
+    route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
 
 
 async def _read(request: Request) -> bytes:

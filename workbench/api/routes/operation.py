@@ -13,6 +13,8 @@ from workbench.api.responses import json_response
 from workbench.api.rows import budget_row, charge_row
 from workbench.service import Service
 
+PATHS = ("store", "ledger", "key", "keys")
+
 
 def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes for whoever operates the service: budget, settings, health, metrics."""
@@ -40,7 +42,7 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
                 "first_day": status.first,
                 "last_closed_day": status.last,
                 "open_day": status.open_day,
-                "settings": {name: value for name, value in settings.items() if name not in ("store", "ledger", "key")},
+                "settings": {name: value for name, value in settings.items() if name not in PATHS},
             }
         )
 

@@ -19,6 +19,7 @@ from dp.mechanisms.binary_tree import TreeStrategy
 from dp.mechanisms.protocol import MOST_USERS
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import protected_class
+from tests.laws import each
 from tests.oracles.mechanism_instances import (
     DATA_DEPENDENT_NAMES,
     ENDLESS_CLASSES,
@@ -71,7 +72,7 @@ def random_differences(arguments: ClassArguments, ticks: int) -> np.ndarray:
     return rows[allowed_series(arguments, rows)]
 
 
-@pytest.mark.parametrize("instance", INSTANCES, ids=str)
+@each("instance", INSTANCES, by=lambda instance: instance.name)
 class TestMechanismLaws:
     """What every mechanism owes, for every unit, window, bound and horizon."""
 

@@ -50,5 +50,8 @@ class TestOfAClass:
 
 
 def test_marks_stay() -> None:
-    marked = each("number", (1,))(pytest.mark.slow(lambda number: None))
-    assert [mark.name for mark in marked.pytestmark] == ["slow"]
+    @each("number", (1,))
+    @pytest.mark.slow
+    def law(number: int) -> None: ...
+
+    assert [mark.name for mark in law.pytestmark] == ["slow"]

@@ -6,7 +6,6 @@ import gc
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,9 +21,6 @@ load_profile()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Designs are computed once for all workers and runs of the same code, in a cache that is not the user's."""
-    # Altair imports jsonschema, which would build forty parsers, for seconds in every worker, to judge formats that
-    # nobody here has. Without the package it does without them.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     os.environ["DPDAU_CACHE"] = str(ROOT / ".cache" / "designs")
 
 
@@ -34,7 +30,8 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Tests do make garbage."""
+    """Tests do make garbage, and what was there before is not searched for it again."""
+    gc.freeze()
     gc.enable()
 
 

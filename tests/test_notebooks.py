@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 
 from dp.intervals.binomial import clopper_pearson
 from experiments.notebook import curves, picture, round_coordinates
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 
 FOLDER = ROOT / "notebooks"
@@ -263,7 +264,7 @@ def nbval(notebook: Notebook, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(folder / "runtime"), "IPYTHONDIR": str(folder / "ipython")}
     return subprocess.run(
         [sys.executable, "-m", *arguments, "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", str(path)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=180,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS,
     )  # fmt: skip
 
 

@@ -16,12 +16,12 @@ import pytest
 from experiments.engine import runner
 from experiments.kinds.loading import load
 from tests.experiments.test_experiments import ROOT, SMALL
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("distributed")
 
 QUIET = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-START_SECONDS = 60.0
 
 Spawn = Callable[..., subprocess.Popen[bytes]]
 
@@ -45,7 +45,7 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
 
 
 def waited(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -89,7 +89,7 @@ def address_of(meeting: Path) -> str:
 def workers_of(address: str) -> int:
     from distributed import Client
 
-    with Client(address, timeout=30) as client:
+    with Client(address, timeout=PATIENCE_SECONDS) as client:
         return len(client.scheduler_info()["workers"])
 
 

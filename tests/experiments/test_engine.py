@@ -28,6 +28,7 @@ from experiments.kinds.loading import load
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.sketches.config import SketchConfig
 from tests.experiments.test_experiments import CONFIG, SMALL, run
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
@@ -288,14 +289,14 @@ def test_an_interrupt_ends_a_run_without_a_traceback(alone: bool, config_path: P
         command(config_path, tmp_path, "--jobs", "2"),
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(list((tmp_path / "cache").glob("*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     if alone:
         child.send_signal(signal.SIGINT)
     else:
         os.killpg(child.pid, signal.SIGINT)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=PATIENCE_SECONDS)
     assert child.returncode == 130, err
     assert not out
     *progress, last = err.splitlines()

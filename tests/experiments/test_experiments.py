@@ -31,6 +31,7 @@ from experiments.kinds.mechanisms.row import evaluate
 from experiments.kinds.mechanisms.task import Task
 from experiments.real_log import LOGS, draw_year
 from experiments.releases import release_figure
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 
 CONFIG = ROOT / "experiments/configs/epsilon_vs_error.toml"
@@ -260,7 +261,7 @@ def test_a_killed_run_goes_on_where_it_was(config_path: Path, tmp_path: Path) ->
     arguments = f"P({str(config_path)!r}), P('out'), P({str(cache)!r}), jobs=1"
     script = f"from pathlib import Path as P; from tests.experiments.test_experiments import run; run({arguments})"
     child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(list(cache.glob("*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)

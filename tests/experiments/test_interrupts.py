@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from experiments.engine.interrupts import is_interrupt
+from tests.patience import PATIENCE_SECONDS
 
 IMPORTED = """
 import signal
@@ -49,7 +50,9 @@ def test_an_interrupt_waits_for_the_end_of_an_import(
 ) -> None:
     (tmp_path / "interrupted_while_imported.py").write_text(IMPORTED)
     given = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{command}"
-    done = subprocess.run([sys.executable, "-c", given], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", given], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert (done.stdout, done.stderr, done.returncode) == (out, err, code)
 
 

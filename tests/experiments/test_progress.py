@@ -10,11 +10,12 @@ import pytest
 
 from experiments.engine import progress
 from experiments.engine.progress import progress_bar, progress_lines
+from tests.patience import PATIENCE_SECONDS
 
 
 def wait_for(lines: list[str], number: int) -> None:
     """Wait until so many lines are there, and no longer than a busy machine needs."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(lines) < number and time.monotonic() < deadline:
         time.sleep(0.001)
     assert len(lines) >= number

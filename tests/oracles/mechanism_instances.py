@@ -117,6 +117,12 @@ def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
     return matrix / GRID
 
 
+@cache
+def strategy_matrix_of(instance: Instance) -> Floats:
+    """That of the instance's strategy, over the ticks on which it is tested."""
+    return strategy_matrix(design_of(instance).strategy, instance.ticks)
+
+
 def all_series(ticks: int) -> NDArray[np.int8]:
     """Every 0/1 series; shape (2^ticks, ticks)."""
     return ((np.arange(2**ticks)[:, np.newaxis] >> np.arange(ticks)) & 1).astype(np.int8)

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from dp.presence.daily import day_number
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 from workbench.service import ADD, Operation, Service, Settings
 
@@ -31,7 +32,7 @@ def settings_of(folder: Path) -> Settings:
 
 def answered(page: AppTest) -> AppTest:
     """A research page whose answer is whole, not only begun."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not [one for one in page.get("download_button") if one.key == "reproduce"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -41,7 +42,7 @@ def answered(page: AppTest) -> AppTest:
 
 def opened_page(settings: Settings, address: str, **query: str) -> AppTest:
     """A page of the app as somebody sees it who opens it by its address, with what stands after the question mark."""
-    page = AppTest.from_file(APP, default_timeout=60)
+    page = AppTest.from_file(APP, default_timeout=PATIENCE_SECONDS)
     page.secrets["dpdau"] = {"settings": msgspec.json.encode(settings).decode()}
     page._page_hash = calc_hash(address)
     for name, value in query.items():

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.accounting.composition import Guarantee
 from dp.ledger import Budget
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 from tests.workbench.pages import APP, FIRST, feed, opened_page, settings_of, texts, tidy
 from workbench.app import APP_PAGES
@@ -54,7 +55,7 @@ def test_the_line_names_both_budgets_and_groups_the_series() -> None:
 def test_settings_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DPDAU_TIMEZONE", "Nowhere/Town")
-    page = tidy(AppTest.from_file(APP, default_timeout=60).run())
+    page = tidy(AppTest.from_file(APP, default_timeout=PATIENCE_SECONDS).run())
     assert "timezone is 'Nowhere/Town'" in page.error[0].value
 
 
@@ -73,7 +74,7 @@ def test_alone_the_settings_come_from_the_file_that_the_environment_names(
     file = tmp_path / "my.toml"
     file.write_text(f'store = "{tmp_path}/s"\nledger = "{tmp_path}/l"\nmau.epsilon = 0.77\n', encoding="utf-8")
     monkeypatch.setenv("DPDAU_CONFIG", str(file))
-    page = tidy(AppTest.from_file(APP, default_timeout=60).run())
+    page = tidy(AppTest.from_file(APP, default_timeout=PATIENCE_SECONDS).run())
     assert not page.error
     assert "MAU (trailing 30 days) by damped-square-root, ε 0.77" in texts(page)
 

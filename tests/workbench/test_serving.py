@@ -19,6 +19,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.patience import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.slow
 
 KEY = "the key of this test"
@@ -105,7 +107,7 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
         assert "No SERVICE_API_KEY" in said
         httpx2.post(f"{address}/event", json={"user": "ann"}).raise_for_status()
         process.send_signal(number)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
         assert process.stderr is not None
         assert process.stderr.read() == "Stopped.\n"
     # Whoever closes a database last leaves no write-ahead log behind.
@@ -119,7 +121,7 @@ def test_a_server_with_an_open_page_says_one_line_when_it_stops(tmp_path: Path, 
         url = address.replace("http://", "ws://") + "/ui/_stcore/stream"
         async with connect(url, origin=address, subprotocols=["streamlit"]):  # type: ignore[arg-type,list-item]
             process.send_signal(number)
-            assert await asyncio.to_thread(process.wait, 60) == 0
+            assert await asyncio.to_thread(process.wait, PATIENCE_SECONDS) == 0
 
     with serving(tmp_path) as (address, _, process):
         assert httpx2.get(f"{address}/ui/").status_code == 200
@@ -137,7 +139,7 @@ def test_a_demonstration_answers_before_it_is_filled_and_goes_on_when_it_was_sto
         while httpx2.get(f"{address}/dau/2026-01-02").status_code != 200:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_SECONDS) == 0
         assert process.stderr is not None
         said = process.stderr.read()
         assert said.endswith("Stopped. The same command continues the demonstration.\n")
@@ -162,7 +164,7 @@ def test_an_interrupt_at_any_moment_says_one_line(tmp_path: Path, command: tuple
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=PATIENCE_SECONDS)
     # Python itself has to be there first.
     if code == -signal.SIGINT:
         pytest.skip("the machine is too busy: the command had not begun")
@@ -177,7 +179,7 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         command = [sys.executable, "-m", "workbench.cli.main", "serve", "--no-pages", "--port", str(port)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr

@@ -23,7 +23,7 @@ LOOKS: dict[str, tuple[int, Scheme]] = {"light": (1440, "light"), "dark": (1440,
 """Look → width of the window and colour scheme."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGES = tuple(page.address for page in APP_PAGES)
-PATIENCE_MS = 90_000
+PATIENCE_MS = 600_000
 SETTLING_MS = 1_000
 _STILL = """() => {
   // Those in a tab that is not shown are not drawn.

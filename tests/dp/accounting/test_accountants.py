@@ -569,9 +569,9 @@ def test_tiny_and_huge_releases_neither_overflow_nor_warn(constructor, size, del
     parts.pure(epsilon=1e-4, count=10**9),
 ], ids=lambda part: part.name)  # fmt: skip
 def test_large_counts_take_seconds(part):
-    start = time.perf_counter()
+    start = time.process_time()
     answers = compose([part], DELTA)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert best(answers) in ("gdp", "pld", "advanced")
 
 

@@ -20,6 +20,7 @@ from dp.accounting.gaussian import delta_for, epsilon_for, mu_for
 from dp.mechanisms import GRID, design
 from dp.units import protected_class
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.mechanism_instances import INSTANCES, design_of, mechanism_of
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798")
@@ -85,8 +86,8 @@ def test_the_curve_loses_digits_only_where_no_one_works(mu, tolerance):
         assert delta_for(mu, ratio * mu) == pytest.approx(precise_delta(mu, ratio * mu), rel=tolerance)
 
 
-@pytest.mark.parametrize("mu", [0.2, 1.0, 3.0])
-@pytest.mark.parametrize("epsilon", [0.0, 0.5, 2.0])
+@each("mu", [0.2, 1.0, 3.0])
+@each("epsilon", [0.0, 0.5, 2.0])
 def test_the_curve_against_its_definition_as_an_integral(mu, epsilon):
     # δ(ε) = ∫ max(0, p(x) − e^ε q(x)) dx with p = N(μ, 1), q = N(0, 1); p > e^ε q beyond ε/μ + μ/2.
     start = epsilon / mu + mu / 2
@@ -194,8 +195,8 @@ def test_the_tighter_accountant_never_reports_more(mu, delta, count):
     assert exact <= count * epsilon_for(mu, delta / count) * (1 + 1e-9) + 1e-9
 
 
-@pytest.mark.parametrize("rho", [1e-6, 0.01, 0.45625, 3.0, 50.0])
-@pytest.mark.parametrize("delta", [1e-9, 1e-6, 0.01])
+@each("rho", [1e-6, 0.01, 0.45625, 3.0, 50.0])
+@each("delta", [1e-9, 1e-6, 0.01])
 def test_zcdp_takes_the_best_order(rho, delta):
     # Proposition 12 of Canonne, Kamath and Steinke by a plain scan over orders.
     orders = 1 + np.exp(np.linspace(-8, 14, 400_001))
@@ -232,9 +233,9 @@ def test_the_pointwise_factor_of_the_slack(scale):
     assert np.abs(discrete - rounded).max() >= epsilon_slack / 8
 
 
-@pytest.mark.parametrize("scale", [50, 100, 300])
-@pytest.mark.parametrize("sensitivity", [1, 3, 10])
-@pytest.mark.parametrize("epsilon", [0.1, 0.5, 1.0])
+@each("scale", [50, 100, 300])
+@each("sensitivity", [1, 3, 10])
+@each("epsilon", [0.1, 0.5, 1.0])
 def test_the_slack_covers_the_exact_discrete_gaussian(scale, sensitivity, epsilon):
     """δ of one discrete Gaussian by summation stays below the continuous curve at ε − slack, plus the slack in δ."""
     support = np.arange(-40 * scale, 40 * scale + 1)
@@ -284,8 +285,8 @@ def test_joint_gaussian_series_add_up_to_the_whole(name, epsilon, delta):
     assert delta_for(gaussian_mu(parts), epsilon - slacks[0]) * math.exp(slacks[0]) + slacks[1] <= delta * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("name", ["laplace", "binary-tree-laplace"])
-@pytest.mark.parametrize("epsilon", [0.01, 1.0, 20.0])
+@each("name", ["laplace", "binary-tree-laplace"])
+@each("epsilon", [0.01, 1.0, 20.0])
 def test_joint_laplace_series_add_epsilon(name, epsilon):
     shares = (1.0, 2.0, 5.0)
     mechanisms = calibrate_designs(three_designs(name), Guarantee(epsilon, 0.0), shares)
@@ -356,8 +357,8 @@ def test_shares_are_validated(shares):
         calibrate_designs(three_designs("gaussian"), Guarantee(1.0, 1e-6), shares)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "laplace"])
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, 101.0, math.nan, math.inf])
+@each("name", ["gaussian", "laplace"])
+@each("epsilon", [0.0, -1.0, 101.0, math.nan, math.inf])
 def test_a_guarantee_out_of_range_is_refused_for_both_kinds(name, epsilon):
     with pytest.raises(ValueError, match="epsilon is"):
         calibrate_designs(three_designs(name), Guarantee(epsilon, 1e-6), (1.0, 1.0, 1.0))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dp.intervals.binomial import at_most
 from dp.intervals.ratio import fieller, ratio_of_intervals
 from tests.examples import examples
+from tests.laws import each
 
 lawful = examples(100)
 estimates = st.floats(-200, 500)
@@ -50,8 +51,8 @@ def coverage_at_most(interval, counts, deviations, seed=11):
     return float(at_most(held, TRIALS, 1e-4))
 
 
-@pytest.mark.parametrize("deviations", DEVIATIONS)
-@pytest.mark.parametrize("counts", TRUE_COUNTS)
+@each("deviations", DEVIATIONS)
+@each("counts", TRUE_COUNTS)
 def test_the_true_ratio_is_held_as_often_as_is_said(counts, deviations):
     assert coverage_at_most(fieller, counts, deviations) >= 0.95
 
@@ -108,8 +109,8 @@ def test_shapes_broadcast_and_a_count_that_may_be_nothing_says_nothing():
     assert high[1:].tolist() == [math.inf, math.inf]
 
 
-@pytest.mark.parametrize("place", range(4))
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+@each("place", range(4))
+@each("value", [math.nan, math.inf, -1.0])
 def test_what_is_no_estimate_is_named(place, value):
     values = [np.array([5.0]), np.array([1.0]), np.array([50.0]), np.array([2.0])]
     values[place] = np.array([value])

@@ -26,27 +26,28 @@ def days(folder: Path, *values: str, **options: Any) -> list[str | None]:
                                    delimiter=";", **options)]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("value", "expected", "in_berlin"),
-    [
-        ("2024-05-01 00:00:00 UTC", DAY, DAY),
-        ("2024-05-01 22:30:00 UTC", DAY, "2024-05-02"),
-        ("2024-05-01 22:30:00.123456 UTC", DAY, "2024-05-02"),
-        ("2024-05-01t22:30:00z", DAY, "2024-05-02"),
-        ("2024-05-01T22:30:00.5+0000", DAY, "2024-05-02"),
-        ("2024-05-01 22:30:00 +0000", DAY, "2024-05-02"),
-        ("2024-05-01 23:30:00 +0100", DAY, "2024-05-02"),
-        ("2024-05-02 00:30:00+02", DAY, "2024-05-02"),
-        ("2024-05-01T23:30:00-00:30", "2024-05-02", "2024-05-02"),
-        ("2024-05-01 23:59:59.9999999", DAY, DAY),
-        ("20240501", DAY, DAY),
-        ("2024-05-01", DAY, DAY),
-    ],
-)
-def test_spellings_that_are_read_as_they_stand(tmp_path: Path, value: str, expected: str, in_berlin: str) -> None:
-    assert days(tmp_path, value) == [expected]
-    assert days(tmp_path, value, timezone=BERLIN) == [in_berlin]
-    assert days(tmp_path, value, date_format="iso", timezone=BERLIN) == [in_berlin]
+# As written, its day, and its day in Berlin.
+SPELLINGS = [
+    ("2024-05-01 00:00:00 UTC", DAY, DAY),
+    ("2024-05-01 22:30:00 UTC", DAY, "2024-05-02"),
+    ("2024-05-01 22:30:00.123456 UTC", DAY, "2024-05-02"),
+    ("2024-05-01t22:30:00z", DAY, "2024-05-02"),
+    ("2024-05-01T22:30:00.5+0000", DAY, "2024-05-02"),
+    ("2024-05-01 22:30:00 +0000", DAY, "2024-05-02"),
+    ("2024-05-01 23:30:00 +0100", DAY, "2024-05-02"),
+    ("2024-05-02 00:30:00+02", DAY, "2024-05-02"),
+    ("2024-05-01T23:30:00-00:30", "2024-05-02", "2024-05-02"),
+    ("2024-05-01 23:59:59.9999999", DAY, DAY),
+    ("20240501", DAY, DAY),
+    ("2024-05-01", DAY, DAY),
+]
+
+
+def test_spellings_that_are_read_as_they_stand(tmp_path: Path) -> None:
+    values, expected, in_berlin = map(list, zip(*SPELLINGS, strict=True))
+    assert days(tmp_path, *values) == expected
+    assert days(tmp_path, *values, timezone=BERLIN) == in_berlin
+    assert days(tmp_path, *values, date_format="iso", timezone=BERLIN) == in_berlin
 
 
 def test_times_without_an_offset_may_be_in_utc(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dp.mechanisms.binary_tree import TreeStrategy
 from dp.mechanisms.protocol import MOST_USERS
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import protected_class
+from tests.laws import each
 from tests.oracles.mechanism_instances import (
     DATA_DEPENDENT_NAMES,
     ENDLESS_CLASSES,
@@ -32,7 +33,7 @@ from tests.oracles.mechanism_instances import (
     allowed_series,
     design_of,
     mechanism_of,
-    strategy_matrix,
+    strategy_matrix_of,
 )
 
 
@@ -71,7 +72,7 @@ def random_differences(arguments: ClassArguments, ticks: int) -> np.ndarray:
     return rows[allowed_series(arguments, rows)]
 
 
-@pytest.mark.parametrize("instance", INSTANCES, ids=str)
+@each("instance", INSTANCES, by=lambda instance: instance.name)
 class TestMechanismLaws:
     """What every mechanism owes, for every unit, window, bound and horizon."""
 
@@ -120,7 +121,8 @@ class TestMechanismLaws:
 
     def test_the_decoder_inverts_the_strategy(self, instance):
         mechanism, ticks = mechanism_of(instance), instance.ticks
-        product = decoder_matrix(mechanism, ticks) @ strategy_matrix(mechanism.strategy, ticks)
+        assert mechanism.strategy is design_of(instance).strategy
+        product = decoder_matrix(mechanism, ticks) @ strategy_matrix_of(instance)
         np.testing.assert_allclose(product, np.eye(ticks), atol=1e-6 if instance.name in ROUNDED_NAMES else 1e-12)
 
     def test_the_state_is_no_larger_than_the_memory(self, instance):
@@ -163,7 +165,7 @@ class TestMechanismLaws:
         made = design_of(instance)
         differences = random_differences(instance.arguments, instance.ticks)
         assert len(differences) >= 20
-        changes = differences @ strategy_matrix(made.strategy, instance.ticks).T
+        changes = differences @ strategy_matrix_of(instance).T
         norm_order = 1 if made.noise == "laplace" else 2
         assert np.linalg.norm(changes, ord=norm_order, axis=1).max() <= made.sensitivity * (1 + 1e-12)
         assert np.count_nonzero(np.abs(changes) > 1e-15, axis=1).max() <= made.touched

@@ -13,6 +13,7 @@ from dp.mechanisms.binary_tree import TreeStrategy, best_strategy, digit_sum
 from dp.mechanisms.honaker_tree import HonakerTreeStrategy, block_variances, block_weights
 from dp.mechanisms.smooth_binary import SmoothBinaryStrategy
 from dp.units import ProtectedClass, protected_class
+from tests.laws import each
 from tests.oracles.mechanism_instances import all_series, count_runs, hull_lengths, strategy_matrix
 
 TREES: tuple[Strategy, ...] = (
@@ -25,11 +26,11 @@ TREES: tuple[Strategy, ...] = (
 def classes_of(horizon: int) -> list[ProtectedClass]:
     """Every class of that horizon, also those that no unit makes."""
     runs, hulls = range(1, (horizon + 1) // 2 + 2), range(1, horizon + 1)
-    return [ProtectedClass(*each, horizon, last) for *each, last in itertools.product(runs, hulls, (False, True))]
+    return [ProtectedClass(*most, horizon, last) for *most, last in itertools.product(runs, hulls, (False, True))]
 
 
 @pytest.mark.parametrize("strategy", TREES, ids=repr)
-@pytest.mark.parametrize("horizon", [1, 2, 3, 7, 8, 11, 12])
+@each("horizon", [1, 2, 3, 7, 8, 11, 12])
 def test_the_most_odd_blocks_are_those_of_every_difference_series(strategy, horizon):
     series = all_series(horizon)
     changes = np.abs(series @ strategy_matrix(strategy, horizon).T)

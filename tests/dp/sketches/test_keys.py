@@ -13,6 +13,7 @@ from scipy.stats import chi2, ncx2, norm
 
 from dp.sketches.keys import derived_key, keys_of, siphash
 from tests.examples import examples
+from tests.laws import each
 
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(100, 116))
@@ -100,7 +101,7 @@ class TestKeysAreThoseOfTheOracle:
     def test_any_texts_and_any_key(self, ids, key):
         assert keys_of(ids, key).tolist() == expected(ids, key)
 
-    @pytest.mark.parametrize("length", range(0, 70))
+    @each("length", range(70))
     def test_every_length_alone_and_among_others(self, length):
         # One, two and a dozen are below and above the number at which ids are hashed abreast.
         for count in (1, 2, 12):

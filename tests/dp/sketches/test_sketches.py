@@ -17,6 +17,7 @@ from dp.sketches.hll import Hll
 from dp.sketches.kmv import Kmv
 from dp.sketches.theta import Theta
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.sketch_instances import INSTANCES, Instance
 
 # Nobody, one user, fewer than any of the sketches can hold, and more.
@@ -26,7 +27,7 @@ EDGES = np.array([-(2**63), -(2**63) + 1, -(2**32), -2, -1, 0, 1, 2, 2**32, 2**5
 NUMBER_EDGES = np.array([0, 1, 2, 2**16 - 1, 2**16, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1])
 
 every_instance = pytest.mark.parametrize("instance", INSTANCES, ids=str)
-every_size = pytest.mark.parametrize("size", SIZES)
+every_size = each("size", SIZES)
 
 
 def figures(sketch) -> tuple:
@@ -133,8 +134,8 @@ class TestSets:
 
 @every_instance
 class TestMerging:
-    @pytest.mark.parametrize("first", SIZES)
-    @pytest.mark.parametrize("second", SIZES)
+    @each("first", SIZES)
+    @each("second", SIZES)
     def test_the_merger_is_the_union(self, instance, first, second):
         ours, theirs, both = instance.keys(first, 11), instance.keys(second, 12), instance.keys(40, 13)
         merged = instance.sketch(np.append(ours, both)).merge(instance.sketch(np.append(theirs, both)))
@@ -143,7 +144,7 @@ class TestMerging:
         assert state(instance, merged) == state(instance, instance.sketch(expected))
         assert figures(merged) == figures(instance.design.empty().merge(instance.sketch(expected)))
 
-    @pytest.mark.parametrize("sizes", [(0, 5, 60), (3, 60, 700), (300, 20, 600)], ids=str)
+    @each("sizes", [(0, 5, 60), (3, 60, 700), (300, 20, 600)])
     def test_neither_order_nor_brackets_matter(self, instance, sizes):
         sketches = [instance.sketch(instance.keys(size, 14 + place)) for place, size in enumerate(sizes)]
         results = [state(instance, a.merge(b).merge(c)) for a, b, c in permutations(sketches)]
@@ -212,7 +213,7 @@ class TestRemoving:
         keys = instance.keys(100, 55)
         assert state(instance, instance.sketch(keys).remove(keys)) == state(instance, instance.design.empty())
 
-    @pytest.mark.parametrize("count", [0, 3])
+    @each("count", [0, 3])
     def test_a_sketch_that_forgets_says_who_can(self, instance, count):
         if instance.family.removes != "no":
             pytest.skip("it can")
@@ -243,7 +244,7 @@ class TestBytes:
         assert figures(restored) == figures(merged)
         assert figures(restored.add(more)) == figures(merged.add(more))
 
-    @pytest.mark.parametrize("size", [0, 1, 40, 700])
+    @each("size", [0, 1, 40, 700])
     def test_what_is_cut_off_or_put_on_is_refused(self, instance, size):
         data = instance.sketch(instance.keys(size, 66)).to_bytes()
         for damaged in (data + b"\x00", b"\x01" + data, data[:-1] if data else b"\x07"):
@@ -283,7 +284,7 @@ class TestFigures:
         assert list(ends) == sorted(ends)
         assert 0 <= three[0] <= three[1] < np.inf
 
-    @pytest.mark.parametrize("deviations", [-1, 0, 4])
+    @each("deviations", [-1, 0, 4])
     def test_other_deviations_are_refused(self, instance, deviations):
         with pytest.raises(ValueError, match=f"deviations is {deviations}; it must be 1, 2 or 3"):
             instance.sketch(instance.keys(700, 72)).bounds(deviations)

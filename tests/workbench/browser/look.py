@@ -10,7 +10,9 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-PATIENCE_MS = 60_000
+from tests.patience import PATIENCE_SECONDS
+
+PATIENCE_MS = 1000 * PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)

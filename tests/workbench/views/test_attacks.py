@@ -16,6 +16,7 @@ from dp.auditing.twins import TWINS
 from dp.names import ATTACKS as ATTACK_NAMES
 from experiments.kinds.attacks.readings import over_limit
 from experiments.kinds.attacks.trials import NOW
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import ATTACK
 from workbench.views import committed
@@ -244,7 +245,7 @@ def finished(page: AppTest) -> AppTest:
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_every_control_of_the_page(tmp_path: Path) -> None:
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(page.run())
     page.select_slider(key="attack_days").set_value(30)
     page.segmented_control(key="metric").set_value("dau")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import COVERAGE
 from workbench.views.coverage.committed import committed_cells, nearest_cell
@@ -179,7 +180,7 @@ def test_coverage_is_computed_and_shown(tables: Tables, tmp_path: Path) -> None:
 
         page(draw_strip(), Path(cache))
 
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     chosen = {"users": COVERAGE.users, "days": COVERAGE.days, "w_bound": COVERAGE.w_bound, "retracted": 30}
     for key, value in (chosen | {"coverage-compared": ["sparse-vector"]}).items():
         page.session_state[key] = value

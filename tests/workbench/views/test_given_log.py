@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.log.generate import generate, write_log
 from experiments.kinds.loading import load
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import texts, tidy
 from tests.workbench.views.questions import TRADEOFF
 from workbench.views import log_choice
@@ -232,7 +233,7 @@ def test_the_page_offers_a_path_only_to_this_machine(alone: bool, tmp_path: Path
 
         page(draw_strip(), Path(cache))
 
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     page.secrets["dpdau"] = {"alone": alone}
     page.session_state["tradeoff-users"] = "own log"
     tidy(page.run())

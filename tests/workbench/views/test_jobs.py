@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from experiments.engine.population import Population
 from experiments.kinds.mechanisms.tasks import open_source
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.views.questions import TRADEOFF
 from workbench.views.axes import EPSILONS, W_BOUNDS
 from workbench.views.jobs.job import JobState, Memory, Superseded, key_of
@@ -30,7 +31,7 @@ BAD = msgspec.structs.replace(TRADEOFF, epsilon=-1.0)
 
 
 def wait_for(look: Callable[[], JobState]) -> JobState:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (state := look()).finished:
         assert time.monotonic() < deadline, state
         time.sleep(0.05)
@@ -158,7 +159,7 @@ def test_the_child_answers_the_newest_line(tmp_path: Path) -> None:
     lines.put(line(BAD))
     thread = threading.Thread(target=answer_lines, args=(tmp_path, iter(lines.get, None), tell))
     thread.start()
-    thread.join(timeout=60)
+    thread.join(timeout=PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert [bytes(state.question) for state in told if state.error] == [key_of(BAD), key_of(worse)]
 

@@ -143,6 +143,7 @@ def pair(dau: float, mau: float, **changes: Any) -> list[PublishedRow]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_stickiness_holds_the_true_share_as_often_as_it_says() -> None:
     generator = np.random.default_rng(3)
     trials, held, told = 3_000, 0, 0

@@ -18,6 +18,7 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms.lower_bound import lower_bound
 from dp.names import DATA_DEPENDENT_MECHANISMS, MECHANISMS, OWN_BOUND_MECHANISMS
 from dp.units import protected_class
+from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import FRONTIER
@@ -197,7 +198,7 @@ def script(cache: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_the_page_draws_the_mechanism_of_the_strip(tmp_path: Path) -> None:
-    shown = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    shown = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(shown.run())
     shown.button_group(key="metric").set_value(FRONTIER.metric)
     shown.button_group(key="unit").set_value(FRONTIER.unit)

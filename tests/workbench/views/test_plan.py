@@ -24,6 +24,7 @@ from dp.names import METRICS
 from dp.presence.daily import EPOCH
 from dp.release import plan_release
 from tests.examples import examples
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import PLAN
 from workbench.cli.options import Pairs
@@ -258,7 +259,7 @@ def test_the_page_shows_the_plan_of_its_controls(tmp_path: Path) -> None:
 
         page(draw_strip(), Path(cache))
 
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(page.run())
     page.button_group(key="unit").set_value(PLAN.unit)
     page.select_slider(key="w_bound").set_value(PLAN.w_bound)

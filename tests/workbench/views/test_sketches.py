@@ -16,6 +16,7 @@ from experiments.engine.population import Population
 from experiments.engine.style import SHAPES, SKETCH_MARKERS
 from experiments.kinds.sketches.designs import SIZE_PARAMETERS
 from experiments.kinds.sketches.trials import PRIVACY, evaluate_sketch, sketch_tasks
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import SKETCH
 from workbench.views import committed
@@ -161,7 +162,7 @@ def script(cache: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_every_control_of_the_page(tmp_path: Path) -> None:
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(page.run())
     page.select_slider(key="sketched_users").set_value(1_000)
     page.select_slider(key="memory").set_value(1_024)

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from experiments.engine.runner import run, tabulate
 from experiments.engine.style import MARKERS, SHAPES
 from experiments.kinds.loading import load
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import TRADEOFF
 from workbench.views.bundle import COMMAND, question_toml
@@ -39,7 +40,7 @@ def test_the_trade_off_is_computed_and_shown(tmp_path: Path) -> None:
 
         page(draw_strip(), Path(cache))
 
-    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=60)
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(page.run())
     assert all(f"{word}: {WORDS[word]}" in texts(page) for word in ("flip", "W_BOUND"))
     page.select_slider(key="users").set_value(1_000)

@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse, Response
 
 from workbench.api.guard import KeyGuard, LocalGuard
+from workbench.api.limits import LIMITS, BodyLimits, Limits
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.mounted import Mounted
 from workbench.api.problems import documented_problems, explain
@@ -30,6 +31,7 @@ def create_app(
     api_key: str | None = None,
     pages: Any = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    limits: Limits = LIMITS,
 ) -> FastAPI:
     """The application around an open service.
 
@@ -37,6 +39,7 @@ def create_app(
         api_key: guards everything but health; without one only this machine is answered.
         pages: a Streamlit application (`st.App`) to mount under /ui.
         new_id: names fresh releases whose caller names none.
+        limits: what callers may hold at once.
     """
     metrics = Metrics()
 
@@ -49,8 +52,10 @@ def create_app(
             yield
 
     app = FastAPIOffline(
-        title="dpdau", description=DESCRIPTION, lifespan=lifespan, redoc_url=None, responses=documented_problems()
-    )
+        title="dpdau", description=DESCRIPTION, lifespan=lifespan, redoc_url=None, responses=documented_problems(),
+        # Such a redirect repeats the path, and a user may be in it.
+        redirect_slashes=False,
+    )  # fmt: skip
     explain(app)
     add_event_routes(app, service, metrics)
     add_day_routes(app, service, metrics, new_id)
@@ -58,7 +63,9 @@ def create_app(
     if pages is not None:
         app.mount("/ui", Mounted(pages, "/ui"))
         app.add_api_route("/", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
+        app.add_api_route("/ui", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
     # The last one added is the outermost: refused requests are counted too.
+    app.add_middleware(BodyLimits, limits=limits)
     if api_key:
         app.add_middleware(KeyGuard, key=api_key)
     else:

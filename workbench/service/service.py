@@ -248,7 +248,7 @@ class Service:
             return earlier
         self.release(metric, day)
         if not REQUEST_ID.fullmatch(request_id):
-            raise Refused("bad-request", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
+            raise Refused("bad-request", "the request id needs 1 to 64 letters, digits or . _ : -")
         plan = plan_release(self.settings.fresh_request(metric, day))
         window = self.settings.series[metric].window
 
@@ -341,7 +341,7 @@ class Service:
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
-            raise Refused("unknown-metric", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
+            raise Refused("unknown-metric", f"there is no such metric; choose {', '.join(self.settings.series)}")
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""

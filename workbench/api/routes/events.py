@@ -3,44 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from workbench.api.events import EVENT_SCHEMA, EXAMPLE_EVENT, EXAMPLES, NDJSON, read_event, read_events
+from workbench.api.events import (
+    EVENT_SCHEMA,
+    EXAMPLE_EVENT,
+    EXAMPLES,
+    NDJSON,
+    DayRules,
+    Parsed,
+    read_event,
+    read_events,
+)
 from workbench.api.intake import Intake
 from workbench.api.metrics import Metrics
+from workbench.api.problems import refusal, rejections
 from workbench.api.responses import JSON, documented, json_response
-from workbench.service import Operation, Service, bad_events
+from workbench.service import Refused, Service, UndatedDay, bad_events
 
-LARGEST_BODY = 32 * 2**20
+UTF8 = ("utf-8", "utf8", "us-ascii")
+ON_ERROR = {
+    "name": "on_error",
+    "in": "query",
+    "schema": {"enum": ["refuse", "partial"], "default": "refuse"},
+    "description": "'refuse': one bad event, and nothing is stored. 'partial': the good ones are stored, and the "
+    "answer says how many were rejected, and of the first 100 which and why; accepted and rejected add up to what was "
+    "sent.",
+}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes that store events and erase users."""
-    zone = service.settings.zone
+    undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
+    days = DayRules(service.settings.zone.day, undated)
     intake = Intake(service)
 
-    async def store(operations: list[Operation]) -> Response:
-        if faults := service.faults(operations):
-            raise bad_events(faults)
-        ingested = await intake.store(operations)
-        metrics.count_events(operations, ingested)
-        return json_response(ingested)
+    async def store(parsed: Parsed, *, partial: bool = False) -> Response:
+        parsed = parsed.without(service.faults(parsed.operations))
+        lines = parsed.lines() if parsed.faults else None
+        rejected = rejections(parsed.faults, lines)
+        if parsed.faults and not partial:
+            return refusal(bad_events(parsed.faults, lines=lines), **rejected)
+        ingested = await intake.store(parsed.operations)
+        metrics.count_events(parsed.operations, ingested)
+        return json_response({**asdict(ingested), **rejected} if partial else ingested)
 
     async def post_event(request: Request) -> Response:
         """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
-        return await store(read_event(await _read(request), zone, service.today()))
+        if _media_type(request) != JSON:
+            raise _unsupported()
+        return await store(read_event(await _read(request), days))
 
     async def post_events(request: Request) -> Response:
-        """All or none, in this order, in one step; answers when they are on disk."""
-        content_type = request.headers.get("content-type", "")
-        return await store(read_events(await _read(request), content_type, zone, service.today()))
+        """All or none unless `on_error=partial`, in this order, in one step; answers when they are on disk."""
+        partial, media_type = _partial(request), _media_type(request)
+        return await store(read_events(await _read(request), media_type, days), partial=partial)
 
     # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
     # match, and the same ones behind them describe.
@@ -64,12 +90,15 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         tags=["events"],
         summary="Store many events",
         response_class=Response,
-        openapi_extra=_body(
-            {
-                JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
-                NDJSON: ({"type": "string"}, '{"user": "ann"}\n{"user": "bob"}\n'),
-            }
-        ),
+        openapi_extra={
+            "parameters": [ON_ERROR],
+            **_body(
+                {
+                    JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
+                    NDJSON: ({"type": "string"}, '{"user": "ann"}\n{"user": "bob"}\n'),
+                }
+            ),
+        },
         responses=documented({"accepted": 3, "late": 0, "seq": 4}),
     )(post_events)
 
@@ -89,16 +118,42 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return json_response({"rows_removed": removed})
 
 
+def _partial(request: Request) -> bool:
+    chosen = request.query_params.get("on_error", "refuse")
+    if chosen not in ("refuse", "partial"):
+        raise Refused("bad-request", "on_error is neither 'refuse' nor 'partial'; nothing was stored")
+    return chosen == "partial"
+
+
+def _media_type(request: Request) -> str:
+    """JSON, also where nothing is said, or JSON Lines; both in UTF-8 and as they are.
+
+    Raises:
+        HTTPException: it is something else, which is not guessed at.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise _unsupported()
+    media_type, *parameters = request.headers.get("content-type", JSON).lower().split(";")
+    values = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+    charset = next((value for name, value in values.items() if name.strip() == "charset"), "utf-8")
+    if media_type.strip() not in (JSON, NDJSON) or charset.strip(' "') not in UTF8:
+        raise _unsupported()
+    return media_type.strip()
+
+
+def _unsupported() -> HTTPException:
+    return HTTPException(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"nothing was stored: send UTF-8 without Content-Encoding, as {JSON}, or to /events also as {NDJSON}",
+    )
+
+
 async def _read(request: Request) -> bytes:
-    """The body, refused before it fills the memory."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            detail = f"the body is larger than {LARGEST_BODY // 2**20} MiB; send the events in several requests"
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    try:
+        return b"".join([chunk async for chunk in request.stream() if chunk])
+    except ClientDisconnect:
+        # Nobody is there to be told, but the metrics count it as what it is.
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive whole; nothing was stored") from None
 
 
 def _body(contents: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
+from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -99,7 +100,8 @@ class Measure:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._metrics.count_request(scope["method"], _route(scope), status, time.perf_counter() - started)
+            method = scope["method"] if scope["method"] in HTTPMethod.__members__ else "other"
+            self._metrics.count_request(method, _route(scope), status, time.perf_counter() - started)
 
 
 def _route(scope: Scope) -> str:

@@ -14,9 +14,12 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from fastapi import FastAPI
 
 from workbench.api.app import create_app
+from workbench.api.connections import protocol_of
 from workbench.api.guard import only_here
+from workbench.api.limits import LIMITS, Limits
 from workbench.service import Service, Settings, SettingsError
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
@@ -59,10 +62,7 @@ def serve(
             ) from error
         listener.listen(2048)
         announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
-        )
-        server = uvicorn.Server(config)
+        server = server_of(app)
 
         def stop(number: int, frame: FrameType | None) -> None:
             server.should_exit = True
@@ -73,6 +73,16 @@ def serve(
             signal.signal(number, stop)
         with _work_behind(pages, behind):
             server.run(sockets=[listener])
+
+
+def server_of(app: FastAPI, limits: Limits = LIMITS) -> uvicorn.Server:
+    """A server of the application; paths and addresses stay out of its log."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, http=protocol_of(limits), log_level="warning", access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on",
+        )
+    )  # fmt: skip
 
 
 @contextmanager

@@ -43,6 +43,7 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
     "busy": (HTTPStatus.SERVICE_UNAVAILABLE, "Too much is under way"),
     "clock": (HTTPStatus.SERVICE_UNAVAILABLE, "The clock of the service was set back"),
+    "key-reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Another request had this Idempotency-Key"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
 }

@@ -25,7 +25,7 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
 
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
-            "bad-request", "clock", "other-store" or "other-settings".
+            "bad-request", "busy", "clock", "key-reused", "other-store" or "other-settings".
         faults: (index, reason) of operations that cannot be right.
     """
 

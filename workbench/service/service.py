@@ -38,6 +38,7 @@ from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
+from workbench.service.requests import Outcome, RequestKeys, append_once
 from workbench.service.settings import Settings
 from workbench.service.store import ClosedDays, Count, Store, reading
 from workbench.service.writer import Writer
@@ -85,12 +86,12 @@ class Service:
         """
         if found := self.faults(operations):
             raise bad_events(found)
-        return self.submit([operations]).result()[0]
+        return self._write(lambda store: store.append(operations, self.settings.earliest))
 
-    def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
-        """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
-        earliest = self.settings.earliest
-        return self._writer.submit(lambda store: store.append_all(batches, earliest))
+    def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Outcome]]:
+        """Store batches in which `faults` finds nothing, each once a request; the future is done when it is durable."""
+        earliest, today = self.settings.earliest, day_number(self.today())
+        return self._writer.submit(lambda store: append_once(store, batches, requests, earliest, today))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""

@@ -76,6 +76,10 @@ class Store:
         """A random name, given when the store was made; streams in the ledger carry it."""
         return str(self._fact("name"))
 
+    def hide(self, text: str) -> bytes:
+        """A keyed digest of a text, from which the text cannot be found without the key."""
+        return self._pseudonym(text)
+
     def progress(self) -> ClosedDays:
         """How far the days have come."""
         first, last = self.connection.execute("SELECT MIN(day), MAX(day) FROM closed").fetchone()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import replace
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,8 @@ from workbench.api.metrics import Metrics
 from workbench.api.problems import refusal, rejections
 from workbench.api.responses import JSON, documented, json_response
 from workbench.service import Refused, Service, UndatedDay, bad_events
+from workbench.service.requests import KEPT_DAYS, RequestKey, answer_of
+from workbench.service.service import REQUEST_ID
 
 UTF8 = ("utf-8", "utf8", "us-ascii")
 ON_ERROR = {
@@ -36,6 +39,13 @@ ON_ERROR = {
     "description": "'refuse': one bad event, and nothing is stored. 'partial': the good ones are stored, and the "
     "answer says how many were rejected, and of the first 100 which and why; accepted and rejected add up to what was "
     "sent.",
+}
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": REQUEST_ID.pattern},
+    "description": f"Names the request for {KEPT_DAYS} days: repeated, it is answered as the first time and stores "
+    "nothing. With another body it is refused.",
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -47,26 +57,31 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     days = DayRules(service.settings.zone.day, undated)
     intake = Intake(service)
 
-    async def store(parsed: Parsed, *, partial: bool = False) -> Response:
+    async def store(parsed: Parsed, request: RequestKey | None, *, partial: bool = False) -> Response:
         parsed = parsed.without(service.faults(parsed.operations))
         lines = parsed.lines() if parsed.faults else None
         rejected = rejections(parsed.faults, lines)
         if parsed.faults and not partial:
             return refusal(bad_events(parsed.faults, lines=lines), **rejected)
-        ingested = await intake.store(parsed.operations)
-        metrics.count_events(parsed.operations, ingested)
-        return json_response({**asdict(ingested), **rejected} if partial else ingested)
+        members = rejected if partial else {}
+        outcome = await intake.store(parsed.operations, request and replace(request, members=members))
+        if isinstance(outcome, bytes):
+            return Response(outcome, media_type=JSON)
+        metrics.count_events(parsed.operations, outcome)
+        return Response(answer_of(outcome, members), media_type=JSON)
 
     async def post_event(request: Request) -> Response:
         """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one."""
         if _media_type(request) != JSON:
             raise _unsupported()
-        return await store(read_event(await _read(request), days))
+        body = await _read(request)
+        return await store(read_event(body, days), _request_key(request, body))
 
     async def post_events(request: Request) -> Response:
         """All or none unless `on_error=partial`, in this order, in one step; answers when they are on disk."""
         partial, media_type = _partial(request), _media_type(request)
-        return await store(read_events(await _read(request), media_type, days), partial=partial)
+        body = await _read(request)
+        return await store(read_events(body, media_type, days), _request_key(request, body), partial=partial)
 
     # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
     # match, and the same ones behind them describe.
@@ -82,7 +97,7 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         tags=["events"],
         summary="Store one event",
         response_class=Response,
-        openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE_EVENT)}),
+        openapi_extra={"parameters": [KEY], **_body({JSON: (EVENT_SCHEMA, EXAMPLE_EVENT)})},
         responses=documented({"accepted": 1, "late": 0, "seq": 1}),
     )(post_event)
     app.post(
@@ -91,7 +106,7 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         summary="Store many events",
         response_class=Response,
         openapi_extra={
-            "parameters": [ON_ERROR],
+            "parameters": [ON_ERROR, KEY],
             **_body(
                 {
                     JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
@@ -116,6 +131,18 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
         removed = service.erase(user)
         metrics.count_erasure()
         return json_response({"rows_removed": removed})
+
+
+def _request_key(request: Request, body: bytes) -> RequestKey | None:
+    """The Idempotency-Key, if there is one, as a plain word or as a string in quotes."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0][1:-1] if len(given[0]) > 1 and given[0][0] == given[0][-1] == '"' else given[0]
+    if len(given) > 1 or not REQUEST_ID.fullmatch(key):
+        raise Refused("bad-request", "nothing was stored: an Idempotency-Key has 1 to 64 letters, digits or . _ : -")
+    asked = "\n".join([request.url.path, request.url.query, request.headers.get("content-type", "")])
+    return RequestKey(key, sha256(asked.encode() + b"\0" + body).hexdigest())
 
 
 def _partial(request: Request) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from asyncio import TimerHandle
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -27,6 +28,17 @@ def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
     return cast("type[asyncio.Protocol]", functools.partial(LimitedProtocol, limits))
 
 
+class _Lingering:
+    """The transport as an answer sees it. Closed while the body is still on its way, it would reset the connection,
+    and the caller would not see the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with deadlines for head, body and answer, and bounds on heads and connections.
 
@@ -43,12 +55,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._overhead = 0
         # Of the request that is being answered; Uvicorn keeps the one that arrived last, which may have to wait.
         self._answered: RequestResponseCycle | None = None
+        self._leaving = False
 
     # What the transport calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head, unless there are too many connections."""
         super().connection_made(transport)
+        self._lingering = cast("asyncio.Transport", _Lingering(transport, self._close_when_read))
         if len(self.connections) > self._limits.connections:
             self._end(refusal(Refused("busy", "too many connections are open; try again later")))
         else:
@@ -127,6 +141,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._awaited = (self._awaited[0], NOTHING)
         self._overhead = 0
+        if self._leaving:
+            self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the protocol of websockets, which has deadlines of its own."""
@@ -156,7 +172,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.flow.read_paused or before:
             # It is our own turn: to read, or to answer the request before.
             self._wait()
-        elif answering or self._overhead:
+        elif answering or (self._overhead and self._awaited[1] == HEAD):
             detail = "the request did not arrive whole in time; nothing was stored"
             self._end(_problem(HTTPStatus.REQUEST_TIMEOUT, detail))
         else:
@@ -182,7 +198,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answered = cycle
+        cycle.transport = self._lingering
         super()._start_asgi_task(cycle, app)
+
+    def _close_when_read(self) -> None:
+        if self._awaited[1] == BODY and self.cycle is self._answered and self.cycle.response_complete:
+            self._leaving = True
+        else:
+            self.transport.close()
 
 
 def _problem(status: HTTPStatus, detail: str) -> Response:

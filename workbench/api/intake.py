@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 
 from workbench.service import Ingested, Operation, Refused, Service
-from workbench.service.requests import Outcome, RequestKey
+from workbench.service.requests import RequestKey, Stored
 
-Waiting = tuple[Sequence[Operation], RequestKey | None, "asyncio.Future[Outcome]"]
+Waiting = tuple[Sequence[Operation], RequestKey | None, "asyncio.Future[Stored]"]
 
 
 class Intake:
@@ -28,7 +28,7 @@ class Intake:
         Raises:
             Refused: another request had the same key.
         """
-        stored: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._waiting.append((operations, request, stored))
         if self._passing_on is None or self._passing_on.done():
             self._passing_on = asyncio.create_task(self._pass_on())

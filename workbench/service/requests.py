@@ -33,7 +33,7 @@ class RequestKey:
 
 
 RequestKeys = Sequence[RequestKey | None]
-Outcome = Ingested | bytes | Refused
+Stored = Ingested | bytes | Refused
 """What became of a batch, or the answer that its request was given before, or why there is none."""
 
 
@@ -81,7 +81,7 @@ def answer_of(ingested: Ingested, members: Mapping[str, Any]) -> bytes:
 
 def append_once(
     store: Store, batches: Sequence[Sequence[Operation]], requests: RequestKeys, earliest: int | None, today: int
-) -> list[Outcome]:
+) -> list[Stored]:
     """Store the batches whose requests are not remembered, in one go, and remember them.
 
     Args:
@@ -99,7 +99,7 @@ def append_once(
         for place, one in enumerate(named)
         if one is None or (first[one.name] == place and remembered.find(one.name) is None)
     ]
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Stored] = {}
     for place, ingested in zip(new, store.append_all([batches[place] for place in new], earliest), strict=True):
         outcomes[place] = ingested
         if one := named[place]:

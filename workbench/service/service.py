@@ -38,7 +38,7 @@ from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
-from workbench.service.requests import Outcome, RequestKeys, append_once
+from workbench.service.requests import RequestKeys, Stored, append_once
 from workbench.service.settings import Settings
 from workbench.service.store import ClosedDays, Count, Store, reading
 from workbench.service.writer import Writer
@@ -88,7 +88,7 @@ class Service:
             raise bad_events(found)
         return self._write(lambda store: store.append(operations, self.settings.earliest))
 
-    def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Outcome]]:
+    def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Stored]]:
         """Store batches in which `faults` finds nothing, each once a request; the future is done when it is durable."""
         earliest, today = self.settings.earliest, day_number(self.today())
         return self._writer.submit(lambda store: append_once(store, batches, requests, earliest, today))

@@ -199,6 +199,14 @@ def test_stalled_bodies_take_bounded_room_and_small_ones_pass(service: Service) 
         assert status(call_whole(port, whole)) == 200
 
 
+@pytest.mark.parametrize("connection", [b"close", b"keep-alive"])
+def test_whoever_reads_after_sending_sees_a_refusal_too(service: Service, connection: bytes) -> None:
+    sent = HEAD + b"Connection: %s\r\nContent-Length: %d\r\n\r\n" % (connection, 2**23) + b" " * 2**23
+    with served(service, PATIENT) as port:
+        for _ in range(5):
+            assert status(call_whole(port, sent)) == 413
+
+
 def test_without_the_key_a_body_takes_no_room(service: Service) -> None:
     with served(service, PATIENT, key="a key") as port, ExitStack() as open_ones:
         for _ in range(8):

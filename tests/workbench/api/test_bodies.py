@@ -308,6 +308,13 @@ def test_a_misspelt_field_is_named(shared: TestClient) -> None:
         assert f"`{name}`" in content["events"][0]["reason"]
 
 
+def test_an_id_that_is_not_utf8_erases_nobody(client: TestClient, service: Service) -> None:
+    client.post("/event", json={"user": "\ufffd"}).raise_for_status()
+    for path in ("/users/%ff", "/users/%E9", "/users/a%ED%A0%80"):
+        problem_of(client.delete(path), 422, "bad-request")
+    assert client.delete("/users/%EF%BF%BD").json() == {"rows_removed": 1}
+
+
 # The clock
 
 

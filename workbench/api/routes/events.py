@@ -7,12 +7,14 @@ from dataclasses import replace
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from dp.log import is_utf8
 from workbench.api.events import (
     EVENT_SCHEMA,
     EXAMPLE_EVENT,
@@ -126,8 +128,11 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
         response_class=Response,
         responses=documented({"rows_removed": 12}),
     )
-    def delete_user(user: str) -> Response:
+    def delete_user(user: str, request: Request) -> Response:
         """Every row of the user goes. What stays is how often the user's presence changed, under a keyed pseudonym."""
+        # What is not UTF-8 was replaced in the decoded path, and somebody else would be erased.
+        if not is_utf8(unquote(request.scope["raw_path"], errors="surrogateescape")):
+            raise Refused("bad-request", "nothing was erased: the user in the path is not percent-encoded UTF-8")
         removed = service.erase(user)
         metrics.count_erasure()
         return json_response({"rows_removed": removed})

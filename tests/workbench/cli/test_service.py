@@ -178,8 +178,8 @@ def test_erase_removes_every_row(run: Run, tmp_path: Path) -> None:
     ("given", "code"),
     [
         (["Zaphod", "Beeblebrox"], 2),
-        (["-Zaphod", "x"], 2),
-        (["--Zaphod", "x"], 2),
+        (["x", "y", "Zaphod"], 2),
+        (["--", "Zaphod", "-x"], 2),
         (["Zaphod" * 100], 1),
         (["Zaphod\0"], 1),
     ],

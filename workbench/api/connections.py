@@ -146,6 +146,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the protocol of websockets, which has deadlines of its own."""
+        if self._answered is not None and not self._answered.response_complete:
+            # It would be taken away from the answer before.
+            self.send_400_response("")
+            return
         self._stop_waiting()
         super().handle_websocket_upgrade()
 

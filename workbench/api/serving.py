@@ -76,10 +76,10 @@ def serve(
 
 
 def server_of(app: FastAPI, limits: Limits = LIMITS) -> uvicorn.Server:
-    """A server of the application; paths and addresses stay out of its log."""
+    """A server of the application. What callers send wrongly is answered and counted; the log is for failures."""
     return uvicorn.Server(
         uvicorn.Config(
-            app, http=protocol_of(limits), log_level="warning", access_log=False,
+            app, http=protocol_of(limits), log_level="error", access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on",
         )
     )  # fmt: skip

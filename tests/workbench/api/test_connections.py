@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import socket
 import threading
 import time
@@ -230,6 +231,35 @@ def test_whoever_does_not_take_the_answers_is_hung_up_on(service: Service) -> No
             for _ in range(10_000):
                 caller.sendall(ask)
                 time.sleep(0.001)
+
+
+PIECES = [
+    WHOLE, HEAD, EVENT, b"GET ", b"POST ", b"/event", b"/users/ann", b"*", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n",
+    b"\n", b"Host: 127.0.0.1\r\n", b"Host: \xff\r\n", b"Content-Length: 15\r\n", b"Content-Length: -1\r\n",
+    b"Content-Length: 99999999999999999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n",
+    b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"Idempotency-Key: a\r\n", b"f\r\n",
+    b"0\r\n\r\n", b"\0", b"\xff", b"%ff", b"%", b"?", b"#", b"\r\n\r\n",
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+]  # fmt: skip
+
+
+def test_any_bytes_on_a_connection_are_no_failure(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(1)
+    with served(service) as port:
+        for _ in range(40):
+            callers = [call(port, b"".join(rng.choices(PIECES, k=rng.randint(1, 9)))) for _ in range(20)]
+            for caller in callers:
+                if rng.random() < 0.5:
+                    caller.close()
+                    continue
+                with suppress(OSError):
+                    caller.shutdown(socket.SHUT_WR)
+                for part in answer(caller).split(b"HTTP/1.1 ")[1:]:
+                    assert part[:1] in b"1234", part
+        assert status(call_whole(port)) == 200
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
 
 
 def test_callers_that_leave_are_no_failures(service: Service, capfd: pytest.CaptureFixture[str]) -> None:

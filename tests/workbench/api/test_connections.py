@@ -233,14 +233,17 @@ def test_whoever_does_not_take_the_answers_is_hung_up_on(service: Service) -> No
                 time.sleep(0.001)
 
 
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 PIECES = [
     WHOLE, HEAD, EVENT, b"GET ", b"POST ", b"/event", b"/users/ann", b"*", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"\r\n",
     b"\n", b"Host: 127.0.0.1\r\n", b"Host: \xff\r\n", b"Content-Length: 15\r\n", b"Content-Length: -1\r\n",
     b"Content-Length: 99999999999999999999999\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n",
     b"Connection: close\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"Idempotency-Key: a\r\n", b"f\r\n",
     b"0\r\n\r\n", b"\0", b"\xff", b"%ff", b"%", b"?", b"#", b"\r\n\r\n",
-    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    UPGRADE,
 ]  # fmt: skip
 
 
@@ -258,6 +261,15 @@ def test_any_bytes_on_a_connection_are_no_failure(service: Service, capfd: pytes
                 for part in answer(caller).split(b"HTTP/1.1 ")[1:]:
                     assert part[:1] in b"1234", part
         assert status(call_whole(port)) == 200
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+def test_an_upgrade_before_the_answer_is_no_failure(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
+    with served(service, PATIENT) as port:
+        for sent in [WHOLE + UPGRADE, WHOLE + WHOLE + UPGRADE] * 5:
+            assert answer(call(port, sent)).startswith(b"HTTP/1.1 400 ")
+        assert answer(call(port, UPGRADE)).startswith(b"HTTP/1.1 403 ")
     said = capfd.readouterr()
     assert said.out + said.err == ""
 

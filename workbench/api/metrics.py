@@ -17,6 +17,7 @@ from workbench.service.operations import OP_NAMES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Which Starlette answers without naming its route.
 PLAIN_ROUTES = ("/event", "/events")
+METHODS = frozenset(HTTPMethod)
 
 
 class Metrics:
@@ -100,7 +101,7 @@ class Measure:
         try:
             await self._app(scope, receive, noting)
         finally:
-            method = scope["method"] if scope["method"] in HTTPMethod.__members__ else "other"
+            method = scope["method"] if scope["method"] in METHODS else "other"
             self._metrics.count_request(method, _route(scope), status, time.perf_counter() - started)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from dp.presence.daily import day_number
 from workbench.service.errors import Refused
 from workbench.service.operations import Ingested, Operation
 from workbench.service.store import Store
@@ -76,22 +78,23 @@ class RequestTable:
 
 def answer_of(ingested: Ingested, members: Mapping[str, Any]) -> bytes:
     """What a caller is told, as JSON."""
-    return msgspec.json.encode({**asdict(ingested), **members})
+    return msgspec.json.encode({**msgspec.to_builtins(ingested), **members} if members else ingested)
 
 
 def append_once(
-    store: Store, batches: Sequence[Sequence[Operation]], requests: RequestKeys, earliest: int | None, today: int
-) -> list[Stored]:
+    store: Store, batches: Sequence[Sequence[Operation]], requests: RequestKeys, earliest: int | None,
+    today: Callable[[], date],
+) -> list[Stored]:  # fmt: skip
     """Store the batches whose requests are not remembered, in one go, and remember them.
 
     Args:
         requests: one a batch; none at all where none has a key.
         earliest: as in `Store.append_all`.
-        today: days since 1970-01-01.
+        today: asked where a request has a key.
     """
     if not any(requests):
         return list(store.append_all(batches, earliest))
-    remembered: Remembered = RequestTable(store.connection, today)
+    remembered: Remembered = RequestTable(store.connection, day_number(today()))
     named = [_named(store, request) if request else None for request in requests]
     first = {one.name: place for place, one in reversed(list(enumerate(named))) if one}
     new = [

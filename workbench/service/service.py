@@ -90,8 +90,8 @@ class Service:
 
     def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Stored]]:
         """Store batches in which `faults` finds nothing, each once a request; the future is done when it is durable."""
-        earliest, today = self.settings.earliest, day_number(self.today())
-        return self._writer.submit(lambda store: append_once(store, batches, requests, earliest, today))
+        earliest = self.settings.earliest
+        return self._writer.submit(lambda store: append_once(store, batches, requests, earliest, self.today))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""

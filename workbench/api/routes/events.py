@@ -61,11 +61,12 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
     async def store(parsed: Parsed, request: RequestKey | None, *, partial: bool = False) -> Response:
         parsed = parsed.without(service.faults(parsed.operations))
-        lines = parsed.lines() if parsed.faults else None
-        rejected = rejections(parsed.faults, lines)
-        if parsed.faults and not partial:
-            return refusal(bad_events(parsed.faults, lines=lines), **rejected)
-        members = rejected if partial else {}
+        members: dict[str, Any] = {}
+        if parsed.faults or partial:
+            lines = parsed.lines()
+            members = rejections(parsed.faults, lines)
+            if not partial:
+                return refusal(bad_events(parsed.faults, lines=lines), **members)
         outcome = await intake.store(parsed.operations, request and replace(request, members=members))
         if isinstance(outcome, bytes):
             return Response(outcome, media_type=JSON)
@@ -165,7 +166,10 @@ def _media_type(request: Request) -> str:
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise _unsupported()
-    media_type, *parameters = request.headers.get("content-type", JSON).lower().split(";")
+    content_type = request.headers.get("content-type", JSON)
+    if content_type in (JSON, NDJSON):
+        return content_type
+    media_type, *parameters = content_type.lower().split(";")
     values = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
     charset = next((value for name, value in values.items() if name.strip() == "charset"), "utf-8")
     if media_type.strip() not in (JSON, NDJSON) or charset.strip(' "') not in UTF8:

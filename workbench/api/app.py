@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from workbench.api.access import declare_access
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.guard import Guard
+from workbench.api.limits import LIMITS, BodyLimits, Limits
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.mounted import Mounted
 from workbench.api.problems import documented_problems, explain
@@ -35,6 +36,7 @@ def create_app(
     pages: Any = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     seconds: Callable[[], float] = time.monotonic,
+    limits: Limits = LIMITS,
 ) -> FastAPI:
     """The application around an open service.
 
@@ -43,6 +45,7 @@ def create_app(
         pages: a Streamlit application (`st.App`) to mount under /ui.
         new_id: names fresh releases whose caller names none.
         seconds: since some moment; never runs backwards.
+        limits: what callers may hold at once.
 
     Raises:
         KeyFileError: there is a file of keys that cannot be used.
@@ -59,8 +62,10 @@ def create_app(
             yield
 
     app = FastAPIOffline(
-        title="dpdau", description=DESCRIPTION, lifespan=lifespan, redoc_url=None, responses=documented_problems()
-    )
+        title="dpdau", description=DESCRIPTION, lifespan=lifespan, redoc_url=None, responses=documented_problems(),
+        # Such a redirect repeats the path, and a user may be in it.
+        redirect_slashes=False,
+    )  # fmt: skip
     explain(app)
     add_event_routes(app, service, metrics)
     add_day_routes(app, service, metrics, new_id)
@@ -68,7 +73,9 @@ def create_app(
     if pages is not None:
         app.mount("/ui", Mounted(pages, "/ui"))
         app.add_api_route("/", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
+        app.add_api_route("/ui", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
     # The last one added is the outermost: refused requests are counted too.
+    app.add_middleware(BodyLimits, limits=limits)
     app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=FailureLimit(seconds))
     app.add_middleware(Measure, metrics=metrics)
     _declare(app)

@@ -1,19 +1,25 @@
-"""The bodies of POST /event and POST /events: parsed at full speed, explained row by row where they are wrong."""
+"""The bodies of POST /event and POST /events: parsed at full speed, explained row by row where they are wrong.
+
+Reasons name the rule that was broken and never what was sent: answers end in the logs of clients and proxies, where no
+user id belongs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from difflib import get_close_matches
 from typing import Literal
 
 import msgspec
 
 from dp.presence.daily import day_number
-from dp.zones import Zone
-from workbench.service import ERASE, Operation, Refused, bad_events
+from workbench.service import ERASE, Operation, Refused
 from workbench.service.operations import OPS
 
 NDJSON = "application/x-ndjson"
+LONGEST_MISSPELLING = 10
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -50,65 +56,160 @@ EVENT_SCHEMA = {
 EXAMPLE_EVENT = {"user": "ann", "day": "2026-01-01"}
 EXAMPLES = [EXAMPLE_EVENT, {"user": "bob", "day": "2026-01-01"}, {"user": "ann", "day": "2026-01-01", "op": "-"}]
 
+FIELDS = Event.__struct_fields__
+
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
 _raw_many = msgspec.json.Decoder(list[msgspec.Raw])
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+Faults = list[tuple[int, str]]
+"""(place, reason) of what cannot be right."""
 
 
-def read_event(body: bytes, zone: Zone, today: date) -> list[Operation]:
+@dataclass(frozen=True)
+class DayRules:
+    """Which day an event is about that does not name one.
+
+    Attributes:
+        day_of: the day of a time; None at the very edge of the calendar.
+        undated: the day of an event without a day and a time; asked only where there is one.
+    """
+
+    day_of: Callable[[datetime], date | None]
+    undated: Callable[[], date]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The events of a body: those that are usable, and the others.
+
+    Attributes:
+        operations: of the usable events, in their order.
+        indices: which events these are.
+        faults: (index, reason) of the others.
+        json_lines: the body, if it is JSON Lines.
+    """
+
+    operations: list[Operation]
+    indices: Sequence[int]
+    faults: Faults
+    json_lines: bytes | None = None
+
+    def without(self, faults: Faults) -> Parsed:
+        """The same without operations that cannot be right, given by their places among the operations."""
+        if not faults:
+            return self
+        wrong = dict(faults)
+        return Parsed(
+            [operation for place, operation in enumerate(self.operations) if place not in wrong],
+            [index for place, index in enumerate(self.indices) if place not in wrong],
+            sorted([*self.faults, *((self.indices[place], reason) for place, reason in faults)]),
+            self.json_lines,
+        )
+
+    def lines(self) -> list[int] | None:
+        """The line of every event, counted from 1 with blank lines; None if the body is not JSON Lines."""
+        return None if self.json_lines is None else [number for number, _ in _rows(self.json_lines)]
+
+
+def read_event(body: bytes, days: DayRules) -> Parsed:
     """The operation of a single JSON object.
 
     Raises:
         Refused: it is none, or not an event.
     """
     try:
-        return _operations([_one.decode(body)], zone, today)
+        event = _one.decode(body)
     except msgspec.ValidationError as error:
-        raise Refused("bad-event", f"the event is not usable: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("bad-event", f"the body is not JSON: {error}") from None
+        raise Refused("bad-event", f"nothing was stored: the event is not usable: {_reason(error)}") from None
+    except UNREADABLE as error:
+        raise Refused("bad-event", f"nothing was stored: the body is not JSON: {_reason(error)}") from None
+    return _parsed([event], [0], [], days)
 
 
-def read_events(body: bytes, content_type: str, zone: Zone, today: date) -> list[Operation]:
-    """The operations of a JSON array, or of JSON Lines if `content_type` says so.
+def read_events(body: bytes, media_type: str, days: DayRules) -> Parsed:
+    """The events of a JSON array, or of JSON Lines if `media_type` says so.
 
     Raises:
-        Refused: it is none, or some events are not usable; nothing is taken then, and every fault is named.
+        Refused: it is neither, so that there is no telling one event from another.
     """
-    lines = content_type.split(";")[0].strip().lower() == NDJSON
+    if media_type == NDJSON:
+        return _read_lines(body, days)
     try:
-        events = _one.decode_lines(body) if lines else _many.decode(body)
+        events = _many.decode(body)
+    except UNREADABLE:
+        return _one_by_one(_elements(body), days)
+    return _parsed(events, range(len(events)), [], days)
+
+
+def _read_lines(body: bytes, days: DayRules) -> Parsed:
+    try:
+        events = _one.decode_lines(body)
+    except UNREADABLE:
+        events = None
+    # The decoder also takes several values in a line, and one over several lines.
+    if events is not None and len(events) == len([row for row in body.split(b"\n") if row and not row.isspace()]):
+        return _parsed(events, range(len(events)), [], days, body)
+    return _one_by_one([row for _, row in _rows(body)], days, body)
+
+
+def _rows(body: bytes) -> list[tuple[int, bytes]]:
+    """(line, row) of every line that is not blank."""
+    return [(number, row) for number, row in enumerate(body.split(b"\n"), 1) if row.strip(b" \t\r")]
+
+
+def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    try:
+        return _raw_many.decode(body)
     except msgspec.ValidationError:
-        raise _explained(body, lines) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        kind = "JSON Lines" if lines else "a JSON array of events (JSON Lines need Content-Type: application/x-ndjson)"
-        raise Refused("bad-event", f"the body is not {kind}: {error}") from None
-    return _operations(events, zone, today)
+        what = "the body is not a JSON array of events; a single event goes to POST /event"
+    except UNREADABLE as error:
+        what = (
+            "the body is not a JSON array of events (JSON Lines need Content-Type: application/x-ndjson): "
+            f"{_reason(error)}"
+        )
+    raise Refused("bad-event", f"nothing was stored: {what}")
 
 
-def _operations(events: Sequence[Event], zone: Zone, today: date) -> list[Operation]:
-    found = []
-    faults = []
+def _one_by_one(rows: Sequence[bytes | msgspec.Raw], days: DayRules, json_lines: bytes | None = None) -> Parsed:
+    events, indices, faults = [], [], []
+    for index, row in enumerate(rows):
+        try:
+            events.append(_one.decode(row))
+        except UNREADABLE as error:
+            faults.append((index, _reason(error)))
+        else:
+            indices.append(index)
+    return _parsed(events, indices, faults, days, json_lines)
+
+
+def _parsed(
+    events: Sequence[Event], indices: Sequence[int], faults: Faults, days: DayRules, json_lines: bytes | None = None
+) -> Parsed:
+    operations = []
+    wrong = []
     numbers = _Numbers()
-    for index, event in enumerate(events):
+    today: date | None = None
+    for place, event in enumerate(events):
         user, day = event.user, event.day
         if not isinstance(user, str):
             user = str(user)
         if event.op == "erase":
             if day is not None or event.timestamp is not None:
-                faults.append((index, "an erasure has no day: it takes everything of the user back"))
-            found.append(Operation(user, None, ERASE))
+                wrong.append((place, "an erasure has no day: it takes everything of the user back"))
+            operations.append(Operation(user, None, ERASE))
             continue
         if event.timestamp is not None:
             if day is not None:
-                faults.append((index, "both a day and a timestamp; send one of them"))
-            day = zone.day(event.timestamp)
-            if day is None:
-                faults.append((index, "the timestamp is at the very edge of the calendar"))
-        found.append(Operation(user, numbers[day or today], OPS[event.op]))
-    if faults:
-        raise bad_events(faults)
-    return found
+                wrong.append((place, "both a day and a timestamp; send one of them"))
+            elif (day := days.day_of(event.timestamp)) is None:
+                wrong.append((place, "the timestamp is at the very edge of the calendar"))
+                day = date.min
+        elif day is None:
+            day = today = today or days.undated()
+        operations.append(Operation(user, numbers[day], OPS[event.op]))
+    return Parsed(operations, indices, faults, json_lines).without(wrong)
 
 
 class _Numbers(dict[date, int]):
@@ -119,16 +220,23 @@ class _Numbers(dict[date, int]):
         return number
 
 
-def _explained(body: bytes, lines: bool) -> Refused:
-    """Why events are not usable, one by one."""
-    try:
-        rows = [line for line in body.split(b"\n") if line.strip()] if lines else _raw_many.decode(body)
-    except msgspec.ValidationError:
-        return Refused("bad-event", "the body is not a JSON array of events; a single event goes to POST /event")
-    faults = []
-    for index, row in enumerate(rows):
-        try:
-            _one.decode(row)
-        except msgspec.DecodeError as error:
-            faults.append((index, str(error)))
-    return bad_events(faults)
+def _reason(error: Exception) -> str:
+    """Which rule was broken, without the value that broke it."""
+    if isinstance(error, RecursionError):
+        return "it is nested far too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    text = str(error)
+    if text.startswith("Invalid enum value"):
+        return f"op is none of {', '.join(OPS)}"
+    if text.startswith("Object contains unknown field"):
+        return _unknown_field(text.partition("`")[2].rpartition("`")[0])
+    return text
+
+
+def _unknown_field(name: str) -> str:
+    """Names a field only if it is one of ours, misspelt: anything else may be a person's name."""
+    known = f"an event has the fields {', '.join(FIELDS)}"
+    plain = len(name) <= LONGEST_MISSPELLING and name.isascii() and name.isalpha() and name.islower()
+    meant = get_close_matches(name, FIELDS, 1) if plain else []
+    return f"there is no field `{name}`: {known}" if meant else f"there is an unknown field: {known}"

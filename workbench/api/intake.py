@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from workbench.service import Ingested, Operation, Service
+from workbench.service import Ingested, Operation, Refused, Service
+from workbench.service.requests import RequestKey, Stored
 
-Waiting = tuple[Sequence[Operation], "asyncio.Future[Ingested]"]
+Waiting = tuple[Sequence[Operation], RequestKey | None, "asyncio.Future[Stored]"]
 
 
 class Intake:
@@ -18,25 +19,36 @@ class Intake:
         self._waiting: list[Waiting] = []
         self._passing_on: asyncio.Task[None] | None = None
 
-    async def store(self, operations: Sequence[Operation]) -> Ingested:
-        """Store operations that are checked already; returns when they are durable."""
-        stored: asyncio.Future[Ingested] = asyncio.get_running_loop().create_future()
-        self._waiting.append((operations, stored))
+    async def store(self, operations: Sequence[Operation], request: RequestKey | None = None) -> Ingested | bytes:
+        """Store operations that are checked already; returns when they are durable.
+
+        Returns:
+            What became of them, or the answer that the same request was given before.
+
+        Raises:
+            Refused: another request had the same key.
+        """
+        stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._waiting.append((operations, request, stored))
         if self._passing_on is None or self._passing_on.done():
             self._passing_on = asyncio.create_task(self._pass_on())
-        return await stored
+        outcome = await stored
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
 
     async def _pass_on(self) -> None:
         while self._waiting:
             together, self._waiting = self._waiting, []
+            batches, requests = [part for part, _, _ in together], [request for _, request, _ in together]
             try:
-                ingested = await asyncio.wrap_future(self._service.submit([part for part, _ in together]))
+                outcomes = await asyncio.wrap_future(self._service.submit(batches, requests))
             except Exception as error:
-                for _, stored in together:
+                for _, _, stored in together:
                     if not stored.done():
                         stored.set_exception(error)
                 continue
-            for (_, stored), result in zip(together, ingested, strict=True):
+            for (_, _, stored), outcome in zip(together, outcomes, strict=True):
                 # Whoever asked may have gone meanwhile.
                 if not stored.done():
-                    stored.set_result(result)
+                    stored.set_result(outcome)

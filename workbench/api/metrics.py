@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
+from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +17,7 @@ from workbench.service.operations import OP_NAMES
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Which Starlette answers without naming its route.
 PLAIN_ROUTES = ("/event", "/events")
+METHODS = frozenset(HTTPMethod)
 
 
 class Metrics:
@@ -99,7 +101,8 @@ class Measure:
         try:
             await self._app(scope, receive, noting)
         finally:
-            self._metrics.count_request(scope["method"], _route(scope), status, time.perf_counter() - started)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.count_request(method, _route(scope), status, time.perf_counter() - started)
 
 
 def _route(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from dp.ledger import BudgetExhausted, LedgerError
 from workbench.service import Refused, StoreError, budget_advice
+from workbench.service.errors import MOST_FAULTS
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_PREFIX = "urn:dpdau:problem:"
@@ -21,6 +23,12 @@ EXAMPLE_PROBLEM = {
     "title": "This day is not closed yet",
     "status": 409,
     "detail": "2026-01-02 is not closed yet: 2026-01-02 is the next to be closed",
+}
+
+# What a status says in the headers, too. Nothing that is answered with 503 lasts long.
+HEADERS = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
 }
 
 # Kind of refusal → status and title.
@@ -34,6 +42,9 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "bad-event": (HTTPStatus.UNPROCESSABLE_ENTITY, "The events cannot be right"),
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
     "scope-missing": (HTTPStatus.FORBIDDEN, "The API key lacks a scope"),
+    "busy": (HTTPStatus.SERVICE_UNAVAILABLE, "Too much is under way"),
+    "clock": (HTTPStatus.SERVICE_UNAVAILABLE, "The clock of the service was set back"),
+    "key-reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Another request had this Idempotency-Key"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
 }
@@ -42,8 +53,22 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
 def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Response:
     """A problem document; `more` are members of its own."""
     content = {"type": PROBLEM_PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return Response(msgspec.json.encode(content), int(status), headers, MEDIA_TYPE)
+    return Response(msgspec.json.encode(content), int(status), HEADERS.get(HTTPStatus(status)), MEDIA_TYPE)
+
+
+def refusal(error: Refused, **more: Any) -> Response:
+    """A refusal as a problem document; `more` are members of its own."""
+    status, title = REFUSALS[error.kind]
+    return problem(error.kind, status, title, str(error), **more)
+
+
+def rejections(faults: Sequence[tuple[int, str]], lines: Sequence[int] | None) -> dict[str, Any]:
+    """How many events were rejected, and the first of them with index, line (where there are lines) and reason."""
+    events = [
+        {"index": index, **({"line": lines[index]} if lines else {}), "reason": reason}
+        for index, reason in faults[:MOST_FAULTS]
+    ]
+    return {"rejected": len(faults), "events": events}
 
 
 def documented_problems() -> dict[int | str, dict[str, Any]]:
@@ -74,9 +99,7 @@ def explain(app: FastAPI) -> None:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    status, title = REFUSALS[error.kind]
-    more = {"events": [{"index": i, "reason": why} for i, why in error.faults]} if error.faults else {}
-    return problem(error.kind, status, title, str(error), **more)
+    return refusal(error)
 
 
 def _exhausted(request: Request, error: Exception) -> Response:
@@ -108,12 +131,15 @@ def _invalid(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     title = HTTPStatus(error.status_code).phrase
+    # Not the path: a user may be in it.
     detail = (
-        f"{request.method} {request.url.path} is not served here; the service's interface is described at /docs"
+        "this method and path are not served here; the service's interface is described at /docs"
         if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
         else str(error.detail)
     )
-    return problem("http", error.status_code, title, detail)
+    response = problem("http", error.status_code, title, detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _failed(request: Request, error: Exception) -> Response:

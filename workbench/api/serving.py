@@ -14,8 +14,11 @@ from typing import Any
 
 import msgspec
 import uvicorn
+from fastapi import FastAPI
 
 from workbench.api.app import create_app
+from workbench.api.connections import protocol_of
+from workbench.api.limits import LIMITS, Limits
 from workbench.api.origins import only_here
 from workbench.service import Service, Settings, SettingsError
 from workbench.service.keyring import API_KEY, Keyring
@@ -66,10 +69,7 @@ def serve(
             ) from error
         listener.listen(2048)
         announce(start_message(service, _address(listener), pages=pages, api_key=api_key))
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
-        )
-        server = uvicorn.Server(config)
+        server = server_of(app)
 
         def stop(number: int, frame: FrameType | None) -> None:
             server.should_exit = True
@@ -80,6 +80,16 @@ def serve(
             signal.signal(number, stop)
         with _work_behind(pages, behind):
             server.run(sockets=[listener])
+
+
+def server_of(app: FastAPI, limits: Limits = LIMITS) -> uvicorn.Server:
+    """A server of the application. What callers send wrongly is answered and counted; the log is for failures."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app, http=protocol_of(limits), log_level="error", access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on",
+        )
+    )  # fmt: skip
 
 
 @contextmanager

@@ -242,16 +242,19 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
 
 
 @click.command()
-@click.argument("user")
+# As many as come: click's own message about a second one repeats it.
+@click.argument("user", nargs=-1, required=True, metavar="USER")
 @service_options
-def erase(user: str, settings: Settings) -> None:
+def erase(user: tuple[str, ...], settings: Settings) -> None:
     """Remove every row of USER.
 
     Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym.
     """
+    if len(user) > 1:
+        raise click.UsageError("give one USER, in quotes if it has blanks, and behind -- if it begins with -")
     with progress_bar() as report, existing_service(settings) as service:
         report("erasing", None)
-        service.erase(user)
+        service.erase(*user)
         service.settled()
     click.echo("erased")
 

@@ -7,9 +7,10 @@ from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operatio
 from workbench.service.promise import promise_of_all
 from workbench.service.service import Service, open_service
 from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
+from workbench.service.undated import UndatedDay
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",
-    "SettingsError", "Status", "StoreError", "Truth", "bad_events", "budget_advice", "load_settings", "open_service",
-    "promise_of_all", "settings_text",
+    "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice", "load_settings",
+    "open_service", "promise_of_all", "settings_text",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
 
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
-            "bad-request", "scope-missing", "other-store" or "other-settings".
+            "bad-request", "scope-missing", "busy", "clock", "key-reused", "other-store" or "other-settings".
         faults: (index, reason) of operations that cannot be right.
     """
 
@@ -35,9 +35,14 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
         super().__init__(message)
 
 
-def bad_events(faults: Sequence[tuple[int, str]], unit: str = "event", start: int = 0) -> Refused:
-    """A refusal that names operations by their index (from `start` on); nothing was stored."""
-    shown = "; ".join(f"{unit} {start + index}: {reason}" for index, reason in faults[:SHOWN])
+def bad_events(
+    faults: Sequence[tuple[int, str]], unit: str = "event", start: int = 0, lines: Sequence[int] | None = None
+) -> Refused:
+    """A refusal that names operations by their index (from `start` on), or by their `lines`; nothing was stored."""
+    shown = "; ".join(
+        f"line {lines[index]}: {reason}" if lines else f"{unit} {start + index}: {reason}"
+        for index, reason in faults[:SHOWN]
+    )
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     return Refused("bad-event", f"nothing was stored: {shown}{more}", faults[:MOST_FAULTS])
 

@@ -67,7 +67,8 @@ def _is_plain(operation: Operation, latest: int) -> bool:
 def _fault(operation: Operation, latest: int) -> str | None:
     user, day, op, at = operation
     if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not is_utf8(user):
-        return f"user is {user[:40]!r}; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
+        # Not the user itself: the reason goes into answers, and from there into the logs of whoever asked.
+        return f"user is not a usable id; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
     if at is not None and not EARLIEST <= at <= LATEST:
         return "at is not between 1900 and 2200"
     if op == ERASE:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from workbench.service.leavers import Leavers
 from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
+from workbench.service.requests import RequestKeys, Stored, append_once
 from workbench.service.settings import Settings
 from workbench.service.store import ClosedDays, Store, reading
 from workbench.service.writer import Writer
@@ -58,6 +59,7 @@ class Service:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
+        self._store = store
         self._database = store.database
         self._writer = Writer(store)
         self._leavers = Leavers(self.let_go)
@@ -91,15 +93,12 @@ class Service:
         """
         if found := self.faults(operations):
             raise bad_events(found)
-        return self.submit([operations]).result()[0]
+        return self._write(lambda store: store.append(operations, self.settings.earliest))
 
-    def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
-        """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
+    def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Stored]]:
+        """Store batches in which `faults` finds nothing, each once a request; the future is done when it is durable."""
         earliest = self.settings.earliest
-        stored = self._writer.submit(lambda store: store.append_all(batches, earliest))
-        if any(one.op == ERASE for batch in batches for one in batch):
-            stored.add_done_callback(lambda _: self._leavers.wake())
-        return stored
+        return self._submit(lambda store: append_once(store, batches, requests, earliest, self.today))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
@@ -111,12 +110,12 @@ class Service:
         if found := faults([Operation(user, None, ERASE)], LATEST):
             raise Refused("bad-event", found[0][1])
         earliest = self.settings.earliest
-        return self._let_leave(lambda store: store.erase(user, earliest))
+        return self._write(lambda store: store.erase(user, earliest))
 
     def erase_whom(self, seq: int) -> Ingested:
         """`erase` for the user whom an operation names, whose id need not be known; refuses one that names nobody."""
         earliest = self.settings.earliest
-        return self._let_leave(lambda store: store.erase_name(store.name_at(seq), earliest))
+        return self._write(lambda store: store.erase_name(store.name_at(seq), earliest))
 
     def let_go(self) -> bool:
         """Remove everything of the users who are to leave; whether there were any."""
@@ -160,10 +159,7 @@ class Service:
             store.note_loaded(file, start + len(operations))
             return ingested
 
-        ingested = self._write(store_rows)
-        if any(one.op == ERASE for one in operations):
-            self._leavers.wake()
-        return ingested
+        return self._write(store_rows)
 
     # Days
 
@@ -272,7 +268,7 @@ class Service:
             return earlier
         self.release(metric, day)
         if not REQUEST_ID.fullmatch(request_id):
-            raise Refused("bad-request", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
+            raise Refused("bad-request", "the request id needs 1 to 64 letters, digits or . _ : -")
         plan = plan_release(self.settings.fresh_request(metric, day))
         window = self.settings.series[metric].window
 
@@ -351,15 +347,21 @@ class Service:
     # How it is done
 
     def _write(self, work: Callable[[Store], Result]) -> Result:
-        return self._writer.submit(work).result()
+        return self._submit(work).result()
+
+    def _submit(self, work: Callable[[Store], Result]) -> Future[Result]:
+        future = self._writer.submit(work)
+        future.add_done_callback(self._let_leave)
+        return future
+
+    def _let_leave(self, done: Future[Any]) -> None:
+        """Wake who removes users, once it is durable that some are to leave."""
+        if self._store.somebody_leaves:
+            self._store.somebody_leaves = False
+            self._leavers.wake()
 
     def _reading(self) -> AbstractContextManager[Store]:
         return reading(self._database)
-
-    def _let_leave(self, work: Callable[[Store], Ingested]) -> Ingested:
-        ingested = self._write(work)
-        self._leavers.wake()
-        return ingested
 
     def _progress(self) -> ClosedDays:
         with self._reading() as store:
@@ -371,7 +373,7 @@ class Service:
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
-            raise Refused("unknown-metric", f"there is no metric {metric!r}; choose {', '.join(self.settings.series)}")
+            raise Refused("unknown-metric", f"there is no such metric; choose {', '.join(self.settings.series)}")
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""

@@ -84,11 +84,16 @@ class Store:
         self._pseudonym = pseudonym or _keyless
         # Also what an earlier process left.
         self._to_wipe = True
+        self.somebody_leaves = False
 
     @property
     def name(self) -> str:
         """A random name, given when the store was made; streams in the ledger carry it."""
         return str(self._fact("name"))
+
+    def hide(self, text: str) -> bytes:
+        """A keyed digest of a text, from which the text cannot be found without the key."""
+        return self._pseudonym(text)
 
     def progress(self) -> ClosedDays:
         """How far the days have come."""
@@ -123,6 +128,7 @@ class Store:
         run(batches.insert(), [_row(batch) for batch in arrivals.batches])
         if arrivals.erasures:
             run(erasures.insert(), [asdict(one) for one in arrivals.erasures])
+            self.somebody_leaves = True
         run(update(standing).values(arrived=arrivals.ingested[-1].seq))
 
     def name_at(self, seq: int) -> bytes:

@@ -75,7 +75,7 @@ requests = Table(
     "requests", tables,
     Column("key", Text, primary_key=True),
     Column("digest", LargeBinary, nullable=False),
-    Column("day", Integer, nullable=False, comment="the day on which it came"),
-    Column("answer", Text, nullable=False),
+    Column("day", Integer, nullable=False, index=True, comment="the day on which it came"),
+    Column("answer", LargeBinary, nullable=False),
     comment="Requests that carried an idempotency key, and what they were answered.",
 )  # fmt: skip

@@ -136,7 +136,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 ) -> None:
     client = local(create_app(service), raise_server_exceptions=False)
 
-    def failing(batches: Any) -> Future[Any]:
+    def failing(*batches: Any) -> Future[Any]:
         failed: Future[Any] = Future()
         failed.set_exception(sqlite3.OperationalError("disk I/O error"))
         return failed

@@ -6,11 +6,15 @@ import gzip
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tests.workbench.api.common import local
+from workbench.api.app import create_app
 from workbench.api.mounted import Mounted
+from workbench.service import Service
 
 DOCUMENT = "<!DOCTYPE html><html><head><title>Pages</title></head><body></body></html>"
 SCRIPT = '<script>window.__streamlit={BACKEND_BASE_URL:location.origin+"/ui"}</script>'
@@ -50,3 +54,10 @@ async def test_what_is_no_document_passes_as_it_is() -> None:
     packed = await get("/packed", accept="*/*", accept_encoding="gzip")
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.text == DOCUMENT
+
+
+def test_the_pages_are_found_without_their_last_slash(service: Service) -> None:
+    client = local(create_app(service, pages=Starlette()))
+    for path in ("/", "/ui"):
+        response = client.get(path, follow_redirects=False)
+        assert (response.status_code, response.headers["location"]) == (307, "/ui/")

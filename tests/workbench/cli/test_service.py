@@ -174,6 +174,30 @@ def test_erase_removes_every_row(run: Run, tmp_path: Path) -> None:
     assert "user is" in run("erase", " ", code=1).stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (["Zaphod", "Beeblebrox"], 2),
+        (["x", "y", "Zaphod"], 2),
+        (["--", "Zaphod", "-x"], 2),
+        (["Zaphod" * 100], 1),
+        (["Zaphod\0"], 1),
+    ],
+)
+def test_erase_does_not_repeat_whom(run: Run, tmp_path: Path, given: list[str], code: int) -> None:
+    (tmp_path / "log.csv").write_text("user,day\nann,2024-01-01\n")
+    run("load", "log.csv")
+    failed = run("erase", *given, code=code)
+    assert "Zaphod" not in failed.stdout + failed.stderr
+
+
+def test_an_id_may_begin_with_a_hyphen(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,day\n-ann,2024-01-01\n--bob,2024-01-01\n")
+    run("load", "log.csv")
+    assert run("erase", "--", "-ann").stdout == "1 rows removed\n"
+    assert run("erase", "--", "--bob").stdout == "1 rows removed\n"
+
+
 def test_settings_come_from_file_environment_and_options(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,5 +129,5 @@ def _parse_day(text: str) -> date:
     except ValueError:
         parsed = None
     if parsed is None or parsed.isoformat() != text:
-        raise Refused("bad-request", f"{text!r} is not a day; write it as 2026-01-31")
+        raise Refused("bad-request", "the day is not a day of the calendar; write it as 2026-01-31")
     return parsed

@@ -4,43 +4,83 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from dp.log import is_utf8
 from workbench.api.access import may
-from workbench.api.events import EVENT_SCHEMA, EXAMPLE_EVENT, EXAMPLES, NDJSON, read_event, read_events
+from workbench.api.events import (
+    EVENT_SCHEMA,
+    EXAMPLE_EVENT,
+    EXAMPLES,
+    NDJSON,
+    DayRules,
+    Parsed,
+    read_event,
+    read_events,
+)
 from workbench.api.intake import Intake
 from workbench.api.metrics import Metrics
+from workbench.api.problems import refusal, rejections
 from workbench.api.responses import JSON, documented, json_response
-from workbench.service import ERASE, Operation, Refused, Service, bad_events
+from workbench.service import ERASE, Ingested, Refused, Service, UndatedDay, bad_events
 from workbench.service.keys import OPERATE
+from workbench.service.requests import KEPT_DAYS, RequestKey, answer_of
+from workbench.service.service import REQUEST_ID
 
-LARGEST_BODY = 32 * 2**20
+UTF8 = ("utf-8", "utf8", "us-ascii")
+ON_ERROR = {
+    "name": "on_error",
+    "in": "query",
+    "schema": {"enum": ["refuse", "partial"], "default": "refuse"},
+    "description": "'refuse': one bad event, and nothing is stored. 'partial': the good ones are stored, and the "
+    "answer says how many were rejected, and of the first 100 which and why; accepted and rejected add up to what was "
+    "sent.",
+}
+KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": REQUEST_ID.pattern},
+    "description": f"Names the request for {KEPT_DAYS} days: repeated, it is answered as the first time and stores "
+    "nothing. With another body it is refused.",
+}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes that store events and erase users."""
-    zone = service.settings.zone
+    undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
+    days = DayRules(service.settings.zone.day, undated)
     intake = Intake(service)
 
-    async def store(request: Request, operations: list[Operation]) -> Response:
+    async def store(request: Request, parsed: Parsed, key: RequestKey | None, *, partial: bool = False) -> Response:
         operates = may(request, OPERATE)
-        if not operates and any(operation.op == ERASE for operation in operations):
+        if not operates and any(operation.op == ERASE for operation in parsed.operations):
             raise Refused("scope-missing", "an erasure needs a key with the scope operate; nothing was stored")
-        if faults := service.faults(operations):
-            raise bad_events(faults)
-        ingested = await intake.store(operations)
-        metrics.count_events(operations, ingested)
+        parsed = parsed.without(service.faults(parsed.operations))
+        members: dict[str, Any] = {}
+        if parsed.faults or partial:
+            lines = parsed.lines()
+            members = rejections(parsed.faults, lines)
+            if not partial:
+                return refusal(bad_events(parsed.faults, lines=lines), **members)
+        outcome = await intake.store(parsed.operations, key and replace(key, members=members))
+        if isinstance(outcome, Ingested):
+            metrics.count_events(parsed.operations, outcome)
+            outcome = answer_of(outcome, members)
         # The number of operations of all is an exact count, and what was sent is known to whoever sent it.
-        told = ingested if operates else {"accepted": ingested.accepted, "late": ingested.late}
-        return json_response(told)
+        return Response(outcome if operates else without_seq(outcome), media_type=JSON)
 
     async def post_event(request: Request) -> Response:
         """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one.
@@ -48,12 +88,17 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         An erasure needs a key with the scope operate, and only such a key is told `seq`, the number of operations that
         have arrived.
         """
-        return await store(request, read_event(await _read(request), zone, service.today()))
+        if _media_type(request) != JSON:
+            raise _unsupported()
+        body = await _read(request)
+        return await store(request, read_event(body, days), _request_key(request, body))
 
     async def post_events(request: Request) -> Response:
-        """All or none, in this order, in one step; answers when they are on disk."""
-        content_type = request.headers.get("content-type", "")
-        return await store(request, read_events(await _read(request), content_type, zone, service.today()))
+        """All or none unless `on_error=partial`, in this order, in one step; answers when they are on disk."""
+        partial, media_type = _partial(request), _media_type(request)
+        body = await _read(request)
+        parsed = read_events(body, media_type, days)
+        return await store(request, parsed, _request_key(request, body), partial=partial)
 
     # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
     # match, and the same ones behind them describe.
@@ -69,7 +114,7 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         tags=["events"],
         summary="Store one event",
         response_class=Response,
-        openapi_extra=_body({JSON: (EVENT_SCHEMA, EXAMPLE_EVENT)}),
+        openapi_extra={"parameters": [KEY], **_body({JSON: (EVENT_SCHEMA, EXAMPLE_EVENT)})},
         responses=documented({"accepted": 1, "late": 0, "seq": 1}),
     )(post_event)
     app.post(
@@ -77,12 +122,15 @@ def _describe(app: FastAPI, post_event: Handler, post_events: Handler) -> None:
         tags=["events"],
         summary="Store many events",
         response_class=Response,
-        openapi_extra=_body(
-            {
-                JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
-                NDJSON: ({"type": "string"}, '{"user": "ann"}\n{"user": "bob"}\n'),
-            }
-        ),
+        openapi_extra={
+            "parameters": [ON_ERROR, KEY],
+            **_body(
+                {
+                    JSON: ({"type": "array", "items": EVENT_SCHEMA}, EXAMPLES),
+                    NDJSON: ({"type": "string"}, '{"user": "ann"}\n{"user": "bob"}\n'),
+                }
+            ),
+        },
         responses=documented({"accepted": 3, "late": 0, "seq": 4}),
     )(post_events)
 
@@ -95,11 +143,14 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
         response_class=Response,
         responses=documented({"erased": True}),
     )
-    def delete_user(user: str) -> Response:
+    def delete_user(user: str, request: Request) -> Response:
         """Answers when the erasure is on disk; every row of the user goes within seconds.
 
         Where the unit is a user, what stays is how often the presence changed, under a keyed pseudonym.
         """
+        # What is not UTF-8 was replaced in the decoded path, and somebody else would be erased.
+        if not is_utf8(unquote(request.scope["raw_path"], errors="surrogateescape")):
+            raise Refused("bad-request", "nothing was erased: the user in the path is not percent-encoded UTF-8")
         service.erase(user)
         metrics.count_erasure()
         return json_response({"erased": True})
@@ -110,16 +161,64 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
     route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
 
 
+def without_seq(answer: bytes) -> bytes:
+    """An answer without the number of all operations that have arrived."""
+    told = msgspec.json.decode(answer)
+    del told["seq"]
+    return msgspec.json.encode(told)
+
+
+def _request_key(request: Request, body: bytes) -> RequestKey | None:
+    """The Idempotency-Key, if there is one, as a plain word or as a string in quotes."""
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    key = given[0][1:-1] if len(given[0]) > 1 and given[0][0] == given[0][-1] == '"' else given[0]
+    if len(given) > 1 or not REQUEST_ID.fullmatch(key):
+        raise Refused("bad-request", "nothing was stored: an Idempotency-Key has 1 to 64 letters, digits or . _ : -")
+    asked = "\n".join([request.url.path, request.url.query, request.headers.get("content-type", "")])
+    return RequestKey(key, sha256(asked.encode() + b"\0" + body).hexdigest())
+
+
+def _partial(request: Request) -> bool:
+    chosen = request.query_params.get("on_error", "refuse")
+    if chosen not in ("refuse", "partial"):
+        raise Refused("bad-request", "on_error is neither 'refuse' nor 'partial'; nothing was stored")
+    return chosen == "partial"
+
+
+def _media_type(request: Request) -> str:
+    """JSON, also where nothing is said, or JSON Lines; both in UTF-8 and as they are.
+
+    Raises:
+        HTTPException: it is something else, which is not guessed at.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise _unsupported()
+    content_type = request.headers.get("content-type", JSON)
+    if content_type in (JSON, NDJSON):
+        return content_type
+    media_type, *parameters = content_type.lower().split(";")
+    values = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+    charset = next((value for name, value in values.items() if name.strip() == "charset"), "utf-8")
+    if media_type.strip() not in (JSON, NDJSON) or charset.strip(' "') not in UTF8:
+        raise _unsupported()
+    return media_type.strip()
+
+
+def _unsupported() -> HTTPException:
+    return HTTPException(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"nothing was stored: send UTF-8 without Content-Encoding, as {JSON}, or to /events also as {NDJSON}",
+    )
+
+
 async def _read(request: Request) -> bytes:
-    """The body, refused before it fills the memory."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            detail = f"the body is larger than {LARGEST_BODY // 2**20} MiB; send the events in several requests"
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    try:
+        return b"".join([chunk async for chunk in request.stream() if chunk])
+    except ClientDisconnect:
+        # Nobody is there to be told, but the metrics count it as what it is.
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive whole; nothing was stored") from None
 
 
 def _body(contents: dict[str, tuple[dict[str, Any], Any]]) -> dict[str, Any]:

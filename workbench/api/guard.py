@@ -18,7 +18,7 @@ from workbench.api.problems import problem
 
 COOKIE = "dpdau_session"
 LOGIN = "/login"
-OPEN = frozenset({"/healthz"})
+OPEN = frozenset({"/healthz", "/livez", "/readyz"})
 LONGEST_FORM = 4096
 
 

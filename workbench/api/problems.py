@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dp.ledger import BudgetExhausted, LedgerError
-from workbench.service import Refused, StoreError, budget_advice
+from workbench.service import Refused, StoreError, budget_advice, unavailable
 
 MEDIA_TYPE = "application/problem+json"
 PROBLEM_PREFIX = "urn:dpdau:problem:"
@@ -22,6 +24,13 @@ EXAMPLE_PROBLEM = {
     "status": 409,
     "detail": "2026-01-02 is not closed yet: 2026-01-02 is the next to be closed",
 }
+
+RETRY_SECONDS = 5
+HEADERS: dict[int, dict[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": str(RETRY_SECONDS)},
+}
+LOG = logging.getLogger("dpdau.api")
 
 # Kind of refusal → status and title.
 REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
@@ -35,14 +44,14 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
+    "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The service cannot work now"),
 }
 
 
 def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Response:
     """A problem document; `more` are members of its own."""
     content = {"type": PROBLEM_PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return Response(msgspec.json.encode(content), int(status), headers, MEDIA_TYPE)
+    return Response(msgspec.json.encode(content), int(status), HEADERS.get(status), MEDIA_TYPE)
 
 
 def documented_problems() -> dict[int | str, dict[str, Any]]:
@@ -57,6 +66,10 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
         404: {"description": "Unknown day or metric", "content": content},
         409: {"description": "An open day, a day out of order, or a horizon that is over", "content": content},
         422: {"description": "Body or parameter that cannot be right; nothing was stored", "content": content},
+        503: {
+            "description": "Store or ledger cannot be used now; repeat it after `Retry-After` seconds",
+            "content": content,
+        },
     }
 
 
@@ -66,6 +79,8 @@ def explain(app: FastAPI) -> None:
     app.add_exception_handler(BudgetExhausted, _exhausted)
     app.add_exception_handler(LedgerError, _conflict)
     app.add_exception_handler(StoreError, _conflict)
+    app.add_exception_handler(sqlite3.OperationalError, _unavailable)
+    app.add_exception_handler(sqlite3.DatabaseError, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
@@ -93,7 +108,16 @@ def _exhausted(request: Request, error: Exception) -> Response:
     )
 
 
+def _unavailable(request: Request, error: Exception) -> Response:
+    if (refused := unavailable(error)) is None:
+        raise error
+    LOG.error("store or ledger cannot be used", exc_info=error)
+    return _refused(request, refused)
+
+
 def _conflict(request: Request, error: Exception) -> Response:
+    if unavailable(error):
+        return _unavailable(request, error)
     return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
 
 

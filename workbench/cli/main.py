@@ -45,7 +45,8 @@ class Main(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as raised:
+            error = _explained(raised)
             code = _exit_code(error)
             if code is None:
                 raise
@@ -93,6 +94,12 @@ def _say_version(ctx: click.Context, given: bool) -> None:
             f"dpdau, version {version('dpdau')} (time zones: tzdata {version('tzdata')}, IANA {DATABASE_VERSION})"
         )
         ctx.exit()
+
+
+def _explained(error: BaseException) -> BaseException:
+    """What an error means to whoever called: files that cannot be used are a refusal, in the service's words."""
+    service = sys.modules.get("workbench.service")
+    return (service and service.unavailable(error)) or error
 
 
 def _exit_code(error: BaseException) -> int | None:

@@ -1,7 +1,7 @@
 """The live service, framework-free: what arrives, what is closed, what is published."""
 
 from workbench.service.days import Activity, Status, Truth
-from workbench.service.errors import Refused, StoreError, bad_events, budget_advice
+from workbench.service.errors import Refused, StoreError, bad_events, budget_advice, unavailable
 from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 from workbench.service.promise import promise_of_all
 from workbench.service.service import Service, open_service
@@ -11,5 +11,5 @@ from workbench.service.store import Count
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",
     "SettingsError", "Status", "StoreError", "Truth", "bad_events", "budget_advice", "load_settings", "open_service",
-    "promise_of_all", "settings_text",
+    "promise_of_all", "settings_text", "unavailable",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from dp.counts import Counts
 from dp.ledger import Budget, Charge, Ledger
 from dp.presence.daily import day_number
 from dp.release import plan_release, promise, publish
+from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
 from workbench.service.days import (
     Activity,
@@ -39,7 +40,7 @@ from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Count, Store, reading
+from workbench.service.store import Count, Store
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -55,6 +56,7 @@ class Service:
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store)
+        self._access = StoreAccess(settings.store_path, self._writer)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
 
@@ -90,7 +92,7 @@ class Service:
     def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
         """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
         earliest = self.settings.earliest
-        return self._writer.submit(lambda store: store.append_all(batches, earliest))
+        return self._access.submit(lambda store: store.append_all(batches, earliest))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
@@ -110,7 +112,7 @@ class Service:
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
-        with self._reading() as store:
+        with self._access.reading() as store:
             return store.loaded(file)
 
     def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
@@ -147,7 +149,7 @@ class Service:
 
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
-        with self._reading() as store:
+        with self._access.reading() as store:
             progress, operations = store.progress(), store.last_seq()
         return Status(
             calendar_day(progress.first),
@@ -167,7 +169,7 @@ class Service:
             LedgerError: the ledger refuses; nothing was released.
         """
         with self._closing:
-            progress = self._progress()
+            progress = self._access.progress()
             if progress.last is not None and day_number(day) <= progress.last:
                 if progress.first is not None and day_number(day) < progress.first:
                     first = calendar_day(progress.first)
@@ -220,7 +222,7 @@ class Service:
         if (row := self._cache.get((metric, day))) is not None:
             return row
         rows = self.releases(metric)
-        first = calendar_day(self._progress().first)
+        first = calendar_day(self._access.progress().first)
         tick = published_tick(self.settings, metric, first, len(rows), day)
         self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
@@ -278,7 +280,7 @@ class Service:
     def truth(self, metric: str) -> Truth:
         """True counts of the closed days; NOT PRIVATE."""
         self._check_metric(metric)
-        with self._reading() as store:
+        with self._access.reading() as store:
             counts = store.closed_counts(self.settings.series[metric].window)
             first = calendar_day(store.progress().first)
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
@@ -298,7 +300,7 @@ class Service:
 
     def recent(self, most: int = 20) -> list[Activity]:
         """The operations that arrived last, newest first; NOT PRIVATE."""
-        with self._reading() as store:
+        with self._access.reading() as store:
             return [activity(*row) for row in store.recent(most)]
 
     # Budget
@@ -316,8 +318,8 @@ class Service:
         return self.account.charges()
 
     def probe(self) -> Future[None]:
-        """Write to the store without changing it; the future fails with a sqlite3.Error where that is not possible."""
-        return self._writer.submit(lambda store: store.note_published(0))
+        """Write to the store without changing it; the future fails where that is not possible."""
+        return self._access.probe()
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
@@ -326,17 +328,10 @@ class Service:
     # How it is done
 
     def _write(self, work: Callable[[Store], Result]) -> Result:
-        return self._writer.submit(work).result()
-
-    def _reading(self) -> AbstractContextManager[Store]:
-        return reading(self.settings.store_path)
-
-    def _progress(self) -> ClosedDays:
-        with self._reading() as store:
-            return store.progress()
+        return self._access.submit(work).result()
 
     def _check(self, ledger: Ledger) -> None:
-        with self._reading() as store:
+        with self._access.reading() as store:
             self.account.check(ledger, store)
 
     def _check_metric(self, metric: str) -> None:
@@ -345,7 +340,7 @@ class Service:
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
-        first = calendar_day(self._progress().first)
+        first = calendar_day(self._access.progress().first)
         if first is None:
             return
         check_first(self.settings, first)
@@ -374,7 +369,7 @@ class Service:
         self._write(note)
 
     def _counts(self, window: int, first: date) -> Counts:
-        with self._reading() as store:
+        with self._access.reading() as store:
             counts = store.closed_counts(window)
         # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
         values = np.array([count.bounded for count in counts], dtype=np.int64)

@@ -133,7 +133,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 
     with monkeypatch.context() as broken:
         broken.setattr(service, "submit", failing)
-        problem_of(client.post("/events", json=users(2)), 500, "failure")
+        problem_of(client.post("/events", json=users(2)), 503, "unavailable")
     assert client.post("/events", json=users(2)).json()["seq"] == 2
 
 
@@ -265,7 +265,7 @@ def test_health_answers_without_the_data(client: TestClient) -> None:
 def test_health_means_that_the_store_can_be_written(service: Service) -> None:
     client = local(create_app(service), raise_server_exceptions=False)
     service._write(lambda store: store.connection.execute("PRAGMA query_only = ON"))
-    problem_of(client.get("/healthz"), 500, "failure")
+    problem_of(client.get("/healthz"), 503, "unavailable")
 
 
 def test_metrics_count_what_happened(client: TestClient) -> None:
@@ -296,16 +296,27 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     assert "2026-05-01" not in text
 
 
-def test_a_failure_is_counted_and_tells_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (sqlite3.OperationalError("secret path"), 503, "unavailable"),
+        (sqlite3.DatabaseError("secret path"), 503, "unavailable"),
+        (sqlite3.IntegrityError("secret path"), 500, "failure"),
+        (RuntimeError("secret path"), 500, "failure"),
+    ],
+)
+def test_a_failure_is_counted_and_tells_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, kind: str
+) -> None:
     def broken(metric: str, day: date) -> str:
-        raise sqlite3.OperationalError("secret path")
+        raise error
 
     monkeypatch.setattr(service, "release", broken)
     client = local(create_app(service), raise_server_exceptions=False)
-    assert "secret path" not in problem_of(client.get("/mau/2026-01-01"), 500, "failure")["detail"]
+    assert "secret path" not in problem_of(client.get("/mau/2026-01-01"), status, kind)["detail"]
     text = client.get("/metrics").text
     assert 'dpdau_failures_total{route="/mau/{day}"} 1.0' in text
-    assert 'dpdau_http_requests_total{method="GET",route="/mau/{day}",status="500"} 1.0' in text
+    assert f'dpdau_http_requests_total{{method="GET",route="/mau/{{day}}",status="{status}"}} 1.0' in text
 
 
 def test_the_interface_describes_itself_with_examples(client: TestClient) -> None:
@@ -313,7 +324,7 @@ def test_the_interface_describes_itself_with_examples(client: TestClient) -> Non
     wanted = {
         ("post", "/event"), ("post", "/events"), ("delete", "/users/{user}"), ("post", "/days/{day}/close"),
         ("get", "/dau/{day}"), ("get", "/wau/{day}"), ("get", "/mau/{day}"), ("get", "/mau"), ("get", "/budget"),
-        ("get", "/config"), ("get", "/healthz"), ("get", "/metrics"),
+        ("get", "/config"), ("get", "/healthz"), ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"),
     }  # fmt: skip
     found = {(method, path) for path, item in described["paths"].items() for method in item}
     assert wanted <= found

@@ -44,12 +44,20 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
             }
         )
 
-    @app.get("/healthz", tags=["operation"], summary="Whether the service can work; needs no key",
+    @app.get("/livez", tags=["operation"], summary="Whether the process answers; needs no key",
              response_class=Response)  # fmt: skip
-    async def healthz() -> Response:
-        """Tries a write that changes nothing; tells nothing of the data."""
+    async def livez() -> Response:
+        """Never touches the store: a restart mends nothing that this does not show."""
+        return json_response({"status": "ok"})
+
+    async def ready() -> Response:
+        """Tries a write that changes nothing; 503 where that is not possible. Tells nothing of the data."""
         await asyncio.wrap_future(service.probe())
         return json_response({"status": "ok"})
+
+    for path, name in (("/readyz", "readyz"), ("/healthz", "healthz")):
+        app.get(path, name=name, tags=["operation"], summary="Whether the service can work; needs no key",
+                response_class=Response)(ready)  # fmt: skip
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
     def prometheus() -> Response:

@@ -44,6 +44,7 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "bad-request": (HTTPStatus.UNPROCESSABLE_ENTITY, "The request cannot be understood"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
+    "doubtful-first-day": (HTTPStatus.CONFLICT, "This first day needs a confirmation"),
     "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The service cannot work now"),
 }
 

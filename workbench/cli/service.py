@@ -214,12 +214,18 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     "--day", type=DayType(), default=None, help="Close this day; it must be the open one, or the first of all."
 )
 @click.option("--through", type=DayType(), default=None, help="Close every day from the open one to this one.")
+@click.option(
+    "--yes",
+    "confirmed",
+    is_flag=True,
+    help="The first day is meant, though it is far from today or outside the days of the log.",
+)
 @output_options
-def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
+def close(settings: Settings, day: date | None, through: date | None, confirmed: bool, output: Output) -> None:
     """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
 
-    The first close charges the budget for the whole horizon. Exit code 3: the budget does not suffice, and nothing
-    happened.
+    The first close charges the budget for the whole horizon and cannot be undone. Exit code 3: the budget does not
+    suffice, and nothing happened.
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
@@ -228,7 +234,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
         rows: list[str] = []
         if day is not None:
             report(f"closing {day}", None)
-            rows = service.close(day)
+            rows = service.close(day, confirmed=confirmed)
         else:
             assert through is not None
             start = service.status().open_day

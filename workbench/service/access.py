@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 from workbench.service.errors import Refused
 from workbench.service.store import ClosedDays, Store, reading
+from workbench.service.vitals import reported_days
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -44,6 +46,11 @@ class StoreAccess:
         """How far the days have come."""
         with self.reading() as store:
             return store.progress()
+
+    def reported_days(self) -> tuple[date, date] | None:
+        """The first and the last day that an operation is about, None before the first; NOT PRIVATE."""
+        with self.reading() as store:
+            return reported_days(store)
 
     def probe(self) -> Future[None]:
         """Write `PROBE_BYTES` and remove them again; the future fails where that is not possible."""

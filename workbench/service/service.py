@@ -36,6 +36,7 @@ from workbench.service.days import (
     published_tick,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
+from workbench.service.first_close import check_intended
 from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
@@ -158,13 +159,16 @@ class Service:
             operations,
         )
 
-    def close(self, day: date) -> list[str]:
+    def close(self, day: date, *, confirmed: bool = True) -> list[str]:
         """Close a day: count it once and publish one row per metric, durable before anyone sees it.
 
         A day that is closed already returns the rows that were published then.
 
+        Args:
+            confirmed: whether a first day that looks like a mistake is meant.
+
         Raises:
-            Refused: another day is next, the day is after today, or the horizon is over.
+            Refused: another day is next, the day is after today, the horizon is over, or the first day is not meant.
             BudgetExhausted: nothing was counted, charged or released.
             LedgerError: the ledger refuses; nothing was released.
         """
@@ -177,9 +181,12 @@ class Service:
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self.account.open() as ledger, ledger.transaction():
-                first = first_tick(self.settings, progress, self.account.own_charges(ledger), day)
+                charges = self.account.own_charges(ledger)
+                first = first_tick(self.settings, progress, charges, day)
                 check_next(self.settings, self.today(), progress, first, day)
                 self._check(ledger)
+                if not (confirmed or charges):
+                    check_intended(self.settings, self.today(), self._access.reported_days(), day)
                 self.account.open_budget(ledger)
                 self.account.charge(ledger, first)
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
@@ -371,7 +378,7 @@ class Service:
     def _counts(self, window: int, first: date) -> Counts:
         with self._access.reading() as store:
             counts = store.closed_counts(window)
-        # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
+        # The charge of its series, which a day is counted after, holds W_BOUND fast.
         values = np.array([count.bounded for count in counts], dtype=np.int64)
         return Counts(values, window, first, self.settings.bounds[window])
 

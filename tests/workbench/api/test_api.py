@@ -143,7 +143,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 @pytest.mark.slow
 def test_closing_publishes_every_series_with_all_fields(client: TestClient) -> None:
     client.post("/events", json=users(50)).raise_for_status()
-    rows = client.post("/days/2026-01-01/close").json()
+    rows = client.post("/days/2026-01-01/close?confirm=true").json()
     assert [row["metric"] for row in rows] == ["dau", "wau", "mau"]
     assert all(set(row) == FIELDS and row["secure"] for row in rows)
     assert [(row["window"], row["epsilon"], row["delta"], row["mechanism"]) for row in rows] == [
@@ -157,7 +157,7 @@ def test_a_published_answer_comes_back_byte_for_byte(tmp_path: Path) -> None:
     with open_service(settings, lambda: NOW) as service:
         client = local(create_app(service))
         client.post("/events", json=users(20)).raise_for_status()
-        closed = client.post("/days/2026-01-01/close").content
+        closed = client.post("/days/2026-01-01/close?confirm=true").content
         first = {path: client.get(path).content for path in ("/dau/2026-01-01", "/wau/2026-01-01", "/mau/2026-01-01")}
         client.post("/events", json=users(20, op="-")).raise_for_status()
         close(client, "2026-01-02")
@@ -237,7 +237,7 @@ def test_an_exhausted_budget_says_what_is_left_and_releases_nothing(client: Test
 def test_a_budget_too_small_for_the_horizon_closes_nothing(tmp_path: Path) -> None:
     with open_service(settings_in(tmp_path, ("budget_epsilon", "1.1")), lambda: NOW) as service:
         client = local(create_app(service))
-        content = problem_of(client.post("/days/2026-01-01/close"), 403, "budget-exhausted")
+        content = problem_of(client.post("/days/2026-01-01/close?confirm=true"), 403, "budget-exhausted")
         assert content["title"] == "The budget is too small"
         assert "exhausted" not in content["detail"]
         assert "would not suffice even if nothing were spent: raise budget_epsilon" in content["detail"]

@@ -21,6 +21,10 @@ Fresh = Annotated[
     bool,
     Query(description="Draw a new release of this past day from the log as it stands now, charged on its own."),
 ]
+Confirm = Annotated[
+    bool,
+    Query(description="This first day is meant, though it is far from today or outside the days of the operations."),
+]
 RequestId = Annotated[
     str | None,
     Header(
@@ -45,13 +49,14 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         response_class=Response,
         responses=documented([RELEASE_EXAMPLE]),
     )
-    def close(day: Day) -> Response:
+    def close(day: Day, confirm: Confirm = False) -> Response:
         """Counts the day for good, draws the next release of every series and commits them before answering.
 
-        A day that is closed already returns what was published then.
+        A day that is closed already returns what was published then. The first close fixes first day, horizon, series
+        and charges for ever, so a first day that looks like a mistake is refused until it is confirmed.
         """
         before = service.status().last
-        rows = service.close(_parse_day(day))
+        rows = service.close(_parse_day(day), confirmed=confirm)
         if before is None or _parse_day(day) > before:
             for metric in service.settings.series:
                 metrics.count_release(metric, "published")

@@ -18,6 +18,7 @@ from workbench.api.problems import documented_problems, explain
 from workbench.api.routes.days import add_day_routes
 from workbench.api.routes.events import add_event_routes
 from workbench.api.routes.operation import add_operation_routes
+from workbench.api.routes.releases import add_release_routes
 from workbench.service import Service
 
 DESCRIPTION = """Private active-user counts: post what users do and take back, close days, read DAU, WAU and MAU under
@@ -54,6 +55,7 @@ def create_app(
     explain(app)
     add_event_routes(app, service, metrics)
     add_day_routes(app, service, metrics, new_id)
+    add_release_routes(app, service)
     add_operation_routes(app, service, metrics)
     if pages is not None:
         app.mount("/ui", Mounted(pages, "/ui"))

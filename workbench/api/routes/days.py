@@ -56,14 +56,14 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         and charges for ever, so a first day that looks like a mistake is refused until it is confirmed.
         """
         before = service.status().last
-        rows = service.close(_parse_day(day), confirmed=confirm)
-        if before is None or _parse_day(day) > before:
+        rows = service.close(parse_day(day), confirmed=confirm)
+        if before is None or parse_day(day) > before:
             for metric in service.settings.series:
                 metrics.count_release(metric, "published")
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
-        chosen = _parse_day(day) if day else service.status().last
+        chosen = parse_day(day) if day else service.status().last
         if chosen is None:
             raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
         if not fresh:
@@ -77,7 +77,6 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
 
     for metric in service.settings.series:
         _add_metric(app, metric, answer)
-    _add_releases(app, service)
 
 
 def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
@@ -112,20 +111,8 @@ def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
         return answer(metric, day, fresh, idempotency_key)
 
 
-def _add_releases(app: FastAPI, service: Service) -> None:
-    @app.get(
-        "/releases/{metric}",
-        tags=["releases"],
-        summary="All published days of a metric",
-        response_class=Response,
-        responses=documented([RELEASE_EXAMPLE]),
-    )
-    def releases(metric: Annotated[str, Path(examples=["mau"])]) -> Response:
-        """Every published row, oldest first."""
-        return Response("[" + ",".join(service.releases(metric)) + "]", media_type=JSON)
-
-
-def _parse_day(text: str) -> date:
+def parse_day(text: str) -> date:
+    """A day in a path or a query; refuses every other way to write one."""
     try:
         parsed = date.fromisoformat(text)
     except ValueError:

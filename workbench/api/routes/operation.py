@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from workbench.api.metrics import Metrics
+from workbench.api.metrics import TEXT_FORMAT, Metrics
 from workbench.api.responses import json_response
 from workbench.api.rows import budget_row, charge_row
 from workbench.service import Service
@@ -62,4 +62,4 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
     def prometheus() -> Response:
         """Requests, failures, events, releases, budget and latency. Event counts are exact: for operators only."""
-        return Response(metrics.text(service.budgets()), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(metrics.text(service.budgets()), media_type=TEXT_FORMAT)

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
 from workbench.api.metrics import TEXT_FORMAT
-from workbench.api.published import MEDIA_TYPES, TableFormat, PublishedGauges, cacheable, encoded, table_rows
+from workbench.api.published import MEDIA_TYPES, PublishedGauges, TableFormat, cacheable, encoded, table_rows
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
 from workbench.api.routes.days import parse_day
 from workbench.service import Refused, Service

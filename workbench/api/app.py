@@ -31,6 +31,7 @@ def create_app(
     api_key: str | None = None,
     pages: Any = None,
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The application around an open service.
 
@@ -38,8 +39,9 @@ def create_app(
         api_key: guards everything but health; without one only this machine is answered.
         pages: a Streamlit application (`st.App`) to mount under /ui.
         new_id: names fresh releases whose caller names none.
+        metrics: what others than the application count, too; by default only its own.
     """
-    metrics = Metrics()
+    metrics = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -40,6 +40,14 @@ class Metrics:
         self._releases = Counter(
             "dpdau_releases", "Releases drawn, by metric and kind.", ["metric", "kind"], registry=self.registry
         )
+        self._close_seconds = Gauge(
+            "dpdau_last_close_duration_seconds", "How long the last close of this process took, in seconds.",
+            registry=self.registry,
+        )  # fmt: skip
+        self._closed_at = Gauge(
+            "dpdau_last_close_timestamp_seconds", "When this process closed a day last, in Unix time; 0 for never.",
+            registry=self.registry,
+        )  # fmt: skip
         self._budget = Gauge(
             "dpdau_budget", "The budget: cap, spent and left, by parameter.", ["budget", "parameter", "part"],
             registry=self.registry,
@@ -61,6 +69,11 @@ class Metrics:
     def count_erasure(self) -> None:
         """Count one user erased."""
         self._events.labels(OP_NAMES[ERASE]).inc()
+
+    def count_close(self, seconds: float, at: float) -> None:
+        """Note that a day was closed: how long it took, and the Unix time."""
+        self._close_seconds.set(seconds)
+        self._closed_at.set(at)
 
     def count_release(self, metric: str, kind: str) -> None:
         """Count one release that was drawn; `kind` is "published" or "fresh"."""

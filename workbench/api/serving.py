@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,8 +18,11 @@ import msgspec
 import uvicorn
 
 from workbench.api.app import create_app
+from workbench.api.closing import measured_close
 from workbench.api.guard import only_here
+from workbench.api.metrics import Metrics
 from workbench.service import Service, Settings, SettingsError
+from workbench.service.scheduler import scheduled
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
 SHUTDOWN_SECONDS = 3
@@ -47,7 +52,9 @@ def serve(
             f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
             "or listen on 127.0.0.1"
         )
-    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings, alone=not api_key) if pages else None)
+    metrics = Metrics()
+    shown = streamlit_pages(settings, alone=not api_key) if pages else None
+    app = create_app(service, api_key=api_key, pages=shown, metrics=metrics)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -71,7 +78,8 @@ def serve(
         # process would end before the store is closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
-        with _work_behind(pages, behind):
+        close = functools.partial(measured_close, service, metrics)
+        with scheduled(service, lambda: datetime.now(UTC), close), _work_behind(pages, behind):
             server.run(sockets=[listener])
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Path, Query
 from starlette.responses import Response
 
+from workbench.api.closing import measured_close
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
 from workbench.service import Refused, Service
@@ -55,11 +56,7 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         A day that is closed already returns what was published then. The first close fixes first day, horizon, series
         and charges for ever, so a first day that looks like a mistake is refused until it is confirmed.
         """
-        before = service.status().last
-        rows = service.close(parse_day(day), confirmed=confirm)
-        if before is None or parse_day(day) > before:
-            for metric in service.settings.series:
-                metrics.count_release(metric, "published")
+        rows = measured_close(service, metrics, parse_day(day), confirmed=confirm)
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:

@@ -7,11 +7,11 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from workbench.service.days import calendar_day
 from workbench.service.errors import Refused
 from workbench.service.store import ClosedDays, Store, reading
-from workbench.service.vitals import reported_days
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -26,6 +26,7 @@ class StoreAccess:
         self._path = path
         self._writer = writer
         self._identity = _identity(path)
+        self._queued: set[Future[Any]] = set()
 
     def submit(self, work: Callable[[Store], Result]) -> Future[Result]:
         """Queue a job of the writer; nothing of it is stored if the file is no longer there."""
@@ -34,7 +35,25 @@ class StoreAccess:
             self._check()
             return work(store)
 
-        return self._writer.submit(done)
+        future = self._writer.submit(done)
+        self._queued.add(future)
+        future.add_done_callback(self._queued.discard)
+        return future
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait or are being written."""
+        return len(self._queued)
+
+    def recount(self, day: int, window: int) -> Future[int]:
+        """Users active in the window that ends on a closed day, as the log stands now. NOT PRIVATE."""
+
+        def recounted(store: Store) -> int:
+            open_day = store.progress().open_day
+            assert open_day is not None
+            return store.recount(day, window, open_day)
+
+        return self.submit(recounted)
 
     def reading(self) -> AbstractContextManager[Store]:
         """The store, to be read beside the writer."""
@@ -48,9 +67,11 @@ class StoreAccess:
             return store.progress()
 
     def reported_days(self) -> tuple[date, date] | None:
-        """The first and the last day that an operation is about, None before the first; NOT PRIVATE."""
+        """First and last day that an operation is about, None before the first; NOT PRIVATE. It reads the whole log."""
         with self.reading() as store:
-            return reported_days(store)
+            first, last = store.connection.execute("SELECT MIN(day), MAX(day) FROM operations").fetchone()
+        days = calendar_day(first), calendar_day(last)
+        return None if days[0] is None or days[1] is None else (days[0], days[1])
 
     def probe(self) -> Future[None]:
         """Write `PROBE_BYTES` and remove them again; the future fails where that is not possible."""

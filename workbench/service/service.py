@@ -42,6 +42,7 @@ from workbench.service.operations import ERASE, LATEST, Ingested, Operation, fau
 from workbench.service.promise import promise_of_all
 from workbench.service.settings import Settings
 from workbench.service.store import Count, Store
+from workbench.service.vitals import Vitals, measured
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -57,7 +58,7 @@ class Service:
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store)
-        self._access = StoreAccess(settings.store_path, self._writer)
+        self.access = StoreAccess(settings.store_path, self._writer)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
 
@@ -93,7 +94,7 @@ class Service:
     def submit(self, batches: Sequence[Sequence[Operation]]) -> Future[list[Ingested]]:
         """Store batches in which `faults` finds nothing, all or none; the future is done when they are durable."""
         earliest = self.settings.earliest
-        return self._access.submit(lambda store: store.append_all(batches, earliest))
+        return self.access.submit(lambda store: store.append_all(batches, earliest))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
@@ -113,7 +114,7 @@ class Service:
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
-        with self._access.reading() as store:
+        with self.access.reading() as store:
             return store.loaded(file)
 
     def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
@@ -150,7 +151,7 @@ class Service:
 
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
-        with self._access.reading() as store:
+        with self.access.reading() as store:
             progress, operations = store.progress(), store.last_seq()
         return Status(
             calendar_day(progress.first),
@@ -173,7 +174,7 @@ class Service:
             LedgerError: the ledger refuses; nothing was released.
         """
         with self._closing:
-            progress = self._access.progress()
+            progress = self.access.progress()
             if progress.last is not None and day_number(day) <= progress.last:
                 if progress.first is not None and day_number(day) < progress.first:
                     first = calendar_day(progress.first)
@@ -184,9 +185,9 @@ class Service:
                 charges = self.account.own_charges(ledger)
                 first = first_tick(self.settings, progress, charges, day)
                 check_next(self.settings, self.today(), progress, first, day)
-                self._check(ledger)
+                self.check(ledger)
                 if not (confirmed or charges):
-                    check_intended(self.settings, self.today(), self._access.reported_days(), day)
+                    check_intended(self.settings, self.today(), self.access.reported_days(), day)
                 self.account.open_budget(ledger)
                 self.account.charge(ledger, first)
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
@@ -229,7 +230,7 @@ class Service:
         if (row := self._cache.get((metric, day))) is not None:
             return row
         rows = self.releases(metric)
-        first = calendar_day(self._access.progress().first)
+        first = calendar_day(self.access.progress().first)
         tick = published_tick(self.settings, metric, first, len(rows), day)
         self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
@@ -260,20 +261,14 @@ class Service:
             raise Refused("bad-request", f"the request id {request_id[:80]!r} needs 1 to 64 letters, digits or . _ : -")
         plan = plan_release(self.settings.fresh_request(metric, day))
         window = self.settings.series[metric].window
-
-        def recount(store: Store) -> int:
-            open_day = store.progress().open_day
-            assert open_day is not None
-            return store.recount(day_number(day), window, open_day)
-
         # Over one tick a user flips at most once, so that no bound freezes anybody.
-        values = np.array([self._write(recount)], dtype=np.int64)
+        values = np.array([self.access.recount(day_number(day), window).result()], dtype=np.int64)
         counts = {metric: Counts(values, window, day, plan.freeze)}
         account = self.account
         stream, budget = account.fresh_stream(metric, day, request_id), account.fresh_budget
         with account.open() as ledger:
             with ledger.transaction():
-                self._check(ledger)
+                self.check(ledger)
                 (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), account.data)
             charges = len(account.own_charges(ledger))
         self._write(lambda store: store.note_charged(charges))
@@ -287,7 +282,7 @@ class Service:
     def truth(self, metric: str) -> Truth:
         """True counts of the closed days; NOT PRIVATE."""
         self._check_metric(metric)
-        with self._access.reading() as store:
+        with self.access.reading() as store:
             counts = store.closed_counts(self.settings.series[metric].window)
             first = calendar_day(store.progress().first)
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
@@ -307,7 +302,7 @@ class Service:
 
     def recent(self, most: int = 20) -> list[Activity]:
         """The operations that arrived last, newest first; NOT PRIVATE."""
-        with self._access.reading() as store:
+        with self.access.reading() as store:
             return [activity(*row) for row in store.recent(most)]
 
     # Budget
@@ -326,7 +321,11 @@ class Service:
 
     def probe(self) -> Future[None]:
         """Write to the store without changing it; the future fails where that is not possible."""
-        return self._access.probe()
+        return self.access.probe()
+
+    def vitals(self) -> Vitals:
+        """How the service stands, for whoever operates it; NOT PRIVATE."""
+        return measured(self.settings, self.account, self.access, self._clock())
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
@@ -335,10 +334,11 @@ class Service:
     # How it is done
 
     def _write(self, work: Callable[[Store], Result]) -> Result:
-        return self._access.submit(work).result()
+        return self.access.submit(work).result()
 
-    def _check(self, ledger: Ledger) -> None:
-        with self._access.reading() as store:
+    def check(self, ledger: Ledger) -> None:
+        """Refuse to go on where store and ledger do not belong together; called in a transaction of the ledger."""
+        with self.access.reading() as store:
             self.account.check(ledger, store)
 
     def _check_metric(self, metric: str) -> None:
@@ -347,14 +347,14 @@ class Service:
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
-        first = calendar_day(self._access.progress().first)
+        first = calendar_day(self.access.progress().first)
         if first is None:
             return
         check_first(self.settings, first)
         account = self.account
         with account.open() as ledger:
             with ledger.transaction():
-                self._check(ledger)
+                self.check(ledger)
                 counts = {metric: self._counts(one.window, first) for metric, one in self.settings.series.items()}
                 rows = {
                     metric: publish(
@@ -376,7 +376,7 @@ class Service:
         self._write(note)
 
     def _counts(self, window: int, first: date) -> Counts:
-        with self._access.reading() as store:
+        with self.access.reading() as store:
             counts = store.closed_counts(window)
         # The charge of its series, which a day is counted after, holds W_BOUND fast.
         values = np.array([count.bounded for count in counts], dtype=np.int64)

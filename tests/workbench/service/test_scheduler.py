@@ -80,6 +80,7 @@ def test_the_day_that_is_due(zone: str, now: str, grace: int, due: str) -> None:
     assert due_day(settings, datetime.fromisoformat(now)) == date.fromisoformat(due)
 
 
+@pytest.mark.slow
 @given(
     st.datetimes(datetime(2000, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),
     st.times().map(lambda one: one.strftime("%H:%M")),
@@ -123,6 +124,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> float:
 # --- The loop --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_day_is_closed_at_its_hour(tmp_path: Path, seldom: float) -> None:
     clock = Clock(hours(12), hours(24 * 3 + 12))
     closed: list[tuple[date, datetime]] = []
@@ -152,6 +154,7 @@ def test_days_that_were_missed_are_closed_after_a_restart(tmp_path: Path) -> Non
     assert len(set(rows)) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("seldom")
 def test_the_first_close_is_never_made_by_the_clock_alone(tmp_path: Path) -> None:
     clock = Clock(hours(0), hours(24 * 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ class Vitals:
         queued: jobs that wait for the writer or are being written.
         store_bytes: of the store's file.
         wal_bytes: of its write-ahead log.
+        free_bytes: what its file system has left.
     """
 
     open_day: date | None
@@ -35,6 +37,7 @@ class Vitals:
     queued: int
     store_bytes: int
     wal_bytes: int
+    free_bytes: int
 
 
 def measured(settings: Settings, account: Account, access: StoreAccess, now: datetime) -> Vitals:
@@ -49,6 +52,7 @@ def measured(settings: Settings, account: Account, access: StoreAccess, now: dat
         access.queued,
         _size(settings.store_path),
         _size(settings.store_path.with_name(settings.store_path.name + "-wal")),
+        shutil.disk_usage(settings.store_path.parent).free,
     )
 
 

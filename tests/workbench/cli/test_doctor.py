@@ -44,8 +44,8 @@ def test_a_healthy_service_is_in_order(settings: Settings) -> None:
     found = findings(settings)
     assert {one.level for one in found.values()} == {"ok"}
     assert list(found) == [
-        "store", "key", "ledger", "disk", "store content", "ledger content", "key content", "store and ledger", "clock", "days",
-        "horizon", "budget live",
+        "store", "key", "ledger", "disk", "store content", "ledger content", "key content", "store and ledger",
+        "clock", "days", "horizon", "budget live",
     ]  # fmt: skip
     assert "364 of 365 days are left" in found["horizon"].text
 

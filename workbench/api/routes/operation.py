@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import msgspec
 from fastapi import FastAPI
 from starlette.responses import Response
 
+from dp.ledger import LedgerError
 from workbench.api.metrics import TEXT_FORMAT, Metrics
 from workbench.api.responses import json_response
 from workbench.api.rows import budget_row, charge_row
-from workbench.service import Service
+from workbench.service import Refused, Service
 
 
 def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
@@ -61,5 +63,12 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
     def prometheus() -> Response:
-        """Requests, failures, events, releases, budget and latency. Event counts are exact: for operators only."""
-        return Response(metrics.text(service.budgets()), media_type=TEXT_FORMAT)
+        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
+
+        Event counts are exact: for operators only. Also answered while the store cannot be used.
+        """
+        try:
+            text = metrics.text(service.budgets(), service.vitals())
+        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
+            text = metrics.text([], None)
+        return Response(text, media_type=TEXT_FORMAT)

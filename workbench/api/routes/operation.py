@@ -46,6 +46,22 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
             }
         )
 
+    _add_health(app, service)
+
+    @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
+    def prometheus() -> Response:
+        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
+
+        Event counts are exact: for operators only. Also answered while the store cannot be used.
+        """
+        try:
+            text = metrics.text(service.budgets(), service.vitals())
+        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
+            text = metrics.text([], None)
+        return Response(text, media_type=TEXT_FORMAT)
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/livez", tags=["operation"], summary="Whether the process answers; needs no key",
              response_class=Response)  # fmt: skip
     async def livez() -> Response:
@@ -60,15 +76,3 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
     for path, name in (("/readyz", "readyz"), ("/healthz", "healthz")):
         app.get(path, name=name, tags=["operation"], summary="Whether the service can work; needs no key",
                 response_class=Response)(ready)  # fmt: skip
-
-    @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
-    def prometheus() -> Response:
-        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
-
-        Event counts are exact: for operators only. Also answered while the store cannot be used.
-        """
-        try:
-            text = metrics.text(service.budgets(), service.vitals())
-        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
-            text = metrics.text([], None)
-        return Response(text, media_type=TEXT_FORMAT)

@@ -43,9 +43,9 @@ def serving(
     try:
         for line in process.stderr:
             said += line
-            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY")):
+            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY")) or "listening on" in line:
                 break
-        found = re.search(r"Listening on (http://127\.0\.0\.1:\d+)", said)
+        found = re.search(r"[Ll]istening on (http://127\.0\.0\.1:\d+)", said)
         assert found is not None, said
         yield found[1], said, process
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import signal
 import socket
 import threading
@@ -20,12 +21,14 @@ import uvicorn
 from workbench.api.app import create_app
 from workbench.api.closing import measured_close
 from workbench.api.guard import only_here
+from workbench.api.logging_json import start_logging
 from workbench.api.metrics import Metrics
 from workbench.service import Service, Settings, SettingsError
 from workbench.service.scheduler import scheduled
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
 SHUTDOWN_SECONDS = 3
+LOG = logging.getLogger("dpdau.serving")
 
 Stopped = Callable[[], bool]
 """Says whether the server has been told to stop."""
@@ -40,7 +43,7 @@ def serve(
     Args:
         api_key: guards everything but health; needed where others than this machine can connect.
         pages: whether to mount the Streamlit pages under /ui.
-        announce: is told the start-up message when the port is open.
+        announce: is told the start-up message when the port is open, unless the log is in JSON.
         behind: what is to be done while the server answers; it is waited for.
 
     Raises:
@@ -52,6 +55,7 @@ def serve(
             f"host is {settings.host!r}, which others can reach, and there is no key: set SERVICE_API_KEY, "
             "or listen on 127.0.0.1"
         )
+    start_logging(settings.log_format)
     metrics = Metrics()
     shown = streamlit_pages(settings, alone=not api_key) if pages else None
     app = create_app(service, api_key=api_key, pages=shown, metrics=metrics)
@@ -65,9 +69,17 @@ def serve(
                 "choose another --port (0 takes any free one)"
             ) from error
         listener.listen(2048)
-        announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
+        if settings.log_format == "json":
+            LOG.info("listening on %s", _address(listener))
+        else:
+            announce(start_message(service, _address(listener), pages=pages, guarded=bool(api_key)))
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on"
+            app,
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            lifespan="on",
         )
         server = uvicorn.Server(config)
 

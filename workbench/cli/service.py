@@ -118,7 +118,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
-    leave(STOPPED, 0)
+    leave(_last_line(settings), 0)
 
 
 @click.command()
@@ -324,6 +324,12 @@ def _serve(service: Service, pages: bool, behind: Callable[[Callable[[], bool]],
     serve_until_stopped(
         service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True), behind=behind
     )
+
+
+def _last_line(settings: Settings) -> str:
+    from workbench.api.logging_json import log_line
+
+    return log_line("json", STOPPED) if settings.log_format == "json" else STOPPED
 
 
 def write_published(released: Sequence[str], output: Output) -> None:

@@ -64,7 +64,7 @@ class Scheduler:
             except Exception as error:
                 # Whatever it is, the server goes on, and so does the next attempt.
                 failures += 1
-                LOG.error("a day that is due could not be closed: %s", type(error).__name__, exc_info=error)
+                LOG.error("a day that is due could not be closed", exc_info=error)
             pause = min(LOOK_SECONDS * 2**failures, LONGEST_WAIT_SECONDS)
 
     def close_due(self) -> int:
@@ -77,7 +77,6 @@ class Scheduler:
                 break
             self.close(day)
             closed += 1
-            LOG.info("closed a day that was due")
         return closed
 
 

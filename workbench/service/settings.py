@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ from dp.zones import Zone, zone_named
 
 VARIABLE_PREFIX = "DPDAU_"
 SERIES = ("dau", "wau", "mau")
+LogFormat = Literal["text", "json"]
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 MOST_GRACE_MINUTES = 30 * 24 * 60
 
@@ -81,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         auto_close: the time of day, such as "02:00" in the service's time zone, at which a server closes the day
             before; not at all where it is not set.
         auto_close_grace_minutes: how much later than that.
+        log_format: how a server writes its log, "text" or "json".
         host: address to listen on.
         port: port to listen on, 0 for any free one.
         dau: the series of daily active users.
@@ -103,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     show_truth: bool = False
     auto_close: str | None = None
     auto_close_grace_minutes: int = 0
+    log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: int = 8000
     # Where one change touches one day, independent noise is best.

@@ -1,10 +1,11 @@
-"""The command `doctor`: whether files, key, clock, budget, horizon and disk are in order, and what to do if not."""
+"""The commands of operating: `doctor`, which says what is not in order, and `backup`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,3 +34,18 @@ def doctor(ctx: click.Context, settings: Settings, as_json: bool) -> None:
         for one in found:
             click.echo(f"{one.level:<7}  {one.check}: {one.text}")
     ctx.exit(1 if any(one.level == "error" for one in found) else 0)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@service_options
+def backup(folder: Path, settings: Settings) -> None:
+    """Copy store, key and ledger into a new FOLDER; a server may run meanwhile.
+
+    The copies belong together and are as secret as the log. They hold users who are erased later: after restoring a
+    backup, repeat the erasures that came after it.
+    """
+    from workbench.service.backup import back_up
+
+    for path in back_up(settings, folder):
+        click.echo(path)

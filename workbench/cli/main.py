@@ -16,7 +16,7 @@ from workbench.cli.bench import bench
 from workbench.cli.budget import budget
 from workbench.cli.compact import compact
 from workbench.cli.compose import compose
-from workbench.cli.doctor import doctor
+from workbench.cli.doctor import backup, doctor
 from workbench.cli.exact import exact
 from workbench.cli.figure import figure
 from workbench.cli.logs import generate, validate
@@ -118,7 +118,7 @@ def _exit_code(error: BaseException) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack, compose,
-    sketches, salt, experiment, compact, doctor, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    sketches, salt, experiment, compact, doctor, backup, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

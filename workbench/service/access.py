@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from workbench.service.days import calendar_day
-from workbench.service.errors import Refused
+from workbench.service.same_file import SameFile
 from workbench.service.store import ClosedDays, Store, reading
 from workbench.service.writer import Writer
 
@@ -25,14 +25,16 @@ class StoreAccess:
     def __init__(self, path: Path, writer: Writer) -> None:
         self._path = path
         self._writer = writer
-        self._identity = _identity(path)
+        self._file = SameFile(path, "store")
+        self._file.check()
+        self._probe: Future[None] | None = None
         self._queued: set[Future[Any]] = set()
 
     def submit(self, work: Callable[[Store], Result]) -> Future[Result]:
         """Queue a job of the writer; nothing of it is stored if the file is no longer there."""
 
         def done(store: Store) -> Result:
-            self._check()
+            self._file.check()
             return work(store)
 
         future = self._writer.submit(done)
@@ -58,7 +60,7 @@ class StoreAccess:
     def reading(self) -> AbstractContextManager[Store]:
         """The store, to be read beside the writer."""
         # SQLite would make a missing file anew.
-        self._check()
+        self._file.check()
         return reading(self._path)
 
     def progress(self) -> ClosedDays:
@@ -75,26 +77,13 @@ class StoreAccess:
 
     def probe(self) -> Future[None]:
         """Write `PROBE_BYTES` and remove them again; the future fails where that is not possible."""
-        return self.submit(_write_and_remove)
-
-    def _check(self) -> None:
-        if _identity(self._path) != self._identity:
-            raise Refused(
-                "unavailable",
-                f"the store {self._path} was moved, removed or replaced while the service runs; put it back, or start "
-                "the service anew",
-            )
+        # Whoever asks meanwhile gets the same answer: asking needs no key, and must not keep the writer busy.
+        if self._probe is None or self._probe.done():
+            self._probe = self.submit(_write_and_remove)
+        return self._probe
 
 
 def _write_and_remove(store: Store) -> None:
     # What is removed is overwritten with zeros (secure_delete), so that all of it goes to the disk.
     store.connection.execute("INSERT INTO facts VALUES ('probe', zeroblob(?))", (PROBE_BYTES,))
     store.connection.execute("DELETE FROM facts WHERE name = 'probe'")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

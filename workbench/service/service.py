@@ -46,7 +46,6 @@ from workbench.service.vitals import Vitals, measured
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
-
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -321,6 +320,7 @@ class Service:
 
     def probe(self) -> Future[None]:
         """Write to the store without changing it; the future fails where that is not possible."""
+        self.account.has_ledger()
         return self.access.probe()
 
     def vitals(self) -> Vitals:

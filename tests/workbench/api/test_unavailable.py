@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -107,6 +108,46 @@ def test_a_store_that_was_taken_away_is_noticed_before_the_next_answer(
     put_back()
     available(client)
     assert service.preview(DAY)["dau"].truth == 4
+
+
+def test_a_ledger_that_was_taken_away_is_noticed(client: TestClient, service: Service, tmp_path: Path) -> None:
+    client.post("/events", json=users(4)).raise_for_status()
+    available(client)
+    close(client, "2026-01-01")
+    published = client.get("/releases/mau").content
+    (tmp_path / "l").rename(tmp_path / "elsewhere")
+    for path in (
+        "/releases/mau",
+        "/releases/dau?format=csv",
+        "/budget",
+        "/readyz",
+        "/metrics/published",
+        "/mau?fresh=true",
+    ):
+        problem_of(client.get(path), 503, "unavailable")
+    problem_of(client.post("/days/2026-01-02/close"), 503, "unavailable")
+    assert not (tmp_path / "l").exists()
+    # What arrives needs no ledger.
+    assert client.post("/events", json=users(5)).is_success
+    (tmp_path / "elsewhere").rename(tmp_path / "l")
+    available(client)
+    assert client.get("/releases/mau").content == published
+    close(client, "2026-01-02")
+
+
+def test_those_who_ask_for_readiness_at_once_share_one_write(service: Service) -> None:
+    held, going = threading.Event(), threading.Event()
+
+    def hold(store: object) -> None:
+        held.set()
+        going.wait(30)
+
+    holding = service.access.submit(hold)
+    held.wait(30)
+    probes = {id(service.probe()) for _ in range(50)}
+    going.set()
+    holding.result()
+    assert len(probes) == 1
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ def _add_health(app: FastAPI, service: Service) -> None:
 
     async def ready() -> Response:
         """Tries a write that changes nothing; 503 where that is not possible. Tells nothing of the data."""
-        await asyncio.wrap_future(service.probe())
+        # Those who ask at the same time share one probe, which outlives whoever gives up.
+        await asyncio.shield(asyncio.wrap_future(service.probe()))
         return json_response({"status": "ok"})
 
     for path, name in (("/readyz", "readyz"), ("/healthz", "healthz")):

@@ -68,7 +68,9 @@ def budget_advice(error: BudgetExhausted) -> str:
 
 
 def unavailable(error: BaseException) -> Refused | None:
-    """The refusal that an error of SQLite means, if the file cannot be used; None for any other error."""
+    """The refusal that an error means, if it says that a file cannot be used; None for any other error."""
+    if isinstance(error, Refused):
+        return error if error.kind == "unavailable" else None
     cause = error if isinstance(error, sqlite3.Error) else error.__cause__
     # Subclasses other than these two report defects of the program.
     if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):

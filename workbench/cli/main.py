@@ -98,9 +98,11 @@ def _say_version(ctx: click.Context, given: bool) -> None:
 
 
 def _explained(error: BaseException) -> BaseException:
-    """What an error means to whoever called: files that cannot be used are a refusal, in the service's words."""
+    """What an error means to whoever called: one of SQLite about a file that cannot be used is a refusal."""
     service = sys.modules.get("workbench.service")
-    return (service and service.unavailable(error)) or error
+    if service is None or _exit_code(error) is not None:
+        return error
+    return service.unavailable(error) or error
 
 
 def _exit_code(error: BaseException) -> int | None:

@@ -135,6 +135,18 @@ def test_a_first_day_that_looks_like_a_mistake_needs_a_yes(run: Run) -> None:
     run("close", "--day", "2024-01-02")
 
 
+@pytest.mark.parametrize("name", ["dpdau.store", "dpdau.ledger"])
+def test_a_damaged_file_ends_in_one_line(run: Run, name: str) -> None:
+    run("close", "--day", FIRST, "--yes")
+    content = bytearray(Path(name).read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    Path(name).write_bytes(content)
+    said = run("close", "--day", "2024-01-02", code=1).stderr
+    assert said.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in said
+    assert "damaged" in said or "malformed" in said
+
+
 def test_several_days_need_a_first_one_that_is_named(run: Run) -> None:
     run(*LOG, "log.csv")
     run("load", "log.csv")

@@ -62,7 +62,8 @@ def in_words(error: Exception) -> str:
         return str(error)
     if isinstance(error, BudgetExhausted):
         return exhausted(error)
-    return literal(str(unavailable(error) or error))
+    refused = unavailable(error) if isinstance(error, sqlite3.Error) else None
+    return literal(str(refused or error))
 
 
 def exhausted(error: BudgetExhausted) -> str:

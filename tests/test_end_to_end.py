@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 
-TOOLS = ("bash", "curl", "sed", "seq", "sleep")
+TOOLS = ("bash", "cat", "cp", "curl", "date", "df", "grep", "ls", "mkdir", "mv", "rm", "sed", "seq", "sleep")
 
 
 def readme_lines(mark: str) -> str:

@@ -95,7 +95,25 @@ def _service() -> Service | None:
 
 
 def _draw(page: AppPage) -> None:
-    """Draw what is on every page, then the page. A page's module is imported when it is first drawn."""
+    """Draw a page, or say that store or ledger cannot be used, and look until they can."""
+    from workbench.views.watch import if_usable, keep_watch
+
+    drawn = if_usable(lambda: _draw_all(page))
+    if not drawn:
+        st.error(
+            "The service cannot work now; its log says why. This page comes back by itself.", icon=":material/error:"
+        )
+        keep_watch(_usable, None)
+
+
+def _usable() -> bool:
+    service = _service()
+    # It reads both files.
+    return service is not None and service.vitals().published >= 0
+
+
+def _draw_all(page: AppPage) -> bool:
+    """Draw what is on every page, then the page; returns true. A page's module is imported when it is first drawn."""
     from workbench.views.standing import draw_standing
     from workbench.views.strip import draw_strip
 
@@ -109,6 +127,7 @@ def _draw(page: AppPage) -> None:
             draw(service, choice)
     else:
         draw(choice, CACHE)
+    return True
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ SEED = 2026
 
 def of_demonstration(settings: Settings) -> Settings:
     """The settings of a demonstration: its days are no real ones, and its truth may be seen."""
-    return msgspec.structs.replace(settings, first_day=FIRST_DAY, future_days=True, show_truth=True)
+    return msgspec.structs.replace(settings, first_day=FIRST_DAY, future_days=True, show_truth=True, auto_close=None)
 
 
 def operations_of(day: date) -> list[Operation]:

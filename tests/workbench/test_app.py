@@ -68,6 +68,24 @@ def test_a_store_without_its_ledger_is_named(tmp_path: Path) -> None:
     assert "is missing or has another name" in page.error[0].value
 
 
+@pytest.mark.parametrize("address", ["live", "operate"])
+@pytest.mark.parametrize("file", ["store", "ledger"])
+def test_a_page_says_that_a_file_was_taken_away_and_comes_back(address: str, file: str, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    with open_service(settings, lambda: datetime.now(UTC)) as service:
+        feed(service, FIRST)
+        service.close(FIRST)
+    page = tidy(opened_page(settings, address))
+    path = Path(getattr(settings, file))
+    path.rename(tmp_path / "elsewhere")
+    page.run()
+    assert "The service cannot work now" in page.error[0].value
+    assert not page.exception
+    assert not path.exists()
+    (tmp_path / "elsewhere").rename(path)
+    assert not tidy(page.run()).error
+
+
 def test_alone_the_settings_come_from_the_file_that_the_environment_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

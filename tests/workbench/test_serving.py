@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -44,9 +45,9 @@ def serving(
     try:
         for line in process.stderr:
             said += line
-            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY", "The keys")):
+            if line.startswith(("SERVICE_API_KEY", "No SERVICE_API_KEY", "The keys")) or "listening on" in line:
                 break
-        found = re.search(r"Listening on (http://127\.0\.0\.1:\d+)", said)
+        found = re.search(r"[Ll]istening on (http://127\.0\.0\.1:\d+)", said)
         assert found is not None, said
         yield found[1], said, process
     finally:
@@ -184,3 +185,15 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_closes_days_by_the_clock_and_stops_as_ever(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    settings = f"auto_close=00:00,first_day={yesterday - timedelta(days=2)}"
+    with serving(tmp_path, "--no-pages", "--set", settings) as (address, _, process):
+        while httpx2.get(f"{address}/config").json()["last_closed_day"] != str(yesterday):
+            time.sleep(0.05)
+        assert len(httpx2.get(f"{address}/releases/mau").json()) == 3
+        assert "dpdau_last_close_duration_seconds 0.0\n" not in httpx2.get(f"{address}/metrics").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0

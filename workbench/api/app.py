@@ -22,6 +22,7 @@ from workbench.api.problems import documented_problems, explain
 from workbench.api.routes.days import add_day_routes
 from workbench.api.routes.events import add_event_routes
 from workbench.api.routes.operation import add_operation_routes
+from workbench.api.routes.releases import add_release_routes
 from workbench.service import Service
 from workbench.service.keyring import Keyring
 
@@ -37,6 +38,7 @@ def create_app(
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     seconds: Callable[[], float] = time.monotonic,
     limits: Limits = LIMITS,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The application around an open service.
 
@@ -46,12 +48,13 @@ def create_app(
         new_id: names fresh releases whose caller names none.
         seconds: since some moment; never runs backwards.
         limits: what callers may hold at once.
+        metrics: what others than the application count, too; by default only its own.
 
     Raises:
         KeyFileError: there is a file of keys that cannot be used.
     """
     keyring = Keyring(service.settings.keys_path, api_key, service.today)
-    metrics = Metrics()
+    metrics = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +72,7 @@ def create_app(
     explain(app)
     add_event_routes(app, service, metrics)
     add_day_routes(app, service, metrics, new_id)
+    add_release_routes(app, service)
     add_operation_routes(app, service, metrics)
     if pages is not None:
         app.mount("/ui", Mounted(pages, "/ui"))

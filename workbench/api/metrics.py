@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
 from http import HTTPMethod
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dp.ledger import Budget
 from workbench.service import ERASE, Ingested, Operation
 from workbench.service.operations import OP_NAMES
+from workbench.service.vitals import Vitals
 
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 # Which Starlette answers without naming its route.
 PLAIN_ROUTES = ("/event", "/events")
 METHODS = frozenset(HTTPMethod)
+
+
+VITALS = {
+    "open_day_age_seconds": (
+        "dpdau_open_day_age_seconds", "Seconds since the open day began in the service's zone; NaN before the first.",
+    ),
+    "published": ("dpdau_published_days", "Days that are published."),
+    "days_left": ("dpdau_horizon_days_left", "Days of the horizon that can still be closed; +Inf without an end."),
+    "queued": ("dpdau_writer_queue_jobs", "Jobs that wait for the writer or are being written."),
+    "store_bytes": ("dpdau_store_bytes", "Size of the store's file."),
+    "wal_bytes": ("dpdau_store_wal_bytes", "Size of the store's write-ahead log."),
+    "free_bytes": ("dpdau_disk_free_bytes", "What the file system of the store has left."),
+}  # fmt: skip
+"""Attribute of `Vitals` → its gauge, and what that says."""
+WITHOUT = {"open_day_age_seconds": math.nan, "days_left": math.inf}
+"""What a gauge shows where a service has no such thing."""
 
 
 class Metrics:
@@ -41,6 +60,20 @@ class Metrics:
         self._releases = Counter(
             "dpdau_releases", "Releases drawn, by metric and kind.", ["metric", "kind"], registry=self.registry
         )
+        self._close_seconds = Gauge(
+            "dpdau_last_close_duration_seconds", "How long the last close of this process took, in seconds.",
+            registry=self.registry,
+        )  # fmt: skip
+        self._closed_at = Gauge(
+            "dpdau_last_close_timestamp_seconds", "When this process closed a day last, in Unix time; 0 for never.",
+            registry=self.registry,
+        )  # fmt: skip
+        self._vitals = {part: Gauge(*named, registry=self.registry) for part, named in VITALS.items()}
+        self._usable = Gauge(
+            "dpdau_store_usable", "Whether store and ledger could be read for these metrics, 1 or 0.",
+            registry=self.registry,
+        )  # fmt: skip
+        ProcessCollector(registry=self.registry)
         self._budget = Gauge(
             "dpdau_budget", "The budget: cap, spent and left, by parameter.", ["budget", "parameter", "part"],
             registry=self.registry,
@@ -63,12 +96,27 @@ class Metrics:
         """Count one user erased."""
         self._events.labels(OP_NAMES[ERASE]).inc()
 
+    def count_close(self, seconds: float, at: float) -> None:
+        """Note that a day was closed: how long it took, and the Unix time."""
+        self._close_seconds.set(seconds)
+        self._closed_at.set(at)
+
     def count_release(self, metric: str, kind: str) -> None:
         """Count one release that was drawn; `kind` is "published" or "fresh"."""
         self._releases.labels(metric, kind).inc()
 
-    def text(self, budgets: Sequence[Budget]) -> bytes:
-        """Everything in Prometheus's text format, with the budgets as they stand."""
+    def text(self, budgets: Sequence[Budget], vitals: Vitals | None) -> bytes:
+        """Everything in Prometheus's text format.
+
+        Args:
+            budgets: as they stand.
+            vitals: how the service stands; None where that cannot be read, and what was read last is shown.
+        """
+        self._usable.set(vitals is not None)
+        if vitals is not None:
+            for part, gauge in self._vitals.items():
+                value = getattr(vitals, part)
+                gauge.set(WITHOUT[part] if value is None else value)
         for budget in budgets:
             for part, guarantee in (("cap", budget.cap), ("spent", budget.spent), ("left", budget.remaining)):
                 self._budget.labels(budget.name, "epsilon", part).set(guarantee.epsilon)

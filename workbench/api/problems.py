@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dp.ledger import BudgetExhausted, LedgerError
-from workbench.service import Refused, StoreError, budget_advice
+from workbench.service import Refused, StoreError, budget_advice, unavailable
 from workbench.service.errors import MOST_FAULTS
 
 MEDIA_TYPE = "application/problem+json"
@@ -30,6 +32,7 @@ HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
 }
+LOG = logging.getLogger("dpdau.api")
 
 # Kind of refusal → status and title.
 REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
@@ -47,6 +50,8 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "key-reused": (HTTPStatus.UNPROCESSABLE_ENTITY, "Another request had this Idempotency-Key"),
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
+    "doubtful-first-day": (HTTPStatus.CONFLICT, "This first day needs a confirmation"),
+    "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The service cannot work now"),
 }
 
 
@@ -83,6 +88,10 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
         404: {"description": "Unknown day or metric", "content": content},
         409: {"description": "An open day, a day out of order, or a horizon that is over", "content": content},
         422: {"description": "Body or parameter that cannot be right; nothing was stored", "content": content},
+        503: {
+            "description": "Store or ledger cannot be used now; repeat it after `Retry-After` seconds",
+            "content": content,
+        },
     }
 
 
@@ -92,6 +101,8 @@ def explain(app: FastAPI) -> None:
     app.add_exception_handler(BudgetExhausted, _exhausted)
     app.add_exception_handler(LedgerError, _conflict)
     app.add_exception_handler(StoreError, _conflict)
+    app.add_exception_handler(sqlite3.OperationalError, _unavailable)
+    app.add_exception_handler(sqlite3.DatabaseError, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
@@ -117,7 +128,16 @@ def _exhausted(request: Request, error: Exception) -> Response:
     )
 
 
+def _unavailable(request: Request, error: Exception) -> Response:
+    if (refused := unavailable(error)) is None:
+        raise error
+    LOG.error("store or ledger cannot be used", exc_info=error)
+    return _refused(request, refused)
+
+
 def _conflict(request: Request, error: Exception) -> Response:
+    if unavailable(error):
+        return _unavailable(request, error)
     return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
 
 

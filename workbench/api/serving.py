@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import logging
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,14 +20,19 @@ import uvicorn
 from fastapi import FastAPI
 
 from workbench.api.app import create_app
+from workbench.api.closing import measured_close
 from workbench.api.connections import protocol_of
 from workbench.api.limits import LIMITS, Limits
+from workbench.api.logging_json import start_logging
+from workbench.api.metrics import Metrics
 from workbench.api.origins import only_here
 from workbench.service import Service, Settings, SettingsError
 from workbench.service.keyring import API_KEY, Keyring
+from workbench.service.scheduler import scheduled
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
 SHUTDOWN_SECONDS = 3
+LOG = logging.getLogger("dpdau.serving")
 
 Stopped = Callable[[], bool]
 """Says whether the server has been told to stop."""
@@ -39,7 +47,7 @@ def serve(
     Args:
         api_key: the key of all scopes. Where others than this machine can connect, it or a file of keys is needed.
         pages: whether to mount the Streamlit pages under /ui.
-        announce: is told the start-up message when the port is open.
+        announce: is told the start-up message when the port is open, unless the log is in JSON.
         behind: what is to be done while the server answers; it is waited for.
 
     Raises:
@@ -57,7 +65,10 @@ def serve(
             f"host is {settings.host!r}, which others can reach, and there is no key: make one with "
             f"'dpdau keys create', set {API_KEY}, or listen on 127.0.0.1"
         )
-    app = create_app(service, api_key=api_key, pages=streamlit_pages(settings, alone=not guarded) if pages else None)
+    start_logging(settings.log_format)
+    metrics = Metrics()
+    shown = streamlit_pages(settings, alone=not guarded) if pages else None
+    app = create_app(service, api_key=api_key, pages=shown, metrics=metrics)
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -68,7 +79,10 @@ def serve(
                 "choose another --port (0 takes any free one)"
             ) from error
         listener.listen(2048)
-        announce(start_message(service, _address(listener), pages=pages, api_key=api_key))
+        if settings.log_format == "json":
+            LOG.info("listening on %s", _address(listener))
+        else:
+            announce(start_message(service, _address(listener), pages=pages, api_key=api_key))
         server = server_of(app)
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -78,7 +92,8 @@ def serve(
         # process would end before the store is closed.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
-        with _work_behind(pages, behind):
+        close = functools.partial(measured_close, service, metrics)
+        with scheduled(service, lambda: datetime.now(UTC), close), _work_behind(pages, behind):
             server.run(sockets=[listener])
 
 
@@ -86,7 +101,7 @@ def server_of(app: FastAPI, limits: Limits = LIMITS) -> uvicorn.Server:
     """A server of the application. What callers send wrongly is answered and counted; the log is for failures."""
     return uvicorn.Server(
         uvicorn.Config(
-            app, http=protocol_of(limits), log_level="error", access_log=False,
+            app, http=protocol_of(limits), log_config=None, log_level="error", access_log=False,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS, lifespan="on",
         )
     )  # fmt: skip

@@ -16,6 +16,7 @@ from workbench.cli.bench import bench
 from workbench.cli.budget import budget
 from workbench.cli.compact import compact
 from workbench.cli.compose import compose
+from workbench.cli.doctor import backup, doctor
 from workbench.cli.exact import exact
 from workbench.cli.figure import figure
 from workbench.cli.keys import keys
@@ -46,7 +47,8 @@ class Main(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as raised:
+            error = _explained(raised)
             code = _exit_code(error)
             if code is None:
                 raise
@@ -96,6 +98,14 @@ def _say_version(ctx: click.Context, given: bool) -> None:
         ctx.exit()
 
 
+def _explained(error: BaseException) -> BaseException:
+    """What an error means to whoever called: one of SQLite about a file that cannot be used is a refusal."""
+    service = sys.modules.get("workbench.service")
+    if service is None or _exit_code(error) is not None:
+        return error
+    return service.unavailable(error) or error
+
+
 def _exit_code(error: BaseException) -> int | None:
     """The exit code for errors that explain themselves; None for those that are defects."""
     if is_interrupt(error):
@@ -111,7 +121,7 @@ def _exit_code(error: BaseException) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack, compose,
-    sketches, salt, keys, experiment, compact, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    sketches, salt, keys, experiment, compact, doctor, backup, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

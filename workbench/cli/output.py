@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -15,7 +14,7 @@ from typing import Any
 import click
 
 from experiments.engine.files import write_atomically
-from workbench.rows import TableRow
+from workbench.rows import TableRow, csv_text, parquet_bytes
 
 OUTPUT_FORMATS = ("table", "csv", "json", "parquet")
 SQLITE = b"SQLite format 3\0"
@@ -78,11 +77,11 @@ def write_rows(
     if format_name == "table":
         deliver(_table(rows, title, hidden, out).encode(), out)
     elif format_name == "csv":
-        deliver(_csv(rows).encode(), out)
+        deliver(csv_text(rows).encode(), out)
     elif format_name == "json":
         deliver(("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n").encode(), out)
     else:
-        deliver(_parquet(rows), out)
+        deliver(parquet_bytes(rows), out)
 
 
 def deliver(content: bytes, out: Path | None) -> None:
@@ -96,23 +95,6 @@ def deliver(content: bytes, out: Path | None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         write_atomically(out, content)
-
-
-def _csv(rows: Sequence[TableRow]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _parquet(rows: Sequence[TableRow]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-
-    buffer = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows)), buffer)
-    return buffer.getvalue()
 
 
 def _table(rows: Sequence[TableRow], title: str, hidden: Sequence[str], out: Path | None) -> str:

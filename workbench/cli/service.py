@@ -117,7 +117,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
     """
     with _open(address.applied(settings)) as service:
         _serve(service, pages)
-    leave(STOPPED, 0)
+    leave(_last_line(settings), 0)
 
 
 @click.command()
@@ -213,12 +213,18 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     "--day", type=DayType(), default=None, help="Close this day; it must be the open one, or the first of all."
 )
 @click.option("--through", type=DayType(), default=None, help="Close every day from the open one to this one.")
+@click.option(
+    "--yes",
+    "confirmed",
+    is_flag=True,
+    help="The first day is meant, though it is far from today or outside the days of the log.",
+)
 @output_options
-def close(settings: Settings, day: date | None, through: date | None, output: Output) -> None:
+def close(settings: Settings, day: date | None, through: date | None, confirmed: bool, output: Output) -> None:
     """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
 
-    The first close charges the budget for the whole horizon. Exit code 3: the budget does not suffice, and nothing
-    happened.
+    The first close charges the budget for the whole horizon and cannot be undone. Exit code 3: the budget does not
+    suffice, and nothing happened.
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
@@ -227,7 +233,7 @@ def close(settings: Settings, day: date | None, through: date | None, output: Ou
         rows: list[str] = []
         if day is not None:
             report(f"closing {day}", None)
-            rows = service.close(day)
+            rows = service.close(day, confirmed=confirmed)
         else:
             assert through is not None
             start = service.status().open_day
@@ -325,6 +331,12 @@ def _serve(service: Service, pages: bool, behind: Callable[[Callable[[], bool]],
     serve_until_stopped(
         service, api_key=key, pages=pages, announce=lambda text: click.echo(text, err=True), behind=behind
     )
+
+
+def _last_line(settings: Settings) -> str:
+    from workbench.api.logging_json import log_line
+
+    return log_line("json", STOPPED) if settings.log_format == "json" else STOPPED
 
 
 def write_published(released: Sequence[str], output: Output) -> None:

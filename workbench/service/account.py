@@ -11,6 +11,7 @@ from dp.accounting.composition import Guarantee, basic
 from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
 from dp.release import Plan, charged, plan_release
 from workbench.service.errors import Refused
+from workbench.service.same_file import SameFile
 from workbench.service.settings import Settings
 from workbench.service.store import Store
 
@@ -27,6 +28,7 @@ class Account:
         self._settings = settings
         self._clock = clock
         self._store_name = store_name
+        self._file = SameFile(settings.ledger_path, "ledger")
 
     @property
     def data(self) -> str:
@@ -60,7 +62,9 @@ class Account:
     @contextmanager
     def open(self) -> Iterator[Ledger]:
         """The ledger; streams that were opened with other settings are refused in the service's own words."""
+        self._file.check()
         with open_ledger(self._settings.ledger_path) as ledger:
+            self._file.check()
             try:
                 yield ledger
             except OtherParameters as error:
@@ -70,6 +74,11 @@ class Account:
                     "fixed by the first close: set them back, or begin with a new store and a new budget",
                 ) from error
 
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger; refuses if it was there and is gone."""
+        self._file.check()
+        return self._settings.ledger_path.exists()
+
     # What it holds
 
     def budgets(self) -> list[Budget]:
@@ -77,7 +86,7 @@ class Account:
         settings = self._settings
         cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
         found = {settings.budget: Budget(settings.budget, self.today(), None, cap, Guarantee(0.0, 0.0), cap)}
-        if settings.ledger_path.exists():
+        if self.has_ledger():
             with open_ledger(settings.ledger_path) as ledger:
                 names = (settings.budget, settings.fresh_budget)
                 found |= {budget.name: budget for budget in ledger.budgets() if budget.name in names}
@@ -85,7 +94,7 @@ class Account:
 
     def charges(self) -> list[Charge]:
         """What was charged to the budget or for this store, oldest first."""
-        if not self._settings.ledger_path.exists():
+        if not self.has_ledger():
             return []
         with open_ledger(self._settings.ledger_path) as ledger:
             budget = self._settings.budget
@@ -93,14 +102,14 @@ class Account:
 
     def releases(self, stream: str, metric: str) -> list[str]:
         """All published rows of a stream, oldest first."""
-        if not self._settings.ledger_path.exists():
+        if not self.has_ledger():
             return []
         with open_ledger(self._settings.ledger_path) as ledger:
             return ledger.releases(stream, metric)
 
     def published_days(self) -> int:
         """How many days are published."""
-        if not self._settings.ledger_path.exists():
+        if not self.has_ledger():
             return 0
         with open_ledger(self._settings.ledger_path) as ledger:
             return min(self._released(ledger))

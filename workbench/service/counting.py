@@ -7,6 +7,7 @@ a later day. A process that dies leaves a sealed day or a list of users who are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.service.database import Database
+from workbench.service.errors import NotNext
 from workbench.service.folding import Count, Layout, Users, by_name, count, fold, remembered, within
 from workbench.service.operations import ERASE
 from workbench.service.packing import NAME, RECORD, Batch, Erasure, Names, Records
+from workbench.service.settings import Settings
 from workbench.service.store import Store, reading
 
 USERS_AT_ONCE = 2**16
@@ -85,6 +88,32 @@ def recount(store: Store, day: int, window: int, layout: Layout) -> int:
     assert open_day is not None
     folded = _folded(store, open_day, layout)
     return sum(int(np.count_nonzero(within(users, layout, open_day - day, window))) for users, _ in folded)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Counts the days of one service, one process at a time."""
+
+    database: Database
+    write: Write
+    settings: Settings
+
+    def count(self, day: int) -> None:
+        """Count a day for good, unless another process has done so meanwhile; then its count stands."""
+        with suppress(NotNext), self.database.lease():
+            count_day(self.database, self.write, day, self.settings.bounds, self.settings.layout)
+
+    def finish(self) -> None:
+        """Count the day that a process has left half counted."""
+        with reading(self.database) as store:
+            sealed = store.progress().sealed
+        if sealed is not None:
+            self.count(sealed)
+
+    def let_go(self) -> bool:
+        """Remove everything of the users who are to leave; whether there were any."""
+        with self.database.lease():
+            return let_go(self.database, self.write)
 
 
 def count_day(database: Database, write: Write, day: int, bounds: Mapping[int, int | None], layout: Layout) -> None:

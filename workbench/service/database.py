@@ -20,18 +20,12 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from workbench.service.errors import StoreError
-
 TIMEOUT_SECONDS = 60
 CACHE_KIB = 16 * 1024
 
 
 class Database(Protocol):
     """A place that a store lies in."""
-
-    @property
-    def where(self) -> str:
-        """How the operator calls it."""
 
     @property
     def begin_writing(self) -> tuple[str, ...]:
@@ -47,14 +41,8 @@ class Database(Protocol):
     def lease(self) -> AbstractContextManager[None]:
         """Held by one thread of one process; a process that dies gives it up."""
 
-    def in_place(self) -> bool:
-        """Whether what is written still goes to where the settings say."""
-
     def wipe(self, connection: Connection) -> bool:
         """Overwrite what was removed, outside any transaction; returns whether that was possible."""
-
-    def size(self) -> dict[str, int]:
-        """Bytes of the store, and of what is still to be merged into it."""
 
 
 @dataclass
@@ -63,17 +51,11 @@ class SqliteFile:
 
     path: Path
     lock_path: Path
-    _opened: os.stat_result | None = field(default=None, init=False)
     _leased: threading.Lock = field(default_factory=threading.Lock, init=False)
     _engine: Engine = field(init=False)
 
     begin_writing = ("BEGIN IMMEDIATE",)
     begin_reading = "BEGIN"
-
-    @property
-    def where(self) -> str:
-        """The path."""
-        return str(self.path)
 
     def __post_init__(self) -> None:
         self._engine = create_engine(
@@ -91,7 +73,6 @@ class SqliteFile:
         run("PRAGMA secure_delete = ON")
         run("PRAGMA temp_store = MEMORY")
         run(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._opened = self._opened or self.path.stat()
         return connection
 
     @contextmanager
@@ -105,14 +86,6 @@ class SqliteFile:
             finally:
                 os.close(descriptor)
 
-    def in_place(self) -> bool:
-        """Whether the path still leads to the file that was opened."""
-        try:
-            now = self.path.stat()
-        except OSError:
-            return False
-        return self._opened is None or os.path.samestat(now, self._opened)
-
     def wipe(self, connection: Connection) -> bool:
         """Empty the write-ahead log, where removed rows linger; not possible while somebody reads."""
         run = connection.exec_driver_sql
@@ -124,19 +97,13 @@ class SqliteFile:
         finally:
             run(f"PRAGMA busy_timeout = {TIMEOUT_SECONDS * 1000}")
 
-    def size(self) -> dict[str, int]:
-        """Bytes of the file and of its write-ahead log."""
-        log = self.path.with_name(self.path.name + "-wal")
-        return {"store": self.path.stat().st_size, "log": log.stat().st_size if log.exists() else 0}
 
-
-def check_in_place(database: Database) -> None:
-    """Refuse to acknowledge what went into a store that is not where the settings say.
-
-    Raises:
-        StoreError: it was moved away or replaced.
-    """
-    if not database.in_place():
-        raise StoreError(
-            f"{database.where} was moved away or replaced while it was open: put it back and start the service anew"
-        )
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Within the block, errors are those of the driver: what a file or a server says, without the statement."""
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from None

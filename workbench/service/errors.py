@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,17 @@ if TYPE_CHECKING:
     from dp.ledger import BudgetExhausted
 
 SHOWN = 3
+FAILINGS = {
+    sqlite3.SQLITE_FULL: "the disk is full: make room",
+    sqlite3.SQLITE_IOERR: "the disk refuses to read or to write: make room, or repair it",
+    sqlite3.SQLITE_READONLY: "it may only be read: let this process write the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look for the file and its folder",
+    sqlite3.SQLITE_BUSY: "another process keeps it: wait for that one, or end it",
+    sqlite3.SQLITE_LOCKED: "another connection keeps it: wait for that one",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore the newest copies of store and ledger",
+    sqlite3.SQLITE_NOTADB: "the file is no database: restore the newest copies of store and ledger",
+}
+"""What SQLite reports of a file that cannot be used, and what to do."""
 MOST_FAULTS = 100
 
 
@@ -25,7 +37,8 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
 
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
-            "bad-request", "scope-missing", "busy", "clock", "key-reused", "other-store" or "other-settings".
+            "bad-request", "scope-missing", "busy", "clock", "key-reused", "other-store", "other-settings",
+            "doubtful-first-day" or "unavailable".
         faults: (index, reason) of operations that cannot be right.
     """
 
@@ -58,3 +71,16 @@ def budget_advice(error: BudgetExhausted) -> str:
         "Published days stay readable; more fresh releases need another budget (dpdau budget create NAME, and the "
         "setting fresh_budget), and add to what was spent."
     )
+
+
+def unavailable(error: BaseException) -> Refused | None:
+    """The refusal that an error means, if it says that a file cannot be used; None for any other error."""
+    if isinstance(error, Refused):
+        return error if error.kind == "unavailable" else None
+    cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+    # Subclasses other than these two report defects of the program.
+    if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+        return None
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    why = FAILINGS.get(code, "SQLite refuses, and the log of the process says why")
+    return Refused("unavailable", f"store or ledger cannot be used now; {why}. What was acknowledged before is safe")

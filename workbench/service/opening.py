@@ -6,7 +6,8 @@ import hmac
 import os
 import secrets
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,14 +16,34 @@ from sqlalchemy.exc import DBAPIError
 
 from dp.ledger.sqlite import create_private, switch_to_wal
 from dp.presence.tombstones import pseudonyms
+from workbench.service.account import Clock
 from workbench.service.database import SqliteFile
 from workbench.service.errors import StoreError
+from workbench.service.service import Service
+from workbench.service.settings import Settings
 from workbench.service.store import Store
 from workbench.service.tables import standing, tables
 
 VERSION = 2
 PSEUDONYM_KEY_BYTES = 32
 APPLICATION_ID = 0x64706461
+
+
+@contextmanager
+def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
+    """Open the service on its store and ledger, making them where there are none, and finish what a crash interrupted.
+
+    Raises:
+        StoreError: the store or its key cannot be used.
+        LedgerError: the ledger cannot be used, or its streams were opened with other settings.
+        Refused: store and ledger do not belong together.
+    """
+    service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
+    try:
+        service.finish()
+        yield service
+    finally:
+        service.stop()
 
 
 def open_store(path: Path, key_path: Path) -> Store:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from dp.counts import Counts
 from dp.ledger import Budget, Charge, Ledger
 from dp.presence.daily import day_number
 from dp.release import plan_release, promise, publish
+from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
-from workbench.service.counting import count_day, let_go, preview, recount
+from workbench.service.counting import Counter, preview, recount
 from workbench.service.days import (
     Activity,
     Status,
@@ -37,18 +37,18 @@ from workbench.service.days import (
     published_tick,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
+from workbench.service.first_close import check_intended
 from workbench.service.folding import Count
 from workbench.service.leavers import Leavers
-from workbench.service.opening import open_store
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.requests import RequestKeys, Stored, append_once
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Store, reading
+from workbench.service.store import Store
+from workbench.service.vitals import Vitals, measured
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
-
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -59,10 +59,11 @@ class Service:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
-        self._store = store
         self._database = store.database
         self._writer = Writer(store)
-        self._leavers = Leavers(self.let_go)
+        self.access = StoreAccess(settings.store_path, store, self._writer, lambda: self._leavers.wake())
+        self._counter = Counter(self._database, self._write, settings)
+        self._leavers = Leavers(self._counter.let_go)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
 
@@ -98,7 +99,7 @@ class Service:
     def submit(self, batches: Sequence[Sequence[Operation]], requests: RequestKeys = ()) -> Future[list[Stored]]:
         """Store batches in which `faults` finds nothing, each once a request; the future is done when it is durable."""
         earliest = self.settings.earliest
-        return self._submit(lambda store: append_once(store, batches, requests, earliest, self.today))
+        return self.access.submit(lambda store: append_once(store, batches, requests, earliest, self.today))
 
     def faults(self, operations: Iterable[Operation]) -> list[tuple[int, str]]:
         """(index, reason) of every operation that cannot be right."""
@@ -117,18 +118,13 @@ class Service:
         earliest = self.settings.earliest
         return self._write(lambda store: store.erase_name(store.name_at(seq), earliest))
 
-    def let_go(self) -> bool:
-        """Remove everything of the users who are to leave; whether there were any."""
-        with self._database.lease():
-            return let_go(self._database, self._write)
-
     def settled(self) -> None:
         """Wait until everything of everybody who was to leave is gone."""
-        self.let_go()
+        self._counter.let_go()
 
     def resume(self, file: str) -> int:
         """How many rows of a file (named by its fingerprint) are stored already."""
-        with self._reading() as store:
+        with self.access.reading() as store:
             return store.loaded(file)
 
     def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
@@ -165,7 +161,7 @@ class Service:
 
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
-        with self._reading() as store:
+        with self.access.reading() as store:
             progress, operations = store.progress(), store.last_seq()
         return Status(
             calendar_day(progress.first),
@@ -174,37 +170,41 @@ class Service:
             operations,
         )
 
-    def close(self, day: date) -> list[str]:
+    def close(self, day: date, *, confirmed: bool = True) -> list[str]:
         """Close a day: count it once and publish one row per metric, durable before anyone sees it.
 
         A day that is closed already returns the rows that were published then.
 
+        Args:
+            confirmed: whether a first day that looks like a mistake is meant.
+
         Raises:
-            Refused: another day is next, the day is after today, or the horizon is over.
+            Refused: another day is next, the day is after today, the horizon is over, or the first day is not meant.
             BudgetExhausted: nothing was counted, charged or released.
             LedgerError: the ledger refuses; nothing was released.
         """
         with self._closing:
-            progress = self._progress()
+            progress = self.access.progress()
             if progress.last is not None and day_number(day) <= progress.last:
                 if progress.first is not None and day_number(day) < progress.first:
                     first = calendar_day(progress.first)
                     raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
-                self._finish_count()
+                self._counter.finish()
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self.account.open() as ledger, ledger.transaction():
-                first = first_tick(self.settings, progress, self.account.own_charges(ledger), day)
+                charges = self.account.own_charges(ledger)
+                first = first_tick(self.settings, progress, charges, day)
                 check_next(self.settings, self.today(), progress, first, day)
-                self._check(ledger)
+                self.check(ledger)
+                if not (confirmed or charges):
+                    check_intended(self.settings, self.today(), self.access.reported_days(), day)
                 self.account.open_budget(ledger)
                 self.account.charge(ledger, first)
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
                 name = ledger.name
                 self.account.check_bound(self._write(lambda store: store.bind(name)), name)
-            # Another process may have closed the day meanwhile; then its count stands.
-            with suppress(NotNext):
-                self._count(day_number(day))
+            self._counter.count(day_number(day))
             self._finish_closes()
         return [self.release(metric, day) for metric in self.settings.series]
 
@@ -225,7 +225,7 @@ class Service:
         """Finish a close that a crash interrupted, and let those leave who were to leave."""
         self._leavers.wake()
         with self._closing:
-            self._finish_count()
+            self._counter.finish()
             self._finish_closes()
 
     # Releases
@@ -240,7 +240,7 @@ class Service:
         if (row := self._cache.get((metric, day))) is not None:
             return row
         rows = self.releases(metric)
-        first = calendar_day(self._progress().first)
+        first = calendar_day(self.access.progress().first)
         tick = published_tick(self.settings, metric, first, len(rows), day)
         self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
@@ -271,8 +271,7 @@ class Service:
             raise Refused("bad-request", "the request id needs 1 to 64 letters, digits or . _ : -")
         plan = plan_release(self.settings.fresh_request(metric, day))
         window = self.settings.series[metric].window
-
-        with self._reading() as store:
+        with self.access.reading() as store:
             check_remembered(store, self.settings, metric, day)
             count = recount(store, day_number(day), window, self.settings.layout)
         # Over one tick a user flips at most once, so that no bound freezes anybody.
@@ -282,7 +281,7 @@ class Service:
         stream, budget = account.fresh_stream(metric, day, request_id), account.fresh_budget
         with account.open() as ledger:
             with ledger.transaction():
-                self._check(ledger)
+                self.check(ledger)
                 (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), account.data)
             charges = len(account.own_charges(ledger))
         self._write(lambda store: store.note_charged(charges))
@@ -296,7 +295,7 @@ class Service:
     def truth(self, metric: str) -> Truth:
         """True counts of the closed days; NOT PRIVATE."""
         self._check_metric(metric)
-        with self._reading() as store:
+        with self.access.reading() as store:
             counts = store.closed_counts(self.settings.series[metric].window)
             first = calendar_day(store.progress().first)
         return Truth([first + timedelta(days=index) for index in range(len(counts)) if first], counts)
@@ -309,7 +308,7 @@ class Service:
         """
         bounds = self.settings.bounds
         try:
-            with self._reading() as store:
+            with self.access.reading() as store:
                 store.progress().require_next(day_number(day))
                 counts = preview(store, day_number(day), bounds, self.settings.layout)
         except NotNext as error:
@@ -318,7 +317,7 @@ class Service:
 
     def recent(self, most: int = 20) -> list[Activity]:
         """The operations that arrived last, newest first; NOT PRIVATE."""
-        with self._reading() as store:
+        with self.access.reading() as store:
             return [activity(*row) for row in store.recent(most)]
 
     # Budget
@@ -336,8 +335,13 @@ class Service:
         return self.account.charges()
 
     def probe(self) -> Future[None]:
-        """Write to the store without changing it; the future fails with a sqlite3.Error where that is not possible."""
-        return self._writer.submit(lambda store: store.touch())
+        """Write to the store without changing it; the future fails where that is not possible."""
+        self.account.has_ledger()
+        return self.access.probe()
+
+    def vitals(self) -> Vitals:
+        """How the service stands, for whoever operates it; NOT PRIVATE."""
+        return measured(self.settings, self.account, self.access, self._clock())
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
@@ -347,28 +351,11 @@ class Service:
     # How it is done
 
     def _write(self, work: Callable[[Store], Result]) -> Result:
-        return self._submit(work).result()
+        return self.access.submit(work).result()
 
-    def _submit(self, work: Callable[[Store], Result]) -> Future[Result]:
-        future = self._writer.submit(work)
-        future.add_done_callback(self._let_leave)
-        return future
-
-    def _let_leave(self, done: Future[Any]) -> None:
-        """Wake who removes users, once it is durable that some are to leave."""
-        if self._store.somebody_leaves:
-            self._store.somebody_leaves = False
-            self._leavers.wake()
-
-    def _reading(self) -> AbstractContextManager[Store]:
-        return reading(self._database)
-
-    def _progress(self) -> ClosedDays:
-        with self._reading() as store:
-            return store.progress()
-
-    def _check(self, ledger: Ledger) -> None:
-        with self._reading() as store:
+    def check(self, ledger: Ledger) -> None:
+        """Refuse to go on where store and ledger do not belong together; called in a transaction of the ledger."""
+        with self.access.reading() as store:
             self.account.check(ledger, store)
 
     def _check_metric(self, metric: str) -> None:
@@ -377,14 +364,14 @@ class Service:
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
-        first = calendar_day(self._progress().first)
+        first = calendar_day(self.access.progress().first)
         if first is None:
             return
         check_first(self.settings, first)
         account = self.account
         with account.open() as ledger:
             with ledger.transaction():
-                self._check(ledger)
+                self.check(ledger)
                 counts = {metric: self._counts(one.window, first) for metric, one in self.settings.series.items()}
                 rows = {
                     metric: publish(
@@ -405,36 +392,9 @@ class Service:
 
         self._write(note)
 
-    def _count(self, day: int) -> None:
-        with self._database.lease():
-            count_day(self._database, self._write, day, self.settings.bounds, self.settings.layout)
-
-    def _finish_count(self) -> None:
-        sealed = self._progress().sealed
-        if sealed is not None:
-            with suppress(NotNext):
-                self._count(sealed)
-
     def _counts(self, window: int, first: date) -> Counts:
-        with self._reading() as store:
+        with self.access.reading() as store:
             counts = store.closed_counts(window)
-        # A day is counted only after its series is charged, and the charge holds W_BOUND fast.
+        # The charge of its series, which a day is counted after, holds W_BOUND fast.
         values = np.array([count.bounded for count in counts], dtype=np.int64)
         return Counts(values, window, first, self.settings.bounds[window])
-
-
-@contextmanager
-def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
-    """Open the service on its store and ledger, making them where there are none, and finish what a crash interrupted.
-
-    Raises:
-        StoreError: the store or its key cannot be used.
-        LedgerError: the ledger cannot be used, or its streams were opened with other settings.
-        Refused: store and ledger do not belong together.
-    """
-    service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
-    try:
-        service.finish()
-        yield service
-    finally:
-        service.stop()

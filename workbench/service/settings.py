@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +27,9 @@ from workbench.service.folding import Layout
 
 VARIABLE_PREFIX = "DPDAU_"
 SERIES = ("dau", "wau", "mau")
+LogFormat = Literal["text", "json"]
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+MOST_GRACE_MINUTES = 30 * 24 * 60
 
 
 class SettingsError(ValueError):
@@ -78,6 +82,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         budget_delta: cap on δ of `budget` if the service has to create it.
         future_days: whether days after today may be reported and closed, for replays and demonstrations.
         show_truth: whether the pages may show true counts, which are NOT PRIVATE; for demonstrations.
+        auto_close: the time of day, such as "02:00" in the service's time zone, at which a server closes the day
+            before; not at all where it is not set.
+        auto_close_grace_minutes: how much later than that.
+        log_format: how a server writes its log, "text" or "json".
         host: address to listen on.
         port: port to listen on, 0 for any free one.
         dau: the series of daily active users.
@@ -100,6 +108,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     budget_delta: float = 1e-5
     future_days: bool = False
     show_truth: bool = False
+    auto_close: str | None = None
+    auto_close_grace_minutes: int = 0
+    log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: int = 8000
     # Where one change touches one day, independent noise is best.
@@ -247,7 +258,8 @@ def _line(name: str, value: Any) -> str:
 def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
     if name not in names():
         raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
-    if (name == "horizon" and value == "unlimited") or (name in ("key", "keys", "first_day") and value == ""):
+    unset = ("key", "keys", "first_day", "auto_close")
+    if (name == "horizon" and value == "unlimited") or (name in unset and value == ""):
         value = None
     group, _, part = name.partition(".")
     if part:
@@ -278,6 +290,7 @@ def _validate(settings: Settings) -> None:
             f"budget_epsilon and budget_delta are {settings.budget_epsilon} and {settings.budget_delta}; "
             "give epsilon > 0 and 0 <= delta < 1"
         )
+    _validate_auto_close(settings)
     if not 0 <= settings.port <= 65_535:
         raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
     if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
@@ -306,6 +319,19 @@ def _validate(settings: Settings) -> None:
                     validate_epsilon(epsilon)
     with _named("ci_level"):
         validate_level(settings.ci_level)
+
+
+def _validate_auto_close(settings: Settings) -> None:
+    if settings.auto_close is None:
+        return
+    if not TIME_OF_DAY.fullmatch(settings.auto_close):
+        raise SettingsError(f'auto_close is {settings.auto_close!r}; give a time of day such as "02:00"')
+    if not 0 <= settings.auto_close_grace_minutes <= MOST_GRACE_MINUTES:
+        raise SettingsError(
+            f"auto_close_grace_minutes is {settings.auto_close_grace_minutes}; give 0 to {MOST_GRACE_MINUTES} (30 days)"
+        )
+    if settings.future_days:
+        raise SettingsError("auto_close follows the clock, and future_days says that the days do not; set one of them")
 
 
 @contextmanager

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from dp.presence.daily import EPOCH
-from workbench.service.database import Database
+from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, StoreError
 from workbench.service.folding import Count, Layout, Users
 from workbench.service.operations import Ingested, Operation
 from workbench.service.packing import NEVER, RECORD, Arrivals, Batch, Erasure, Records, pack
-from workbench.service.tables import batches, closed, erasures, loads, parts, standing
+from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
 BATCHES_AT_ONCE = 256
+PROBE = "probe"
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,13 @@ class Store:
         self._keep(Arrivals((Batch(at, seq, records),), (Erasure(seq, at, name),), (ingested,)))
         return ingested
 
-    def touch(self) -> None:
-        """Write without changing anything."""
-        self.connection.execute(update(standing).values(arrived=standing.c.arrived))
+    def keep_probe(self, size: int) -> None:
+        """Write so many bytes, to see whether that is possible."""
+        self.connection.execute(requests.insert().values(key=PROBE, digest=bytes(size), day=0, answer=b""))
+
+    def remove_probe(self) -> None:
+        """Remove them again."""
+        self.connection.execute(requests.delete().where(requests.c.key == PROBE))
 
     def last_seq(self) -> int:
         """The number of the operation that arrived last; 0 before the first."""
@@ -354,12 +360,13 @@ class Store:
 @contextmanager
 def reading(database: Database) -> Iterator[Store]:
     """A store at one moment, without its key, beside the connection that writes."""
-    with database.connect() as connection:
+    with driver_errors(), database.connect() as connection:
         connection.exec_driver_sql(database.begin_reading)
         try:
             yield Store(database, connection)
         finally:
-            connection.exec_driver_sql("ROLLBACK")
+            with suppress(DBAPIError):
+                connection.exec_driver_sql("ROLLBACK")
 
 
 def _row(batch: Batch) -> dict[str, Any]:

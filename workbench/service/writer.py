@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import DBAPIError
 
-from workbench.service.database import check_in_place
+from workbench.service.database import driver_errors
 from workbench.service.errors import StoreError
 from workbench.service.store import Store
 
@@ -102,15 +102,15 @@ class Writer:
     def _transact(self, jobs: list[_Job]) -> list[Any]:
         run, database = self._store.connection.exec_driver_sql, self._store.database
         try:
-            for statement in database.begin_writing:
-                run(statement)
-            results = [job.work(self._store) for job in jobs]
-            run("COMMIT")
+            with driver_errors():
+                for statement in database.begin_writing:
+                    run(statement)
+                results = [job.work(self._store) for job in jobs]
+                run("COMMIT")
         except BaseException:
             # A failed COMMIT may have rolled back by itself.
             with suppress(DBAPIError):
                 run("ROLLBACK")
             raise
-        check_in_place(database)
         self._store.wipe()
         return results

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 import streamlit as st
 
-from dp.ledger import Budget
-from workbench.service import Service
+from dp.ledger import Budget, LedgerError
+from workbench.service import Refused, Service, unavailable
 
 WATCH_SECONDS = 2.0
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -38,5 +41,15 @@ def keep_watch(look: Callable[[], object], seen: object) -> None:
 
 
 def _watch(look: Callable[[], object], seen: object) -> None:
-    if look() != seen:
+    if if_usable(look) != seen:
         st.rerun()
+
+
+def if_usable(action: Callable[[], Result]) -> Result | None:
+    """What an action returns; None while store or ledger cannot be used."""
+    try:
+        return action()
+    except (Refused, LedgerError, sqlite3.DatabaseError) as error:
+        if unavailable(error) is None:
+            raise
+        return None

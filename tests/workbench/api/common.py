@@ -33,7 +33,7 @@ def users(number: int, day: str = "2026-01-01", op: str = "+") -> list[dict[str,
 
 def close(client: TestClient, *days: str) -> None:
     for day in days:
-        client.post(f"/days/{day}/close").raise_for_status()
+        client.post(f"/days/{day}/close", params={"confirm": True}).raise_for_status()
 
 
 def problem_of(response: Any, status: int, kind: str) -> dict[str, Any]:

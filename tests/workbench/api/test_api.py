@@ -143,7 +143,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 
     with monkeypatch.context() as broken:
         broken.setattr(service, "submit", failing)
-        problem_of(client.post("/events", json=users(2)), 500, "failure")
+        problem_of(client.post("/events", json=users(2)), 503, "unavailable")
     assert client.post("/events", json=users(2)).json()["seq"] == 2
 
 
@@ -153,7 +153,7 @@ def test_requests_whose_write_fails_say_so_and_the_next_one_works(
 @pytest.mark.slow
 def test_closing_publishes_every_series_with_all_fields(client: TestClient) -> None:
     client.post("/events", json=users(50)).raise_for_status()
-    rows = client.post("/days/2026-01-01/close").json()
+    rows = client.post("/days/2026-01-01/close?confirm=true").json()
     assert [row["metric"] for row in rows] == ["dau", "wau", "mau"]
     assert all(set(row) == FIELDS and row["secure"] for row in rows)
     assert [(row["window"], row["epsilon"], row["delta"], row["mechanism"]) for row in rows] == [
@@ -167,7 +167,7 @@ def test_a_published_answer_comes_back_byte_for_byte(tmp_path: Path) -> None:
     with open_service(settings, lambda: NOW) as service:
         client = local(create_app(service))
         client.post("/events", json=users(20)).raise_for_status()
-        closed = client.post("/days/2026-01-01/close").content
+        closed = client.post("/days/2026-01-01/close?confirm=true").content
         first = {path: client.get(path).content for path in ("/dau/2026-01-01", "/wau/2026-01-01", "/mau/2026-01-01")}
         client.post("/events", json=users(20, op="-")).raise_for_status()
         close(client, "2026-01-02")
@@ -247,7 +247,7 @@ def test_an_exhausted_budget_says_what_is_left_and_releases_nothing(client: Test
 def test_a_budget_too_small_for_the_horizon_closes_nothing(tmp_path: Path) -> None:
     with open_service(settings_in(tmp_path, ("budget_epsilon", "1.1")), lambda: NOW) as service:
         client = local(create_app(service))
-        content = problem_of(client.post("/days/2026-01-01/close"), 403, "budget-exhausted")
+        content = problem_of(client.post("/days/2026-01-01/close?confirm=true"), 403, "budget-exhausted")
         assert content["title"] == "The budget is too small"
         assert "exhausted" not in content["detail"]
         assert "would not suffice even if nothing were spent: raise budget_epsilon" in content["detail"]
@@ -275,7 +275,7 @@ def test_health_answers_without_the_data(client: TestClient) -> None:
 def test_health_means_that_the_store_can_be_written(service: Service) -> None:
     client = local(create_app(service), raise_server_exceptions=False)
     service._write(lambda store: store.connection.exec_driver_sql("PRAGMA query_only = ON"))
-    problem_of(client.get("/healthz"), 500, "failure")
+    problem_of(client.get("/healthz"), 503, "unavailable")
 
 
 def test_metrics_count_what_happened(client: TestClient) -> None:
@@ -306,16 +306,27 @@ def test_metrics_count_what_happened(client: TestClient) -> None:
     assert "2026-05-01" not in text
 
 
-def test_a_failure_is_counted_and_tells_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (sqlite3.OperationalError("secret path"), 503, "unavailable"),
+        (sqlite3.DatabaseError("secret path"), 503, "unavailable"),
+        (sqlite3.IntegrityError("secret path"), 500, "failure"),
+        (RuntimeError("secret path"), 500, "failure"),
+    ],
+)
+def test_a_failure_is_counted_and_tells_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, kind: str
+) -> None:
     def broken(metric: str, day: date) -> str:
-        raise sqlite3.OperationalError("secret path")
+        raise error
 
     monkeypatch.setattr(service, "release", broken)
     client = local(create_app(service), raise_server_exceptions=False)
-    assert "secret path" not in problem_of(client.get("/mau/2026-01-01"), 500, "failure")["detail"]
+    assert "secret path" not in problem_of(client.get("/mau/2026-01-01"), status, kind)["detail"]
     text = client.get("/metrics").text
     assert 'dpdau_failures_total{route="/mau/{day}"} 1.0' in text
-    assert 'dpdau_http_requests_total{method="GET",route="/mau/{day}",status="500"} 1.0' in text
+    assert f'dpdau_http_requests_total{{method="GET",route="/mau/{{day}}",status="{status}"}} 1.0' in text
 
 
 def test_the_interface_describes_itself_with_examples(client: TestClient) -> None:
@@ -323,7 +334,7 @@ def test_the_interface_describes_itself_with_examples(client: TestClient) -> Non
     wanted = {
         ("post", "/event"), ("post", "/events"), ("delete", "/users/{user}"), ("post", "/days/{day}/close"),
         ("get", "/dau/{day}"), ("get", "/wau/{day}"), ("get", "/mau/{day}"), ("get", "/mau"), ("get", "/budget"),
-        ("get", "/config"), ("get", "/healthz"), ("get", "/metrics"),
+        ("get", "/config"), ("get", "/healthz"), ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"),
     }  # fmt: skip
     found = {(method, path) for path, item in described["paths"].items() for method in item}
     assert wanted <= found

@@ -164,7 +164,8 @@ def test_what_is_typed_stays_when_something_happens(browser: Browser, address: s
 def test_a_row_of_the_feed_is_picked_and_its_user_erased(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         operated(page, address)
-        httpx2.post(f"{address}/event", json={"user": "eve", "day": "2026-01-02"}).raise_for_status()
+        stored = httpx2.post(f"{address}/event", json={"user": "eve", "day": "2026-01-02"}).raise_for_status().json()
+        expect(page.get_by_text(f"{stored['seq']:,} operations have arrived")).to_be_visible(timeout=PATIENCE_MS)
         settle(page)
         table = page.get_by_test_id("stDataFrame").first
         table.scroll_into_view_if_needed()
@@ -173,7 +174,7 @@ def test_a_row_of_the_feed_is_picked_and_its_user_erased(browser: Browser, addre
         erase = page.get_by_role("button", name=re.compile(r"Erase all of user [0-9a-f]{8} "))
         expect(erase).to_be_visible(timeout=PATIENCE_MS)
         erase.click()
-        expect(page.get_by_text(re.compile(r"User [0-9a-f]{8} is erased: "))).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text(re.compile(r"User [0-9a-f]{8} is erased\."))).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Browser, address: str) -> None:

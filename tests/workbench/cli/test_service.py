@@ -62,7 +62,7 @@ def test_a_load_goes_on_where_it_stopped(run: Run, monkeypatch: pytest.MonkeyPat
     assert calls[4] == 300
     total = int(said.splitlines()[-1].split(" of ")[1].split()[0].replace(",", ""))
     assert f"0 of {total:,} operations stored, {total:,} were stored before" in run("load", "log.csv").stderr
-    run("close", "--day", FIRST)
+    run("close", "--day", FIRST, "--yes")
     run("close", "--through", LAST)
     exact = json.loads(
         run("exact", "log.csv", "--from", FIRST, "--to", LAST, "--metric", "mau", "--format", "json").stdout
@@ -117,12 +117,34 @@ def test_days_are_closed_in_order_and_once(run: Run) -> None:
     assert "first one must be named" in run("close", "--through", "2024-01-03", code=1).stderr
     assert "give either" in run("close", code=2).stderr
     assert "give either" in run("close", "--day", FIRST, "--through", FIRST, code=2).stderr
-    first = run("close", "--day", FIRST, "--format", "json").stdout
-    assert run("close", "--day", FIRST, "--format", "json").stdout == first
+    first = run("close", "--day", FIRST, "--yes", "--format", "json").stdout
+    assert run("close", "--day", FIRST, "--yes", "--format", "json").stdout == first
     assert "2024-01-02 is next" in run("close", "--day", "2024-01-05", code=1).stderr
     run("close", "--through", "2024-01-03", "--out", "rows.csv")
     assert len((Path("rows.csv")).read_text().splitlines()) == 1 + 2 * 3
     assert "closed already" in run("close", "--through", "2024-01-02").stderr
+
+
+def test_a_first_day_that_looks_like_a_mistake_needs_a_yes(run: Run) -> None:
+    said = run("close", "--day", "1950-01-01", code=1).stderr
+    assert "fixes for ever: the first day 1950-01-01, a horizon of 365 days to 1950-12-31" in said
+    assert "--yes" in said
+    with service_here() as service:
+        assert (service.status().last, service.charges()) == (None, [])
+    run("close", "--day", FIRST, "--yes")
+    run("close", "--day", "2024-01-02")
+
+
+@pytest.mark.parametrize("name", ["dpdau.store", "dpdau.ledger"])
+def test_a_damaged_file_ends_in_one_line(run: Run, name: str) -> None:
+    run("close", "--day", FIRST, "--yes")
+    content = bytearray(Path(name).read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    Path(name).write_bytes(content)
+    said = run("close", "--day", "2024-01-02", code=1).stderr
+    assert said.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in said
+    assert "damaged" in said or "malformed" in said
 
 
 def test_several_days_need_a_first_one_that_is_named(run: Run) -> None:
@@ -140,7 +162,7 @@ def test_a_metric_is_shown_as_it_was_published(run: Run) -> None:
     with service_here():
         pass
     assert "no day is closed" in run("mau", code=1).stderr
-    run("close", "--day", FIRST)
+    run("close", "--day", FIRST, "--yes")
     assert "lies before the first day" in run("close", "--day", "2023-12-31", code=1).stderr
     shown = run("mau", "--day", FIRST, "--format", "json").stdout
     with service_here() as service:
@@ -151,7 +173,7 @@ def test_a_metric_is_shown_as_it_was_published(run: Run) -> None:
 
 
 def test_fresh_is_charged_once_a_request(run: Run) -> None:
-    run("close", "--day", FIRST)
+    run("close", "--day", FIRST, "--yes")
     ask = ("mau", "--day", FIRST, "--fresh", "--format", "json")
     one = run(*ask, "--request-id", "a").stdout
     assert run(*ask, "--request-id", "a").stdout == one

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from tests.oracles.service_model import FIRST, START, add, day, erasure, settings_in
 from tests.workbench.service.common import METRICS, opened
@@ -114,7 +113,7 @@ def test_a_commit_that_fails_fails_its_jobs(tmp_path: Path) -> None:
     store.connection.exec_driver_sql("PRAGMA foreign_keys = ON")
     writer.submit(prepare).result()
     futures = in_one_group(writer, [spoil, lambda store: store.append([add("ann", 0)]).accepted])
-    assert isinstance(futures[0].exception(), IntegrityError)
+    assert isinstance(futures[0].exception(), sqlite3.IntegrityError)
     assert futures[1].result() == 1
     assert (
         writer.submit(lambda store: store.connection.exec_driver_sql("SELECT * FROM child").fetchall()).result() == []

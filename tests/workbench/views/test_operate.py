@@ -45,6 +45,10 @@ def test_without_a_first_day_the_operator_chooses_it(settings: Settings, service
     page = app(free)
     tidy(page.date_input(key="first-day").set_value(date(2026, 2, 2)).run())
     press(page, "Close Mon 2 February 2026")
+    assert "The first close fixes for ever" in page.error[0].value
+    assert service.status().first is None
+    tidy(page.checkbox(key="first-day-meant").check().run())
+    press(page, "Close Mon 2 February 2026")
     assert service.status().first == date(2026, 2, 2)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Path, Query
 from starlette.responses import Response
 
+from workbench.api.closing import measured_close
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
 from workbench.service import Refused, Service
@@ -23,6 +24,10 @@ Fresh = Annotated[
         description="Draw a new release of this past day from the log as it stands now, charged on its own. Needs a "
         "key with the scope operate."
     ),
+]
+Confirm = Annotated[
+    bool,
+    Query(description="This first day is meant, though it is far from today or outside the days of the operations."),
 ]
 RequestId = Annotated[
     str | None,
@@ -48,20 +53,17 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         response_class=Response,
         responses=documented([RELEASE_EXAMPLE]),
     )
-    def close(day: Day) -> Response:
+    def close(day: Day, confirm: Confirm = False) -> Response:
         """Counts the day for good, draws the next release of every series and commits them before answering.
 
-        A day that is closed already returns what was published then.
+        A day that is closed already returns what was published then. The first close fixes first day, horizon, series
+        and charges for ever, so a first day that looks like a mistake is refused until it is confirmed.
         """
-        before = service.status().last
-        rows = service.close(_parse_day(day))
-        if before is None or _parse_day(day) > before:
-            for metric in service.settings.series:
-                metrics.count_release(metric, "published")
+        rows = measured_close(service, metrics, parse_day(day), confirmed=confirm)
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
-        chosen = _parse_day(day) if day else service.status().last
+        chosen = parse_day(day) if day else service.status().last
         if chosen is None:
             raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
         if not fresh:
@@ -75,7 +77,6 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
 
     for metric in service.settings.series:
         _add_metric(app, metric, answer)
-    _add_releases(app, service)
 
 
 def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
@@ -110,20 +111,8 @@ def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
         return answer(metric, day, fresh, idempotency_key)
 
 
-def _add_releases(app: FastAPI, service: Service) -> None:
-    @app.get(
-        "/releases/{metric}",
-        tags=["releases"],
-        summary="All published days of a metric",
-        response_class=Response,
-        responses=documented([RELEASE_EXAMPLE]),
-    )
-    def releases(metric: Annotated[str, Path(examples=["mau"])]) -> Response:
-        """Every published row, oldest first."""
-        return Response("[" + ",".join(service.releases(metric)) + "]", media_type=JSON)
-
-
-def _parse_day(text: str) -> date:
+def parse_day(text: str) -> date:
+    """A day in a path or a query; refuses every other way to write one."""
     try:
         parsed = date.fromisoformat(text)
     except ValueError:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 
 import msgspec
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from workbench.api.metrics import Metrics
+from dp.ledger import LedgerError
+from workbench.api.metrics import TEXT_FORMAT, Metrics
 from workbench.api.responses import json_response
 from workbench.api.rows import budget_row, charge_row
-from workbench.service import Service
+from workbench.service import Refused, Service
 
 PATHS = ("store", "ledger", "key", "keys")
 
@@ -46,14 +48,34 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
             }
         )
 
-    @app.get("/healthz", tags=["operation"], summary="Whether the service can work; needs no key",
-             response_class=Response)  # fmt: skip
-    async def healthz() -> Response:
-        """Tries a write that changes nothing; tells nothing of the data."""
-        await asyncio.wrap_future(service.probe())
-        return json_response({"status": "ok"})
+    _add_health(app, service)
 
     @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
     def prometheus() -> Response:
-        """Requests, failures, events, releases, budget and latency. Event counts are exact: for operators only."""
-        return Response(metrics.text(service.budgets()), media_type="text/plain; version=0.0.4; charset=utf-8")
+        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
+
+        Event counts are exact: for operators only. Also answered while the store cannot be used.
+        """
+        try:
+            text = metrics.text(service.budgets(), service.vitals())
+        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
+            text = metrics.text([], None)
+        return Response(text, media_type=TEXT_FORMAT)
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/livez", tags=["operation"], summary="Whether the process answers; needs no key",
+             response_class=Response)  # fmt: skip
+    async def livez() -> Response:
+        """Never touches the store: a restart mends nothing that this does not show."""
+        return json_response({"status": "ok"})
+
+    async def ready() -> Response:
+        """Tries a write that changes nothing; 503 where that is not possible. Tells nothing of the data."""
+        # Those who ask at the same time share one probe, which outlives whoever gives up.
+        await asyncio.shield(asyncio.wrap_future(service.probe()))
+        return json_response({"status": "ok"})
+
+    for path, name in (("/readyz", "readyz"), ("/healthz", "healthz")):
+        app.get(path, name=name, tags=["operation"], summary="Whether the service can work; needs no key",
+                response_class=Response)(ready)  # fmt: skip

@@ -11,6 +11,7 @@ import streamlit as st
 from dp.ledger import Budget, LedgerError
 from workbench import demo
 from workbench.service import Refused, Service, Status, StoreError
+from workbench.service.first_close import fixed_by
 from workbench.views.live.table import EACH_DAY, PublishedRow, counts_table
 from workbench.views.operate.outcome import Notice, do, in_words, show_later, show_outcome
 from workbench.views.text import day_name
@@ -41,7 +42,7 @@ def draw_days(service: Service, status: Status) -> bool:
     plays = demo.plays(service)
     with st.container(border=True):
         st.header("Days", anchor=False)
-        day = status.open_day or _first_day(service)
+        day, confirmed = (status.open_day, True) if status.open_day else _first_day(service)
         early = day > service.today() and not service.settings.future_days
         st.button(
             f"Close {day_name(day)}",
@@ -51,7 +52,7 @@ def draw_days(service: Service, status: Status) -> bool:
             key="close",
             disabled=early,
             on_click=do,
-            args=("days", lambda: _close(service, day, fed=plays)),
+            args=("days", lambda: _close(service, day, fed=plays, confirmed=confirmed)),
         )
         if early:
             st.caption(f"That day has not come: today is {day_name(service.today())}, and no day is closed before it.")
@@ -70,13 +71,20 @@ def draw_days(service: Service, status: Status) -> bool:
     return playing
 
 
-def _first_day(service: Service) -> date:
+def _first_day(service: Service) -> tuple[date, bool]:
+    """The day that is chosen as the first one, and whether it is confirmed to be meant."""
     chosen = st.date_input("First day", value=service.today(), key="first-day", persist_state="session")
-    return chosen if isinstance(chosen, date) else service.today()
+    day = chosen if isinstance(chosen, date) else service.today()
+    confirmed = st.checkbox(
+        "This first day is meant, even far from today or outside the log",
+        key="first-day-meant",
+        help=fixed_by(service.settings, day),
+    )
+    return day, confirmed
 
 
-def _close(service: Service, day: date, *, fed: bool) -> str:
-    rows = demo.feed(service, day) if fed else service.close(day)
+def _close(service: Service, day: date, *, fed: bool, confirmed: bool) -> str:
+    rows = demo.feed(service, day) if fed else service.close(day, confirmed=confirmed)
     published = [msgspec.json.decode(row, type=PublishedRow) for row in rows]
     counts = ", ".join(f"{row['metric'].upper()} {row['count']:,}" for row in counts_table(published, EACH_DAY))
     return f"{day_name(day)} is closed and published: {counts}."

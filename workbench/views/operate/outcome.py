@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -12,7 +13,7 @@ import streamlit as st
 from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, LedgerError
 from experiments.engine.numbers import power_of_ten
-from workbench.service import Refused, StoreError, budget_advice
+from workbench.service import Refused, StoreError, budget_advice, unavailable
 from workbench.views.text import literal
 
 Area = Literal["days", "fresh", "events", "feed"]
@@ -39,7 +40,7 @@ def do(area: Area, action: Callable[[], str]) -> None:
     """
     try:
         outcome = Notice("success", action())
-    except (FormError, Refused, LedgerError, StoreError, ValueError) as error:
+    except (FormError, Refused, LedgerError, StoreError, ValueError, sqlite3.DatabaseError) as error:
         outcome = Notice("error", in_words(error))
     st.session_state[OUTCOMES] = {area: outcome}
 
@@ -61,7 +62,8 @@ def in_words(error: Exception) -> str:
         return str(error)
     if isinstance(error, BudgetExhausted):
         return exhausted(error)
-    return literal(str(error))
+    refused = unavailable(error) if isinstance(error, sqlite3.Error) else None
+    return literal(str(refused or error))
 
 
 def exhausted(error: BudgetExhausted) -> str:

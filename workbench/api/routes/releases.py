@@ -1,0 +1,69 @@
+"""Routes by which other programs read what is published: as tables and as gauges."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import msgspec
+from fastapi import FastAPI, Path, Query, Request
+from starlette.responses import Response
+
+from workbench.api.metrics import TEXT_FORMAT
+from workbench.api.published import MEDIA_TYPES, PublishedGauges, TableFormat, cacheable, encoded, table_rows
+from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
+from workbench.api.routes.days import parse_day
+from workbench.service import Refused, Service
+
+
+def add_release_routes(app: FastAPI, service: Service) -> None:
+    """Routes by which other programs read what is published."""
+
+    @app.get(
+        "/releases/{metric}",
+        tags=["releases"],
+        summary="Published days of a metric",
+        response_class=Response,
+        responses={
+            **documented([RELEASE_EXAMPLE]),
+            304: {"description": "The caller has these bytes already (If-None-Match)"},
+        },
+    )
+    def releases(
+        request: Request,
+        metric: Annotated[str, Path(examples=["mau"])],
+        since: Annotated[str | None, Query(alias="from", description="First day, YYYY-MM-DD.")] = None,
+        until: Annotated[str | None, Query(alias="to", description="Last day, YYYY-MM-DD.")] = None,
+        form: Annotated[
+            TableFormat | None,
+            Query(alias="format", description="A table with the column as_of; without it, the rows byte for byte."),
+        ] = None,
+    ) -> Response:
+        """The published rows, oldest first; all days by default."""
+        start, end = (None if text is None else parse_day(text) for text in (since, until))
+        if start is not None and end is not None and start > end:
+            raise Refused("bad-request", f"from is {start}, after to, {end}; swap them")
+        published = service.releases(metric)
+        last = _day(published[-1]) if published else None
+        settled = end is not None and last is not None and end <= last
+        if form is None:
+            inside = [row for row in published if (start or date.min) <= _day(row) <= (end or date.max)]
+            return cacheable(request, ("[" + ",".join(inside) + "]").encode(), JSON, settled=settled)
+        content = encoded(table_rows(published, start, end), form)
+        return cacheable(request, content, MEDIA_TYPES[form], settled=settled)
+
+    @app.get("/metrics/published", tags=["releases"], summary="Published estimates as Prometheus gauges",
+             response_class=Response)  # fmt: skip
+    def gauges() -> Response:
+        """The last published day of each metric. Private, unlike /metrics."""
+        series = {metric: service.releases(metric) for metric in service.settings.series}
+        last = {metric: rows[-1] for metric, rows in series.items() if rows}
+        return Response(PublishedGauges(last).text(), media_type=TEXT_FORMAT)
+
+
+class _Dated(msgspec.Struct):
+    day: date
+
+
+def _day(row: str) -> date:
+    return msgspec.json.decode(row, type=_Dated).day

@@ -1,0 +1,59 @@
+"""The first close: what it fixes for ever, and when it looks like a mistake."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from dp.accounting.composition import basic
+from dp.release import charged
+from workbench.service.errors import Refused
+from workbench.service.settings import Settings
+
+FAR_DAYS = 7
+
+
+def check_intended(settings: Settings, today: date, reported: tuple[date, date] | None, day: date) -> None:
+    """Refuse a first day that somebody may have mistyped. A first day that the settings name was chosen.
+
+    The refusal depends on the log: it is for the operator. So it does not say which days the log has.
+
+    Args:
+        reported: first and last day that an operation is about, None without any.
+
+    Raises:
+        Refused: the day is more than `FAR_DAYS` from today, or no operation is about it or about days around it.
+    """
+    if settings.first_day is not None:
+        return
+    doubts = []
+    # In a replay, today means nothing.
+    if not settings.future_days and abs((day - today).days) > FAR_DAYS:
+        doubts.append(f"it is more than {FAR_DAYS} days from today, {today}")
+    if reported is None:
+        doubts.append("nothing has arrived yet")
+    elif not reported[0] <= day <= reported[1]:
+        doubts.append("it lies outside the days that the operations are about")
+    if doubts:
+        raise Refused(
+            "doubtful-first-day",
+            f"{day} would be the first day, and {' and '.join(doubts)}. Nothing was closed or charged. "
+            f"{fixed_by(settings, day)} If that is meant, close it with a confirmation: confirm=true over HTTP, "
+            "dpdau close --yes, or the box on the page Operate",
+        )
+
+
+def fixed_by(settings: Settings, first: date) -> str:
+    """What the first close fixes for ever, in words."""
+    requests = {metric: settings.request(metric, first) for metric in settings.series}
+    charges = {metric: charged(request) for metric, request in requests.items()}
+    total = basic(charges.values())
+    series = ", ".join(f"{metric.upper()} ε {one.epsilon:g} and δ {one.delta:g}" for metric, one in charges.items())
+    span = (
+        "no horizon"
+        if settings.horizon is None
+        else f"a horizon of {settings.horizon} days to {first + timedelta(days=settings.horizon - 1)}"
+    )
+    return (
+        f"The first close fixes for ever: the first day {first}, {span}, {series}; together ε {total.epsilon:g} and "
+        f"δ {total.delta:g} are charged to the budget {settings.budget!r} at once."
+    )

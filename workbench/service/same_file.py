@@ -1,0 +1,39 @@
+"""Whether a path still leads to the file that it led to at first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.service.errors import Refused
+
+
+class SameFile:
+    """A file that may be made later, and once it is there must stay where it is."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = name
+        self._first: tuple[int, int] | None = None
+
+    def check(self) -> None:
+        """Refuse to go on with another file than the one that was there first.
+
+        Raises:
+            Refused: the file was moved, removed or replaced.
+        """
+        now = self._identity()
+        if self._first is None:
+            self._first = now
+        elif now != self._first:
+            raise Refused(
+                "unavailable",
+                f"the {self._name} {self._path} was moved, removed or replaced while the service runs; put it back, or "
+                "start the service anew",
+            )
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

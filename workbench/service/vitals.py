@@ -1,0 +1,68 @@
+"""Facts about a service that operating needs and serving does not."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+from dp.presence.daily import day_number
+from dp.zones import DAY, EPOCH, MICROSECOND
+from workbench.service.access import StoreAccess
+from workbench.service.account import Account
+from workbench.service.days import calendar_day
+from workbench.service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How a service stands; NOT PRIVATE, since sizes and queues follow what arrives.
+
+    Attributes:
+        open_day: the next to be closed, None before the first is chosen.
+        open_day_age_seconds: since the open day began on the clocks of the service's zone; None without one.
+        published: days that are published.
+        days_left: days of the horizon that are not closed yet; None without an end.
+        queued: jobs that wait for the writer or are being written.
+        store_bytes: of the store's file.
+        wal_bytes: of its write-ahead log.
+        free_bytes: what its file system has left.
+    """
+
+    open_day: date | None
+    open_day_age_seconds: float | None
+    published: int
+    days_left: int | None
+    queued: int
+    store_bytes: int
+    wal_bytes: int
+    free_bytes: int
+
+
+def measured(settings: Settings, account: Account, access: StoreAccess, now: datetime) -> Vitals:
+    """How a service stands at this moment."""
+    progress = access.progress()
+    open_day = calendar_day(progress.open_from(settings.earliest))
+    return Vitals(
+        open_day,
+        None if open_day is None else _age_seconds(settings, open_day, now),
+        account.published_days(),
+        None if settings.horizon is None else max(0, settings.horizon - progress.days),
+        access.queued,
+        _size(settings.store_path),
+        _size(settings.store_path.with_name(settings.store_path.name + "-wal")),
+        shutil.disk_usage(settings.store_path.parent).free,
+    )
+
+
+def _age_seconds(settings: Settings, day: date, now: datetime) -> float:
+    began = settings.zone.instant(day_number(day) * DAY)
+    return ((now - EPOCH) // MICROSECOND - began) / 1e6
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from workbench.service.database import Database
 from workbench.service.errors import NotNext
-from workbench.service.folding import Count, Layout, Users, by_name, count, fold, remembered, within
+from workbench.service.folding import Count, RecordLayout, Users, by_name, count, fold, remembered, within
 from workbench.service.operations import ERASE
-from workbench.service.packing import NAME, RECORD, Batch, Erasure, Names, Records
+from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records
 from workbench.service.settings import Settings
 from workbench.service.store import Store, reading
 
@@ -54,7 +54,7 @@ class Leaving:
             found[place] = np.flatnonzero(same)[0] if same.any() else -1
         return found
 
-    def staying(self, batch: Batch) -> Records:
+    def staying(self, batch: PackedBatch) -> Records:
         """What of a batch is not taken back: erasures that are to come stay."""
         found = self.find(batch.records)
         if (found < 0).all():
@@ -74,7 +74,7 @@ class Leaving:
         return users
 
 
-def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: Layout) -> dict[int, Count]:
+def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> dict[int, Count]:
     """Window → what closing that day now would count."""
     total = {window: Count(0, 0) for window in bounds}
     for users, _ in _folded(store, day, layout):
@@ -82,7 +82,7 @@ def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: La
     return total
 
 
-def recount(store: Store, day: int, window: int, layout: Layout) -> int:
+def recount(store: Store, day: int, window: int, layout: RecordLayout) -> int:
     """Users active in the window that ends on a closed day, as the log stands now. NOT PRIVATE."""
     open_day = store.progress().open_day
     assert open_day is not None
@@ -116,7 +116,9 @@ class Counter:
             return let_go(self.database, self.write)
 
 
-def count_day(database: Database, write: Write, day: int, bounds: Mapping[int, int | None], layout: Layout) -> None:
+def count_day(
+    database: Database, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout
+) -> None:
     """Count a day for good: what arrives from its beginning on counts from the next day. The lease is held.
 
     Raises:
@@ -178,7 +180,7 @@ def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:
             write(partial(_put, tick, {int(part): absent}))
 
 
-def _folded(store: Store, tick: int, layout: Layout) -> Iterator[tuple[Users, int]]:
+def _folded(store: Store, tick: int, layout: RecordLayout) -> Iterator[tuple[Users, int]]:
     """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie."""
     last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
     leaving = Leaving.of(store.leaving(tick))
@@ -202,7 +204,7 @@ def _put(tick: int, users: Mapping[int, Users], store: Store) -> None:
     store.put_parts(tick, users)
 
 
-def _replace(batch: Batch, records: Records, store: Store) -> None:
+def _replace(batch: PackedBatch, records: Records, store: Store) -> None:
     store.replace_batch(batch, records)
 
 

@@ -37,7 +37,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RecordLayout:
     """What a user's record holds.
 
     Attributes:
@@ -49,7 +49,7 @@ class Layout:
     windows: tuple[int, ...]
 
     @classmethod
-    def needed(cls, bounds: Mapping[int, int | None], fresh_days: int) -> Layout:
+    def needed(cls, bounds: Mapping[int, int | None], fresh_days: int) -> RecordLayout:
         """What windows need, of which those without a bound freeze nobody, and fresh releases of so many past days."""
         return cls(max(bounds) + fresh_days, tuple(sorted(window for window in bounds if bounds[window] is not None)))
 
@@ -63,7 +63,7 @@ class Layout:
         """One user."""
         return np.dtype([*NAME, ("days", "<u8", (self.words,)), ("spent", "<u4", (len(self.windows),))])
 
-    def take(self, users: Users, other: Layout) -> Users:
+    def take(self, users: Users, other: RecordLayout) -> Users:
         """Users of another layout in this one: days that it does not remember and windows that it does not have go."""
         if self == other:
             return users
@@ -94,7 +94,7 @@ def starts_of(named: Names) -> npt.NDArray[np.intp]:
     return np.flatnonzero(new)
 
 
-def fold(users: Users, due: Records, layout: Layout, tick: int, shift: int) -> Users:
+def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int) -> Users:
     """Users as they stand once the operations that are due have counted; sorted by pseudonym.
 
     Args:
@@ -123,7 +123,7 @@ def fold(users: Users, due: Records, layout: Layout, tick: int, shift: int) -> U
     return folded
 
 
-def count(users: Users, layout: Layout, bounds: Mapping[int, int | None]) -> dict[int, Count]:
+def count(users: Users, layout: RecordLayout, bounds: Mapping[int, int | None]) -> dict[int, Count]:
     """Window → users present in it; whoever came or left since the last time has spent one more flip, in `users`."""
     counts = {}
     for window, bound in bounds.items():
@@ -138,7 +138,7 @@ def count(users: Users, layout: Layout, bounds: Mapping[int, int | None]) -> dic
     return counts
 
 
-def within(users: Users, layout: Layout, age: int, window: int) -> npt.NDArray[np.bool_]:
+def within(users: Users, layout: RecordLayout, age: int, window: int) -> npt.NDArray[np.bool_]:
     """Who was present on one of the `window` days that end `age` days before the folded one."""
     wanted: npt.NDArray[np.uint64] = users["days"] & words_of(age, age + window, layout.words)
     found: npt.NDArray[np.bool_] = np.any(wanted, axis=1)
@@ -167,7 +167,9 @@ def words_of(start: int, stop: int, words: int) -> npt.NDArray[np.uint64]:
     return np.array([bits >> WORD * word & (1 << WORD) - 1 for word in range(words)], np.uint64)
 
 
-def _merged(users: Users, named: Names, layout: Layout) -> tuple[Users, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _merged(
+    users: Users, named: Names, layout: RecordLayout
+) -> tuple[Users, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Blank records of all of both, sorted, and where each of the one and of the other is among them."""
     names = np.zeros(len(users) + len(named), NAME)
     for field in ("high", "low"):

@@ -94,6 +94,7 @@ def _make_or_check(connection: Connection, path: Path, key_path: Path) -> bytes:
     if made != [APPLICATION_ID, VERSION]:
         raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
     if (damage := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()) != "ok":
+        damage = " ".join(damage.split())
         raise StoreError(f"{path} is damaged ({damage}): put a backup in its place (docs/runbook.md)")
     key = _read_key(key_path)
     stored = connection.execute(select(standing.c.key_check)).scalar_one()

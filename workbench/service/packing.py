@@ -27,7 +27,7 @@ Names = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
-class Batch:
+class PackedBatch:
     """Operations that count from the same tick, in the order of arrival.
 
     Attributes:
@@ -59,7 +59,7 @@ class Erasure:
 class Arrivals:
     """What a group of requests comes down to."""
 
-    batches: tuple[Batch, ...]
+    batches: tuple[PackedBatch, ...]
     erasures: tuple[Erasure, ...]
     ingested: tuple[Ingested, ...]
 
@@ -101,19 +101,19 @@ def pack(
     return Arrivals(tuple(_by_tick(records, at, seq + 1)), erasures, ingested)
 
 
-def _by_tick(records: Records, at: npt.NDArray[np.int64], first: int) -> Sequence[Batch]:
+def _by_tick(records: Records, at: npt.NDArray[np.int64], first: int) -> Sequence[PackedBatch]:
     """Nearly always all count from the same tick."""
     if (at == at[0]).all():
-        return [Batch(int(at[0]), first, records)]
+        return [PackedBatch(int(at[0]), first, records)]
     return [rebased(int(tick), first, records[at == tick]) for tick in np.unique(at)]
 
 
-def rebased(at: int, first: int, records: Records) -> Batch:
+def rebased(at: int, first: int, records: Records) -> PackedBatch:
     """A batch of some of the records of another one, whose first seq was `first`."""
     records = records.copy()
     start = int(records["offset"][0])
     records["offset"] -= np.uint32(start)
-    return Batch(at, first + start, records)
+    return PackedBatch(at, first + start, records)
 
 
 def _numbers(values: Sequence[int | None]) -> npt.NDArray[np.int64]:

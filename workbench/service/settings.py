@@ -23,9 +23,10 @@ from dp.presence.daily import day_number
 from dp.release import Request, freezes
 from dp.units import protected_class
 from dp.zones import Zone, zone_named
-from workbench.service.folding import Layout
+from workbench.service.folding import RecordLayout
 
 VARIABLE_PREFIX = "DPDAU_"
+MOST_FRESH_DAYS = 3660
 SERIES = ("dau", "wau", "mau")
 LogFormat = Literal["text", "json"]
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -134,9 +135,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return {one.window: one.w_bound if freezes(one.unit, one.mechanism) else None for one in self.series.values()}
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> RecordLayout:
         """What the store has to remember of a user."""
-        return Layout.needed(self.bounds, self.fresh_days)
+        return RecordLayout.needed(self.bounds, self.fresh_days)
 
     @property
     def store_path(self) -> Path:
@@ -283,14 +284,12 @@ def _validate(settings: Settings) -> None:
         raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
     if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
         raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")
-    if not 0 <= settings.fresh_days <= 3660:
-        raise SettingsError(f"fresh_days is {settings.fresh_days}; give 0 to 3660 days")
     if not (0 < settings.budget_epsilon < 1e9 and 0 <= settings.budget_delta < 1):
         raise SettingsError(
             f"budget_epsilon and budget_delta are {settings.budget_epsilon} and {settings.budget_delta}; "
             "give epsilon > 0 and 0 <= delta < 1"
         )
-    _validate_auto_close(settings)
+    _validate_days(settings)
     if not 0 <= settings.port <= 65_535:
         raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
     if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
@@ -321,7 +320,9 @@ def _validate(settings: Settings) -> None:
         validate_level(settings.ci_level)
 
 
-def _validate_auto_close(settings: Settings) -> None:
+def _validate_days(settings: Settings) -> None:
+    if not 0 <= settings.fresh_days <= MOST_FRESH_DAYS:
+        raise SettingsError(f"fresh_days is {settings.fresh_days}; give 0 to {MOST_FRESH_DAYS}")
     if settings.auto_close is None:
         return
     if not TIME_OF_DAY.fullmatch(settings.auto_close):

@@ -21,9 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from dp.presence.daily import EPOCH
 from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, StoreError
-from workbench.service.folding import Count, Layout, Users
+from workbench.service.folding import Count, RecordLayout, Users
 from workbench.service.operations import Ingested, Operation
-from workbench.service.packing import NEVER, RECORD, Arrivals, Batch, Erasure, Records, pack
+from workbench.service.packing import NEVER, RECORD, Arrivals, Erasure, PackedBatch, Records, pack
 from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
@@ -157,7 +157,7 @@ class Store:
         records = np.zeros(1, RECORD)
         records["day"] = NEVER
         ingested = Ingested(1, 0, seq)
-        self._keep(Arrivals((Batch(at, seq, records),), (Erasure(seq, at, name),), (ingested,)))
+        self._keep(Arrivals((PackedBatch(at, seq, records),), (Erasure(seq, at, name),), (ingested,)))
         return ingested
 
     def keep_probe(self, size: int) -> None:
@@ -194,7 +194,7 @@ class Store:
         self.progress().require_next(day)
         self.connection.execute(update(standing).values(sealed=day))
 
-    def commit_day(self, day: int, counts: Mapping[int, Count], layout: Layout, part_bits: int) -> None:
+    def commit_day(self, day: int, counts: Mapping[int, Count], layout: RecordLayout, part_bits: int) -> None:
         """Count a sealed day for good; its users are in `parts` already."""
         run = self.connection.execute
         rows = [
@@ -221,7 +221,7 @@ class Store:
         if rows:
             self.connection.execute(parts.insert(), rows)
 
-    def replace_batch(self, batch: Batch, records: Records) -> None:
+    def replace_batch(self, batch: PackedBatch, records: Records) -> None:
         """Some of a batch's operations are gone."""
         run = self.connection.execute
         where = batches.c.first == batch.first
@@ -263,7 +263,7 @@ class Store:
 
     # What is read to count a day
 
-    def waiting(self, through: int = LAST_TICK) -> Iterator[Batch]:
+    def waiting(self, through: int = LAST_TICK) -> Iterator[PackedBatch]:
         """What counts from that tick or before and is not counted yet, in the order in which it counts."""
         query = select(batches).where(batches.c.at <= through).order_by(batches.c.at, batches.c.first)
         streaming = self.connection.execution_options(stream_results=True, yield_per=BATCHES_AT_ONCE)
@@ -280,13 +280,13 @@ class Store:
         found = self._fact("known_since")
         return NEVER if found is None else int(found)
 
-    def layout(self) -> Layout | None:
+    def layout(self) -> RecordLayout | None:
         """What a user's record holds; None before the first close."""
         text = self._fact("layout")
         if text is None:
             return None
         found = json.loads(text)
-        return Layout(found["days"], tuple(found["windows"]))
+        return RecordLayout(found["days"], tuple(found["windows"]))
 
     def part_bits(self) -> int:
         """Users lie in 2^part_bits parts, by the first bits of their pseudonyms."""
@@ -301,7 +301,7 @@ class Store:
             ).scalar_one()
         )
 
-    def users(self, layout: Layout, start: int, stop: int) -> Users:
+    def users(self, layout: RecordLayout, start: int, stop: int) -> Users:
         """Users of the parts from `start` to before `stop` at the last closed day, sorted by pseudonym."""
         query = (
             select(parts.c.records)
@@ -369,12 +369,12 @@ def reading(database: Database) -> Iterator[Store]:
                 connection.exec_driver_sql("ROLLBACK")
 
 
-def _row(batch: Batch) -> dict[str, Any]:
+def _row(batch: PackedBatch) -> dict[str, Any]:
     return {"first": batch.first, "last": batch.last, "at": batch.at, "records": batch.records.tobytes()}
 
 
-def _batch(row: Any) -> Batch:
-    return Batch(row.at, row.first, np.frombuffer(row.records, RECORD))
+def _batch(row: Any) -> PackedBatch:
+    return PackedBatch(row.at, row.first, np.frombuffer(row.records, RECORD))
 
 
 def _keyless(user: str) -> bytes:

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.oracles.store_contents import rows_naming
 from tests.workbench.api.common import NOW, close, local, problem_of, settings_in, users
 from workbench.api.app import create_app
 from workbench.service import Service, open_service
@@ -312,7 +313,11 @@ def test_an_id_that_is_not_utf8_erases_nobody(client: TestClient, service: Servi
     client.post("/event", json={"user": "\ufffd"}).raise_for_status()
     for path in ("/users/%ff", "/users/%E9", "/users/a%ED%A0%80"):
         problem_of(client.delete(path), 422, "bad-request")
-    assert client.delete("/users/%EF%BF%BD").json() == {"rows_removed": 1}
+    service.settled()
+    assert rows_naming(service.settings, "\ufffd")["arrived"] == 1
+    client.delete("/users/%EF%BF%BD").raise_for_status()
+    service.settled()
+    assert rows_naming(service.settings, "\ufffd")["arrived"] == 0
 
 
 # The clock

@@ -109,7 +109,9 @@ def test_a_key_is_kept_for_the_time_that_is_stated_and_not_longer(tmp_path: Path
         for index in range(20):
             now += timedelta(days=1)
             post(client, ANN, str(index)).raise_for_status()
-        kept = service._write(lambda store: store.connection.execute("SELECT COUNT(*) FROM requests").fetchone()[0])
+        kept = service._write(
+            lambda store: store.connection.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar_one()
+        )
         assert kept == KEPT_DAYS + 1
 
 

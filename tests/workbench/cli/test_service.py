@@ -216,8 +216,8 @@ def test_erase_does_not_repeat_whom(run: Run, tmp_path: Path, given: list[str], 
 def test_an_id_may_begin_with_a_hyphen(run: Run, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("user,day\n-ann,2024-01-01\n--bob,2024-01-01\n")
     run("load", "log.csv")
-    assert run("erase", "--", "-ann").stdout == "1 rows removed\n"
-    assert run("erase", "--", "--bob").stdout == "1 rows removed\n"
+    assert run("erase", "--", "-ann").stdout == "erased\n"
+    assert run("erase", "--", "--bob").stdout == "erased\n"
 
 
 def test_settings_come_from_file_environment_and_options(

@@ -19,7 +19,7 @@ from workbench.service import (
     StoreError,
 )
 from workbench.service.counting import preview
-from workbench.service.folding import Layout
+from workbench.service.folding import RecordLayout
 from workbench.service.opening import open_store
 from workbench.service.store import Store
 from workbench.service.writer import Writer
@@ -57,7 +57,10 @@ def test_a_job_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert [future.exception() is None for future in futures] == [True, False, True]
     assert str(futures[1].exception()) == "no"
     bounds = {1: None}
-    assert writer.submit(lambda store: preview(store, START, bounds, Layout.needed(bounds, 0))[1].truth).result() == 2
+    assert (
+        writer.submit(lambda store: preview(store, START, bounds, RecordLayout.needed(bounds, 0))[1].truth).result()
+        == 2
+    )
     assert writer.submit(lambda store: len(store.recent(10))).result() == 2
     writer.stop()
 

@@ -132,8 +132,7 @@ def count_day(
     with reading(database) as store:
         for users, bits in _folded(store, day, layout):
             total = _sum(total, count(users, layout, bounds))
-            split = _split(remembered(users), bits)
-            write(partial(_put, day, split))
+            write(partial(_put, day, split(remembered(users), bits)))
     write(lambda store: store.commit_day(day, total, layout, bits))
     clean(write)
 
@@ -215,7 +214,8 @@ def _part(named: Names, bits: int) -> npt.NDArray[np.int64]:
     return (named["high"] >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _split(users: Users, bits: int) -> dict[int, Users]:
+def split(users: Users, bits: int) -> dict[int, Users]:
+    """Users, sorted by pseudonym, by the part in which they are to lie, of 2^bits."""
     if not len(users):
         return {}
     part = _part(users, bits)

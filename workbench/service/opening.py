@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
+from importlib.resources import files
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -91,11 +92,13 @@ def _make_or_check(connection: Connection, path: Path, key_path: Path) -> bytes:
         key = _new_key(key_path)
         _make(connection, key)
         return key
-    if made != [APPLICATION_ID, VERSION]:
-        raise StoreError(f"{path} is not a store of version {VERSION}; choose another file")
+    if made[0] != APPLICATION_ID or not 1 <= made[1] <= VERSION:
+        raise StoreError(f"{path} is not a store of version 1 to {VERSION}; choose another file")
     if (damage := connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()) != "ok":
         damage = " ".join(damage.split())
         raise StoreError(f"{path} is damaged ({damage}): put a backup in its place (docs/runbook.md)")
+    if made[1] < VERSION:
+        _migrate(connection, made[1])
     key = _read_key(key_path)
     stored = connection.execute(select(standing.c.key_check)).scalar_one()
     if not hmac.compare_digest(stored, _key_check(key)):
@@ -111,6 +114,22 @@ def _make(connection: Connection, key: bytes) -> None:
         )
     )
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    _mark(connection)
+
+
+def _migrate(connection: Connection, version: int) -> None:
+    """Bring a store of an older version up to this one, in the transaction that is under way."""
+    from alembic import command
+    from alembic.config import Config
+
+    steps = Config(attributes={"connection": connection})
+    steps.set_main_option("script_location", str(files("workbench.service").joinpath("migrations")))
+    command.stamp(steps, str(version))
+    command.upgrade(steps, "head")
+    _mark(connection)
+
+
+def _mark(connection: Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 

@@ -98,11 +98,11 @@ def pack(
         for start, end in zip(starts, ends, strict=True)
     )
     erasures = tuple(Erasure(seq + 1 + int(i), floor, names[i].tobytes()) for i in np.flatnonzero(now))
-    return Arrivals(tuple(_by_tick(records, at, seq + 1)), erasures, ingested)
+    return Arrivals(tuple(by_tick(records, at, seq + 1)), erasures, ingested)
 
 
-def _by_tick(records: Records, at: npt.NDArray[np.int64], first: int) -> Sequence[PackedBatch]:
-    """Nearly always all count from the same tick."""
+def by_tick(records: Records, at: npt.NDArray[np.int64], first: int) -> Sequence[PackedBatch]:
+    """Records, whose first seq is `first`, as batches; nearly always all count from the same tick."""
     if (at == at[0]).all():
         return [PackedBatch(int(at[0]), first, records)]
     return [rebased(int(tick), first, records[at == tick]) for tick in np.unique(at)]

@@ -127,7 +127,7 @@ class Store:
         if not arrivals.batches:
             return
         run = self.connection.execute
-        run(batches.insert(), [_row(batch) for batch in arrivals.batches])
+        run(batches.insert(), [batch_row(batch) for batch in arrivals.batches])
         if arrivals.erasures:
             run(erasures.insert(), [asdict(one) for one in arrivals.erasures])
             self.somebody_leaves = True
@@ -369,7 +369,8 @@ def reading(database: Database) -> Iterator[Store]:
                 connection.exec_driver_sql("ROLLBACK")
 
 
-def _row(batch: PackedBatch) -> dict[str, Any]:
+def batch_row(batch: PackedBatch) -> dict[str, Any]:
+    """A batch as a row of its table."""
     return {"first": batch.first, "last": batch.last, "at": batch.at, "records": batch.records.tobytes()}
 
 

@@ -35,7 +35,7 @@ def operations_of(day: date) -> list[Operation]:
 
 def is_demonstration(service: Service) -> bool:
     """Whether a store holds nothing, or began as a demonstration."""
-    return service.status().operations == 0 or service.resume(f"demo {FIRST_DAY}") > 0
+    return service.status().operations == 0 or service.loading.resume(f"demo {FIRST_DAY}") > 0
 
 
 def plays(service: Service) -> bool:
@@ -74,8 +74,8 @@ def feed(service: Service, day: date) -> list[str]:
     """
     file = f"demo {day}"
     # By name, so that two who feed a day at once feed it only once.
-    if not service.resume(file):
-        service.load(file, 0, operations_of(day))
+    if not service.loading.resume(file):
+        service.loading.store(file, 0, operations_of(day))
     return service.close(day)
 
 

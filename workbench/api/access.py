@@ -37,8 +37,8 @@ ACCESS: Mapping[tuple[str | None, str], RouteNeeds] = {
     ("GET", "/metrics/published"): frozenset({READ}),
     # Live shows what is published, Operate exact numbers and its buttons, and one websocket carries both.
     (MOUNTED, "/ui"): frozenset({OPERATE, READ}),
+    ("GET", "/ui"): frozenset({OPERATE, READ}),
     ("GET", "/"): ANY_KEY,
-    ("GET", "/ui"): ANY_KEY,
     ("GET", "/docs"): ANY_KEY,
     ("GET", "/docs/oauth2-redirect"): ANY_KEY,
     ("GET", "/openapi.json"): ANY_KEY,

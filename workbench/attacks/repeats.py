@@ -68,8 +68,8 @@ def reloads(setting: Setting) -> Observation:
     settings, rows = settings_of(setting), small_crowd(setting, days)
     for _ in range(RESTARTS):
         with open_service(settings, clock) as service:
-            for start in (0, service.resume("file"), 0):
+            for start in (0, service.loading.resume("file"), 0):
                 with suppress(Refused):
-                    service.load("file", start, rows[start:])
+                    service.loading.store("file", start, rows[start:])
             stored = service.status().operations
     return Observation("rows of one file that were stored twice", stored - len(rows), 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -64,38 +64,53 @@ class Arrivals:
     ingested: tuple[Ingested, ...]
 
 
-def pack(
-    groups: Sequence[Sequence[Operation]], name_of: Callable[[str], bytes], seq: int, floor: int, closed: int | None
-) -> Arrivals:
-    """Operations in the order of arrival as batches, one for each tick from which some count.
+@dataclass(frozen=True)
+class Arriving:
+    """Operations as columns, in the order of arrival.
+
+    Attributes:
+        names: (n,) of NAME, the pseudonyms.
+        day: (n,) days since 1970-01-01; NEVER for an erasure.
+        op: (n,) ADD, RETRACT or ERASE.
+        at: (n,) the earliest tick from which it counts, where the sender knows one, else NEVER.
+    """
+
+    names: Names
+    day: npt.NDArray[np.int64]
+    op: npt.NDArray[np.int8]
+    at: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, operations: Sequence[Operation], name_of: Callable[[str], bytes]) -> Arriving:
+        """Operations as they are sent."""
+        users, days, ops, ats = zip(*operations, strict=True) if operations else ((), (), (), ())
+        names = np.frombuffer(b"".join(map(name_of, users)), NAME)
+        known = _numbers(ats) if any(at is not None for at in ats) else np.full(len(ats), NEVER, np.int64)
+        return cls(names, _numbers(days), np.array(ops, np.int8), known)
+
+
+def pack(columns: Arriving, lengths: Sequence[int], seq: int, floor: int, closed: int | None) -> Arrivals:
+    """Operations as batches, one for each tick from which some count.
 
     Args:
+        lengths: how many operations each request has.
         seq: the number of the last operation that arrived before.
         floor: the tick from which an operation counts at the earliest; NEVER where none is known.
         closed: the last day that is counted.
     """
-    flat = list(chain.from_iterable(groups))
-    ends = np.cumsum([len(group) for group in groups])
-    if not flat:
-        return Arrivals((), (), tuple(Ingested(0, 0, seq) for _ in groups))
-    users, days, ops, ats = zip(*flat, strict=True)
-    records = np.zeros(len(flat), RECORD)
-    names = np.frombuffer(b"".join(map(name_of, users)), NAME)
-    day = records["day"] = _numbers(days)
-    op = records["op"] = np.array(ops, np.int8)
-    at = np.maximum(day, floor)
-    if any(value is not None for value in ats):
-        at = np.maximum(at, _numbers(ats))
+    ends = np.cumsum([0, *lengths])
+    if not ends[-1]:
+        return Arrivals((), (), tuple(Ingested(0, 0, seq) for _ in lengths))
+    names, day, op = columns.names, columns.day, columns.op
+    at = np.maximum(np.maximum(day, floor), columns.at)
     now = (op == ERASE) & (at == floor)
-    records["high"], records["low"] = np.where(now, 0, names["high"]), np.where(now, 0, names["low"])
-    records["offset"] = np.arange(len(flat))
-    late = np.concatenate(
-        [[0], np.cumsum((day <= closed) & (op != ERASE) if closed is not None else np.zeros(len(flat)))]
-    )
-    starts = np.concatenate([[0], ends[:-1]])
+    records = np.zeros(len(op), RECORD)
+    for field in ("high", "low"):
+        records[field] = np.where(now, 0, names[field]) if now.any() else names[field]
+    records["offset"], records["day"], records["op"] = np.arange(len(op)), day, op
+    late = np.cumsum([0, *((day <= closed) & (op != ERASE))]) if closed is not None else np.zeros(len(op) + 1)
     ingested = tuple(
-        Ingested(int(end - start), int(late[end] - late[start]), seq + int(end))
-        for start, end in zip(starts, ends, strict=True)
+        Ingested(int(end - start), int(late[end] - late[start]), seq + int(end)) for start, end in pairwise(ends)
     )
     erasures = tuple(Erasure(seq + 1 + int(i), floor, names[i].tobytes()) for i in np.flatnonzero(now))
     return Arrivals(tuple(by_tick(records, at, seq + 1)), erasures, ingested)
@@ -117,10 +132,7 @@ def rebased(at: int, first: int, records: Records) -> PackedBatch:
 
 
 def _numbers(values: Sequence[int | None]) -> npt.NDArray[np.int64]:
-    return np.array([NEVER if value is None else value for value in values], np.int64)
-
-
-def name_of_bytes(name: bytes) -> tuple[int, int]:
-    """A pseudonym of 16 bytes as the two numbers of a record."""
-    high, low = np.frombuffer(name, NAME)[0]
-    return int(high), int(low)
+    try:
+        return np.array(values, np.int64)
+    except TypeError:
+        return np.array([NEVER if value is None else value for value in values], np.int64)

@@ -40,6 +40,7 @@ from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.first_close import check_intended
 from workbench.service.folding import Count
 from workbench.service.leavers import Leavers
+from workbench.service.loading import Loading
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all
 from workbench.service.requests import RequestKeys, Stored, append_once
@@ -122,40 +123,10 @@ class Service:
         """Wait until everything of everybody who was to leave is gone."""
         self._counter.let_go()
 
-    def resume(self, file: str) -> int:
-        """How many rows of a file (named by its fingerprint) are stored already."""
-        with self.access.reading() as store:
-            return store.loaded(file)
-
-    def check_rows(self, operations: Iterable[Operation], start: int = 0) -> None:
-        """Refuse a file of which a row cannot be right, before any of it is stored.
-
-        Args:
-            start: how many rows of the file there are before these.
-
-        Raises:
-            Refused: it names rows by their number in the order of arrival, from 1.
-        """
-        if found := self.faults(operations):
-            raise bad_events(found, "row", start + 1)
-
-    def load(self, file: str, start: int, operations: Sequence[Operation]) -> Ingested:
-        """Store rows of a file from number `start` on and remember how far it got, in one transaction.
-
-        Raises:
-            Refused: a bad row; or somebody else loads this file, and is not where this load is.
-        """
-        self.check_rows(operations, start)
-        earliest = self.settings.earliest
-
-        def store_rows(store: Store) -> Ingested:
-            if store.loaded(file) != start:
-                raise Refused("not-next", "another process is loading this file; wait for it and start again")
-            ingested = store.append(operations, earliest)
-            store.note_loaded(file, start + len(operations))
-            return ingested
-
-        return self._write(store_rows)
+    @property
+    def loading(self) -> Loading:
+        """Files, loaded in parts."""
+        return Loading(self.access, self.settings, self.faults)
 
     # Days
 

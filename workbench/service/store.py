@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, StoreError
 from workbench.service.folding import Count, RecordLayout, Users
 from workbench.service.operations import Ingested, Operation
-from workbench.service.packing import NEVER, RECORD, Arrivals, Erasure, PackedBatch, Records, pack
+from workbench.service.packing import NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
 from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
@@ -114,12 +115,20 @@ class Store:
         Args:
             earliest: the first tick, if it is known; used while no tick is closed.
         """
+        columns = Arriving.of(list(chain.from_iterable(groups)), self._pseudonym)
+        return self._take_in(columns, [len(group) for group in groups], earliest)
+
+    def append_columns(self, columns: Arriving, earliest: int | None = None) -> Ingested:
+        """`append` for many operations, whose users are pseudonyms already."""
+        return self._take_in(columns, [len(columns.op)], earliest)[0]
+
+    def _take_in(self, columns: Arriving, lengths: Sequence[int], earliest: int | None) -> list[Ingested]:
         row = self.connection.execute(
             select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed)
         ).one()
         progress = ClosedDays(*row[1:])
         counted = progress.sealed if progress.sealed is not None else progress.last
-        arrivals = pack(groups, self._pseudonym, row.arrived, progress.counts_from(earliest), counted)
+        arrivals = pack(columns, lengths, row.arrived, progress.counts_from(earliest), counted)
         self._keep(arrivals)
         return list(arrivals.ingested)
 

@@ -74,9 +74,9 @@ def test_a_load_goes_on_where_it_stopped(run: Run, monkeypatch: pytest.MonkeyPat
 def test_two_loads_of_one_file_do_not_double_it(run: Run) -> None:
     with service_here() as one:
         operations = []
-        assert one.load("file", 0, operations).accepted == 0
+        assert one.loading.store("file", 0, operations).accepted == 0
         with pytest.raises(Refused, match="another process"):
-            one.load("file", 5, operations)
+            one.loading.store("file", 5, operations)
 
 
 def test_load_refuses_bad_rows_and_future_days(run: Run, tmp_path: Path) -> None:

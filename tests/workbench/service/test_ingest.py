@@ -45,9 +45,9 @@ def test_one_bad_operation_refuses_the_whole_batch(bad: Operation, tmp_path: Pat
         assert refused.value.kind == "bad-event"
         assert [index for index, _ in refused.value.faults] == [1]
         with pytest.raises(Refused, match="row 8:"):
-            service.load("file", 6, [add("bob", 1), bad])
+            service.loading.store("file", 6, [add("bob", 1), bad])
         assert standing(service) == before
-        assert service.resume("file") == 0
+        assert service.loading.resume("file") == 0
         assert service.status().operations == 1
 
 
@@ -106,11 +106,11 @@ def test_days_to_come_are_refused_unless_they_are_allowed(tmp_path: Path) -> Non
 
 def test_a_load_goes_on_where_it_stopped_and_not_elsewhere(tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
-        service.load("one", 0, [add("ann", 0), add("bob", 0)])
-        assert (service.resume("one"), service.resume("two")) == (2, 0)
+        service.loading.store("one", 0, [add("ann", 0), add("bob", 0)])
+        assert (service.loading.resume("one"), service.loading.resume("two")) == (2, 0)
         for start in (0, 1, 3):
             with pytest.raises(Refused, match="another process"):
-                service.load("one", start, [add("cem", 0)])
-        service.load("one", 2, [add("cem", 0)])
-        assert service.resume("one") == 3
+                service.loading.store("one", start, [add("cem", 0)])
+        service.loading.store("one", 2, [add("cem", 0)])
+        assert service.loading.resume("one") == 3
         assert service.preview(FIRST)["dau"].truth == 3

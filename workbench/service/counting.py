@@ -56,6 +56,8 @@ class Leaving:
 
     def staying(self, batch: PackedBatch) -> Records:
         """What of a batch is not taken back: erasures that are to come stay."""
+        if not len(self.names):
+            return batch.records
         found = self.find(batch.records)
         if (found < 0).all():
             return batch.records
@@ -66,6 +68,8 @@ class Leaving:
 
     def absent(self, users: Users) -> Users:
         """The users, of whom those that leave are present on no day; what they have spent stays."""
+        if not len(self.names):
+            return users
         found = self.find(users) >= 0
         if not found.any():
             return users

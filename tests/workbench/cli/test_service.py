@@ -12,7 +12,8 @@ import pytest
 
 import workbench.cli.service as cli_service
 from tests.conftest import Run
-from workbench.service import Ingested, Refused, Service, Settings, load_settings, open_service
+from workbench.service import Ingested, Refused, Settings, load_settings, open_service
+from workbench.service.loading import Loading
 
 FIRST, LAST = date(2024, 1, 1), date(2024, 1, 20)
 LOG = [
@@ -45,15 +46,15 @@ def test_a_loaded_log_counts_as_the_batch_query_does(run: Run, name: str) -> Non
 def test_a_load_goes_on_where_it_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*LOG, "log.csv")
     monkeypatch.setattr(cli_service, "ROWS_AT_ONCE", 100)
-    original, calls = Service.load, []
+    original, calls = Loading.store_columns, []
 
-    def stopping(self: Service, file: str, start: int, operations: Any) -> Ingested:
+    def stopping(self: Loading, file: str, start: int, columns: Any) -> Ingested:
         calls.append(start)
         if len(calls) == 4:
             raise OSError("the disk went away")
-        return original(self, file, start, operations)
+        return original(self, file, start, columns)
 
-    monkeypatch.setattr(Service, "load", stopping)
+    monkeypatch.setattr(Loading, "store_columns", stopping)
     assert "the disk went away" in run("load", "log.csv", code=1).stderr
     with service_here() as service:
         assert service.status().operations == 300

@@ -7,6 +7,7 @@ By default examples are derived from the test's source, so that a failure on one
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from hypothesis import settings
 
@@ -22,6 +23,6 @@ def load_profile() -> None:
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-def examples(number: int) -> settings:
-    """A decorator: try so many examples, or as many times more as the loaded profile tries."""
-    return settings(max_examples=number * settings().max_examples // ORDINARY)
+def examples(number: int, **more: Any) -> settings:
+    """A decorator: try so many examples, or as many times more as the loaded profile tries; `more` as in `settings`."""
+    return settings(max_examples=number * settings().max_examples // ORDINARY, **more)

@@ -18,16 +18,17 @@ def arrived(path: Path) -> list[bytes]:
     return [name for records in _column(path, "SELECT records FROM batches ORDER BY first") for name in _cut(records)]
 
 
-def counted(path: Path, window_count: int = 0) -> dict[bytes, tuple[int, tuple[int, ...]]]:
-    """Pseudonym → the days as one number, and the flips spent, of a store of at most 64 days and so many bounds."""
+def counted(path: Path, window_count: int = 0, words: int = 1) -> dict[bytes, tuple[int, tuple[int, ...]]]:
+    """Pseudonym → the days as one number, and the flips spent, of a store of so many bounds and words of 64 days."""
     query = "SELECT records FROM parts WHERE tick = (SELECT last FROM standing)"
     found = {}
-    size = NAME_BYTES + 8 + 4 * window_count
+    spent_from = NAME_BYTES + 8 * words
+    size = spent_from + 4 * window_count
     for records in _column(path, query):
         for start in range(0, len(records), size):
             one = records[start : start + size]
-            spent = [int.from_bytes(one[place : place + 4], "little") for place in range(24, size, 4)]
-            found[one[:16]] = (int.from_bytes(one[16:24], "little"), tuple(spent))
+            spent = [int.from_bytes(one[place : place + 4], "little") for place in range(spent_from, size, 4)]
+            found[one[:16]] = (int.from_bytes(one[NAME_BYTES:spent_from], "little"), tuple(spent))
     return found
 
 

@@ -48,14 +48,18 @@ def bench_data(
     "--seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Seconds for each kind of load."
 )
 @click.option("--users", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+@click.option("--size", type=click.Choice(["full", "small"]),
+              help="Measure instead what load, closes, erasures and reads cost on a store of ten million operations of "
+                   "a million users (full, some minutes), or of a toy (small).")  # fmt: skip
 @output_options
-def bench_serve(seconds: float, users: int, output: Output) -> None:
+def bench_serve(seconds: float, users: int, size: str | None, output: Output) -> None:
     """Measure durable events per second over HTTP at 1, 100 and 1,000 per request; the client is another process."""
     from workbench.bench.serve import bench_serve as measure
+    from workbench.bench.serve_size import SIZES, bench_size
 
     output.validate()
     with progress_bar() as report:
-        rows = measure(seconds, users, report)
+        rows = bench_size(SIZES[size], report) if size else measure(seconds, users, report)
     output.write(rows, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
 
 

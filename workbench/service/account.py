@@ -16,6 +16,7 @@ from workbench.service.settings import Settings
 from workbench.service.store import Store
 
 Clock = Callable[[], datetime]
+LIVE = "live-"
 
 
 class Account:
@@ -48,7 +49,7 @@ class Account:
 
     def stream(self, metric: str) -> str:
         """The stream of a series."""
-        return f"live-{self._store_name}/{metric}"
+        return f"{LIVE}{self._store_name}/{metric}"
 
     def fresh_stream(self, metric: str, day: date, request_id: str) -> str:
         """The stream of a fresh release of one day."""
@@ -118,6 +119,11 @@ class Account:
         """What was charged for this store, oldest first."""
         return [charge for charge in ledger.charges() if self._owns(charge)]
 
+    def pays_others(self, ledger: Ledger) -> bool:
+        """Whether the budget has paid for another store."""
+        paid = [charge for charge in ledger.charges() if charge.budget == self._settings.budget]
+        return any(charge.stream.startswith(LIVE) and not self._owns(charge) for charge in paid)
+
     # Charging
 
     def open_budget(self, ledger: Ledger) -> None:
@@ -179,4 +185,4 @@ class Account:
         return [ledger.count_releases(self.stream(metric), metric) for metric in self._settings.series]
 
     def _owns(self, charge: Charge) -> bool:
-        return charge.stream.startswith(f"live-{self._store_name}/")
+        return charge.stream.startswith(f"{LIVE}{self._store_name}/")

@@ -10,6 +10,28 @@ from workbench.service.errors import Refused
 from workbench.service.settings import Settings
 
 FAR_DAYS = 7
+CONFIRM = (
+    "If that is meant, close it with a confirmation: confirm=true over HTTP, dpdau close --yes, or the box on the page "
+    "Operate"
+)
+
+
+def check_only_store(settings: Settings, others: bool) -> None:
+    """Refuse to begin with a budget that has paid for another store's days: that store may have been lost.
+
+    Args:
+        others: whether the budget holds charges of another store.
+
+    Raises:
+        Refused: it does.
+    """
+    if others:
+        raise Refused(
+            "doubtful-first-day",
+            f"the budget {settings.budget!r} in {settings.ledger} has paid for the days of another store, and this one "
+            "has no closed day. If that store was lost, put it back: otherwise its days are drawn, and paid for, a "
+            f"second time, and the promises of both add up. Nothing was closed or charged. {CONFIRM}",
+        )
 
 
 def check_intended(settings: Settings, today: date, reported: tuple[date, date] | None, day: date) -> None:
@@ -37,8 +59,7 @@ def check_intended(settings: Settings, today: date, reported: tuple[date, date] 
         raise Refused(
             "doubtful-first-day",
             f"{day} would be the first day, and {' and '.join(doubts)}. Nothing was closed or charged. "
-            f"{fixed_by(settings, day)} If that is meant, close it with a confirmation: confirm=true over HTTP, "
-            "dpdau close --yes, or the box on the page Operate",
+            f"{fixed_by(settings, day)} {CONFIRM}",
         )
 
 

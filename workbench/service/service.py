@@ -37,7 +37,7 @@ from workbench.service.days import (
     published_tick,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
-from workbench.service.first_close import check_intended
+from workbench.service.first_close import check_intended, check_only_store
 from workbench.service.folding import Count
 from workbench.service.leavers import Leavers
 from workbench.service.loading import Loading
@@ -169,6 +169,7 @@ class Service:
                 check_next(self.settings, self.today(), progress, first, day)
                 self.check(ledger)
                 if not (confirmed or charges):
+                    check_only_store(self.settings, self.account.pays_others(ledger))
                     check_intended(self.settings, self.today(), self.access.reported_days(), day)
                 self.account.open_budget(ledger)
                 self.account.charge(ledger, first)

@@ -70,6 +70,7 @@ def test_the_past_has_one_name_on_both_engines(session: Any, tmp_path: Path, see
 
 def test_a_log_without_arrival_numbers_is_refused(session: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "log.parquet")
-    duckdb.sql("SELECT 'a' AS \"user\", DATE '2024-01-01' AS day, '+' AS op").write_parquet(path)
+    with duckdb.connect() as connection:
+        connection.sql("SELECT 'a' AS \"user\", DATE '2024-01-01' AS day, '+' AS op").write_parquet(path)
     with pytest.raises(ValueError, match=r"lacks \['at', 'seq'\].*no order"):
         spark_engine(session, path)

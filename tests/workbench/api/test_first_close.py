@@ -102,3 +102,19 @@ def test_exactly_far_days_and_days_outside_the_log_are_doubted(
     except Refused:
         refused = True
     assert refused == (not (near and inside))
+
+
+def test_a_second_store_on_one_budget_needs_a_confirmation(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with open_service(settings, lambda: NOW) as service, local(create_app(service)) as client:
+        report(client, ENDS)
+        client.post(f"/days/{TODAY}/close").raise_for_status()
+    for lost in (settings.store_path, settings.key_path):
+        lost.unlink()
+    with open_service(settings, lambda: NOW) as service, local(create_app(service)) as client:
+        report(client, ENDS)
+        detail = problem_of(client.post(f"/days/{TODAY}/close"), 409, "doubtful-first-day")["detail"]
+        assert "put it back" in detail
+        assert len(service.charges()) == 3
+        client.post(f"/days/{TODAY}/close?confirm=true").raise_for_status()
+        assert len(service.charges()) == 6

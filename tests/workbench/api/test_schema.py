@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
@@ -54,7 +54,7 @@ def tried(app: FastAPI, key: str, scopes: frozenset[str], number: int) -> Counte
         asked = [*operation.iter_parameters(), *operation.body]
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) if asked else (GenerationMode.POSITIVE,):
 
-            @settings(examples(number), suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+            @examples(number, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
             @given(operation.as_strategy(generation_mode=mode))
             def call(case: Any) -> None:
                 response = case.call(headers=bearing(key))

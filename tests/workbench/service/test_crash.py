@@ -40,7 +40,10 @@ PROCESSES = 4
 
 
 def settings_of(folder: Path) -> Settings:
-    return settings_in(folder, first_day=day(0), horizon="unlimited", future_days="true", budget_epsilon=10)
+    # Markers of early days are to be found at the end.
+    return settings_in(
+        folder, first_day=day(0), horizon="unlimited", future_days="true", budget_epsilon=10, fresh_days=2000
+    )
 
 
 def batch(number: int) -> list[Operation]:
@@ -303,7 +306,7 @@ def violations(folder: Path, closed: int, charges: int) -> list[str]:
 def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     """Which of the batches the log holds, by their markers."""
     key = settings.key_path.read_bytes()
-    names = {*arrived(settings.store_path), *counted(settings.store_path)}
+    names = {*arrived(settings.store_path), *counted(settings.store_path, words=settings.layout.words)}
     return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
 
 

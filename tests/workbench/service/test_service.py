@@ -255,3 +255,39 @@ def test_two_stores_share_a_ledger_and_do_not_mix(tmp_path: Path) -> None:
         assert right.find_fresh("dau", day(0), "x") is None
     with opened(settings_in(tmp_path, store=tmp_path / "third.db")) as third, pytest.raises(BudgetExhausted):
         third.close(day(0))
+
+
+@pytest.mark.parametrize("left", ["missing", "empty"])
+def test_a_store_that_is_gone_is_not_begun_anew(left: str, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings) as service:
+        service.ingest([add("ann", 0)])
+        service.close(day(0))
+    content, key = settings.store_path.read_bytes(), settings.key_path.read_bytes()
+    settings.store_path.unlink()
+    if left == "empty":
+        settings.store_path.touch(mode=0o600)
+    for _ in range(2):
+        with pytest.raises(StoreError, match="put the store back"), opened(settings):
+            pass
+    assert settings.key_path.read_bytes() == key
+    settings.store_path.write_bytes(content)
+    with opened(settings) as service:
+        assert service.status().last == day(0)
+        assert len(service.charges()) == 3
+
+
+def test_a_process_that_dies_while_it_makes_a_store_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    waiting = settings.key_path.with_name(settings.key_path.name + ".new")
+    # Before the store was on disk: the key of a store that never was.
+    waiting.write_bytes(secrets.token_bytes(32))
+    with opened(settings) as service:
+        service.ingest([add("ann", 0)])
+    assert not waiting.exists()
+    # After it, and before the key was put in its place.
+    settings.key_path.rename(waiting)
+    with opened(settings) as service:
+        assert service.status().operations == 1
+    assert settings.key_path.exists()
+    assert not waiting.exists()

@@ -1,0 +1,234 @@
+"""What a service costs at size: a real server process on a store of millions of users, over HTTP.
+
+CPU seconds are the server's own, all threads together; they hardly depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import httpx2
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from dp.progress import Progress
+from workbench.maintenance.server import run_server
+from workbench.rows import TableRow
+
+FIRST = date(2026, 1, 1)
+LOADED_DAYS = 30
+EVENTS_A_REQUEST = 1000
+PACED_EVENTS = 100
+ERASED_TOGETHER = 1000
+ERASED_ALONE = 50
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        operations: that are loaded, spread over `LOADED_DAYS` days.
+        users: whose operations they are.
+        active: users of each day after them.
+        days: that are closed after the first close.
+        paced: events a second of the steady load.
+        seconds: of the steady load.
+    """
+
+    operations: int
+    users: int
+    active: int
+    days: int
+    paced: int
+    seconds: float
+
+
+FULL = Size(10_000_000, 1_000_000, 100_000, 24, 50_000, 60.0)
+SMALL = Size(20_000, 2_000, 500, 4, 2_000, 1.0)
+SIZES = {"full": FULL, "small": SMALL}
+
+
+def bench_size(size: Size, report: Progress) -> list[TableRow]:
+    """Rows of (what, value, unit): load, store, closes, latencies while days are closed, erasures, a fresh release."""
+    rows: list[TableRow] = []
+
+    def found(what: str, value: float, unit: str) -> None:
+        rows.append({"what": what, "value": float(f"{value:.3g}"), "unit": unit})
+        report(what, None)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_log(folder / "log.csv", size)
+        seconds, peak = _load(folder)
+        found(f"load of {size.operations:,} rows", seconds, "CPU s")
+        found("load: most memory", peak / 2**20, "MiB")
+        found("store after the load, a row", _bytes(folder) / size.operations, "bytes")
+        with _serving(folder) as (address, process), httpx2.Client(base_url=address, timeout=600) as client:
+            _measure(client, process, folder, size, found)
+    return rows
+
+
+def _measure(
+    client: httpx2.Client, process: int, folder: Path, size: Size, found: Callable[[str, float, str], None]
+) -> None:
+    day = FIRST + timedelta(days=LOADED_DAYS - 1)
+    rng = np.random.default_rng(1)
+
+    def close(which: date) -> float:
+        before = _cpu(process)
+        client.post(f"/days/{which}/close", params={"confirm": "true"}).raise_for_status()
+        return _cpu(process) - before
+
+    found("first close after the load", close(day), "CPU s")
+    closes = []
+    for _ in range(size.days):
+        day += timedelta(days=1)
+        for body in _bodies(rng.integers(0, size.users, size.active).tolist(), day, EVENTS_A_REQUEST):
+            client.post("/events", content=body, headers={"Content-Type": "application/json"}).raise_for_status()
+        closes.append(close(day))
+    found(f"close of a day, {size.active:,} of {size.users:,} users active", float(np.median(closes)), "CPU s")
+    found("close: last days to first days", float(np.median(closes[-3:]) / np.median(closes[:3])), "ratio")
+    found("store after the closes, a user", _bytes(folder) / size.users, "bytes")
+    for busy in (False, True):
+        day = asyncio.run(_steady(str(client.base_url).rstrip("/"), size, day, busy, found))
+    before, started = _cpu(process), time.perf_counter()
+    for user in range(ERASED_ALONE):
+        client.delete(f"/users/u{user:07d}").raise_for_status()
+    found("one erasure, until it is answered", 1000 * (time.perf_counter() - started) / ERASED_ALONE, "ms")
+    several = msgspec.json.encode([{"user": f"u{100 + user:07d}", "op": "erase"} for user in range(ERASED_TOGETHER)])
+    started = time.perf_counter()
+    client.post("/events", content=several, headers={"Content-Type": "application/json"}).raise_for_status()
+    found(f"{ERASED_TOGETHER:,} erasures in one request, until they are answered", time.perf_counter() - started, "s")
+    time.sleep(min(5.0, size.seconds))
+    found(f"all {ERASED_ALONE + ERASED_TOGETHER:,} erasures, carried out", _cpu(process) - before, "CPU s")
+    before = _cpu(process)
+    client.get(f"/mau/{day}", params={"fresh": "true"}).raise_for_status()
+    found("a fresh release", _cpu(process) - before, "CPU s")
+
+
+async def _steady(address: str, size: Size, day: date, busy: bool, found: Callable[[str, float, str], None]) -> date:
+    """Latencies under a steady load, alone or while days are closed all the time; returns the last closed day."""
+    host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()  # type: ignore[union-attr]
+    rng = np.random.default_rng(2)
+    posts = [
+        _request("POST /events HTTP/1.1\r\nContent-Type: application/json", host, body)
+        for body in _bodies(
+            rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), day + timedelta(days=1), PACED_EVENTS
+        )
+    ]
+    alive = [_request("GET /livez HTTP/1.1", host, b"")]
+    until = time.perf_counter() + size.seconds
+    connections = 16
+    pause = connections * PACED_EVENTS / size.paced
+    loads = [_ask(host, int(port), posts, pause, until) for _ in range(connections)]
+    answers = [*loads, _ask(host, int(port), alive, 0.02, until)]
+    closing = asyncio.create_task(_close_until(address, day, until)) if busy else None
+    *posted, lively = await asyncio.gather(*answers)
+    if closing:
+        day = await closing
+    latencies = [one for some in posted for one in some]
+    when = "while days are closed" if busy else "without a close"
+    found(f"events taken in {when}", len(latencies) * PACED_EVENTS / size.seconds, "a second")
+    found(f"POST of {PACED_EVENTS} events {when}, p99", 1000 * float(np.quantile(latencies, 0.99)), "ms")
+    found(f"liveness {when}, p99", 1000 * float(np.quantile(lively, 0.99)), "ms")
+    return day
+
+
+async def _close_until(address: str, day: date, until: float) -> date:
+    async with httpx2.AsyncClient(base_url=address, timeout=600) as client:
+        while time.perf_counter() < until:
+            day += timedelta(days=1)
+            (await client.post(f"/days/{day}/close")).raise_for_status()
+    return day
+
+
+async def _ask(host: str, port: int, requests: Sequence[bytes], pause: float, until: float) -> list[float]:
+    """Send requests in turn, one every `pause` seconds; latencies in seconds, from when each was to be sent."""
+    reader, writer = await asyncio.open_connection(host, port)
+    latencies = []
+    due = time.perf_counter() + pause * float(np.random.default_rng(port).random())
+    for number in range(sys.maxsize):
+        if due > until:
+            break
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        writer.write(requests[number % len(requests)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the service answered {head[:200]!r}")
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        assert length is not None
+        await reader.readexactly(int(length[1]))
+        latencies.append(time.perf_counter() - due)
+        due += pause
+    writer.close()
+    return latencies
+
+
+def _request(head: str, host: str, body: bytes) -> bytes:
+    return f"{head}\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _bodies(users: Sequence[int], day: date, events: int) -> Iterator[bytes]:
+    for start in range(0, len(users), events):
+        some = users[start : start + events]
+        yield msgspec.json.encode([{"user": f"u{user:07d}", "day": str(day)} for user in some])
+
+
+def _write_log(path: Path, size: Size) -> None:
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.integers(0, LOADED_DAYS, size.operations))
+    names = np.array([str(FIRST + timedelta(days=day)) for day in range(LOADED_DAYS)])
+    users = np.char.mod("u%07d", rng.integers(0, size.users, size.operations))
+    pyarrow.csv.write_csv(pa.table({"user": pa.array(users), "day": pa.array(names[days])}), path)
+
+
+def _load(folder: Path) -> tuple[float, int]:
+    """CPU seconds and most bytes of `dpdau load`."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "workbench.cli.main", "load", "log.csv", *_settings()]
+    subprocess.run(command, cwd=folder, check=True, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, after.ru_maxrss * 1024
+
+
+@contextmanager
+def _serving(folder: Path) -> Iterator[tuple[str, int]]:
+    """Address and process of a service on the store in a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
+    known = set(_children())
+    with run_server(["serve", "--no-pages", "--port", "0", *_settings()], folder, environment) as address:
+        (process,) = set(_children()) - known
+        yield address, process
+
+
+def _settings() -> list[str]:
+    return ["--set", f"future_days=true,horizon=unlimited,first_day={FIRST + timedelta(days=LOADED_DAYS - 1)}"]
+
+
+def _children() -> list[int]:
+    return [int(child) for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+
+
+def _cpu(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("dpdau.store*"))

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dp.presence.daily import EPOCH
+from workbench.service.closed_days import ClosedDays
 from workbench.service.operations import ERASE
 from workbench.service.same_file import SameFile
-from workbench.service.store import ClosedDays, Store, reading
+from workbench.service.store import Store, reading
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
@@ -27,12 +28,10 @@ class StoreAccess:
 
     Args:
         store: that of the writer.
-        somebody_leaves: told when it is durable that users are to leave.
     """
 
-    def __init__(self, path: Path, store: Store, writer: Writer, somebody_leaves: Callable[[], None]) -> None:
+    def __init__(self, path: Path, store: Store, writer: Writer) -> None:
         self._store = store
-        self._somebody_leaves = somebody_leaves
         self._writer = writer
         self._file = SameFile(path, "store")
         self._file.check()
@@ -48,15 +47,8 @@ class StoreAccess:
 
         future = self._writer.submit(done)
         self._queued.add(future)
-        future.add_done_callback(self._written)
+        future.add_done_callback(self._queued.discard)
         return future
-
-    def _written(self, future: Future[Any]) -> None:
-        self._queued.discard(future)
-        # Only now is it durable that somebody is to leave.
-        if self._store.somebody_leaves:
-            self._store.somebody_leaves = False
-            self._somebody_leaves()
 
     @property
     def queued(self) -> int:

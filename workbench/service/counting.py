@@ -7,7 +7,7 @@ a later day. A process that dies leaves a sealed day or a list of users who are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,11 +21,14 @@ from workbench.service.folding import Count, RecordLayout, Users, by_name, count
 from workbench.service.operations import ERASE
 from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records
 from workbench.service.settings import Settings
-from workbench.service.store import Store, reading
+from workbench.service.store import LAST_TICK, Store
 
 USERS_AT_ONCE = 2**16
 PARTS_AT_ONCE_BITS = 4
 CLEANED_AT_ONCE = 64
+
+Read = Callable[[], AbstractContextManager[Store]]
+"""The store at one moment."""
 
 Write = Callable[[Callable[[Store], Any]], Any]
 """Does something in a transaction of its own and returns what it gave, once that is durable."""
@@ -81,7 +84,7 @@ class Leaving:
 def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> dict[int, Count]:
     """Window → what closing that day now would count."""
     total = {window: Count(0, 0) for window in bounds}
-    for users, _ in _folded(store, day, layout):
+    for users, _ in _folded(store, day, layout, day):
         total = _sum(total, count(users, layout, bounds))
     return total
 
@@ -90,7 +93,7 @@ def recount(store: Store, day: int, window: int, layout: RecordLayout) -> int:
     """Users active in the window that ends on a closed day, as the log stands now. NOT PRIVATE."""
     open_day = store.progress().open_day
     assert open_day is not None
-    folded = _folded(store, open_day, layout)
+    folded = _folded(store, open_day, layout, LAST_TICK)
     return sum(int(np.count_nonzero(within(users, layout, open_day - day, window))) for users, _ in folded)
 
 
@@ -99,42 +102,34 @@ class Counter:
     """Counts the days of one service, one process at a time."""
 
     database: Database
+    read: Read
     write: Write
     settings: Settings
 
     def count(self, day: int) -> None:
         """Count a day for good, unless another process has done so meanwhile; then its count stands."""
         with suppress(NotNext), self.database.lease():
-            count_day(self.database, self.write, day, self.settings.bounds, self.settings.layout)
-
-    def finish(self) -> None:
-        """Count the day that a process has left half counted."""
-        with reading(self.database) as store:
-            sealed = store.progress().sealed
-        if sealed is not None:
-            self.count(sealed)
+            count_day(self.read, self.write, day, self.settings.bounds, self.settings.layout)
 
     def let_go(self) -> bool:
         """Remove everything of the users who are to leave; whether there were any."""
         with self.database.lease():
-            return let_go(self.database, self.write)
+            return let_go(self.read, self.write)
 
 
-def count_day(
-    database: Database, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout
-) -> None:
+def count_day(read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> None:
     """Count a day for good: what arrives from its beginning on counts from the next day. The lease is held.
 
     Raises:
         NotNext: another day is next.
     """
     write(lambda store: store.seal(day))
-    let_go(database, write, day)
+    let_go(read, write, day)
     write(lambda store: store.clear_parts(day))
     total = {window: Count(0, 0) for window in bounds}
     bits = 0
-    with reading(database) as store:
-        for users, bits in _folded(store, day, layout):
+    with read() as store:
+        for users, bits in _folded(store, day, layout, day):
             total = _sum(total, count(users, layout, bounds))
             write(partial(_put, day, split(remembered(users), bits)))
     write(lambda store: store.commit_day(day, total, layout, bits))
@@ -147,7 +142,7 @@ def clean(write: Write) -> None:
         pass
 
 
-def let_go(database: Database, write: Write, through: int | None = None) -> bool:
+def let_go(read: Read, write: Write, through: int = LAST_TICK) -> bool:
     """Remove everything of the users who are to leave, but the flips they spent; whether there were any.
 
     The lease is held.
@@ -155,20 +150,25 @@ def let_go(database: Database, write: Write, through: int | None = None) -> bool
     Args:
         through: only whoever leaves as of that tick or before.
     """
-    with reading(database) as store:
-        progress = store.progress()
-        if through is None and progress.sealed is not None:
-            through = progress.sealed
-        erasures = store.leaving() if through is None else store.leaving(through)
-        if not erasures:
-            return False
+    with read() as store:
+        sealed = store.progress().sealed
+        # What is sealed is counted with those who leave only afterwards.
+        through = through if sealed is None else min(through, sealed)
+        erasures = store.leaving(through)
+    # Also without erasures: what somebody who read the store has kept from being overwritten.
+    write(lambda store: None)
+    if not erasures:
+        return False
+    # What is counted and not removed yet may name them, too.
+    clean(write)
+    with read() as store:
         leaving = Leaving.of(erasures)
         last = erasures[-1].seq
         for batch in store.waiting():
             if batch.first < last and len(records := leaving.staying(batch)) < len(batch.records):
                 write(partial(_replace, batch, records))
         _let_go_of_users(store, write, leaving)
-    write(lambda store: store.forget_erasures(last))
+    write(lambda store: store.forget_erasures(last, through))
     return True
 
 
@@ -183,11 +183,15 @@ def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:
             write(partial(_put, tick, {int(part): absent}))
 
 
-def _folded(store: Store, tick: int, layout: RecordLayout) -> Iterator[tuple[Users, int]]:
-    """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie."""
+def _folded(store: Store, tick: int, layout: RecordLayout, through: int) -> Iterator[tuple[Users, int]]:
+    """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie.
+
+    Args:
+        through: whoever leaves as of that tick or before is left out.
+    """
     last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
-    leaving = Leaving.of(store.leaving(tick))
-    due = [leaving.staying(batch) for batch in store.waiting(tick)]
+    leaving = Leaving.of(store.leaving(through))
+    due = [leaving.staying(batch) for batch in store.waiting(tick, last)]
     records = np.concatenate(due) if due else np.zeros(0, RECORD)
     records = records[np.argsort(records["high"], kind="stable")]
     wanted = max(0, (store.users_known() + len(records) - 1) // USERS_AT_ONCE).bit_length()

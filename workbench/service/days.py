@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from dp.ledger import Charge
 from dp.presence.daily import EPOCH, day_number
+from workbench.service.closed_days import ClosedDays
 from workbench.service.errors import Refused
 from workbench.service.folding import Count
 from workbench.service.operations import OP_NAMES
+from workbench.service.packing import NEVER
 from workbench.service.settings import Settings
-from workbench.service.store import ClosedDays, Store
+from workbench.service.store import Store
 
 WHO = 8
 
@@ -37,19 +39,22 @@ class Truth:
 
 
 class Activity(NamedTuple):
-    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE. `who` begins the user's pseudonym."""
+    """One line of the log as it stands, for the operator's eyes; NOT PRIVATE. `who` begins the user's pseudonym.
+
+    `counts_from` is None for an erasure before the first day is known.
+    """
 
     seq: int
     who: str | None
     day: date | None
-    counts_from: date
+    counts_from: date | None
     op: str
 
 
 def activity(seq: int, pseudonym: bytes | None, day: int | None, at: int, op: int) -> Activity:
     """One row of the store's log as the operator sees it."""
     who = None if pseudonym is None else pseudonym.hex()[:WHO]
-    return Activity(seq, who, calendar_day(day), EPOCH + timedelta(days=at), OP_NAMES[op])
+    return Activity(seq, who, calendar_day(day), calendar_day(None if at == NEVER else at), OP_NAMES[op])
 
 
 def calendar_day(number: int | None) -> date | None:

@@ -9,16 +9,22 @@ from collections.abc import Callable
 
 REST = 10
 """Times as long as a pass took, the thread rests before the next: many erasures share one."""
+LONGEST_REST_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Leavers:
-    """Calls `let_go` when woken, once for everybody who has asked meanwhile."""
+    """Calls `let_go` when woken, once for everybody who has asked meanwhile.
 
-    def __init__(self, let_go: Callable[[], object]) -> None:
+    Args:
+        unfinished: whether something is left to do, because somebody reads the store or it cannot be written.
+    """
+
+    def __init__(self, let_go: Callable[[], object], unfinished: Callable[[], bool] = lambda: False) -> None:
         self._let_go = let_go
+        self._unfinished = unfinished
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dpdau leavers", daemon=True)
@@ -38,13 +44,20 @@ class Leavers:
         while not self._stopped.is_set():
             self._wanted.wait()
             self._wanted.clear()
-            started = time.perf_counter()
-            try:
-                self._let_go()
-                rest = REST * (time.perf_counter() - started)
-            except Exception:
-                # What is durable is not lost: it is carried out later, by this process or another one.
-                log.exception("users who are to leave could not be removed yet")
-                self._wanted.set()
-                rest = RETRY_SECONDS
-            self._stopped.wait(rest)
+            self._stopped.wait(self._pass())
+        if self._wanted.is_set():
+            self._pass()
+
+    def _pass(self) -> float:
+        """One pass; returns the seconds to rest after it."""
+        started = time.perf_counter()
+        try:
+            self._let_go()
+            if not self._unfinished():
+                return min(REST * (time.perf_counter() - started), LONGEST_REST_SECONDS)
+        except Exception:
+            # What is durable is not lost: it is carried out later, by this process or another one.
+            log.exception("users who are to leave could not be removed yet")
+        if not self._stopped.is_set():
+            self._wanted.set()
+        return RETRY_SECONDS

@@ -72,7 +72,7 @@ def open_store(path: Path, key_path: Path) -> Store:
         run("BEGIN IMMEDIATE")
         key = _make_or_check(connection, path, key_path)
         run("COMMIT")
-        _adopt_key(key_path)
+        _adopt_key(key_path, key)
         switch_to_wal(connection.connection.driver_connection)  # type: ignore[arg-type]
     except (DBAPIError, sqlite3.DatabaseError) as error:
         connection.close()
@@ -163,10 +163,12 @@ def _new_key(path: Path) -> bytes:
     return key
 
 
-def _adopt_key(path: Path) -> None:
-    """Put a key that was just made, or that a process did not come to put, into its place."""
+def _adopt_key(path: Path, key: bytes) -> None:
+    """Put the store's own key, if it waits, into its place. A key that is there is never replaced."""
+    waiting = _waiting(path)
     with suppress(FileNotFoundError):
-        _waiting(path).rename(path)
+        if not path.exists() and waiting.read_bytes() == key:
+            waiting.rename(path)
 
 
 def _waiting(path: Path) -> Path:

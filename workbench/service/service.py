@@ -18,7 +18,7 @@ import numpy as np
 
 from dp.counts import Counts
 from dp.ledger import Budget, Charge, Ledger
-from dp.presence.daily import day_number
+from dp.presence.daily import EPOCH, day_number
 from dp.release import plan_release, promise, publish
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
@@ -60,11 +60,10 @@ class Service:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
-        self._database = store.database
-        self._writer = Writer(store)
-        self.access = StoreAccess(settings.store_path, store, self._writer, lambda: self._leavers.wake())
-        self._counter = Counter(self._database, self._write, settings)
-        self._leavers = Leavers(self._counter.let_go)
+        self._writer = Writer(store, lambda: self._leavers.wake())
+        self.access = StoreAccess(settings.store_path, store, self._writer)
+        self._counter = Counter(store.database, self.access.reading, self._write, settings)
+        self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
 
@@ -160,7 +159,7 @@ class Service:
                 if progress.first is not None and day_number(day) < progress.first:
                     first = calendar_day(progress.first)
                     raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
-                self._counter.finish()
+                self._finish_count()
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self.account.open() as ledger, ledger.transaction():
@@ -177,6 +176,7 @@ class Service:
                 name = ledger.name
                 self.account.check_bound(self._write(lambda store: store.bind(name)), name)
             self._counter.count(day_number(day))
+            self._leavers.wake()
             self._finish_closes()
         return [self.release(metric, day) for metric in self.settings.series]
 
@@ -195,10 +195,10 @@ class Service:
 
     def finish(self) -> None:
         """Finish a close that a crash interrupted, and let those leave who were to leave."""
-        self._leavers.wake()
         with self._closing:
-            self._counter.finish()
+            self._finish_count()
             self._finish_closes()
+        self._leavers.wake()
 
     # Releases
 
@@ -333,6 +333,19 @@ class Service:
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
             raise Refused("unknown-metric", f"there is no such metric; choose {', '.join(self.settings.series)}")
+
+    def _finish_count(self) -> None:
+        """Count a day that was left half counted, by the settings that its series were charged for."""
+        progress = self.access.progress()
+        if progress.sealed is None:
+            return
+        with self.account.open() as ledger, ledger.transaction():
+            sealed = EPOCH + timedelta(days=progress.sealed)
+            first = first_tick(self.settings, progress, self.account.own_charges(ledger), sealed)
+            check_first(self.settings, first)
+            self.check(ledger)
+            self.account.charge(ledger, first)
+        self._counter.count(progress.sealed)
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from dp.presence.daily import EPOCH
+from workbench.service.closed_days import ClosedDays
 from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, StoreError
 from workbench.service.folding import Count, RecordLayout, Users
@@ -32,50 +33,6 @@ BATCHES_AT_ONCE = 256
 PROBE = "probe"
 
 
-@dataclass(frozen=True)
-class ClosedDays:
-    """How far the days have come: the first and the last closed tick, both None before the first.
-
-    Attributes:
-        sealed: the tick that is being counted; what arrives now counts from the next one.
-    """
-
-    first: int | None
-    last: int | None
-    sealed: int | None = None
-
-    @property
-    def open_day(self) -> int | None:
-        """The tick that is closed next; None where that is still to be chosen."""
-        return self.open_from(None)
-
-    def open_from(self, earliest: int | None) -> int | None:
-        """The tick that is closed next; `earliest` if no tick is closed yet."""
-        return earliest if self.last is None else self.last + 1
-
-    def counts_from(self, earliest: int | None) -> int:
-        """The tick from which what arrives now counts at the earliest; NEVER before the first is known."""
-        if self.sealed is not None:
-            return self.sealed + 1
-        open_day = self.open_from(earliest)
-        return NEVER if open_day is None else open_day
-
-    def require_next(self, day: int) -> None:
-        """Refuse a day that is not the one to be closed next.
-
-        Raises:
-            NotNext: another day is.
-        """
-        wanted = self.open_day if self.sealed is None else self.sealed
-        if wanted is not None and day != wanted:
-            raise NotNext(f"day {EPOCH + timedelta(days=day)} is not next: {EPOCH + timedelta(days=wanted)} is")
-
-    @property
-    def days(self) -> int:
-        """How many days are closed."""
-        return 0 if self.first is None or self.last is None else self.last - self.first + 1
-
-
 class Store:
     """A store on an open connection; use `opening.open_store`. Without `pseudonym` it can be read only."""
 
@@ -86,7 +43,7 @@ class Store:
         self.connection = connection
         self._pseudonym = pseudonym or _keyless
         # Also what an earlier process left.
-        self._to_wipe = True
+        self.unwiped = True
         self.somebody_leaves = False
 
     @property
@@ -204,8 +161,14 @@ class Store:
         self.connection.execute(update(standing).values(sealed=day))
 
     def commit_day(self, day: int, counts: Mapping[int, Count], layout: RecordLayout, part_bits: int) -> None:
-        """Count a sealed day for good; its users are in `parts` already."""
+        """Count a sealed day for good; its users are in `parts` already.
+
+        Raises:
+            NotNext: it is not sealed, because somebody else has counted it.
+        """
         run = self.connection.execute
+        if self.progress().sealed != day:
+            raise NotNext(f"day {EPOCH + timedelta(days=day)} is counted already")
         rows = [
             {"day": day, "window": window, "truth": one.truth, "bounded": one.bounded} for window, one in counts.items()
         ]
@@ -219,6 +182,7 @@ class Store:
 
     def clear_parts(self, tick: int) -> None:
         """Remove what an interrupted count of that tick has left."""
+        self.unwiped = True
         self.connection.execute(parts.delete().where(parts.c.tick == tick))
 
     def put_parts(self, tick: int, users: Mapping[int, Users]) -> None:
@@ -240,15 +204,15 @@ class Store:
             else batches.delete().where(where)
         )
 
-    def forget_erasures(self, last: int) -> None:
-        """Everything of the users is gone whose erasures arrived up to this one."""
-        self.connection.execute(erasures.delete().where(erasures.c.seq <= last))
-        self._to_wipe = True
+    def forget_erasures(self, last: int, through: int) -> None:
+        """Everything of the users is gone whose erasures arrived up to this one and count as of that tick."""
+        self.connection.execute(erasures.delete().where(erasures.c.seq <= last, erasures.c.at <= through))
+        self.unwiped = True
 
     def wipe(self) -> None:
         """After a transaction: overwrite what was removed, if there may be some; where that is not possible, later."""
-        if self._to_wipe:
-            self._to_wipe = not self.database.wipe(self.connection)
+        if self.unwiped:
+            self.unwiped = not self.database.wipe(self.connection)
 
     def clean(self, most: int) -> bool:
         """Remove batches of closed days, and users as they stood before, so many at most; whether there are more."""
@@ -256,13 +220,16 @@ class Store:
         if last is None:
             return False
         run = self.connection.execute
-        old = [row.first for row in run(select(batches.c.first).where(batches.c.at <= last).limit(most))]
+        # The oldest first, so that what is left is always the end of what is counted.
+        counted = select(batches.c.first).where(batches.c.at <= last).order_by(batches.c.at, batches.c.first)
+        old = [row.first for row in run(counted.limit(most))]
         stale = run(select(parts.c.tick, parts.c.part).where(parts.c.tick < last).limit(most)).all()
         if old:
             run(batches.delete().where(batches.c.first.in_(old)))
         for tick in {row.tick for row in stale}:
             some = [row.part for row in stale if row.tick == tick]
             run(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(some)))
+        self.unwiped = self.unwiped or bool(old or stale)
         return len(old) == most or len(stale) == most
 
     def closed_counts(self, window: int) -> list[Count]:
@@ -272,9 +239,11 @@ class Store:
 
     # What is read to count a day
 
-    def waiting(self, through: int = LAST_TICK) -> Iterator[PackedBatch]:
-        """What counts from that tick or before and is not counted yet, in the order in which it counts."""
+    def waiting(self, through: int = LAST_TICK, after: int | None = None) -> Iterator[PackedBatch]:
+        """What counts from a tick `after` that to `through`, in the order in which it counts."""
         query = select(batches).where(batches.c.at <= through).order_by(batches.c.at, batches.c.first)
+        if after is not None:
+            query = query.where(batches.c.at > after)
         streaming = self.connection.execution_options(stream_results=True, yield_per=BATCHES_AT_ONCE)
         return map(_batch, streaming.execute(query))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from workbench.service.errors import StoreError
 from workbench.service.store import Store
 
 Result = TypeVar("Result")
+LOG = logging.getLogger("dpdau.writer")
 MOST_JOBS = 256
 
 
@@ -29,11 +31,15 @@ class _Job:
 class Writer:
     """Runs jobs on a store, in the order in which they were submitted, each in a transaction.
 
+    Args:
+        somebody_leaves: told when it is durable that users are to leave.
+
     A future is done only when its job's transaction is on disk. A job that fails takes no other with it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, somebody_leaves: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._somebody_leaves = somebody_leaves
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stopped = False
         self._order = threading.Lock()  # nothing is queued behind the end
@@ -108,9 +114,20 @@ class Writer:
                 results = [job.work(self._store) for job in jobs]
                 run("COMMIT")
         except BaseException:
+            self._store.somebody_leaves = False
             # A failed COMMIT may have rolled back by itself.
             with suppress(DBAPIError):
                 run("ROLLBACK")
             raise
-        self._store.wipe()
+        self._after_commit()
         return results
+
+    def _after_commit(self) -> None:
+        """What is durable stays so, whatever becomes of this."""
+        try:
+            if self._store.somebody_leaves:
+                self._store.somebody_leaves = False
+                self._somebody_leaves()
+            self._store.wipe()
+        except Exception:
+            LOG.exception("what was removed could not be overwritten yet")

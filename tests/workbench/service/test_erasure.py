@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dp.presence.tombstones import pseudonyms
 from tests.oracles.service_model import FIRST, add, day, erasure, retract, settings_in
 from tests.oracles.store_contents import rows_naming
 from tests.workbench.service.common import METRICS, bytes_of, opened
@@ -16,6 +17,7 @@ from workbench.service import (
     Refused,
     StoreError,
 )
+from workbench.service.store import Store
 
 GONE = {"arrived": 0, "days": 0, "spent": 0, "leaving": 0}
 
@@ -176,3 +178,94 @@ def test_a_batch_is_carried_out_in_its_order(tmp_path: Path) -> None:
         assert service.preview(day(0))["dau"].truth == 1
         service.ingest([erasure("bob"), erasure("bob"), add("cem", 0), add("ann", 0), erasure("cem"), erasure("ann")])
         assert service.preview(day(0))["dau"].truth == 0
+
+
+class KilledError(BaseException):
+    """In place of a kill: nobody catches it."""
+
+
+def dies_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The next call of this method of a store ends what was going on."""
+    genuine = getattr(Store, name)
+
+    def deadly(*given: object, **named: object) -> None:
+        monkeypatch.setattr(Store, name, genuine)
+        raise KilledError
+
+    monkeypatch.setattr(Store, name, deadly)
+
+
+def test_who_leaves_while_a_count_fails_is_gone_when_it_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path, first_day=FIRST, fresh_budget="", budget_epsilon=10)
+    with opened(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1)])
+        dies_once(monkeypatch, "commit_day")
+        with pytest.raises(KilledError):
+            service.close(day(1))
+        # The day is sealed: it is counted with her, and nothing after it.
+        service.erase("ann")
+        service.settled()
+        service.close(day(1))
+        assert [count.truth for count in service.truth("mau").counts] == [2, 2]
+        assert service.preview(day(2))["mau"].truth == 1
+        service.settled()
+        assert rows_naming(settings, "ann") == GONE
+
+
+def test_what_a_killed_close_left_behind_names_nobody_who_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path, first_day=FIRST)
+    with opened(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1)])
+        dies_once(monkeypatch, "clean")
+        with pytest.raises(KilledError):
+            service.close(day(1))
+        service.erase("ann")
+        service.settled()
+        name = pseudonyms(settings.key_path.read_bytes())("ann")
+        assert name not in bytes_of(settings)
+
+
+def test_a_first_day_that_is_taken_back_loses_no_erasure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(settings_in(tmp_path, first_day=day(30))) as service:
+        service.ingest([add("ann", 0), add("zoe", 0), add("bob", 0)])
+        leavers, service._leavers = service._leavers, Idle()
+        leavers.stop()
+        service.erase("ann")
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr("workbench.service.service.Leavers", lambda *given: Idle())
+    with opened(settings) as service:
+        service.erase("zoe")
+        assert service.recent()[0].counts_from is None
+        service.close(day(0))
+        assert rows_naming(settings, "ann")["leaving"] == 1
+        service.settled()
+        assert rows_naming(settings, "ann") == rows_naming(settings, "zoe") == GONE
+        assert rows_naming(settings, "bob") == {**GONE, "arrived": 1}, "he counts from the day that was first then"
+
+
+def test_a_day_left_half_counted_is_counted_by_the_settings_it_was_charged_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = {f"{metric}__unit": "user" for metric in METRICS}
+    settings = settings_in(tmp_path, first_day=FIRST, **units)
+    with opened(settings) as service:
+        for index in range(4):
+            service.ingest([add("ann", index) if index % 2 == 0 else retract("ann", index - 1)])
+            if index < 3:
+                service.close(day(index))
+        dies_once(monkeypatch, "commit_day")
+        with pytest.raises(KilledError):
+            service.close(day(3))
+    for other in ({"dau__w_bound": 5}, {f"{metric}__unit": "user-day" for metric in METRICS}, {"mau__window": 28}):
+        with pytest.raises(Refused) as refused, opened(settings_in(tmp_path, first_day=FIRST, **{**units, **other})):
+            pass
+        assert refused.value.kind == "other-settings"
+    with opened(settings) as service:
+        counts = service.truth("dau").counts
+        assert [(count.truth, count.bounded) for count in counts] == [(1, 1), (0, 0), (1, 0), (0, 0)]

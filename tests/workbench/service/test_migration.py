@@ -59,7 +59,9 @@ def test_a_store_of_version_1_goes_on(path: Path, made: dict[str, Any]) -> None:
             with reading(store.database) as reader:
                 assert preview(reader, day, bounds, layout) == counts(wanted)
             with store.database.lease():
-                count_day(store.database, lambda work: writer.submit(work).result(), day, bounds, layout)
+                count_day(
+                    lambda: reading(store.database), lambda work: writer.submit(work).result(), day, bounds, layout
+                )
             assert [store.closed_counts(window)[-1] for window in bounds] == list(counts(wanted).values())
     finally:
         writer.stop()

@@ -285,6 +285,14 @@ def test_a_process_that_dies_while_it_makes_a_store_leaves_nothing_in_the_way(tm
     with opened(settings) as service:
         service.ingest([add("ann", 0)])
     assert not waiting.exists()
+    # One that is not the store's own takes nobody's place.
+    key = settings.key_path.read_bytes()
+    waiting.write_bytes(secrets.token_bytes(32))
+    for _ in range(2):
+        with opened(settings) as service:
+            assert service.status().operations == 1
+        assert settings.key_path.read_bytes() == key
+    waiting.unlink()
     # After it, and before the key was put in its place.
     settings.key_path.rename(waiting)
     with opened(settings) as service:

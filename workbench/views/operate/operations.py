@@ -88,7 +88,7 @@ def _feed_table(recent: Sequence[Activity]) -> pd.DataFrame:
                 "Operation": words[one.op],
                 "About": one.day,
                 "Counts from": one.counts_from,
-                "Late": "late" if one.day is not None and one.counts_from > one.day else "",
+                "Late": "late" if one.day and one.counts_from and one.counts_from > one.day else "",
             }
             for one in recent
         ]

@@ -42,15 +42,15 @@ def new_private(path: Path, text: str) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield Path(name)
-        _sync(path.resolve().parent)
+        sync(path.resolve().parent)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Exclude other processes that lock this folder; the lock ends with the process."""
-    handle = os.open(folder, os.O_RDONLY)
+def locked(path: Path) -> Iterator[None]:
+    """Exclude other processes that lock this file or folder; the lock ends with the process."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -58,9 +58,9 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _sync(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make what a file holds, or which names a folder holds, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -75,15 +75,19 @@ def create_app(
     add_release_routes(app, service)
     add_operation_routes(app, service, metrics)
     if pages is not None:
-        app.mount("/ui", Mounted(pages, "/ui"))
-        app.add_api_route("/", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
-        app.add_api_route("/ui", lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
+        _add_pages(app, pages)
     # The last one added is the outermost: refused requests are counted too.
     app.add_middleware(BodyLimits, limits=limits)
     app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=FailureLimit(seconds))
     app.add_middleware(Measure, metrics=metrics)
     _declare(app)
     return app
+
+
+def _add_pages(app: FastAPI, pages: Any) -> None:
+    app.mount("/ui", Mounted(pages, "/ui"))
+    for path in ("/", "/ui"):
+        app.add_api_route(path, lambda: RedirectResponse("/ui/"), include_in_schema=False, response_class=Response)
 
 
 def _declare(app: FastAPI) -> None:

@@ -54,17 +54,7 @@ def serve(
         SettingsError: an address that cannot be listened on, or one beyond this machine without a key.
     """
     settings = service.settings
-    if settings.keys and not settings.keys_path.exists():
-        raise SettingsError(
-            f"keys is {settings.keys!r}, and there is no such file: make a key with 'dpdau keys create', or leave the "
-            "setting out"
-        )
-    guarded = Keyring(settings.keys_path, api_key, service.today).guarded
-    if not guarded and not only_here(settings.host):
-        raise SettingsError(
-            f"host is {settings.host!r}, which others can reach, and there is no key: make one with "
-            f"'dpdau keys create', set {API_KEY}, or listen on 127.0.0.1"
-        )
+    guarded = _guarded(service, api_key)
     start_logging(settings.log_format)
     metrics = Metrics()
     shown = streamlit_pages(settings, alone=not guarded) if pages else None
@@ -95,6 +85,23 @@ def serve(
         close = functools.partial(measured_close, service, metrics)
         with scheduled(service, lambda: datetime.now(UTC), close), _work_behind(pages, behind):
             server.run(sockets=[listener])
+
+
+def _guarded(service: Service, api_key: str | None) -> bool:
+    """Whether there is a key; an address beyond this machine, or a file of keys that is asked for, needs one."""
+    settings = service.settings
+    if settings.keys and not settings.keys_path.exists():
+        raise SettingsError(
+            f"keys is {settings.keys!r}, and there is no such file: make a key with 'dpdau keys create', or leave the "
+            "setting out"
+        )
+    guarded = Keyring(settings.keys_path, api_key, service.today).guarded
+    if not guarded and not only_here(settings.host):
+        raise SettingsError(
+            f"host is {settings.host!r}, which others can reach, and there is no key: make one with "
+            f"'dpdau keys create', set {API_KEY}, or listen on 127.0.0.1"
+        )
+    return guarded
 
 
 def server_of(app: FastAPI, limits: Limits = LIMITS) -> uvicorn.Server:

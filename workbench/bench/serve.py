@@ -72,11 +72,29 @@ def bench_serve(seconds: float, users: int, report: Progress, loads: Sequence[Lo
 def _body(events: int, users: int, seed: int) -> bytes:
     chosen = np.random.default_rng([seed, events]).integers(0, users, events)
     body = msgspec.json.encode([{"user": f"u{user:07d}", "day": DAY} for user in chosen])
+    return as_request("POST /events", body)
+
+
+def as_request(line: str, body: bytes = b"") -> bytes:
+    """The bytes of a request with this method and path."""
     head = (
-        "POST /events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+async def answered(reader: asyncio.StreamReader) -> None:
+    """Read an answer to its end.
+
+    Raises:
+        RuntimeError: it is not 200.
+    """
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the service answered {head[:200]!r}")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    assert length is not None
+    await reader.readexactly(int(length[1]))
 
 
 async def _drive(port: int, bodies: Sequence[bytes], load: Load, seconds: float) -> tuple[int, float, list[float]]:
@@ -91,12 +109,7 @@ async def _drive(port: int, bodies: Sequence[bytes], load: Load, seconds: float)
             sent = time.perf_counter()
             writer.write(bodies[turn % len(bodies)])
             turn += load.connections
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(f"the service answered {head[:200]!r}")
-            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-            assert length is not None
-            await reader.readexactly(int(length[1]))
+            await answered(reader)
             latencies.append(time.perf_counter() - sent)
         writer.close()
 
@@ -109,9 +122,13 @@ def _server(store: Path) -> Iterator[int]:
     """The port of a service on a store of its own, with nothing set but that."""
     arguments = ["serve", "--no-pages", "--port", "0", "--store", str(store)]
     arguments += ["--ledger", str(store.with_suffix(".ledger"))]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
-    with run_server(arguments, store.parent, environment) as address:
+    with run_server(arguments, store.parent, unset_environment()) as address:
         yield int(address.rsplit(":", 1)[1])
+
+
+def unset_environment() -> dict[str, str]:
+    """The variables of this process, without those that set a service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
 
 
 def _stored(store: Path) -> int:

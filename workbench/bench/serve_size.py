@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from dp.progress import Progress
+from workbench.bench.serve import answered, as_request, unset_environment
 from workbench.maintenance.server import run_server
 from workbench.rows import TableRow
 
@@ -124,20 +124,20 @@ def _measure(
 
 async def _steady(address: str, size: Size, day: date, busy: bool, found: Callable[[str, float, str], None]) -> date:
     """Latencies under a steady load, alone or while days are closed all the time; returns the last closed day."""
-    host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()  # type: ignore[union-attr]
+    port = int(address.rsplit(":", 1)[1])
     rng = np.random.default_rng(2)
     posts = [
-        _request("POST /events HTTP/1.1\r\nContent-Type: application/json", host, body)
+        as_request("POST /events", body)
         for body in _bodies(
             rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), day + timedelta(days=1), PACED_EVENTS
         )
     ]
-    alive = [_request("GET /livez HTTP/1.1", host, b"")]
+    alive = [as_request("GET /livez")]
     until = time.perf_counter() + size.seconds
     connections = 16
     pause = connections * PACED_EVENTS / size.paced
-    loads = [_ask(host, int(port), posts, pause, until) for _ in range(connections)]
-    answers = [*loads, _ask(host, int(port), alive, 0.02, until)]
+    loads = [_ask(port, posts, pause, until) for _ in range(connections)]
+    answers = [*loads, _ask(port, alive, 0.02, until)]
     closing = asyncio.create_task(_close_until(address, day, until)) if busy else None
     *posted, lively = await asyncio.gather(*answers)
     if closing:
@@ -158,9 +158,9 @@ async def _close_until(address: str, day: date, until: float) -> date:
     return day
 
 
-async def _ask(host: str, port: int, requests: Sequence[bytes], pause: float, until: float) -> list[float]:
+async def _ask(port: int, requests: Sequence[bytes], pause: float, until: float) -> list[float]:
     """Send requests in turn, one every `pause` seconds; latencies in seconds, from when each was to be sent."""
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     latencies = []
     due = time.perf_counter() + pause * float(np.random.default_rng(port).random())
     for number in range(sys.maxsize):
@@ -168,20 +168,11 @@ async def _ask(host: str, port: int, requests: Sequence[bytes], pause: float, un
             break
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         writer.write(requests[number % len(requests)])
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"the service answered {head[:200]!r}")
-        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-        assert length is not None
-        await reader.readexactly(int(length[1]))
+        await answered(reader)
         latencies.append(time.perf_counter() - due)
         due += pause
     writer.close()
     return latencies
-
-
-def _request(head: str, host: str, body: bytes) -> bytes:
-    return f"{head}\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _bodies(users: Sequence[int], day: date, events: int) -> Iterator[bytes]:
@@ -210,9 +201,8 @@ def _load(folder: Path) -> tuple[float, int]:
 @contextmanager
 def _serving(folder: Path) -> Iterator[tuple[str, int]]:
     """Address and process of a service on the store in a folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DPDAU_", "SERVICE_"))}
     known = set(_children())
-    with run_server(["serve", "--no-pages", "--port", "0", *_settings()], folder, environment) as address:
+    with run_server(["serve", "--no-pages", "--port", "0", *_settings()], folder, unset_environment()) as address:
         (process,) = set(_children()) - known
         yield address, process
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from dp.private_files import sync
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option
 from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source
@@ -106,13 +107,10 @@ def _put_in_place(names: Mapping[Path, Path]) -> None:
     made: list[Path] = []
     try:
         for partial, path in names.items():
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
+            sync(partial)
             os.link(partial, path)
             made.append(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            sync(path.parent)
     except BaseException:
         for path in made:
             path.unlink()

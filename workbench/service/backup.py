@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from dp.ledger.sqlite import create_private
+from dp.private_files import sync
 from workbench.service.errors import StoreError
 from workbench.service.settings import Settings
 
@@ -42,7 +42,7 @@ def back_up(settings: Settings, folder: Path) -> list[Path]:
     create_private(copies["key"])
     shutil.copyfile(settings.key_path, copies["key"])
     for path in (*copies.values(), folder):
-        _flush(path)
+        sync(path)
     return list(copies.values())
 
 
@@ -57,11 +57,3 @@ def _copy(path: Path, copy: Path) -> None:
         # All pages in one step are one snapshot, and nobody who writes makes it begin again.
         source.backup(target, pages=-1)
         target.execute("PRAGMA journal_mode = DELETE")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

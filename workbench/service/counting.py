@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from workbench.service.database import Database
 from workbench.service.errors import NotNext
-from workbench.service.folding import Count, RecordLayout, Users, by_name, count, fold, remembered, within
+from workbench.service.folding import Count, RecordLayout, Users, count, fold, remembered, within
 from workbench.service.operations import ERASE
 from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records
 from workbench.service.settings import Settings
@@ -26,6 +26,7 @@ from workbench.service.store import LAST_TICK, Store
 USERS_AT_ONCE = 2**16
 PARTS_AT_ONCE_BITS = 4
 CLEANED_AT_ONCE = 64
+NAME_BYTES = np.dtype(NAME).itemsize
 
 Read = Callable[[], AbstractContextManager[Store]]
 """The store at one moment."""
@@ -39,45 +40,36 @@ class Leaving:
     """Users who are to leave, by pseudonym, and when that arrived."""
 
     names: Names
-    seqs: npt.NDArray[np.int64]
+    seqs: Mapping[bytes, int]
 
     @classmethod
     def of(cls, erasures: list[Erasure]) -> Leaving:
         """The last erasure of each user."""
-        last = {one.name: one.seq for one in erasures}
-        names = np.frombuffer(b"".join(last), NAME)
-        order = by_name(names)
-        return cls(names[order], np.array(list(last.values()), np.int64)[order])
+        seqs = {one.name: one.seq for one in erasures}
+        return cls(np.frombuffer(b"".join(seqs), NAME), seqs)
 
-    def find(self, named: Names) -> npt.NDArray[np.intp]:
-        """Which of them each name is; -1 for none of them."""
-        found = np.full(len(named), -1, np.intp)
-        for place in np.flatnonzero(np.isin(named["high"], self.names["high"])):
-            same = (self.names["high"] == named["high"][place]) & (self.names["low"] == named["low"][place])
-            found[place] = np.flatnonzero(same)[0] if same.any() else -1
+    def seq_of(self, named: Names) -> npt.NDArray[np.int64]:
+        """When each user is to leave, by the number of the erasure; 0 for who stays."""
+        found = np.zeros(len(named), np.int64)
+        if len(self.names):
+            for place in np.flatnonzero(np.isin(named["high"], self.names["high"])):
+                found[place] = self.seqs.get(named[place].tobytes()[:NAME_BYTES], 0)
         return found
 
     def staying(self, batch: PackedBatch) -> Records:
         """What of a batch is not taken back: erasures that are to come stay."""
-        if not len(self.names):
+        if not (leaves := self.seq_of(batch.records)).any():
             return batch.records
-        found = self.find(batch.records)
-        if (found < 0).all():
-            return batch.records
-        seq = batch.first + batch.records["offset"].astype(np.int64)
-        gone = (found >= 0) & (batch.records["op"] != ERASE) & (seq < self.seqs[found])
-        staying: Records = batch.records[~gone]
+        arrived = batch.first + batch.records["offset"].astype(np.int64)
+        staying: Records = batch.records[(batch.records["op"] == ERASE) | (arrived >= leaves)]
         return staying
 
     def absent(self, users: Users) -> Users:
         """The users, of whom those that leave are present on no day; what they have spent stays."""
-        if not len(self.names):
-            return users
-        found = self.find(users) >= 0
-        if not found.any():
+        if not (leaves := self.seq_of(users)).any():
             return users
         users = users.copy()
-        users["days"][found] = 0
+        users["days"][leaves > 0] = 0
         return users
 
 
@@ -111,10 +103,10 @@ class Counter:
         with suppress(NotNext), self.database.lease():
             count_day(self.read, self.write, day, self.settings.bounds, self.settings.layout)
 
-    def let_go(self) -> bool:
-        """Remove everything of the users who are to leave; whether there were any."""
+    def let_go(self) -> None:
+        """Remove everything of the users who are to leave."""
         with self.database.lease():
-            return let_go(self.read, self.write)
+            let_go(self.read, self.write)
 
 
 def count_day(read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> None:
@@ -142,8 +134,8 @@ def clean(write: Write) -> None:
         pass
 
 
-def let_go(read: Read, write: Write, through: int = LAST_TICK) -> bool:
-    """Remove everything of the users who are to leave, but the flips they spent; whether there were any.
+def let_go(read: Read, write: Write, through: int = LAST_TICK) -> None:
+    """Remove everything of the users who are to leave, but the flips they spent.
 
     The lease is held.
 
@@ -158,7 +150,7 @@ def let_go(read: Read, write: Write, through: int = LAST_TICK) -> bool:
     # Also without erasures: what somebody who read the store has kept from being overwritten.
     write(lambda store: None)
     if not erasures:
-        return False
+        return
     # What is counted and not removed yet may name them, too.
     clean(write)
     with read() as store:
@@ -169,7 +161,6 @@ def let_go(read: Read, write: Write, through: int = LAST_TICK) -> bool:
                 write(partial(_replace, batch, records))
         _let_go_of_users(store, write, leaving)
     write(lambda store: store.forget_erasures(last, through))
-    return True
 
 
 def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:

@@ -6,8 +6,6 @@ one moment; and a lease, which one process at a time holds while it counts a day
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +17,8 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
+
+from dp.private_files import locked
 
 TIMEOUT_SECONDS = 60
 CACHE_KIB = 16 * 1024
@@ -78,13 +78,8 @@ class SqliteFile:
     @contextmanager
     def lease(self) -> Iterator[None]:
         """Held by one thread of one process; a process that dies gives it up."""
-        with self._leased:
-            descriptor = os.open(self.lock_path, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(descriptor)
+        with self._leased, locked(self.lock_path):
+            yield
 
     def wipe(self, connection: Connection) -> bool:
         """Empty the write-ahead log, where removed rows linger; not possible while somebody reads."""

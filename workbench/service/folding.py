@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.service.operations import ADD, ERASE, RETRACT
-from workbench.service.packing import NAME, Names, Records
+from workbench.service.packing import NAME, Names, Records, put_names
 
 WORD = 64
 
@@ -68,8 +68,7 @@ class RecordLayout:
         if self == other:
             return users
         mine = np.zeros(len(users), self.dtype)
-        for field in ("high", "low"):
-            mine[field] = users[field]
+        put_names(mine, users)
         words = min(self.words, other.words)
         mine["days"][:, :words] = users["days"][:, :words]
         for index, window in enumerate(self.windows):
@@ -86,12 +85,12 @@ def by_name(named: Names) -> npt.NDArray[np.intp]:
     return np.lexsort((named["low"], named["high"])) if (low[1:] != low[:-1])[tied].any() else order
 
 
-def starts_of(named: Names) -> npt.NDArray[np.intp]:
-    """Where each pseudonym begins among sorted ones."""
+def first_of_each(named: Names) -> npt.NDArray[np.bool_]:
+    """Which of sorted pseudonyms are the first of their kind."""
     high, low = named["high"], named["low"]
     new = np.ones(len(named), bool)
     new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-    return np.flatnonzero(new)
+    return new
 
 
 def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int) -> Users:
@@ -104,7 +103,7 @@ def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int
         tick: the day that is folded.
     """
     due = due[by_name(due)]
-    starts = starts_of(due)
+    starts = np.flatnonzero(first_of_each(due))
     folded, old, new = _merged(users, due[starts], layout)
     folded["days"][old] = shifted(users["days"], shift)
     folded["spent"][old] = users["spent"]
@@ -172,16 +171,15 @@ def _merged(
 ) -> tuple[Users, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Blank records of all of both, sorted, and where each of the one and of the other is among them."""
     names = np.zeros(len(users) + len(named), NAME)
-    for field in ("high", "low"):
-        names[field] = np.concatenate([users[field], named[field]])
+    put_names(names[: len(users)], users)
+    put_names(names[len(users) :], named)
     order = by_name(names)
     names = names[order]
-    starts = starts_of(names)
+    new = first_of_each(names)
     place = np.empty(len(names), np.intp)
-    place[order] = np.cumsum(np.isin(np.arange(len(names)), starts, assume_unique=True)) - 1
-    merged = np.zeros(len(starts), layout.dtype)
-    for field in ("high", "low"):
-        merged[field] = names[field][starts]
+    place[order] = np.cumsum(new) - 1
+    merged = np.zeros(np.count_nonzero(new), layout.dtype)
+    put_names(merged, names[new])
     return merged, place[: len(users)], place[len(users) :]
 
 

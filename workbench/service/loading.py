@@ -59,8 +59,8 @@ class Loading:
         Raises:
             Refused: somebody else loads this file, and is not where this load is.
         """
-        append: Callable[[Store], Ingested] = lambda store: store.append_columns(columns, self.settings.earliest)  # noqa: E731
-        return self._store(file, start, len(columns.op), append)
+        earliest = self.settings.earliest
+        return self._store(file, start, len(columns.op), lambda store: store.append_columns(columns, earliest))
 
     def names(self, users: Sequence[str]) -> Names | None:
         """The pseudonyms of users, in their order; None if one of them is no user id."""

@@ -105,8 +105,8 @@ def pack(columns: Arriving, lengths: Sequence[int], seq: int, floor: int, closed
     at = np.maximum(np.maximum(day, floor), columns.at)
     now = (op == ERASE) & (at == floor)
     records = np.zeros(len(op), RECORD)
-    for field in ("high", "low"):
-        records[field] = np.where(now, 0, names[field]) if now.any() else names[field]
+    put_names(records, names)
+    put_names(records, np.zeros((), NAME), now)
     records["offset"], records["day"], records["op"] = np.arange(len(op)), day, op
     late = np.cumsum([0, *((day <= closed) & (op != ERASE))]) if closed is not None else np.zeros(len(op) + 1)
     ingested = tuple(
@@ -114,6 +114,12 @@ def pack(columns: Arriving, lengths: Sequence[int], seq: int, floor: int, closed
     )
     erasures = tuple(Erasure(seq + 1 + int(i), floor, names[i].tobytes()) for i in np.flatnonzero(now))
     return Arrivals(tuple(by_tick(records, at, seq + 1)), erasures, ingested)
+
+
+def put_names(records: npt.NDArray[np.void], names: Names, where: npt.NDArray[np.bool_] | slice = slice(None)) -> None:
+    """Name the users of records, or of some of them."""
+    for field in ("high", "low"):
+        records[field][where] = names[field]
 
 
 def by_tick(records: Records, at: npt.NDArray[np.int64], first: int) -> Sequence[PackedBatch]:

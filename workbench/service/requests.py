@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -40,18 +40,8 @@ Stored = Ingested | bytes | Refused
 """What became of a batch, or the answer that its request was given before, or why there is none."""
 
 
-class Remembered(Protocol):
-    """The requests of the last days, read and written in the transaction that stores their operations."""
-
-    def find(self, key: str) -> tuple[bytes, bytes] | None:
-        """The digest and the answer of a request."""
-
-    def keep(self, key: str, digest: bytes, answer: bytes) -> None:
-        """Remember the answer of a request."""
-
-
 class RequestTable:
-    """The requests in a store."""
+    """The requests of the last days, read and written in the transaction that stores their operations."""
 
     def __init__(self, connection: Connection, today: int) -> None:
         self._run = connection.execute
@@ -88,7 +78,7 @@ def append_once(
     """
     if not any(requests):
         return list(store.append_all(batches, earliest))
-    remembered: Remembered = RequestTable(store.connection, day_number(today()))
+    remembered = RequestTable(store.connection, day_number(today()))
     named = [_named(store, request) if request else None for request in requests]
     first = {one.name: place for place, one in reversed(list(enumerate(named))) if one}
     new = [
@@ -121,7 +111,7 @@ def _named(store: Store, request: RequestKey) -> _Named:
     return _Named(name.hex(), digest, request.members)
 
 
-def _earlier(remembered: Remembered, request: _Named) -> bytes | Refused:
+def _earlier(remembered: RequestTable, request: _Named) -> bytes | Refused:
     found = remembered.find(request.name)
     assert found is not None, "what is not stored now was stored before"
     digest, answer = found

@@ -24,8 +24,8 @@ from workbench.service.closed_days import ClosedDays
 from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, StoreError
 from workbench.service.folding import Count, RecordLayout, Users
-from workbench.service.operations import Ingested, Operation
-from workbench.service.packing import NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
+from workbench.service.operations import ERASE, Ingested, Operation
+from workbench.service.packing import NAME, NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
 from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
@@ -118,13 +118,10 @@ class Store:
 
     def erase_name(self, name: bytes, earliest: int | None = None) -> Ingested:
         """`erase` by the pseudonym."""
-        seq = int(self._fact("arrived")) + 1
-        at = self.progress().counts_from(earliest)
-        records = np.zeros(1, RECORD)
-        records["day"] = NEVER
-        ingested = Ingested(1, 0, seq)
-        self._keep(Arrivals((PackedBatch(at, seq, records),), (Erasure(seq, at, name),), (ingested,)))
-        return ingested
+        never = np.full(1, NEVER, np.int64)
+        return self.append_columns(
+            Arriving(np.frombuffer(name, NAME), never, np.full(1, ERASE, np.int8), never), earliest
+        )
 
     def keep_probe(self, size: int) -> None:
         """Write so many bytes, to see whether that is possible."""

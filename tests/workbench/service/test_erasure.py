@@ -15,6 +15,7 @@ from tests.oracles.store_contents import rows_naming
 from tests.workbench.service.common import METRICS, bytes_of, opened
 from workbench.service import (
     Refused,
+    Service,
     StoreError,
 )
 from workbench.service.store import Store
@@ -195,17 +196,22 @@ def dies_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(Store, name, deadly)
 
 
+def second_close_dies(service: Service, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Ann is there on both days, Bob on the first; the second close ends at this method of the store."""
+    service.ingest([add("ann", 0), add("bob", 0)])
+    service.close(day(0))
+    service.ingest([add("ann", 1)])
+    dies_once(monkeypatch, name)
+    with pytest.raises(KilledError):
+        service.close(day(1))
+
+
 def test_who_leaves_while_a_count_fails_is_gone_when_it_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_in(tmp_path, first_day=FIRST, fresh_budget="", budget_epsilon=10)
     with opened(settings) as service:
-        service.ingest([add("ann", 0), add("bob", 0)])
-        service.close(day(0))
-        service.ingest([add("ann", 1)])
-        dies_once(monkeypatch, "commit_day")
-        with pytest.raises(KilledError):
-            service.close(day(1))
+        second_close_dies(service, monkeypatch, "commit_day")
         # The day is sealed: it is counted with her, and nothing after it.
         service.erase("ann")
         service.settled()
@@ -219,12 +225,7 @@ def test_who_leaves_while_a_count_fails_is_gone_when_it_succeeds(
 def test_what_a_killed_close_left_behind_names_nobody_who_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(tmp_path, first_day=FIRST)
     with opened(settings) as service:
-        service.ingest([add("ann", 0), add("bob", 0)])
-        service.close(day(0))
-        service.ingest([add("ann", 1)])
-        dies_once(monkeypatch, "clean")
-        with pytest.raises(KilledError):
-            service.close(day(1))
+        second_close_dies(service, monkeypatch, "clean")
         service.erase("ann")
         service.settled()
         name = pseudonyms(settings.key_path.read_bytes())("ann")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from workbench.service.counting import PARTS_AT_ONCE_BITS, split
 from workbench.service.folding import RecordLayout, Users, by_name, fold
-from workbench.service.packing import NAME, NEVER, RECORD, PackedBatch, Records, by_tick
+from workbench.service.packing import NAME, NEVER, RECORD, PackedBatch, Records, by_tick, put_names
 from workbench.service.store import batch_row
 from workbench.service.tables import batches, parts, standing, tables
 
@@ -76,9 +76,7 @@ def _arrived(connection: Connection) -> Iterator[PackedBatch]:
 
 def _records(rows: Any) -> Records:
     records = np.zeros(len(rows), RECORD)
-    names = np.frombuffer(b"".join(row.pseudonym or bytes(16) for row in rows), NAME)
-    for field in ("high", "low"):
-        records[field] = names[field]
+    put_names(records, np.frombuffer(b"".join(row.pseudonym or bytes(16) for row in rows), NAME))
     records["offset"] = [row.seq - rows[0].seq for row in rows]
     records["day"] = [NEVER if row.day is None else row.day for row in rows]
     records["op"] = [row.op for row in rows]
@@ -89,9 +87,7 @@ def _spent(flips: Any, layout: RecordLayout) -> Users:
     """Users of whom nothing is known but the flips that they have spent."""
     places = {name: place for place, name in enumerate(dict.fromkeys(row.pseudonym for row in flips))}
     users = np.zeros(len(places), layout.dtype)
-    names = np.frombuffer(b"".join(places), NAME)
-    for field in ("high", "low"):
-        users[field] = names[field]
+    put_names(users, np.frombuffer(b"".join(places), NAME))
     for row in flips:
         users["spent"][places[row.pseudonym], layout.windows.index(row.window)] = row.spent
     return users[by_name(users)]

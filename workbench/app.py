@@ -64,7 +64,7 @@ def open_once(settings: bytes) -> OpenService:
     """The process's one service for these settings (JSON)."""
     closing = ExitStack()
     chosen = msgspec.json.decode(settings, type=Settings)
-    return OpenService(closing.enter_context(open_service(chosen, lambda: datetime.now(UTC))), closing)
+    return OpenService(closing.enter_context(open_service(chosen, lambda: datetime.now(UTC), beside=True)), closing)
 
 
 def settings_json() -> bytes:

@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
@@ -33,6 +34,8 @@ FIRST = date(2026, 1, 1)
 LOADED_DAYS = 30
 EVENTS_A_REQUEST = 1000
 PACED_EVENTS = 100
+CONNECTIONS = 64
+CLOSE_EVERY_SECONDS = 4.0
 ERASED_TOGETHER = 1000
 ERASED_ALONE = 50
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -105,8 +108,7 @@ def _measure(
     found(f"close of a day, {size.active:,} of {size.users:,} users active", float(np.median(closes)), "CPU s")
     found("close: last days to first days", float(np.median(closes[-3:]) / np.median(closes[:3])), "ratio")
     found("store after the closes, a user", _bytes(folder) / size.users, "bytes")
-    for busy in (False, True):
-        day = asyncio.run(_steady(str(client.base_url).rstrip("/"), size, day, busy, found))
+    day = asyncio.run(_steady(str(client.base_url).rstrip("/"), size, day, found))
     before, started = _cpu(process), time.perf_counter()
     for user in range(ERASED_ALONE):
         client.delete(f"/users/u{user:07d}").raise_for_status()
@@ -122,57 +124,61 @@ def _measure(
     found("a fresh release", _cpu(process) - before, "CPU s")
 
 
-async def _steady(address: str, size: Size, day: date, busy: bool, found: Callable[[str, float, str], None]) -> date:
-    """Latencies under a steady load, alone or while days are closed all the time; returns the last closed day."""
+async def _steady(address: str, size: Size, day: date, found: Callable[[str, float, str], None]) -> date:
+    """Latencies under a steady load, apart for what is asked while a day is closed; returns the last closed day."""
     port = int(address.rsplit(":", 1)[1])
     rng = np.random.default_rng(2)
+    # Months ahead of every close: what arrives counts from a day that none of them counts.
+    ahead = day + timedelta(days=90)
     posts = [
         as_request("POST /events", body)
-        for body in _bodies(
-            rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), day + timedelta(days=1), PACED_EVENTS
-        )
+        for body in _bodies(rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), ahead, PACED_EVENTS)
     ]
-    alive = [as_request("GET /livez")]
-    until = time.perf_counter() + size.seconds
-    connections = 16
-    pause = connections * PACED_EVENTS / size.paced
-    loads = [_ask(port, posts, pause, until) for _ in range(connections)]
-    answers = [*loads, _ask(port, alive, 0.02, until)]
-    closing = asyncio.create_task(_close_until(address, day, until)) if busy else None
-    *posted, lively = await asyncio.gather(*answers)
-    if closing:
-        day = await closing
-    latencies = [one for some in posted for one in some]
-    when = "while days are closed" if busy else "without a close"
-    found(f"events taken in {when}", len(latencies) * PACED_EVENTS / size.seconds, "a second")
-    found(f"POST of {PACED_EVENTS} events {when}, p99", 1000 * float(np.quantile(latencies, 0.99)), "ms")
-    found(f"liveness {when}, p99", 1000 * float(np.quantile(lively, 0.99)), "ms")
+    started = time.perf_counter()
+    until = started + size.seconds
+    pause = CONNECTIONS * PACED_EVENTS / size.paced
+    loads = [_ask(port, posts, pause, started + pause * number / CONNECTIONS, until) for number in range(CONNECTIONS)]
+    closing = asyncio.create_task(_close_at_times(address, day, until))
+    *posted, lively = await asyncio.gather(*loads, _ask(port, [as_request("GET /livez")], 0.01, started, until))
+    day, closes = await closing
+    asked = np.concatenate(posted)
+    found("events taken in at a steady pace", len(asked) * PACED_EVENTS / size.seconds, "a second")
+    for name, answers in ((f"POST of {PACED_EVENTS} events", asked), ("liveness", lively)):
+        meanwhile = np.any([(answers[:, 1] >= begun) & (answers[:, 0] <= ended) for begun, ended in closes], axis=0)
+        for when, some in (("between closes", ~meanwhile), ("during a close", meanwhile)):
+            late = np.quantile(np.diff(answers[some])[:, 0], 0.99) if some.any() else np.nan
+            found(f"{name} {when}, p99", 1000 * float(late), "ms")
     return day
 
 
-async def _close_until(address: str, day: date, until: float) -> date:
+async def _close_at_times(address: str, day: date, until: float) -> tuple[date, list[tuple[float, float]]]:
+    """Close a day every `CLOSE_EVERY_SECONDS`; the last day, and when each close began and ended."""
+    closes: list[tuple[float, float]] = []
     async with httpx2.AsyncClient(base_url=address, timeout=600) as client:
-        while time.perf_counter() < until:
+        while True:
+            await asyncio.sleep(CLOSE_EVERY_SECONDS if until - time.perf_counter() > 2 * CLOSE_EVERY_SECONDS else 0.2)
+            begun = time.perf_counter()
+            if begun > until and closes:
+                return day, closes
             day += timedelta(days=1)
             (await client.post(f"/days/{day}/close")).raise_for_status()
-    return day
+            closes.append((begun, time.perf_counter()))
 
 
-async def _ask(port: int, requests: Sequence[bytes], pause: float, until: float) -> list[float]:
-    """Send requests in turn, one every `pause` seconds; latencies in seconds, from when each was to be sent."""
+async def _ask(port: int, requests: Sequence[bytes], pause: float, due: float, until: float) -> npt.NDArray[np.float64]:
+    """Send requests in turn, one every `pause` seconds from `due` on; (requests, 2) when each was due and answered."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    latencies = []
-    due = time.perf_counter() + pause * float(np.random.default_rng(port).random())
+    answers = []
     for number in range(sys.maxsize):
         if due > until:
             break
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         writer.write(requests[number % len(requests)])
         await answered(reader)
-        latencies.append(time.perf_counter() - due)
+        answers.append((due, time.perf_counter()))
         due += pause
     writer.close()
-    return latencies
+    return np.array(answers).reshape(-1, 2)
 
 
 def _bodies(users: Sequence[int], day: date, events: int) -> Iterator[bytes]:

@@ -134,3 +134,16 @@ def bench_experiments(repeats: int, output: Output) -> None:
     with progress_bar() as report:
         rows = measure(repeats, report)
     output.write(rows, title="The experiment engine: wall time")
+
+
+@bench.command("app")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@output_options
+def bench_app(repeats: int, output: Output) -> None:
+    """Time how long a person waits for the pages, in a Chromium, and the API beside them; needs a developer's setup."""
+    from workbench.bench.app import bench_app as measure
+
+    output.validate()
+    with progress_bar() as report:
+        rows = measure(repeats, report)
+    output.write(rows, title="The app in a browser: wall time")

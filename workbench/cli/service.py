@@ -118,7 +118,7 @@ def serve(settings: Settings, address: Address, pages: bool) -> None:
     Keys made by 'dpdau keys create' open what their scopes say, and the one in the variable SERVICE_API_KEY opens
     everything. Without a key only this machine may connect.
     """
-    with _open(address.applied(settings)) as service:
+    with _open(address.applied(settings), beside=True) as service:
         _serve(service, pages)
     leave(_last_line(settings), 0)
 
@@ -144,7 +144,7 @@ def demo(settings: Settings, days: int, folder: Path, address: Address, serving:
     folder.mkdir(parents=True, exist_ok=True)
     inside = {name: str(folder / Path(getattr(settings, name)).name) for name in ("store", "ledger")}
     chosen = address.applied(msgspec.structs.replace(of_demonstration(settings), **inside, key=None, keys=None))
-    with _open(chosen) as service:
+    with _open(chosen, beside=serving) as service:
         check_demonstration(service)
         if serving:
             _serve(service, True, behind=lambda stopped: _fill_behind(service, days, stopped))
@@ -345,10 +345,10 @@ def _operations(log: Log) -> Iterator[Operation]:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[Service]:
+def _open(settings: Settings, *, beside: bool = False) -> Iterator[Service]:
     from workbench.service import open_service
 
-    with open_service(settings, lambda: datetime.now(UTC)) as service:
+    with open_service(settings, lambda: datetime.now(UTC), beside=beside) as service:
         yield service
 
 

@@ -47,6 +47,9 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
         self.faults = tuple(faults)
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str, tuple[tuple[int, str], ...]]]:
+        return Refused, (self.kind, str(self), self.faults)
+
 
 def bad_events(
     faults: Sequence[tuple[int, str]], unit: str = "event", start: int = 0, lines: Sequence[int] | None = None

@@ -31,15 +31,18 @@ APPLICATION_ID = 0x64706461
 
 
 @contextmanager
-def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
+def open_service(settings: Settings, clock: Clock, *, beside: bool = False) -> Iterator[Service]:
     """Open the service on its store and ledger, making them where there are none, and finish what a crash interrupted.
+
+    Args:
+        beside: see `Service`.
 
     Raises:
         StoreError: the store or its key cannot be used.
         LedgerError: the ledger cannot be used, or its streams were opened with other settings.
         Refused: store and ledger do not belong together.
     """
-    service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
+    service = Service(settings, clock, open_store(settings.store_path, settings.key_path), beside=beside)
     try:
         service.finish()
         yield service

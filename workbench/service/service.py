@@ -23,6 +23,7 @@ from dp.release import plan_release, promise, publish
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
 from workbench.service.counting import Counter, preview, recount
+from workbench.service.counting_process import CountingProcess
 from workbench.service.days import (
     Activity,
     Status,
@@ -54,15 +55,22 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class Service:
-    """A running service; use `open_service`. Its methods may be called from any thread."""
+    """A running service; use `open_service`. Its methods may be called from any thread.
 
-    def __init__(self, settings: Settings, clock: Clock, store: Store, account: Account | None = None) -> None:
+    Args:
+        beside: whether days are counted in another process, so that a count holds up nobody who asks meanwhile.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, store: Store, account: Account | None = None, *, beside: bool = False
+    ) -> None:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store, lambda: self._leavers.wake())
         self.access = StoreAccess(settings.store_path, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
+        self._counting = CountingProcess(settings) if beside else None
         self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
@@ -175,7 +183,7 @@ class Service:
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
                 name = ledger.name
                 self.account.check_bound(self._write(lambda store: store.bind(name)), name)
-            self._counter.count(day_number(day))
+            self._count(day_number(day))
             self._leavers.wake()
             self._finish_closes()
         return [self.release(metric, day) for metric in self.settings.series]
@@ -317,6 +325,8 @@ class Service:
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
+        if self._counting:
+            self._counting.stop()
         self._leavers.stop()
         self._writer.stop()
 
@@ -329,6 +339,9 @@ class Service:
         """Refuse to go on where store and ledger do not belong together; called in a transaction of the ledger."""
         with self.access.reading() as store:
             self.account.check(ledger, store)
+
+    def _count(self, day: int) -> None:
+        (self._counting or self._counter).count(day)
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
@@ -345,7 +358,7 @@ class Service:
             check_first(self.settings, first)
             self.check(ledger)
             self.account.charge(ledger, first)
-        self._counter.count(progress.sealed)
+        self._count(progress.sealed)
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""

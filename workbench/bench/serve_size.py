@@ -188,11 +188,13 @@ def _bodies(users: Sequence[int], day: date, events: int) -> Iterator[bytes]:
 
 
 def _write_log(path: Path, size: Size) -> None:
+    """A log, written day by day: what a process holds when it starts another one counts as that one's memory."""
     rng = np.random.default_rng(0)
-    days = np.sort(rng.integers(0, LOADED_DAYS, size.operations))
-    names = np.array([str(FIRST + timedelta(days=day)) for day in range(LOADED_DAYS)])
-    users = np.char.mod("u%07d", rng.integers(0, size.users, size.operations))
-    pyarrow.csv.write_csv(pa.table({"user": pa.array(users), "day": pa.array(names[days])}), path)
+    with pyarrow.csv.CSVWriter(path, pa.schema({"user": pa.string(), "day": pa.string()})) as file:
+        for day in range(LOADED_DAYS):
+            rows = size.operations * (day + 1) // LOADED_DAYS - size.operations * day // LOADED_DAYS
+            users = pa.array(np.char.mod("u%07d", rng.integers(0, size.users, rows)))
+            file.write(pa.table({"user": users, "day": pa.repeat(str(FIRST + timedelta(days=day)), rows)}))
 
 
 def _load(folder: Path) -> tuple[float, int]:

@@ -1,6 +1,7 @@
 """What a service costs at size: a real server process on a store of millions of users, over HTTP.
 
-CPU seconds are the server's own, all threads together; they hardly depend on what else the machine does.
+CPU seconds are those of the server and its processes, all threads together; they hardly depend on what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -209,9 +210,9 @@ def _load(folder: Path) -> tuple[float, int]:
 @contextmanager
 def _serving(folder: Path) -> Iterator[tuple[str, int]]:
     """Address and process of a service on the store in a folder."""
-    known = set(_children())
+    known = set(_children(os.getpid()))
     with run_server(["serve", "--no-pages", "--port", "0", *_settings()], folder, unset_environment()) as address:
-        (process,) = set(_children()) - known
+        (process,) = set(_children(os.getpid())) - known
         yield address, process
 
 
@@ -219,13 +220,15 @@ def _settings() -> list[str]:
     return ["--set", f"future_days=true,horizon=unlimited,first_day={FIRST + timedelta(days=LOADED_DAYS - 1)}"]
 
 
-def _children() -> list[int]:
-    return [int(child) for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+def _children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def _cpu(process: int) -> float:
+    """CPU seconds of a process and of those that it has started and that live still."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND + sum(map(_cpu, _children(process)))
 
 
 def _bytes(folder: Path) -> int:

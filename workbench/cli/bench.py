@@ -137,7 +137,7 @@ def bench_experiments(repeats: int, output: Output) -> None:
 
 
 @bench.command("app")
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1, max=4), default=3, show_default=True)
 @output_options
 def bench_app(repeats: int, output: Output) -> None:
     """Time how long a person waits for the pages, in a Chromium, and the API beside them; needs a developer's setup."""

@@ -15,6 +15,8 @@ from workbench.service.settings import SERIES, SeriesSettings
 from workbench.words import WORDS
 
 BENCH = RESULTS / "bench_serve.json"
+BENCH_SIZE = RESULTS / "bench_serve_size.json"
+BENCH_APP = RESULTS / "bench_app.json"
 BENCH_MECHANISMS = RESULTS / "bench_mechanisms.json"
 BENCH_SKETCHES = RESULTS / "bench_sketches.json"
 DOCUMENTS = (
@@ -67,6 +69,20 @@ def service_benchmark() -> str:
     ]  # fmt: skip
     titles = ["events a request", "connections", "durable events/s", "requests/s", "p50", "p99", "share of sqlite"]
     return markdown_table(titles, "rrrrrrr", rows)
+
+
+def service_at_size() -> str:
+    """What `dpdau bench serve --size full --out results/bench_serve_size.json` measured."""
+    rows = [(row["what"], f"**{row['value']:,g}** {row['unit']}") for row in json.loads(BENCH_SIZE.read_text("utf-8"))]
+    return markdown_table(["ten million operations of a million users", "measured"], "lr", rows)
+
+
+def app_times() -> str:
+    """What `dpdau bench app --out results/bench_app.json` measured."""
+    rows = [
+        (row["what"], f"**{row['median']:g}**", f"{row['most']:g}") for row in json.loads(BENCH_APP.read_text("utf-8"))
+    ]
+    return markdown_table(["on two cores, the browser among them", "median", "longest; p95"], "lrr", rows)
 
 
 def bench_headline() -> str:
@@ -199,6 +215,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "live-promise": live_promise,
     "settings": settings_table,
     "bench-serve": service_benchmark,
+    "bench-serve-size": service_at_size,
+    "bench-app": app_times,
     "bench-headline": bench_headline,
     "bench-mechanisms": mechanism_benchmarks,
     "bench-sketches": sketch_benchmarks,

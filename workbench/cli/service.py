@@ -247,6 +247,34 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
 
 
 @click.command()
+@service_options
+@click.option(
+    "--from",
+    "first",
+    type=DayType(),
+    default=None,
+    help="The first day of the next period: needed before the horizon is over, and for whoever may repeat the command.",
+)
+@click.option("--yes", "confirmed", is_flag=True, help="Charge it without asking.")
+def renew(settings: Settings, first: date | None, confirmed: bool) -> None:
+    """Charge the next period, so that days can be closed when the horizon is over.
+
+    It says what will be charged, and asks. Epsilon, delta, w_bound and mechanism of a series, horizon and budget may be
+    set anew before. Days, windows and streams of rows go on without a gap. Exit code 3: the budget does not suffice,
+    and nothing happened.
+    """
+    with existing_service(settings, finish=False) as service:
+        proposal = service.renewal.propose(first)
+        click.echo(proposal.text, err=True)
+        if not proposal.charged:
+            if not confirmed:
+                click.confirm("Charge it now?", abort=True, err=True)
+            # By its day: asked for twice, it is charged once.
+            service.renewal.renew(proposal.period.first, confirmed=True)
+            click.echo(f"renewed: {proposal.period.days}", err=True)
+
+
+@click.command()
 # As many as come: click's own message about a second one repeats it.
 @click.argument("user", nargs=-1, required=True, metavar="USER")
 @service_options
@@ -269,9 +297,12 @@ def erase(user: tuple[str, ...], settings: Settings) -> None:
 def show_settings(settings: Settings) -> None:
     """Show every setting with its value, as TOML that --config reads, and what the settings promise."""
     from workbench.service import promise_of_all, settings_text
+    from workbench.service.renewal import FREE_OF_END, endless_is_free
 
     click.echo(settings_text(settings), nl=False)
     click.echo(promise_of_all(settings), err=True)
+    if endless_is_free(settings):
+        click.echo(FREE_OF_END, err=True)
 
 
 def days_in(ctx: click.Context, settings: Settings) -> str:
@@ -345,23 +376,26 @@ def _operations(log: Log) -> Iterator[Operation]:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[Service]:
+def _open(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
     from workbench.service import open_service
 
-    with open_service(settings, lambda: datetime.now(UTC)) as service:
+    with open_service(settings, lambda: datetime.now(UTC), finish=finish) as service:
         yield service
 
 
 @contextmanager
-def existing_service(settings: Settings) -> Iterator[Service]:
+def existing_service(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
     """The service, where it has a store already.
+
+    Args:
+        finish: see `open_service`.
 
     Raises:
         click.ClickException: there is no store.
     """
     if not settings.store_path.exists():
         raise click.ClickException(f"there is no store at {settings.store}; name it with --store, or load a log first")
-    with _open(settings) as service:
+    with _open(settings, finish=finish) as service:
         yield service
 
 
@@ -394,6 +428,7 @@ SERVICE_COMMANDS = (
     demo,
     load,
     close,
+    renew,
     erase,
     show_settings,
 )

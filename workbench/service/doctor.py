@@ -22,8 +22,10 @@ from workbench.service.days import Status
 from workbench.service.errors import Refused, StoreError, unavailable
 from workbench.service.first_close import check_intended
 from workbench.service.opening import open_store
+from workbench.service.renewal import FREE_OF_END, endless_is_free
 from workbench.service.service import Service
 from workbench.service.settings import Settings
+from workbench.service.vitals import days_left
 
 Level = Literal["ok", "warning", "error"]
 SOON_DAYS = 30
@@ -140,7 +142,7 @@ def _inside(service: Service, now: datetime) -> Iterator[Finding]:
     yield _together(service, status)
     yield _clock(service, status, now)
     yield _days(service, status)
-    yield _horizon(settings, status)
+    yield _horizon(service, status)
     try:
         for budget in service.budgets():
             yield _budget(settings, budget, charged_already=bool(service.charges()))
@@ -210,17 +212,18 @@ def _first_day(service: Service, settings: Settings) -> Finding:
     return Finding("days", "ok", f"no day is closed yet; {settings.first_day} will be the first")
 
 
-def _horizon(settings: Settings, status: Status) -> Finding:
-    if settings.horizon is None:
+def _horizon(service: Service, status: Status) -> Finding:
+    settings, periods = service.settings, service.account.all_periods()
+    left = days_left(periods, settings.horizon, status.open_day)
+    if left is None:
         return Finding("horizon", "ok", "the promise has no end")
-    closed = (status.last - status.first).days + 1 if status.first and status.last else 0
-    left = settings.horizon - closed
-    said = f"{left} of {settings.horizon} days are left"
-    if left <= 0:
-        return Finding("horizon", "error", f"{said}: no further day can be closed; begin the next period")
-    return Finding(
-        "horizon", "warning" if left <= SOON_DAYS else "ok", said + ("; plan the next period" * (left <= SOON_DAYS))
-    )
+    said = f"{left} of {periods[-1].horizon if periods else settings.horizon} days are left"
+    if periods and not left:
+        return Finding("horizon", "error", f"{said}: no further day can be closed; begin the next period: dpdau renew")
+    if periods and left <= SOON_DAYS:
+        ahead = f"; the next period can be charged from now on: dpdau renew --from {periods[-1].following}"
+        return Finding("horizon", "warning", said + ahead)
+    return Finding("horizon", "ok", said + (f"; {FREE_OF_END}" if not periods and endless_is_free(settings) else ""))
 
 
 def _budget(settings: Settings, budget: Budget, *, charged_already: bool) -> Finding:

@@ -38,7 +38,7 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
             "bad-request", "scope-missing", "busy", "clock", "key-reused", "other-store", "other-settings",
-            "doubtful-first-day" or "unavailable".
+            "doubtful-first-day", "not-over", "unconfirmed-renewal" or "unavailable".
         faults: (index, reason) of operations that cannot be right.
     """
 

@@ -31,8 +31,11 @@ APPLICATION_ID = 0x64706461
 
 
 @contextmanager
-def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
+def open_service(settings: Settings, clock: Clock, *, finish: bool = True) -> Iterator[Service]:
     """Open the service on its store and ledger, making them where there are none, and finish what a crash interrupted.
+
+    Args:
+        finish: False leaves that to the next, where the settings are those of the period to come.
 
     Raises:
         StoreError: the store or its key cannot be used.
@@ -41,7 +44,8 @@ def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
     """
     service = Service(settings, clock, open_store(settings.store_path, settings.key_path))
     try:
-        service.finish()
+        if finish:
+            service.finish()
         yield service
     finally:
         service.stop()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from typing import Annotated
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from dp.ledger import LedgerError
 from workbench.api.metrics import TEXT_FORMAT, Metrics
 from workbench.api.responses import json_response
-from workbench.api.rows import budget_row, charge_row
+from workbench.api.routes.days import parse_day
+from workbench.api.rows import budget_row, charge_row, period_row
 from workbench.service import Refused, Service
 
 PATHS = ("store", "ledger", "key", "keys")
@@ -44,9 +46,30 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
                 "first_day": status.first,
                 "last_closed_day": status.last,
                 "open_day": status.open_day,
+                "periods": [period_row(period) for period in service.account.all_periods()],
                 "settings": {name: value for name, value in settings.items() if name not in PATHS},
             }
         )
+
+    @app.post("/renewal", tags=["days"], summary="Charge the next period", response_class=Response)
+    def renewal(
+        confirm: Annotated[bool, Query(description="What the refusal says is to be charged.")] = False,
+        first: Annotated[
+            str | None,
+            Query(
+                alias="from",
+                description="Its first day, YYYY-MM-DD; needed before the horizon is over, and for "
+                "whoever may repeat the call.",
+            ),
+        ] = None,
+    ) -> Response:
+        """Charges every series for the next period, by the settings of this process; it begins the day after the last.
+
+        Without confirm=true the answer is a refusal that says what would be charged. A period that was charged before
+        is answered as it is, and costs nothing.
+        """
+        done = service.renewal.renew(None if first is None else parse_day(first), confirmed=confirm)
+        return json_response({**period_row(done.period), "promise": service.promise})
 
     _add_health(app, service)
 

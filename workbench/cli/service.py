@@ -247,34 +247,6 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
 
 
 @click.command()
-@service_options
-@click.option(
-    "--from",
-    "first",
-    type=DayType(),
-    default=None,
-    help="The first day of the next period: needed before the horizon is over, and for whoever may repeat the command.",
-)
-@click.option("--yes", "confirmed", is_flag=True, help="Charge it without asking.")
-def renew(settings: Settings, first: date | None, confirmed: bool) -> None:
-    """Charge the next period, so that days can be closed when the horizon is over.
-
-    It says what will be charged, and asks. Epsilon, delta, w_bound and mechanism of a series, horizon and budget may be
-    set anew before. Days, windows and streams of rows go on without a gap. Exit code 3: the budget does not suffice,
-    and nothing happened.
-    """
-    with existing_service(settings, finish=False) as service:
-        proposal = service.renewal.propose(first)
-        click.echo(proposal.text, err=True)
-        if not proposal.charged:
-            if not confirmed:
-                click.confirm("Charge it now?", abort=True, err=True)
-            # By its day: asked for twice, it is charged once.
-            service.renewal.renew(proposal.period.first, confirmed=True)
-            click.echo(f"renewed: {proposal.period.days}", err=True)
-
-
-@click.command()
 # As many as come: click's own message about a second one repeats it.
 @click.argument("user", nargs=-1, required=True, metavar="USER")
 @service_options
@@ -296,13 +268,10 @@ def erase(user: tuple[str, ...], settings: Settings) -> None:
 @service_options
 def show_settings(settings: Settings) -> None:
     """Show every setting with its value, as TOML that --config reads, and what the settings promise."""
-    from workbench.service import promise_of_all, settings_text
-    from workbench.service.renewal import FREE_OF_END, endless_is_free
+    from workbench.service import horizon_advice, promise_of_all, settings_text
 
     click.echo(settings_text(settings), nl=False)
-    click.echo(promise_of_all(settings), err=True)
-    if endless_is_free(settings):
-        click.echo(FREE_OF_END, err=True)
+    click.echo("\n".join([promise_of_all(settings), *horizon_advice(settings)]), err=True)
 
 
 def days_in(ctx: click.Context, settings: Settings) -> str:
@@ -385,10 +354,7 @@ def _open(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
 
 @contextmanager
 def existing_service(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
-    """The service, where it has a store already.
-
-    Args:
-        finish: see `open_service`.
+    """The service, where it has a store already; `finish` as in `open_service`.
 
     Raises:
         click.ClickException: there is no store.
@@ -428,7 +394,6 @@ SERVICE_COMMANDS = (
     demo,
     load,
     close,
-    renew,
     erase,
     show_settings,
 )

@@ -22,7 +22,7 @@ from workbench.service.days import Status
 from workbench.service.errors import Refused, StoreError, unavailable
 from workbench.service.first_close import check_intended
 from workbench.service.opening import open_store
-from workbench.service.renewal import FREE_OF_END, endless_is_free
+from workbench.service.renewal import horizon_advice
 from workbench.service.service import Service
 from workbench.service.settings import Settings
 from workbench.service.vitals import days_left
@@ -223,7 +223,7 @@ def _horizon(service: Service, status: Status) -> Finding:
     if periods and left <= SOON_DAYS:
         ahead = f"; the next period can be charged from now on: dpdau renew --from {periods[-1].following}"
         return Finding("horizon", "warning", said + ahead)
-    return Finding("horizon", "ok", said + (f"; {FREE_OF_END}" if not periods and endless_is_free(settings) else ""))
+    return Finding("horizon", "ok", "; ".join([said, *([] if periods else horizon_advice(settings))]))
 
 
 def _budget(settings: Settings, budget: Budget, *, charged_already: bool) -> Finding:

@@ -68,8 +68,8 @@ def budget_advice(error: BudgetExhausted) -> str:
             "name a larger budget in the settings budget and fresh_budget (dpdau budget create NAME)."
         )
     return (
-        "Published days stay readable; more fresh releases need another budget (dpdau budget create NAME, and the "
-        "setting fresh_budget), and add to what was spent."
+        "Published days stay readable; more fresh releases, and a renewal, need another budget (dpdau budget create "
+        "NAME, and the setting fresh_budget, or budget for the renewal), and add to what was spent."
     )
 
 

@@ -144,24 +144,24 @@ def next_first(last: Period, open_day: date | None, first: date | None) -> date:
     return following
 
 
-def endless_is_free(settings: Settings) -> bool:
-    """Whether the series could do without a horizon: user-days, by mechanisms whose noise does not grow with it.
+def horizon_advice(settings: Settings) -> list[str]:
+    """One sentence where the series could do without a horizon: user-days, by mechanisms whose noise does not grow.
 
     What it costs them is below 1 % of the noise (tests/workbench/service/test_renewal.py).
     """
     if settings.horizon is None or any(one.unit == "user" for one in settings.series.values()):
-        return False
+        return []
     endless = msgspec.structs.replace(settings, horizon=None)
     try:
         for metric in endless.series:
             plan_release(endless.request(metric, EPOCH))
     except ValueError:
-        return False
-    return True
+        return []
+    return [ENDLESS_IS_FREE]
 
 
-FREE_OF_END = (
-    'horizon = "unlimited" would cost these series next to nothing, and nothing would have to be renewed; it is chosen '
-    "before the first close"
+ENDLESS_IS_FREE = (
+    'horizon = "unlimited" would cost these series next to nothing, and nothing would have to be renewed; it can be '
+    "chosen until the first close, and at a renewal"
 )
 CONFIRM = "Nothing was charged. If that is meant, confirm it: dpdau renew --yes, or confirm=true over HTTP"

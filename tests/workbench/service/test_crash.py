@@ -36,13 +36,16 @@ pytestmark = pytest.mark.slow
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
 KILLS = 40
 DAYS = 30
+RENEWED = 2
+"""Days of a period where there are several."""
 PROCESSES = 4
 
 
 def settings_of(folder: Path) -> Settings:
+    horizon = RENEWED if folder.name.endswith("renewed") else "unlimited"
     # Markers of early days are to be found at the end.
     return settings_in(
-        folder, first_day=day(0), horizon="unlimited", future_days="true", budget_epsilon=10, fresh_days=2000
+        folder, first_day=day(0), horizon=horizon, future_days="true", budget_epsilon=10, fresh_days=2000
     )
 
 
@@ -208,6 +211,49 @@ def kill_at_points(root: Path) -> None:
         assert wait(forked(lambda: fresh_and_die(folder, arm))) == signal.SIGKILL  # noqa: B023
 
 
+RENEWAL_POINTS: dict[str, Callable[[], None]] = {
+    "before the charge": POINTS["before the charge"],
+    "one series charged, not committed": lambda: dies_at_call(Ledger, "charge", 1),
+    "charged, not committed": POINTS["charged, not committed"],
+    "charged": lambda: dies(Store, "note_charged", after=False),
+    "noted, not committed": POINTS["noted, not committed"],
+}
+
+
+def renew_and_die(folder: Path, arm: Callable[[], None]) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        arm()
+        service.renewal.renew(confirmed=True)
+
+
+def kill_renewals(root: Path) -> None:
+    for point, arm in RENEWAL_POINTS.items():
+        folder = root / f"{point}, renewed"
+        prepare(folder, RENEWED)
+        assert wait(forked(lambda: renew_and_die(folder, arm))) == signal.SIGKILL  # noqa: B023
+    for point, arm in POINTS.items():
+        folder = root / f"{point}, first close, renewed"
+        prepare(folder, RENEWED)
+        with open_service(settings_of(folder), clock) as service:
+            service.renewal.renew(confirmed=True)
+        assert wait(forked(lambda: close_and_die(folder, RENEWED, arm))) == signal.SIGKILL  # noqa: B023
+
+
+def renew_all(folder: Path, worker: int) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        for index in range(DAYS // 5):
+            if index and index % RENEWED == 0:
+                service.renewal.renew(day(index), confirmed=True)
+            service.ingest([add(f"worker-{worker}", index)])
+            note(folder, rows=service.close(day(index)))
+
+
+def race_to_renew(root: Path) -> None:
+    folder = root / "race, renewed"
+    folder.mkdir()
+    at_once([lambda worker=worker: renew_all(folder, worker) for worker in range(PROCESSES)])
+
+
 def show_early(root: Path) -> None:
     """The broken twin: what is drawn is shown before it is committed."""
     folder = root / "early"
@@ -256,6 +302,8 @@ def race_for_a_new_store(root: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     "random": kill_at_random,
     "points": kill_at_points,
+    "renewals": kill_renewals,
+    "race to renew": race_to_renew,
     "early": show_early,
     "race": race,
     "new": race_for_a_new_store,
@@ -374,6 +422,33 @@ def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     assert committed["published, 1 closed"] == committed["before the answer, 1 closed"] == 6
     assert (committed["drawn afresh, not committed, fresh"], committed["drawn afresh, fresh"]) == (3, 4)
     assert len(committed) == 2 * len(POINTS) + len(FRESH_POINTS)
+
+
+def test_kill_between_the_steps_of_a_renewal_and_of_the_close_behind_it(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "renewals", tmp_path)
+    broken, charged = {}, {}
+    for folder in sorted(tmp_path.iterdir()):
+        settings = settings_of(folder)
+        with open_ledger(settings.ledger_path) as ledger:
+            charged[folder.name] = len(ledger.charges())
+        with open_service(settings, clock) as service:
+            for _ in range(2):
+                assert service.renewal.renew(day(RENEWED), confirmed=True).period.first == day(RENEWED)
+        if found := violations(folder, 2 * RENEWED, charges=6):
+            broken[folder.name] = found
+        with open_service(settings, clock) as service:
+            assert [count.truth for count in service.truth("mau").counts] == [2] * (2 * RENEWED)
+    assert broken == {}
+    assert charged["charged, not committed, renewed"] == charged["one series charged, not committed, renewed"] == 3
+    assert charged["charged, renewed"] == charged["noted, not committed, renewed"] == 6
+    assert len(charged) == len(RENEWAL_POINTS) + len(POINTS)
+
+
+def test_processes_that_renew_at_once(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "race to renew", tmp_path)
+    folder, days = tmp_path / "race, renewed", DAYS // 5
+    assert len({tuple(entry["rows"]) for entry in journal(folder)}) == days
+    assert violations(folder, days, charges=3 * days // RENEWED) == []
 
 
 def test_rows_that_are_shown_before_their_commit_are_caught(tmp_path: Path) -> None:

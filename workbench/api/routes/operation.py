@@ -51,6 +51,23 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
             }
         )
 
+    _add_renewal(app, service)
+    _add_health(app, service)
+
+    @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
+    def prometheus() -> Response:
+        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
+
+        Event counts are exact: for operators only. Also answered while the store cannot be used.
+        """
+        try:
+            text = metrics.text(service.budgets(), service.vitals())
+        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
+            text = metrics.text([], None)
+        return Response(text, media_type=TEXT_FORMAT)
+
+
+def _add_renewal(app: FastAPI, service: Service) -> None:
     @app.post("/renewal", tags=["days"], summary="Charge the next period", response_class=Response)
     def renewal(
         confirm: Annotated[bool, Query(description="What the refusal says is to be charged.")] = False,
@@ -70,20 +87,6 @@ def add_operation_routes(app: FastAPI, service: Service, metrics: Metrics) -> No
         """
         done = service.renewal.renew(None if first is None else parse_day(first), confirmed=confirm)
         return json_response({**period_row(done.period), "promise": service.promise})
-
-    _add_health(app, service)
-
-    @app.get("/metrics", tags=["operation"], summary="Prometheus metrics; NOT PRIVATE", response_class=Response)
-    def prometheus() -> Response:
-        """Requests, failures, events, releases, budget, latency, and how store, days and process stand.
-
-        Event counts are exact: for operators only. Also answered while the store cannot be used.
-        """
-        try:
-            text = metrics.text(service.budgets(), service.vitals())
-        except (Refused, LedgerError, sqlite3.DatabaseError, OSError):
-            text = metrics.text([], None)
-        return Response(text, media_type=TEXT_FORMAT)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

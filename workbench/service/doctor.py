@@ -22,13 +22,12 @@ from workbench.service.days import Status
 from workbench.service.errors import Refused, StoreError, unavailable
 from workbench.service.first_close import check_intended
 from workbench.service.opening import open_store
-from workbench.service.renewal import horizon_advice
+from workbench.service.renewal import SOON_DAYS, horizon_advice
 from workbench.service.service import Service
 from workbench.service.settings import Settings
 from workbench.service.vitals import days_left
 
 Level = Literal["ok", "warning", "error"]
-SOON_DAYS = 30
 LATE_DAYS = 2
 MOST_MODE = 0o600
 NEEDED_BYTES = 64 * 2**20

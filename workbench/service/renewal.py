@@ -25,6 +25,9 @@ from workbench.service.periods import Period, check_same_series
 from workbench.service.promise import promise_of_periods
 from workbench.service.settings import Settings
 
+SOON_DAYS = 30
+"""So few days before the end of the horizon, whoever operates the service is told."""
+
 
 @dataclass(frozen=True)
 class Proposal:

@@ -216,7 +216,8 @@ def _horizon(service: Service, status: Status) -> Finding:
     left = days_left(periods, settings.horizon, status.open_day)
     if left is None:
         return Finding("horizon", "ok", "the promise has no end")
-    said = f"{left} of {periods[-1].horizon if periods else settings.horizon} days are left"
+    charged_for = sum(one.horizon or 0 for one in periods if not one.is_over(status.open_day)) or settings.horizon
+    said = f"{left} of {charged_for} days are left"
     if periods and not left:
         return Finding("horizon", "error", f"{said}: no further day can be closed; begin the next period: dpdau renew")
     if periods and left <= SOON_DAYS:

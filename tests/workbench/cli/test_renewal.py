@@ -40,7 +40,7 @@ def test_a_renewal_is_said_asked_for_and_charged_once(run: Run) -> None:
     run("close", "--through", TODAY, *SET)
     assert json.loads(run("mau", "--day", TODAY, "--format", "json", *SET).stdout)["day"] == TODAY.isoformat()
     small = (*SET, "--set", "mau.epsilon=5")
-    assert "budget 'live' is exhausted" in run("renew", "--yes", *small, code=3).stderr
+    assert "budget 'live' is too small: requested epsilon 5.7" in run("renew", "--yes", *small, code=3).stderr
     assert "mau.window is 28 now and was 30" in run("renew", "--yes", *SET, "--set", "mau.window=28", code=1).stderr
     assert charges() == 6
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 OLDEST = 13
 MAKING = 0x64706461
 """The advisory lock under which tables are made."""
+HAS_TABLE = "EXISTS (SELECT FROM pg_class WHERE relname = '{}' AND pg_table_is_visible(oid))"
+"""Whether a table is there. to_regclass may answer from a cache what was so before a lock was waited for."""
 SESSION = {
     "lock_timeout": "60s",
     # A process that stands still in a transaction keeps the others from writing no longer than this.

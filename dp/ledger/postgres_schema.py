@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from dp.database_url import DatabaseUrl
-from dp.ledger.postgres import MAKING, OLDEST, PostgresConnection
+from dp.ledger.postgres import HAS_TABLE, MAKING, OLDEST, PostgresConnection
 from dp.ledger.schema import SCHEMA_VERSION
 from dp.ledger.values import LedgerError
 
@@ -71,7 +71,7 @@ ALTER TABLE budgets ENABLE ALWAYS TRIGGER no_refunds;
 
 def is_made(connection: PostgresConnection) -> bool:
     """Whether a database holds a ledger."""
-    return connection.execute("SELECT to_regclass('identity')").fetchone()[0] is not None
+    return bool(connection.execute(f"SELECT {HAS_TABLE.format('identity')}").fetchone()[0])
 
 
 def prepare(connection: PostgresConnection, url: DatabaseUrl) -> None:

@@ -10,13 +10,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dp.database_url import DatabaseUrl
 from tests.patience import PATIENCE_SECONDS
 
 USER = "postgres"
@@ -53,13 +54,14 @@ class Server:
         durability = [] if self.durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
         found = binaries()
         assert found is not None
-        self.process = subprocess.Popen(
-            [
-                found / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
-                "-k", self.folder, "-c", "max_connections=200", *durability,
-            ],
-            stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"), cwd=self.folder, **_unprivileged(),
-        )  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    found / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-k", self.folder,
+                    "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", *durability,
+                ],
+                stdout=subprocess.DEVNULL, stderr=log, cwd=self.folder, **_unprivileged(),
+            )  # fmt: skip
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -95,6 +97,41 @@ class Server:
         with self.connected() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
+
+
+def connected(url: DatabaseUrl) -> Any:
+    """A connection to a database, with nothing of what the project sets."""
+    import psycopg
+
+    return psycopg.connect(url.conninfo, autocommit=True)
+
+
+def rows_of(url: DatabaseUrl, table: str) -> bytes:
+    """What the rows of a table hold, in the server's binary form."""
+    with connected(url) as connection, connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy:
+        return b"".join(bytes(part) for part in copy)
+
+
+def bytes_of(url: DatabaseUrl) -> bytes:
+    """The bytes of a database's files and of the server's write-ahead log."""
+    with connected(url) as connection:
+        connection.execute("CHECKPOINT")
+        folder = Path(connection.execute("SHOW data_directory").fetchone()[0])
+        (number,) = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+    files = [*(folder / "base" / str(number)).iterdir(), *(folder / "pg_wal").glob("0*")]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def places_on(running: Server) -> Callable[..., dict[str, object]]:
+    """As `service_model.places_in`: store and ledger in one new database for each folder, the keys in the folder."""
+    urls: dict[Path, str] = {}
+
+    def places(folder: Path, *names: str) -> dict[str, object]:
+        if folder not in urls:
+            urls[folder] = running.new_database()
+        return {"store": urls[folder], "ledger": urls[folder], "key": folder / "key", "keys": folder / "keys"}
+
+    return places
 
 
 @contextmanager

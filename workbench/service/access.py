@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from dp.database_url import Place
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
 from workbench.service.operations import ERASE
@@ -30,7 +30,7 @@ class StoreAccess:
         store: that of the writer.
     """
 
-    def __init__(self, path: Path, store: Store, writer: Writer) -> None:
+    def __init__(self, path: Place, store: Store, writer: Writer) -> None:
         self._store = store
         self._writer = writer
         self._file = SameFile(path, "store")
@@ -77,6 +77,11 @@ class StoreAccess:
         if not len(about):
             return None
         return EPOCH + timedelta(days=int(about.min())), EPOCH + timedelta(days=int(about.max()))
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the store and of its write-ahead log."""
+        with self.reading() as store:
+            return store.database.sizes(store.connection)
 
     def probe(self) -> Future[None]:
         """Write `PROBE_BYTES` and remove them again; the future fails where that is not possible."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.service.database import Database
+from workbench.service.database import Database, Fence
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout, Users, count, fold, remembered, within
 from workbench.service.operations import ERASE
@@ -100,13 +100,25 @@ class Counter:
 
     def count(self, day: int) -> None:
         """Count a day for good, unless another process has done so meanwhile; then its count stands."""
-        with suppress(NotNext), self.database.lease():
-            count_day(self.read, self.write, day, self.settings.bounds, self.settings.layout)
+        with suppress(NotNext), self.database.lease() as fence:
+            count_day(self.read, self._fenced(fence), day, self.settings.bounds, self.settings.layout)
 
     def let_go(self) -> None:
         """Remove everything of the users who are to leave."""
-        with self.database.lease():
-            let_go(self.read, self.write)
+        with self.database.lease() as fence:
+            let_go(self.read, self._fenced(fence))
+
+    def _fenced(self, fence: Fence) -> Write:
+        """Writes only what is written under the lease."""
+
+        def write(work: Callable[[Store], Any]) -> Any:
+            def fenced(store: Store) -> Any:
+                fence(store.connection)
+                return work(store)
+
+            return self.write(fenced)
+
+        return write
 
 
 def count_day(read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> None:

@@ -61,7 +61,7 @@ class Service:
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store, lambda: self._leavers.wake())
-        self.access = StoreAccess(settings.store_path, store, self._writer)
+        self.access = StoreAccess(settings.store_place, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
         self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)
         self._closing = threading.Lock()

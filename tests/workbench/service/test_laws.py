@@ -31,6 +31,8 @@ from workbench.service import Ingested, Operation, Service, Settings
 from workbench.service.store import Store
 from workbench.service.tables import batches
 
+pytestmark = pytest.mark.usefixtures("database")
+
 METRICS = ("dau", "wau", "mau")
 USERS = ("ann", "bob", "cem", "dan")
 

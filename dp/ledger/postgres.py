@@ -45,7 +45,7 @@ FAILINGS = {
     "57": "the database server stops, starts or was restarted: wait for it",
     "58": "the database server cannot read or write its files: look at its log",
     "XX": "the database is damaged: look at the server's log, and restore the newest backup",
-    "08": "the database server cannot be reached: start it, or look at the URL",
+    "08": "the database server cannot be reached, or refuses: start it, or look at the URL",
 }
 """Beginning of an SQLSTATE → what is wrong and what to do."""
 

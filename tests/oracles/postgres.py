@@ -21,6 +21,8 @@ from dp.database_url import DatabaseUrl
 from tests.patience import PATIENCE_SECONDS
 
 USER = "postgres"
+ENDS = (signal.SIGINT, signal.SIGQUIT)
+"""Ends a server by ending all connections; as a crash does."""
 
 
 def binaries() -> Path | None:
@@ -72,7 +74,7 @@ class Server:
         raise AssertionError((self.folder / "log").read_text())
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """SIGINT ends all connections, SIGQUIT is a crash."""
+        """End it, in one of the ways of `ENDS`."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(PATIENCE_SECONDS)

@@ -67,16 +67,9 @@ class StoreAccess:
             return store.progress()
 
     def reported_days(self) -> tuple[date, date] | None:
-        """First and last day that a waiting operation is about, None without any; NOT PRIVATE.
-
-        It reads the whole log.
-        """
+        """First and last day that a waiting operation is about, None without any; NOT PRIVATE."""
         with self.reading() as store:
-            days = [batch.records["day"][batch.records["op"] != ERASE] for batch in store.waiting()]
-        about = np.concatenate(days) if days else np.zeros(0, np.int32)
-        if not len(about):
-            return None
-        return EPOCH + timedelta(days=int(about.min())), EPOCH + timedelta(days=int(about.max()))
+            return reported_days(store)
 
     def sizes(self) -> tuple[int, int]:
         """Bytes of the store and of its write-ahead log."""
@@ -89,6 +82,15 @@ class StoreAccess:
         if self._probe is None or self._probe.done():
             self._probe = self.submit(_write_and_remove)
         return self._probe
+
+
+def reported_days(store: Store) -> tuple[date, date] | None:
+    """First and last day that a waiting operation is about, None without any; it reads the whole log."""
+    days = [batch.records["day"][batch.records["op"] != ERASE] for batch in store.waiting()]
+    about = np.concatenate(days) if days else np.zeros(0, np.int32)
+    if not len(about):
+        return None
+    return EPOCH + timedelta(days=int(about.min())), EPOCH + timedelta(days=int(about.max()))
 
 
 def _write_and_remove(store: Store) -> None:

@@ -50,6 +50,9 @@ class Database(Protocol):
     def connect(self) -> Connection:
         """A connection that begins and commits nothing by itself, and whose commits are durable."""
 
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+
     def version(self, connection: Connection) -> int | None:
         """The version of the store, 0 for what is no store, None where there is nothing."""
 
@@ -104,7 +107,12 @@ class SqliteFile:
         run("PRAGMA secure_delete = ON")
         run("PRAGMA temp_store = MEMORY")
         run(f"PRAGMA cache_size = -{CACHE_KIB}")
+        if self.read_only:
+            run("PRAGMA query_only = ON")
         return connection
+
+    def close(self) -> None:
+        """There are none."""
 
     def version(self, connection: Connection) -> int | None:
         """The version of the store, 0 for what is no store, None for an empty file."""
@@ -154,8 +162,8 @@ class SqliteFile:
     def _open(self) -> sqlite3.Connection:
         # A missing file is not made anew.
         return sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rw'}", uri=True, isolation_level=None,
-            timeout=TIMEOUT_SECONDS, check_same_thread=False,
+            f"{self.path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=TIMEOUT_SECONDS,
+            check_same_thread=False,
         )  # fmt: skip
 
 

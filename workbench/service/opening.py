@@ -6,7 +6,7 @@ import hmac
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -47,7 +47,7 @@ def open_service(settings: Settings, clock: Clock) -> Iterator[Service]:
 
 
 def open_store(place: Place, key_path: Path) -> Store:
-    """Open a store, making it and its key (files of mode 0600) where there is none; close its `connection`.
+    """Open a store, making it and its key (files of mode 0600) where there is none; `close` it.
 
     Raises:
         StoreError: there is no store, the key is not the one that it was made with, or a store is missing whose key is
@@ -69,14 +69,13 @@ def open_store(place: Place, key_path: Path) -> Store:
 
 
 def read_store(place: Place, key_path: Path) -> Store:
-    """Open a store that is there, only to read it; close its `connection`.
+    """Open a store that is there, only to read it, without a look for damage; `close` it.
 
     Raises:
-        StoreError: there is no store of this version, it is damaged, or the key is not the one that it was made with.
+        StoreError: there is no store of this version, or the key is not the one that it was made with.
     """
     database = database_at(place, key_path, read_only=True)
     with _opened(database, place) as connection:
-        _check_whole(database, connection, place)
         if database.version(connection) != VERSION:
             raise StoreError(f"{place} is not a store of version {VERSION}; a service that starts brings it up to date")
         key = _checked_key(connection, place, key_path)
@@ -92,7 +91,7 @@ def has_store(place: Place, key_path: Path) -> bool:
     if not isinstance(place, DatabaseUrl):
         return place.exists()
     database = database_at(place, key_path)
-    with _opened(database, place) as connection, connection:
+    with closing(database), _opened(database, place) as connection, connection:
         return database.version(connection) is not None
 
 
@@ -123,12 +122,14 @@ def _opened(database: Database, place: Place) -> Iterator[Connection]:
     except BaseException as error:
         if connection is not None:
             connection.close()
+        database.close()
         if isinstance(error, LedgerError):
             raise StoreError(str(error)) from error
         if isinstance(error, DBAPIError | sqlite3.DatabaseError | OSError):
             cause = getattr(error, "orig", None) or error
-            said = failing(cause) or getattr(cause, "strerror", None) or cause
-            raise StoreError(f"{place} cannot be used as a store: {' '.join(str(said).split())}") from error
+            said = [failing(cause), getattr(cause, "strerror", None) or cause]
+            words = " ".join("; ".join(str(one) for one in said if one).split())
+            raise StoreError(f"{place} cannot be used as a store: {words}") from error
         raise
 
 

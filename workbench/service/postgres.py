@@ -11,7 +11,6 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from dp.database_url import DatabaseUrl
 from dp.ledger.postgres import HAS_TABLE, MAKING, OLDEST, connect
@@ -55,8 +54,8 @@ class PostgresDatabase:
 
     def __post_init__(self) -> None:
         self._engine = create_engine(
-            "postgresql+psycopg://", poolclass=NullPool, isolation_level="AUTOCOMMIT",
-            creator=partial(connect, self.url),
+            "postgresql+psycopg://", isolation_level="AUTOCOMMIT", creator=partial(connect, self.url),
+            pool_pre_ping=True, max_overflow=-1,
         )  # fmt: skip
 
     def connect(self) -> Connection:
@@ -75,6 +74,10 @@ class PostgresDatabase:
             connection.close()
             raise
         return connection
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._engine.dispose()
 
     def version(self, connection: Connection) -> int | None:
         """The version of the store, 0 for what is no store, None where there is no such table.
@@ -131,6 +134,7 @@ class PostgresDatabase:
         """
         with self._leased, driver_errors(), self.connect() as connection:
             run = connection.exec_driver_sql
+            connection.detach()
             # A count takes as long as it takes.
             run("SET lock_timeout = 0")
             run(f"SELECT pg_advisory_lock({LEASE})")

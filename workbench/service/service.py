@@ -35,6 +35,7 @@ from workbench.service.days import (
     first_tick,
     first_to_close,
     published_tick,
+    status_of,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.first_close import check_intended, check_only_store
@@ -132,13 +133,7 @@ class Service:
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
         with self.access.reading() as store:
-            progress, operations = store.progress(), store.last_seq()
-        return Status(
-            calendar_day(progress.first),
-            calendar_day(progress.last),
-            calendar_day(progress.open_from(self.settings.earliest)),
-            operations,
-        )
+            return status_of(self.settings, store)
 
     def close(self, day: date, *, confirmed: bool = True) -> list[str]:
         """Close a day: count it once and publish one row per metric, durable before anyone sees it.

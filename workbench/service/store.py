@@ -51,6 +51,11 @@ class Store:
         """Whether the connection has ended; whether its last commit has succeeded, nobody knows."""
         return self.connection.invalidated or self.connection.closed
 
+    def close(self) -> None:
+        """Close its connection, and those that nobody reads on."""
+        self.connection.close()
+        self.database.close()
+
     def reconnect(self) -> None:
         """Go on with a new connection where the last one was lost."""
         if self.lost:

@@ -82,7 +82,7 @@ class Writer:
                 if job is not None:
                     group.append(job)
             self._together(group)
-        self._store.connection.close()
+        self._store.close()
 
     def _together(self, group: list[_Job]) -> None:
         wanted = [job for job in group if job.future.set_running_or_notify_cancel()]

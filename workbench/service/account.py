@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 
 from dp.accounting.composition import Guarantee, basic
-from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
+from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, has_ledger, open_ledger
 from dp.release import Plan, charged, plan_release
 from dp.release.request import request_of
 from workbench.service.errors import Refused
@@ -32,7 +32,7 @@ class Account:
         self._settings = settings
         self._clock = clock
         self._store_name = store_name
-        self._file = SameFile(settings.ledger_path, "ledger")
+        self._file = SameFile(settings.ledger_place, "ledger")
 
     @property
     def fresh_budget(self) -> str:
@@ -63,7 +63,7 @@ class Account:
     def open(self) -> Iterator[Ledger]:
         """The ledger; streams that were opened with other settings are refused in the service's own words."""
         self._file.check()
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             self._file.check()
             try:
                 yield ledger
@@ -78,7 +78,7 @@ class Account:
     def has_ledger(self) -> bool:
         """Whether there is a ledger; refuses if it was there and is gone."""
         self._file.check()
-        return self._settings.ledger_path.exists()
+        return has_ledger(self._settings.ledger_place)
 
     # What it holds
 
@@ -88,7 +88,7 @@ class Account:
         cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
         found = {settings.budget: Budget(settings.budget, self.today(), None, cap, Guarantee(0.0, 0.0), cap)}
         if self.has_ledger():
-            with open_ledger(settings.ledger_path) as ledger:
+            with open_ledger(settings.ledger_place) as ledger:
                 names = (settings.budget, settings.fresh_budget)
                 found |= {budget.name: budget for budget in ledger.budgets() if budget.name in names}
         return list(found.values())
@@ -97,7 +97,7 @@ class Account:
         """What was charged to the budget or for this store, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             budget = self._settings.budget
             return [charge for charge in ledger.charges() if charge.budget == budget or self._owns(charge)]
 
@@ -105,7 +105,7 @@ class Account:
         """All published rows of a metric, of all periods, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             return [
                 row
                 for period in self.periods(ledger)
@@ -116,7 +116,7 @@ class Account:
         """The row of a fresh release, where it was drawn before."""
         if not self.has_ledger():
             return None
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             rows = ledger.releases(self.fresh_stream(metric, day, request_id), metric)
         return rows[0] if rows else None
 
@@ -124,7 +124,7 @@ class Account:
         """How many days are published."""
         if not self.has_ledger():
             return 0
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             return self.published_in(ledger)
 
     def published_in(self, ledger: Ledger) -> int:
@@ -157,7 +157,7 @@ class Account:
         """`periods`, where there is a ledger."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             return self.periods(ledger)
 
     def period_by_settings(self, number: int, first: date) -> Period:
@@ -249,10 +249,10 @@ class Account:
             older = "store" if max(released) > days else "ledger"
             raise Refused(
                 "other-store",
-                f"the store {self._settings.store} has closed {days} days, published {published} and made {noted} "
-                f"charges, the ledger {self._settings.ledger} holds {min(released)} days and {charges} charges of it: "
-                f"the {older} is missing or an old copy; put the newest one back, or begin with a new store and a new "
-                "budget",
+                f"the store {self._settings.store_place} has closed {days} days, published {published} and made "
+                f"{noted} charges, the ledger {self._settings.ledger_place} holds {min(released)} days and {charges} "
+                f"charges of it: the {older} is missing or an old copy; put the newest one back, or begin with a new "
+                "store and a new budget",
             )
 
     def check_bound(self, bound: str | None, name: str) -> None:
@@ -260,8 +260,9 @@ class Account:
         if bound not in (None, name):
             raise Refused(
                 "other-store",
-                f"the store {self._settings.store} publishes to another ledger than {self._settings.ledger}: the one "
-                "it began with is missing or has another name; put it back or name it, or days would be drawn twice",
+                f"the store {self._settings.store_place} publishes to another ledger than "
+                f"{self._settings.ledger_place}: the one it began with is missing or has another name; put it back or "
+                "name it, or days would be drawn twice",
             )
 
     def _released(self, ledger: Ledger) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dp.presence.daily import day_number
-from workbench.service.database import Database
+from workbench.service.database import Database, Fence
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout, Users, count, fold, remembered, within
 from workbench.service.operations import ERASE
@@ -107,13 +107,25 @@ class Counter:
     def count(self, day: int, period: Period) -> None:
         """Count a day of a period for good, unless another process has done so meanwhile; then its count stands."""
         layout, anew = RecordLayout.needed(period.bounds, self.settings.fresh_days), day == day_number(period.first)
-        with suppress(NotNext), self.database.lease():
-            count_day(self.read, self.write, day, period.bounds, layout, anew=anew)
+        with suppress(NotNext), self.database.lease() as fence:
+            count_day(self.read, self._fenced(fence), day, period.bounds, layout, anew=anew)
 
     def let_go(self) -> None:
         """Remove everything of the users who are to leave."""
-        with self.database.lease():
-            let_go(self.read, self.write)
+        with self.database.lease() as fence:
+            let_go(self.read, self._fenced(fence))
+
+    def _fenced(self, fence: Fence) -> Write:
+        """Writes only what is written under the lease."""
+
+        def write(work: Callable[[Store], Any]) -> Any:
+            def fenced(store: Store) -> Any:
+                fence(store.connection)
+                return work(store)
+
+            return self.write(fenced)
+
+        return write
 
 
 def count_day(

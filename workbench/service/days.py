@@ -30,6 +30,17 @@ class Status:
     operations: int
 
 
+def status_of(settings: Settings, store: Store) -> Status:
+    """How far the days of a store have come, and how much has arrived."""
+    progress = store.progress()
+    return Status(
+        calendar_day(progress.first),
+        calendar_day(progress.last),
+        calendar_day(progress.open_from(settings.earliest)),
+        store.last_seq(),
+    )
+
+
 @dataclass(frozen=True)
 class Truth:
     """True counts of one metric by day; NOT PRIVATE. The bounded ones freeze users after W_BOUND flips."""

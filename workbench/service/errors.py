@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dp.ledger.values import LedgerUnavailable
+
 if TYPE_CHECKING:
     from dp.ledger import BudgetExhausted
 
@@ -77,6 +79,8 @@ def unavailable(error: BaseException) -> Refused | None:
     """The refusal that an error means, if it says that a file cannot be used; None for any other error."""
     if isinstance(error, Refused):
         return error if error.kind == "unavailable" else None
+    if isinstance(error, LedgerUnavailable):
+        return Refused("unavailable", str(error))
     cause = error if isinstance(error, sqlite3.Error) else error.__cause__
     # Subclasses other than these two report defects of the program.
     if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):

@@ -28,9 +28,9 @@ def check_only_store(settings: Settings, others: bool) -> None:
     if others:
         raise Refused(
             "doubtful-first-day",
-            f"the budget {settings.budget!r} in {settings.ledger} has paid for the days of another store, and this one "
-            "has no closed day. If that store was lost, put it back: otherwise its days are drawn, and paid for, a "
-            f"second time, and the promises of both add up. Nothing was closed or charged. {CONFIRM}",
+            f"the budget {settings.budget!r} in {settings.ledger_place} has paid for the days of another store, and "
+            "this one has no closed day. If that store was lost, put it back: otherwise its days are drawn, and paid "
+            f"for, a second time, and the promises of both add up. Nothing was closed or charged. {CONFIRM}",
         )
 
 

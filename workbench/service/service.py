@@ -35,6 +35,7 @@ from workbench.service.days import (
     first_tick,
     first_to_close,
     published_tick,
+    status_of,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.first_close import check_intended, check_only_store
@@ -62,7 +63,7 @@ class Service:
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store, lambda: self._leavers.wake())
-        self.access = StoreAccess(settings.store_path, store, self._writer)
+        self.access = StoreAccess(settings.store_place, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
         self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)
         self._closing = threading.Lock()
@@ -134,13 +135,7 @@ class Service:
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
         with self.access.reading() as store:
-            progress, operations = store.progress(), store.last_seq()
-        return Status(
-            calendar_day(progress.first),
-            calendar_day(progress.last),
-            calendar_day(progress.open_from(self.settings.earliest)),
-            operations,
-        )
+            return status_of(self.settings, store)
 
     def close(self, day: date, *, confirmed: bool = True) -> list[str]:
         """Close a day: count it once and publish one row per metric, durable before anyone sees it.

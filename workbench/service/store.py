@@ -47,6 +47,21 @@ class Store:
         self.somebody_leaves = False
 
     @property
+    def lost(self) -> bool:
+        """Whether the connection has ended; whether its last commit has succeeded, nobody knows."""
+        return self.connection.invalidated or self.connection.closed
+
+    def close(self) -> None:
+        """Close its connection, and those that nobody reads on."""
+        self.connection.close()
+        self.database.close()
+
+    def reconnect(self) -> None:
+        """Go on with a new connection where the last one was lost."""
+        if self.lost:
+            self.connection = self.database.connect()
+
+    @property
     def name(self) -> str:
         """A random name, given when the store was made; streams in the ledger carry it."""
         return str(self._fact("name"))
@@ -241,8 +256,8 @@ class Store:
         query = select(batches).where(batches.c.at <= through).order_by(batches.c.at, batches.c.first)
         if after is not None:
             query = query.where(batches.c.at > after)
-        streaming = self.connection.execution_options(stream_results=True, yield_per=BATCHES_AT_ONCE)
-        return map(_batch, streaming.execute(query))
+        streaming = {"stream_results": True, "yield_per": BATCHES_AT_ONCE}
+        return map(_batch, self.connection.execute(query, execution_options=streaming))
 
     def leaving(self, through: int = LAST_TICK) -> list[Erasure]:
         """Who is to leave, as of that tick, and has not left everywhere."""

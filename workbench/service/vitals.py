@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 from dp.presence.daily import day_number
 from dp.zones import DAY, EPOCH, MICROSECOND
@@ -27,9 +26,9 @@ class Vitals:
         published: days that are published.
         days_left: days that are charged for, or would be by the first close, and not closed yet; None without an end.
         queued: jobs that wait for the writer or are being written.
-        store_bytes: of the store's file.
-        wal_bytes: of its write-ahead log.
-        free_bytes: what its file system has left.
+        store_bytes: of the store's file, or of its tables.
+        wal_bytes: of its write-ahead log; 0 for a database server, whose log is not the store's alone.
+        free_bytes: what the file system has left that holds the key, and the store if it is a file.
     """
 
     open_day: date | None
@@ -52,9 +51,8 @@ def measured(settings: Settings, account: Account, access: StoreAccess, now: dat
         account.published_days(),
         days_left(account.all_periods(), settings.horizon, open_day),
         access.queued,
-        _size(settings.store_path),
-        _size(settings.store_path.with_name(settings.store_path.name + "-wal")),
-        shutil.disk_usage(settings.store_path.parent).free,
+        *access.sizes(),
+        shutil.disk_usage(settings.key_path.resolve().parent).free,
     )
 
 
@@ -73,10 +71,3 @@ def days_left(periods: Sequence[Period], horizon: int | None, open_day: date | N
 def _age_seconds(settings: Settings, day: date, now: datetime) -> float:
     began = settings.zone.instant(day_number(day) * DAY)
     return ((now - EPOCH) // MICROSECOND - began) / 1e6
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

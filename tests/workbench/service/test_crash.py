@@ -354,7 +354,7 @@ def violations(folder: Path, closed: int, charges: int) -> list[str]:
 def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     """Which of the batches the log holds, by their markers."""
     key = settings.key_path.read_bytes()
-    names = {*arrived(settings.store_path), *counted(settings.store_path, words=settings.layout.words)}
+    names = {*arrived(settings.store_place), *counted(settings.store_place, words=settings.layout.words)}
     return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
 
 

@@ -39,6 +39,8 @@ from workbench.service.periods import Period
 from workbench.service.store import Store
 from workbench.service.tables import batches
 
+pytestmark = pytest.mark.usefixtures("database")
+
 METRICS = ("dau", "wau", "mau")
 USERS = ("ann", "bob", "cem", "dan")
 

@@ -99,7 +99,8 @@ def _add_health(app: FastAPI, service: Service) -> None:
     async def ready() -> Response:
         """Tries a write that changes nothing; 503 where that is not possible. Tells nothing of the data."""
         # Those who ask at the same time share one probe, which outlives whoever gives up.
-        await asyncio.shield(asyncio.wrap_future(service.probe()))
+        probe = await asyncio.to_thread(service.probe)
+        await asyncio.shield(asyncio.wrap_future(probe))
         return json_response({"status": "ok"})
 
     for path, name in (("/readyz", "readyz"), ("/healthz", "healthz")):

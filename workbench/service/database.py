@@ -68,6 +68,9 @@ class Database(Protocol):
     def sizes(self, connection: Connection) -> tuple[int, int]:
         """Bytes of the store and of its write-ahead log."""
 
+    def alone(self, connection: Connection) -> bool:
+        """Whether no other process has the store open, as far as that can be told; outside any transaction."""
+
     def lease(self) -> AbstractContextManager[Fence]:
         """Held by one thread of one process; a process that dies, or loses its connection, gives it up."""
 
@@ -141,6 +144,18 @@ class SqliteFile:
     def sizes(self, connection: Connection) -> tuple[int, int]:
         """Bytes of the file and of the log beside it."""
         return _size(self.path), _size(self.path.with_name(self.path.name + "-wal"))
+
+    def alone(self, connection: Connection) -> bool:
+        """Whether the file can leave write-ahead mode, which takes it for oneself; it goes back at once."""
+        run = connection.exec_driver_sql
+        run("PRAGMA busy_timeout = 0")
+        try:
+            with suppress(DBAPIError):
+                return bool(run("PRAGMA journal_mode = DELETE").scalar_one() == "delete")
+            return False
+        finally:
+            run(f"PRAGMA busy_timeout = {TIMEOUT_SECONDS * 1000}")
+            self.opened(connection)
 
     @contextmanager
     def lease(self) -> Iterator[Fence]:

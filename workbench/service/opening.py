@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from dp.database_url import DatabaseUrl, Place
 from dp.ledger import LedgerError
 from dp.ledger.postgres import failing
 from dp.ledger.sqlite import create_private
-from dp.presence.tombstones import pseudonyms
 from workbench.service.account import Clock
 from workbench.service.database import Database, SqliteFile
 from workbench.service.errors import StoreError
-from workbench.service.key_file import adopt_key, key_check, new_key, read_key
+from workbench.service.key_file import adopt_key, hidden_by, key_check, new_key, read_key
 from workbench.service.postgres import PostgresDatabase
 from workbench.service.service import Service
 from workbench.service.settings import Settings
@@ -69,7 +67,7 @@ def open_store(place: Place, key_path: Path) -> Store:
         run("COMMIT")
         adopt_key(key_path, key)
         database.opened(connection)
-        return Store(database, connection, pseudonyms(key))
+        return Store(database, connection, hidden_by(key))
 
 
 def read_store(place: Place, key_path: Path) -> Store:
@@ -82,8 +80,8 @@ def read_store(place: Place, key_path: Path) -> Store:
     with _opened(database, place) as connection:
         if database.version(connection) != VERSION:
             raise StoreError(f"{place} is not a store of version {VERSION}; a service that starts brings it up to date")
-        key = _checked_key(connection, place, key_path)
-        return Store(database, connection, pseudonyms(key))
+        key = checked_key(connection, place, key_path)
+        return Store(database, connection, hidden_by(key))
 
 
 def has_store(place: Place, key_path: Path) -> bool:
@@ -168,14 +166,18 @@ def _make_or_check(database: Database, connection: Connection, place: Place, key
     if version < VERSION:
         migrate(connection, version)
         database.mark(connection, VERSION)
-    return _checked_key(connection, place, key_path)
+    return checked_key(connection, place, key_path)
 
 
-def _checked_key(connection: Connection, place: Place, key_path: Path) -> bytes:
-    key = read_key(key_path)
-    stored = connection.execute(select(standing.c.key_check)).scalar_one()
-    if not hmac.compare_digest(bytes(stored), key_check(key)):
-        raise StoreError(f"{key_path} is not the key that {place} was made with")
+def checked_key(connection: Connection, place: Place, key_path: Path) -> bytes:
+    """The key that a store is hidden by.
+
+    Raises:
+        StoreError: it is missing, or another one.
+    """
+    key = read_key(key_path, bytes(connection.execute(select(standing.c.key_check)).scalar_one()))
+    if key is None:
+        raise StoreError(f"{key_path} is not the key that {place} was made with, or rotated to")
     return key
 
 

@@ -124,6 +124,13 @@ class PostgresDatabase:
             ).scalar_one()
         ), 0
 
+    def alone(self, connection: Connection) -> bool:
+        """Whether nobody else is connected who calls himself as this program does."""
+        return not connection.exec_driver_sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND application_name = current_setting('application_name')"
+        ).scalar_one()
+
     @contextmanager
     def lease(self) -> Iterator[Fence]:
         """Held by one thread of one process, on a connection of its own, and lost with either.

@@ -22,8 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
 from workbench.service.database import Database, driver_errors
-from workbench.service.errors import NotNext, StoreError
+from workbench.service.errors import NotNext, Refused, StoreError
 from workbench.service.folding import Count, RecordLayout, Users
+from workbench.service.key_file import CHECKED
 from workbench.service.operations import ERASE, Ingested, Operation
 from workbench.service.packing import NAME, NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
 from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
@@ -96,9 +97,11 @@ class Store:
 
     def _take_in(self, columns: Arriving, lengths: Sequence[int], earliest: int | None) -> list[Ingested]:
         row = self.connection.execute(
-            select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed)
+            select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed, standing.c.key_check)
         ).one()
-        progress = ClosedDays(*row[1:])
+        if bytes(row.key_check) != self._pseudonym(CHECKED):
+            raise Refused("unavailable", "the key of the store was rotated; start the service anew. Nothing was stored")
+        progress = ClosedDays(row.first, row.last, row.sealed)
         counted = progress.sealed if progress.sealed is not None else progress.last
         arrivals = pack(columns, lengths, row.arrived, progress.counts_from(earliest), counted)
         self._keep(arrivals)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ from workbench.service.key_file import PSEUDONYM_KEY_BYTES, hidden_by
 from workbench.service.key_rotation import rotate_key
 from workbench.service.opening import open_store
 from workbench.service.requests import RequestKey
+from workbench.service.store import Store
+
+on_both = pytest.mark.usefixtures("database")
 
 USERS = [f"user-{index}" for index in range(50)]
 
@@ -39,6 +43,14 @@ def filled(folder: Path, **changes: object) -> Settings:
         service.close(day(1))
         service.ingest([add(user, 2 + index % 3) for index, user in enumerate(USERS[20:])])
     return settings
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[None]:
+    for statement in store.database.begin_writing:
+        store.connection.exec_driver_sql(statement)
+    yield
+    store.connection.exec_driver_sql("COMMIT")
 
 
 def names(settings: Settings) -> set[bytes]:
@@ -69,6 +81,7 @@ def law(actions: list[Action], setting: Setting, folder: Path, every: int) -> Ru
     return run
 
 
+@on_both
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["user", "user-day"])
 def test_counts_go_on_under_every_new_key(unit: str, tmp_path: Path) -> None:
@@ -95,6 +108,7 @@ def test_the_law_rejects_a_rotation_that_forgets_something(
         law(list(long_stream(11, 90)), Setting(bounds=(2, 3, 4)), tmp_path, every=7)
 
 
+@on_both
 def test_everything_is_hidden_under_all_keys_in_turn(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     old = pseudonyms(settings.key_path.read_bytes())
@@ -115,6 +129,7 @@ def test_everything_is_hidden_under_all_keys_in_turn(tmp_path: Path) -> None:
     assert not settings.key_path.with_name(settings.key_path.name + ".new").exists()
 
 
+@on_both
 def test_no_byte_of_an_old_name_is_left(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     with opened(settings) as service:
@@ -128,6 +143,7 @@ def test_no_byte_of_an_old_name_is_left(tmp_path: Path) -> None:
     assert not [name for name in (*old, hidden) if name in left]
 
 
+@on_both
 def test_nobody_with_one_of_the_keys_alone_finds_a_user(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     old = settings.key_path.read_bytes()
@@ -142,6 +158,7 @@ def test_nobody_with_one_of_the_keys_alone_finds_a_user(tmp_path: Path) -> None:
             open_store(settings.store_place, settings.key_path)
 
 
+@on_both
 def test_erasures_and_retried_requests_go_on(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     request = [RequestKey("a key", "a digest")]
@@ -167,12 +184,11 @@ def test_erasures_and_retried_requests_go_on(tmp_path: Path) -> None:
         assert service.truth("mau").counts[-1] == (len(USERS), 0) or service.truth("mau").counts[-1].bounded == 0
 
 
+@on_both
 def test_a_user_who_is_to_leave_leaves_under_the_new_key(tmp_path: Path) -> None:
     settings = filled(tmp_path)
-    with closing(open_store(settings.store_place, settings.key_path)) as store:
-        store.connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with closing(open_store(settings.store_place, settings.key_path)) as store, writing(store):
         store.erase(USERS[25])
-        store.connection.exec_driver_sql("COMMIT")
     rotate(settings)
     with opened(settings) as service:
         service.settled()
@@ -181,6 +197,7 @@ def test_a_user_who_is_to_leave_leaves_under_the_new_key(tmp_path: Path) -> None
     assert hide(USERS[25]) not in set(arrived(settings.store_place))
 
 
+@on_both
 def test_a_store_that_is_open_is_not_rotated(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     with opened(settings) as service:
@@ -193,13 +210,14 @@ def test_a_store_that_is_open_is_not_rotated(tmp_path: Path) -> None:
     assert len(keys_of(settings)) == 2
 
 
+@on_both
 def test_a_service_that_was_open_all_the_same_stores_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = filled(tmp_path)
     with opened(settings) as service:
         arrived_before = service.status().operations
-        monkeypatch.setattr("workbench.service.database.SqliteFile.alone", lambda self, connection: True)
+        monkeypatch.setattr(type(service.access._store.database), "alone", lambda self, connection: True)
         rotate(settings)
         for doing in (
             lambda: service.ingest([add("zoe", 2)]),
@@ -217,24 +235,24 @@ def test_a_service_that_was_open_all_the_same_stores_nothing_more(
         assert service.preview(day(3))["dau"].truth > 0
 
 
+@on_both
 def test_what_an_interrupted_count_has_left_is_counted_again(tmp_path: Path) -> None:
     settings = filled(tmp_path)
     with opened(settings) as service:
         wanted = service.preview(day(2))
     with closing(open_store(settings.store_place, settings.key_path)) as store:
-        store.connection.exec_driver_sql("BEGIN IMMEDIATE")
-        last = store.progress().last
+        last, layout = store.progress().last, store.layout()
         assert last is not None
-        store.seal(last + 1)
-        layout = store.layout()
         assert layout is not None
-        store.put_parts(last + 1, {0: store.users(layout, 0, 1)})
-        store.connection.exec_driver_sql("COMMIT")
+        with writing(store):
+            store.seal(last + 1)
+            store.put_parts(last + 1, {0: store.users(layout, 0, 1)})
     rotate(settings)
     with opened(settings) as service:
         assert {metric: service.truth(metric).counts[2] for metric in METRICS} == wanted
 
 
+@on_both
 def test_a_new_store_is_rotated_too(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with opened(settings):

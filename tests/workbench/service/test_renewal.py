@@ -19,6 +19,7 @@ from workbench.service.doctor import examine
 from workbench.service.opening import open_service
 from workbench.service.settings import SettingsError
 
+on_both = pytest.mark.usefixtures("database")
 HORIZON = 3
 USERS = [f"u{index}" for index in range(40)]
 
@@ -35,7 +36,7 @@ def over(folder: Path, **changes: Any) -> Settings:
 
 def changed(settings: Settings, **changes: Any) -> Settings:
     """The same files, set otherwise."""
-    return nearly_exact(settings.store_path.parent, **{"first_day": FIRST, "horizon": HORIZON} | changes)
+    return nearly_exact(settings.key_path.parent, **{"first_day": FIRST, "horizon": HORIZON} | changes)
 
 
 def estimates(service: Service, metric: str) -> list[tuple[str, int]]:
@@ -43,6 +44,7 @@ def estimates(service: Service, metric: str) -> list[tuple[str, int]]:
     return [(row["day"], round(row["estimate"])) for row in rows]
 
 
+@on_both
 @pytest.mark.slow
 def test_days_join_without_a_gap_and_windows_look_back_over_the_border(tmp_path: Path) -> None:
     settings = over(tmp_path)
@@ -95,6 +97,7 @@ def test_a_renewal_says_what_it_charges_and_waits_for_a_confirmation(tmp_path: P
         assert "2026-01-04 to 2026-01-06" in service.promises["mau"]
 
 
+@on_both
 @pytest.mark.parametrize("named", [None, day(HORIZON)])
 def test_a_renewal_that_is_repeated_charges_once(named: date | None, tmp_path: Path) -> None:
     settings = over(tmp_path)
@@ -112,6 +115,7 @@ def test_a_renewal_that_is_repeated_charges_once(named: date | None, tmp_path: P
         assert len(service.charges()) == 6
 
 
+@on_both
 def test_a_period_can_be_charged_before_the_one_that_runs_is_over(tmp_path: Path) -> None:
     settings = nearly_exact(tmp_path, first_day=FIRST, horizon=HORIZON)
     with opened(settings) as service:
@@ -134,6 +138,7 @@ def test_a_period_can_be_charged_before_the_one_that_runs_is_over(tmp_path: Path
         assert estimates(service, "mau")[-1] == (day(2 * HORIZON - 1).isoformat(), len(USERS))
 
 
+@on_both
 def test_a_period_that_is_charged_ahead_leaves_the_one_that_runs_as_it_is(tmp_path: Path) -> None:
     units = {f"{metric}__unit": "user" for metric in METRICS}
     settings = nearly_exact(tmp_path, first_day=FIRST, horizon=4, **units)
@@ -155,6 +160,7 @@ def test_a_period_that_is_charged_ahead_leaves_the_one_that_runs_as_it_is(tmp_pa
         assert [count.bounded for count in service.truth("dau").counts] == [1, 0, 0, 0, 1, 0, 1, 0, 0]
 
 
+@on_both
 def test_flips_are_counted_anew_and_leave_nothing_of_who_left(tmp_path: Path) -> None:
     units = {f"{metric}__unit": "user" for metric in METRICS}
     settings = nearly_exact(tmp_path, first_day=FIRST, horizon=4, fresh_days=0, **units)
@@ -230,6 +236,7 @@ def test_a_period_that_runs_cannot_be_changed_by_settings(tmp_path: Path) -> Non
             pass
 
 
+@on_both
 def test_a_budget_without_room_charges_nothing_and_another_one_may_pay(tmp_path: Path) -> None:
     settings = over(tmp_path, budget_epsilon=500)
     with opened(settings) as service:
@@ -242,7 +249,7 @@ def test_a_budget_without_room_charges_nothing_and_another_one_may_pay(tmp_path:
     other = changed(settings, budget="next")
     with opened(other) as service, pytest.raises(LedgerError, match="budget 'next' does not exist"):
         service.renewal.renew(confirmed=True)
-    with open_ledger(settings.ledger_path) as ledger:
+    with open_ledger(settings.ledger_place) as ledger:
         ledger.create_budget("next", Guarantee(301, 0.1), date(2026, 1, 1), None)
     with opened(other) as service:
         assert "budget 'next'" in service.renewal.propose().text
@@ -252,10 +259,11 @@ def test_a_budget_without_room_charges_nothing_and_another_one_may_pay(tmp_path:
         rows = [json.loads(row) for row in service.releases("mau")]
         assert [row["budget"] for row in rows] == ["live"] * 3 + ["next"] * 3
         assert len(service.charges()) == 6
-    with open_ledger(settings.ledger_path) as ledger:
+    with open_ledger(settings.ledger_place) as ledger:
         assert [ledger.budget(name).spent.epsilon for name in ("live", "next")] == [300, 300]
 
 
+@on_both
 @pytest.mark.slow
 def test_many_periods(tmp_path: Path) -> None:
     settings = nearly_exact(tmp_path, first_day=FIRST, horizon=1)

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from dp.ledger import Ledger, open_ledger
-from dp.presence.tombstones import pseudonyms
 from dp.release import plan_release, simulate_rows, stated_counts
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
@@ -29,6 +28,7 @@ from tests.oracles.store_contents import arrived, counted
 from workbench.service import Operation, Service, Settings, open_service
 from workbench.service import service as service_module
 from workbench.service.account import Account
+from workbench.service.key_file import hidden_by
 from workbench.service.store import Store
 
 pytestmark = pytest.mark.slow
@@ -91,21 +91,25 @@ def journal(folder: Path) -> list[dict[str, Any]]:
 
 def go_on(folder: Path, opened: int) -> None:
     """Take in two batches, close a day, and so on for ever, from where the last process was cut off."""
-    tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
-    number = tried[-1] + 1 if tried else 0
     with open_service(settings_of(folder), clock) as service:
         os.write(opened, b"!")
         while True:
-            open_day = service.status().open_day
-            assert open_day is not None
-            for _ in range(2):
-                note(folder, tries=number, at=(open_day - day(0)).days)
-                note(folder, stored=number, seq=service.ingest(batch(number)).seq)
-                number += 1
-            note(folder, rows=service.close(open_day))
+            go_on_once(folder, service)
 
 
-def kill_at_random(root: Path) -> None:
+def go_on_once(folder: Path, service: Service) -> None:
+    tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
+    number = tried[-1] + 1 if tried else 0
+    open_day = service.status().open_day
+    assert open_day is not None
+    for _ in range(2):
+        note(folder, tries=number, at=(open_day - day(0)).days)
+        note(folder, stored=number, seq=service.ingest(batch(number)).seq)
+        number += 1
+    note(folder, rows=service.close(open_day))
+
+
+def kill_at_random(root: Path, going_on: Callable[[Path, int], None] = go_on) -> None:
     """Every fourth kill falls anywhere in a process's life, the others after it has opened the service."""
     folder = root / "killed"
     folder.mkdir()
@@ -116,7 +120,7 @@ def kill_at_random(root: Path) -> None:
     generator = random.Random(20260601)
     for number in range(KILLS):
         opened, opens = os.pipe()
-        process = forked(lambda: go_on(folder, opens))  # noqa: B023
+        process = forked(lambda: going_on(folder, opens))  # noqa: B023
         os.close(opens)
         if number % 4:
             os.read(opened, 1)
@@ -353,9 +357,9 @@ def violations(folder: Path, closed: int, charges: int) -> list[str]:
 
 def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     """Which of the batches the log holds, by their markers."""
-    key = settings.key_path.read_bytes()
+    hide = hidden_by(settings.key_path.read_bytes())
     names = {*arrived(settings.store_place), *counted(settings.store_place, words=settings.layout.words)}
-    return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
+    return {number for number in numbers if hide(f"marker-{number}") in names}
 
 
 def test_a_note_that_a_kill_cut_off_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -373,7 +377,11 @@ def test_a_note_that_a_kill_cut_off_takes_no_other_with_it(tmp_path: Path) -> No
 
 def test_kill_at_random_instants(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "random", tmp_path)
-    folder = tmp_path / "killed"
+    check_what_is_left(tmp_path / "killed")
+
+
+def check_what_is_left(folder: Path) -> None:
+    """Whatever was acknowledged is there, and days are counted from just that."""
     settings, entries = settings_of(folder), journal(folder)
     with open_service(settings, clock) as service:
         last = service.status().last

@@ -23,7 +23,7 @@ def rotate_key(settings: Settings) -> None:
     """
     from workbench.service.key_rotation import rotate_key as rotate
 
-    with existing_service(settings):
+    with existing_service(settings, finish=False):
         pass
     rotate(settings.store_place, settings.key_path)
     click.echo(f"{settings.key_path} is rotated; make a backup now, and remove those from before", err=True)

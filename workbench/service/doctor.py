@@ -22,6 +22,7 @@ from workbench.service.days import Status, status_of
 from workbench.service.errors import Refused, StoreError, unavailable
 from workbench.service.first_close import check_intended
 from workbench.service.opening import read_store
+from workbench.service.periods import Period
 from workbench.service.place_checks import Finding, FreeBytes, contents, disks, is_there, places, servers
 from workbench.service.renewal import SOON_DAYS, horizon_advice
 from workbench.service.settings import Settings
@@ -161,9 +162,18 @@ def _horizon(service: _Opened, status: Status) -> Finding:
     if periods and not left:
         return Finding("horizon", "error", f"{said}: no further day can be closed; begin the next period: dpdau renew")
     if periods and left <= SOON_DAYS:
-        ahead = f"; the next period can be charged from now on: dpdau renew --from {periods[-1].following}"
-        return Finding("horizon", "warning", said + ahead)
+        return Finding("horizon", "warning", f"{said}; {_next_period(service.account, periods[-1])}")
     return Finding("horizon", "ok", "; ".join([said, *([] if periods else horizon_advice(settings))]))
+
+
+def _next_period(account: Account, last: Period) -> str:
+    assert last.following is not None
+    wanted = account.period_by_settings(last.number + 1, last.following)
+    said = f"the next period can be charged from now on: dpdau renew --from {last.following}"
+    left = account.budgets()[0].remaining
+    if any(price > room for price, room in zip(wanted.charge, left, strict=True)):
+        said += f"; the budget {wanted.budget!r} has no room for it: dpdau budget create NAME, and set budget"
+    return said
 
 
 def _budget(settings: Settings, budget: Budget, *, charged_already: bool) -> Finding:

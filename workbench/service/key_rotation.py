@@ -9,12 +9,13 @@ after a crash, finds by `key_check` which of the two it is (docs/guarantees.md, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Table, select, update
+from sqlalchemy.exc import DBAPIError
 
 from dp.database_url import Place
 from workbench.service.counting import split
@@ -52,7 +53,9 @@ def rotate_key(place: Place, key_path: Path) -> None:
                 hide_again(store, hidden_again(new))
                 run("COMMIT")
             except BaseException:
-                run("ROLLBACK")
+                # A failed COMMIT may have rolled back by itself.
+                with suppress(DBAPIError):
+                    run("ROLLBACK")
                 raise
             adopt_key(key_path, new)
         store.unwiped = True

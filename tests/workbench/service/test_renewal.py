@@ -226,6 +226,15 @@ def test_what_a_renewal_may_not_change_is_refused_by_name(change: dict[str, Any]
         pass
 
 
+def test_a_period_that_no_mechanism_serves_is_refused(tmp_path: Path) -> None:
+    settings = changed(over(tmp_path), horizon="unlimited", mau__mechanism="binary-tree")
+    with open_service(settings, lambda: NOW, finish=False) as service:
+        with pytest.raises(Refused, match="a tree needs a horizon") as refused:
+            service.renewal.renew(confirmed=True)
+        assert refused.value.kind == "other-settings"
+        assert len(service.charges()) == 3
+
+
 def test_a_period_that_runs_cannot_be_changed_by_settings(tmp_path: Path) -> None:
     settings = over(tmp_path)
     with opened(settings) as service:
@@ -300,10 +309,14 @@ def test_the_doctor_and_the_gauge_say_how_many_days_are_left(tmp_path: Path) -> 
             service.close_through(day(last))
             assert service.vitals().days_left == 39 - last
             assert said()[0] == level
+            assert "no room" not in said()[1]
         assert "dpdau renew" in said()[1]
         service.renewal.renew(confirmed=True)
         assert service.vitals().days_left == 40
         assert said() == ("ok", "40 of 40 days are left")
+        service.close_through(day(49))
+        assert said()[0] == "warning"
+        assert "dpdau renew --from 2026-03-22; the budget 'live' has no room for it" in said()[1]
 
 
 def test_where_a_horizon_is_not_needed_that_is_said(tmp_path: Path) -> None:

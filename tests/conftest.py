@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.examples import load_profile
+from tests.oracles import postgres
 from tests.places import ROOT
 from workbench.cli.main import main
 
@@ -71,6 +72,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return result
 
     return call
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL server for this test process; skips where there is none."""
+    if not postgres.AVAILABLE:
+        pytest.skip("needs Debian's postgresql and the extra postgres")
+    with postgres.server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ FOLDERS = ("dp", "experiments", "workbench")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 
 FOUNDATIONS = {
-    "dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.private_files", "dp.progress",
-    "dp.zones",
+    "dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.database_url", "dp.private_files",
+    "dp.progress", "dp.zones",
 }  # fmt: skip
 LIBRARY = FOUNDATIONS | {
     "dp.log", "dp.presence", "dp.sketches", "dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.ledger",

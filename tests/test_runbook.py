@@ -38,6 +38,10 @@ def test_every_line_of_the_runbook_runs(tmp_path: Path) -> None:
     (row,) = set(re.findall(r"^mau,30,.*$", done.stdout, re.MULTILINE))
     assert row.endswith(",True")
     assert "Traceback" not in done.stderr
+    assert "renewed: " in done.stderr
+    assert "dpdau.store.key is rotated" in done.stderr
+    keys = [(tmp_path / folder / "dpdau.store.key").stat().st_size for folder in ("backup-1", "backup-2", ".")]
+    assert keys == [32, 64, 64]
     assert {path.name for path in (tmp_path / "backup-1").iterdir()} == {
         "dpdau.store",
         "dpdau.store.key",

@@ -61,7 +61,7 @@ def check_demonstration(service: Service) -> None:
     if not is_demonstration(service):
         raise Refused(
             "other-store",
-            f"the store {service.settings.store} is no demonstration: it holds {service.status().operations:,} "
+            f"the store {service.settings.store_place} is no demonstration: it holds {service.status().operations:,} "
             "operations, and generated ones are not mixed with them; choose another --folder",
         )
 

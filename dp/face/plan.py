@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dp.accounting.composition import Guarantee
 from dp.counts import Counts
+from dp.database_url import Place
 from dp.face.arguments import DateLike, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Log, read_log
@@ -196,7 +197,7 @@ class ReleasePlan:
 
         Args:
             source: a log, the path of one, or the plan's own counts.
-            ledger: an open ledger, or the path of one, which is made where there is none.
+            ledger: an open ledger, or the path or URL of one, which is made where there is none.
             stream: idempotent key, by default made of the request and of the path of the log, as in `dpdau release`.
                 Under the same key published days return unchanged, whatever the log now holds, and later days are
                 added; then a log whose past is another is refused. Counts have no path: give every log of theirs a
@@ -213,8 +214,8 @@ class ReleasePlan:
         """
         now = now or datetime.now(UTC)
         with ExitStack() as stack:
-            book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(Path(ledger)))
-            name = stream or self._name(source, book.path)
+            book = ledger if isinstance(ledger, Ledger) else stack.enter_context(open_ledger(ledger))
+            name = stream or self._name(source, book.place)
             published = recall(book, name, budget, self.calibrated, self._ticks, now)
             if published is None:
                 counts, arrived = self._counted(source, tombstones, stack)
@@ -222,7 +223,7 @@ class ReleasePlan:
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
 
-    def _name(self, source: LogOrCounts, ledger: Path) -> str:
+    def _name(self, source: LogOrCounts, ledger: Place) -> str:
         if isinstance(source, Mapping):
             return self.stream
         paths, how = (source.paths, source.read_as) if isinstance(source, Log) else ((str(source),), "")

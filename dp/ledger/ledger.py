@@ -1,11 +1,12 @@
 """The ledger: budgets that cannot be overspent, and releases that cannot be drawn twice.
 
-One SQLite file of its own. Charges and releases are append-only (triggers refuse anything else), check-and-charge is
-one conditional UPDATE inside one write transaction, every charge has an idempotent key, and a release is committed
-together with the state of its stream before anyone sees it.
+One SQLite file of its own, or tables of a PostgreSQL database. Charges and releases are append-only (triggers refuse
+anything else), check-and-charge is one conditional UPDATE inside one write transaction, of which there is one at a
+time, every charge has an idempotent key, and a release is committed together with the state of its stream before anyone
+sees it.
 
-The file also keeps each stream's state, which holds true counts: it is as secret as the log. It is created readable by
-its owner only.
+The ledger also keeps each stream's state, which holds true counts: it is as secret as the log. A file is created
+readable by its owner only.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dp.accounting.composition import Guarantee
+from dp.database_url import DatabaseUrl, Place, place_of
+from dp.ledger import postgres, postgres_schema
 from dp.ledger.schema import prepare
 from dp.ledger.sqlite import create_private
 from dp.ledger.values import (
@@ -34,23 +36,42 @@ from dp.ledger.values import (
 )
 
 _SELECT_CHARGE = "SELECT sequence, stream, budget, epsilon, delta, specification, charged_at FROM charges"
+_BEGIN = ("BEGIN IMMEDIATE",)
+# Before the first snapshot: who waited for the lock sees what the one before has committed. Under REPEATABLE READ a
+# lock that a SELECT takes comes too late, because that SELECT has chosen the snapshot before it waits; under READ
+# COMMITTED without a lock, what was looked at may have changed before the next statement.
+_BEGIN_POSTGRES = ("BEGIN ISOLATION LEVEL READ COMMITTED", "LOCK TABLE budgets IN EXCLUSIVE MODE")
+
+
+class LedgerConnection(Protocol):
+    """What a ledger needs of a connection; parameters are written as ?."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ..., /) -> Any:
+        """Run a statement; returns its rows."""
+
+    def executemany(self, statement: str, rows: Sequence[Sequence[Any]], /) -> Any:
+        """Run a statement for each row."""
 
 
 class Ledger:
-    """An open ledger file; use `open_ledger`."""
+    """An open ledger; use `open_ledger`.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Attributes:
+        place: where it lies.
+    """
+
+    def __init__(self, connection: LedgerConnection, place: Place) -> None:
         self._connection = connection
+        self.place = place
 
     @property
     def name(self) -> str:
         """A random name, given when the ledger was made, that tells two ledgers apart."""
         return str(self._connection.execute("SELECT name FROM identity").fetchone()[0])
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return Path(self._connection.execute("PRAGMA database_list").fetchone()[2])
 
     def create_budget(self, name: str, cap: Guarantee, starts: date, ends: date | None) -> Budget:
         """Open a budget for a period. Nothing resets: a new period is a new budget.
@@ -147,9 +168,9 @@ class Ledger:
                     "open a budget for this period (nothing resets by itself)"
                 )
             changed = self._connection.execute(
-                "UPDATE budgets SET epsilon_spent = epsilon_spent + :epsilon, delta_spent = delta_spent + :delta "
-                "WHERE name = :name AND epsilon_spent + :epsilon <= epsilon_cap AND delta_spent + :delta <= delta_cap",
-                {"epsilon": epsilon, "delta": delta, "name": budget},
+                "UPDATE budgets SET epsilon_spent = epsilon_spent + ?, delta_spent = delta_spent + ? "
+                "WHERE name = ? AND epsilon_spent + ? <= epsilon_cap AND delta_spent + ? <= delta_cap",
+                (epsilon, delta, budget, epsilon, delta),
             ).rowcount
             if changed != 1:
                 raise BudgetExhausted(standing, guarantee)
@@ -229,8 +250,9 @@ class Ledger:
         if self._connection.in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            for statement in _BEGIN_POSTGRES if isinstance(self.place, DatabaseUrl) else _BEGIN:
+                self._connection.execute(statement)
             yield
             self._connection.execute("COMMIT")
         except BaseException:
@@ -245,29 +267,69 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(path: Path | str) -> Iterator[Ledger]:
-    """Open a ledger file, creating it (mode 0600) where there is none.
+def open_ledger(place: Place | str) -> Iterator[Ledger]:
+    """Open a ledger, creating it where there is none (a file with mode 0600).
+
+    Args:
+        place: a file, or the URL of a PostgreSQL database.
 
     Raises:
-        LedgerError: the file is not a ledger, or one of another version.
+        LedgerError: there is no ledger, or one of another version.
+        LedgerUnavailable: its database cannot be used now.
 
     Examples:
         >>> import tempfile
         >>> from datetime import date
-        >>> with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "dpdau.ledger") as ledger:
+        >>> with tempfile.TemporaryDirectory() as folder, open_ledger(f"{folder}/dpdau.ledger") as ledger:
         ...     ledger.create_budget("2024", Guarantee(1.5, 2e-6), date(2024, 1, 1), date(2024, 12, 31)).remaining
         Guarantee(epsilon=1.5, delta=2e-06)
     """
-    path = Path(path)
-    if not path.resolve().parent.is_dir():
-        raise LedgerError(f"the folder of the ledger {path} does not exist")
+    place = _place(place)
+    if isinstance(place, DatabaseUrl):
+        with _connected(place) as connection:
+            postgres_schema.prepare(connection, place)
+            yield Ledger(connection, place)
+        return
+    if not place.resolve().parent.is_dir():
+        raise LedgerError(f"the folder of the ledger {place} does not exist")
     try:
-        create_private(path)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+        create_private(place)
+        file = sqlite3.connect(place, isolation_level=None, timeout=60)
     except (OSError, sqlite3.Error) as error:
-        raise LedgerError(f"{path} cannot be opened as a ledger: {error}") from error
+        raise LedgerError(f"{place} cannot be opened as a ledger: {error}") from error
     try:
-        prepare(connection, path)
-        yield Ledger(connection)
+        prepare(file, place)
+        yield Ledger(file, place.resolve())
+    finally:
+        file.close()
+
+
+def has_ledger(place: Place | str) -> bool:
+    """Whether there is a ledger at a place; of a file only whether it is there.
+
+    Raises:
+        LedgerError: the place is a URL that cannot be used.
+        LedgerUnavailable: its database cannot be used now.
+    """
+    place = _place(place)
+    if not isinstance(place, DatabaseUrl):
+        return place.exists()
+    with _connected(place) as connection:
+        return postgres_schema.is_made(connection)
+
+
+def _place(given: Place | str) -> Place:
+    try:
+        return place_of(given)
+    except ValueError as error:
+        raise LedgerError(f"the ledger cannot be opened: {error}") from None
+
+
+@contextmanager
+def _connected(url: DatabaseUrl) -> Iterator[postgres.PostgresConnection]:
+    with postgres.unavailable_errors():
+        connection = postgres.PostgresConnection(postgres.connect(url))
+    try:
+        yield connection
     finally:
         connection.close()

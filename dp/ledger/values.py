@@ -22,6 +22,10 @@ class LedgerError(Exception):
     """The ledger refuses a request; nothing was changed."""
 
 
+class LedgerUnavailable(LedgerError):  # noqa: N818 - the name says what is so
+    """The database that the ledger lies in cannot be used now; a commit that was under way may have succeeded."""
+
+
 class OtherParameters(LedgerError):  # noqa: N818 - the name says what happened
     """A stream exists that was opened with other parameters.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from dp.arrays import Integers
 from dp.counts import Counts, Sample
+from dp.database_url import DatabaseUrl, Place
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
 from dp.names import LOG_FORMATS, PACKED_SUFFIXES
@@ -104,11 +105,12 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
     return published(ledger, stream, plan.request.windows, ticks)
 
 
-def log_name(paths: Sequence[str], ledger: Path) -> str:
-    """What a log is called: its path as seen from the ledger, without the suffix of its format; or its address.
+def log_name(paths: Sequence[str], ledger: Place) -> str:
+    """What a log is called: its path as seen from the ledger's file, without the suffix of its format; or its address.
 
-    So it is the same from every working folder, and two logs of one name in two folders are told apart. Several files
-    are called by the folder that they have in common, so that a log may grow by files.
+    So it is the same from every working folder, and two logs of one name in two folders are told apart. Seen from a
+    database, it is the whole path. Several files are called by the folder that they have in common, so that a log may
+    grow by files.
 
     Raises:
         ValueError: the log comes from standard input, which has no name.
@@ -121,7 +123,7 @@ def log_name(paths: Sequence[str], ledger: Path) -> str:
         return " ".join(paths)
     whole = [os.path.normpath(Path(path).absolute()) for path in paths]
     one = whole[0] if len(whole) == 1 else str(Path(os.path.commonpath(whole), "several"))
-    path = Path(os.path.relpath(one, ledger.absolute().parent))
+    path = Path(os.path.relpath(one, os.sep if isinstance(ledger, DatabaseUrl) else ledger.absolute().parent))
     name = path.name
     for suffix in (*PACKED_SUFFIXES, *(one for known in LOG_FORMATS.values() for one in known)):
         name = name.removesuffix(suffix)

@@ -55,11 +55,14 @@ def erasure(user: str, at: int | None = None) -> Operation:
 
 
 def settings_in(folder: Path, **changes: object) -> Settings:
-    """Settings with store and ledger in a folder; `mau__epsilon=1` means mau.epsilon = 1."""
-    paths = {"store": folder / "store.db", "ledger": folder / "ledger.db"}
-    return load_settings(
-        None, {}, [(name.replace("__", "."), str(value)) for name, value in {**paths, **changes}.items()]
-    )
+    """Settings with store and ledger in a folder, or its database; `mau__epsilon=1` means mau.epsilon = 1."""
+    given = {**places_in(folder), **changes}
+    return load_settings(None, {}, [(name.replace("__", "."), str(value)) for name, value in given.items()])
+
+
+def places_in(folder: Path, store: str = "store.db", ledger: str = "ledger.db") -> dict[str, object]:
+    """The settings that say where store, ledger and keys lie."""
+    return {"store": folder / store, "ledger": folder / ledger}
 
 
 def nearly_exact(folder: Path, **changes: object) -> Settings:
@@ -79,7 +82,7 @@ def nearly_exact(folder: Path, **changes: object) -> Settings:
 @contextmanager
 def service_on(settings: Settings, wrap: Callable[[Store], Store] = lambda store: store) -> Iterator[Service]:
     """A service on a store that `wrap` may exchange for a broken one."""
-    service = Service(settings, clock, wrap(open_store(settings.store_path, settings.key_path)))
+    service = Service(settings, clock, wrap(open_store(settings.store_place, settings.key_path)))
     try:
         service.finish()
         yield service

@@ -29,6 +29,7 @@ ACCESS: Mapping[tuple[str | None, str], RouteNeeds] = {
     ("POST", "/events"): frozenset({INGEST}),
     ("DELETE", "/users/{user:path}"): frozenset({OPERATE}),
     ("POST", "/days/{day}/close"): frozenset({OPERATE}),
+    ("POST", "/renewal"): frozenset({OPERATE}),
     **{("GET", f"/{metric}{day}"): frozenset({READ}) for metric in SERIES for day in ("", "/{day}")},
     ("GET", "/releases/{metric}"): frozenset({READ}),
     ("GET", "/budget"): frozenset({READ}),

@@ -51,6 +51,8 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
     "other-settings": (HTTPStatus.CONFLICT, "Settings that were fixed by the first close"),
     "other-store": (HTTPStatus.CONFLICT, "Store and ledger do not belong together"),
     "doubtful-first-day": (HTTPStatus.CONFLICT, "This first day needs a confirmation"),
+    "not-over": (HTTPStatus.CONFLICT, "There is nothing to renew yet"),
+    "unconfirmed-renewal": (HTTPStatus.CONFLICT, "A renewal needs a confirmation"),
     "unavailable": (HTTPStatus.SERVICE_UNAVAILABLE, "The service cannot work now"),
 }
 

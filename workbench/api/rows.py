@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dp.ledger import Budget, Charge
+from workbench.service.periods import Period
 
 
 def budget_row(budget: Budget) -> dict[str, Any]:
@@ -18,6 +19,19 @@ def budget_row(budget: Budget) -> dict[str, Any]:
         "delta_cap": budget.cap.delta,
         "delta_spent": budget.spent.delta,
         "delta_remaining": budget.remaining.delta,
+    }
+
+
+def period_row(period: Period) -> dict[str, Any]:
+    """A period: its days, and what it is charged to which budget."""
+    charge = period.charge
+    return {
+        "period": period.number,
+        "first_day": period.first.isoformat(),
+        "last_day": period.last and period.last.isoformat(),
+        "budget": period.budget,
+        "epsilon": charge.epsilon,
+        "delta": charge.delta,
     }
 
 

@@ -173,7 +173,7 @@ def start_message(service: Service, address: str, *, pages: bool, api_key: str |
     days = f"{status.first} to {status.last} closed, {status.open_day} is next" if status.last else "no day closed yet"
     lines = [
         service.promise,
-        f"Store {service.settings.store}: {status.operations:,} operations arrived, {days}.",
+        f"Store {service.settings.store_place}: {status.operations:,} operations arrived, {days}.",
         f"Listening on {address} (interface at {address}/docs" + (f", pages at {address}/ui/)" if pages else ")"),
         _who_may_call(service.settings, api_key),
     ]

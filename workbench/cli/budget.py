@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.options import CONFIG_FILE, FILE, DayType
+from dp.database_url import Place
+from workbench.cli.options import CONFIG_FILE, DayType, PlaceType
 from workbench.cli.output import write_rows
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def _default_ledger() -> str:
 
 
 ledger_option = click.option(
-    "--ledger", "ledger_path", type=FILE, envvar="DPDAU_LEDGER", default=_default_ledger, show_default="dpdau.ledger",
-    help="The budget ledger, one SQLite file; also set by the variable DPDAU_LEDGER, or by 'ledger' in dpdau.toml.",
+    "--ledger", "ledger_path", type=PlaceType(), envvar="DPDAU_LEDGER", default=_default_ledger,
+    show_default="dpdau.ledger",
+    help="The budget ledger, one SQLite file or the URL of a PostgreSQL database; also set by the variable "
+         "DPDAU_LEDGER, or by 'ledger' in dpdau.toml.",
 )  # fmt: skip
 
 
@@ -37,7 +40,7 @@ ledger_option = click.option(
 @ledger_option
 @click.option("--format", "format_name", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
-def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
+def budget(ctx: click.Context, ledger_path: Place, format_name: str) -> None:
     """Show what was spent, on what, and what is left; 'dpdau budget create' opens another budget."""
     ctx.obj = ledger_path
     if ctx.invoked_subcommand is None:
@@ -54,7 +57,7 @@ def budget(ctx: click.Context, ledger_path: Path, format_name: str) -> None:
 )
 @click.pass_obj
 def budget_create(
-    ledger_path: Path, name: str, epsilon: float, delta: float, starts: date | None, ends: date | None
+    ledger_path: Place, name: str, epsilon: float, delta: float, starts: date | None, ends: date | None
 ) -> None:
     """Open a budget. A budget never resets: a new period needs a new budget."""
     from dp.accounting.composition import Guarantee
@@ -66,7 +69,7 @@ def budget_create(
 
 
 @contextmanager
-def open_budget(path: Path) -> Iterator[Ledger]:
+def open_budget(path: Place) -> Iterator[Ledger]:
     """The ledger; a new one gets the default budget, and says so."""
     from dp.ledger import open_ledger, provide_budget
 
@@ -80,11 +83,11 @@ def open_budget(path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def _show_budgets(path: Path, format_name: str) -> None:
-    from dp.ledger import open_ledger
+def _show_budgets(path: Place, format_name: str) -> None:
+    from dp.ledger import has_ledger, open_ledger
     from workbench.api.rows import budget_row, charge_row
 
-    if not path.exists():
+    if not has_ledger(path):
         raise click.ClickException(f"there is no ledger at {path}; the first release creates one")
     with open_ledger(path) as ledger:
         budgets, charges = ledger.budgets(), ledger.charges()

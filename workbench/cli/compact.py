@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from dp.database_url import Place
 from dp.private_files import sync
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option
@@ -46,7 +47,7 @@ def compact(
     source: LogOptions,
     through: date,
     streams: tuple[str, ...],
-    ledger_path: Path,
+    ledger_path: Place,
     earlier: Path | None,
     tombstones: Path,
     out: Path,
@@ -59,7 +60,7 @@ def compact(
     days and bounds; each must have published the days up to --through. Keep the file of tombstones as secret as the
     log.
     """
-    from dp.ledger import open_ledger
+    from dp.ledger import has_ledger, open_ledger
     from dp.log import write_canonical
     from dp.presence.tombstone_file import read_compaction, write_compaction
     from dp.release.compacting import adopt, compacted
@@ -68,7 +69,7 @@ def compact(
     for path in (tombstones, out):
         if path.exists():
             raise click.UsageError(f"{path} exists; give the name of a new file")
-    if not ledger_path.exists():
+    if not has_ledger(ledger_path):
         raise click.UsageError(f"there is no ledger at {ledger_path}")
     before = None if earlier is None else read_compaction(earlier)
     key = secrets.token_bytes(KEY_BYTES) if before is None else before.key

@@ -25,6 +25,8 @@ from workbench.cli.mechanisms import calibrate, mechanisms
 from workbench.cli.plot import plot
 from workbench.cli.published import METRIC_COMMANDS
 from workbench.cli.release import release
+from workbench.cli.renewal import renew
+from workbench.cli.rotate_key import rotate_key
 from workbench.cli.salt import salt
 from workbench.cli.service import SERVICE_COMMANDS, STOPPED
 from workbench.cli.sketches import sketches
@@ -121,7 +123,7 @@ def _exit_code(error: BaseException) -> int | None:
 
 for _command in (
     generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack, compose,
-    sketches, salt, keys, experiment, compact, doctor, backup, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    sketches, salt, keys, experiment, compact, doctor, backup, renew, rotate_key, *SERVICE_COMMANDS, *METRIC_COMMANDS,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

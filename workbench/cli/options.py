@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dp import names
+from dp.database_url import DatabaseUrl, Place
 from dp.extensions import known_names
 from dp.progress import Progress
 from workbench.cli.output import OUTPUT_FORMATS, chosen_format, keep_apart, write_rows
@@ -65,6 +66,21 @@ class DayType(click.ParamType[date]):
             return date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a day; write it as 2026-01-31", param, ctx)
+
+
+class PlaceType(click.ParamType[Place]):
+    """A file, or the URL of a PostgreSQL database."""
+
+    name = "file or url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """The place that `value` names."""
+        if isinstance(value, str) and "://" in value:
+            try:
+                return DatabaseUrl.of(value)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        return value if isinstance(value, DatabaseUrl) else Path(FILE.convert(value, param, ctx))
 
 
 class Pairs(click.ParamType[dict[str, str]]):
@@ -168,7 +184,7 @@ class Output:
     format_name: str | None
     out: Path | None
 
-    def validate(self, **files: str | Path | Sequence[str] | None) -> None:
+    def validate(self, **files: str | Place | Sequence[str] | None) -> None:
         """Refuse a format that does not go with the file, and a file that is another one of the command's `files`.
 
         Raises:

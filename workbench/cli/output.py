@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from dp.database_url import DatabaseUrl, Place
 from experiments.engine.files import write_atomically
 from workbench.rows import TableRow, csv_text, parquet_bytes
 
@@ -21,7 +22,7 @@ SQLITE = b"SQLite format 3\0"
 _BY_SUFFIX = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 
 
-def keep_apart(**paths: str | Path | Sequence[str] | None) -> None:
+def keep_apart(**paths: str | Place | Sequence[str] | None) -> None:
     """Refuse paths that are one file, files that would replace a ledger, and files whose folder does not exist.
 
     Raises:
@@ -29,7 +30,7 @@ def keep_apart(**paths: str | Path | Sequence[str] | None) -> None:
     """
     named = [
         (name, Path(path))
-        for name, given in paths.items() if given is not None
+        for name, given in paths.items() if given is not None and not isinstance(given, DatabaseUrl)
         for path in ([given] if isinstance(given, str | os.PathLike) else given)
     ]  # fmt: skip
     files = [(name, path.resolve()) for name, path in named]

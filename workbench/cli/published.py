@@ -88,7 +88,7 @@ def _release_one(ctx: click.Context, metric: str, day: date, epsilon: float | No
     ctx.invoke(release, **given | {
         "metrics": (metric,), "first": day, "last": day, "unit": one.unit, "mechanism": "laplace",
         "epsilon": one.fresh if epsilon is None else epsilon, "mau_window": str(settings.mau.window),
-        "timezone": days_in(ctx, settings), "ledger_path": settings.ledger_path,
+        "timezone": days_in(ctx, settings), "ledger_path": settings.ledger_place,
     })  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _show_published(
 
     from workbench.service import Refused
 
-    output.validate(store=settings.store_path, ledger=settings.ledger_path)
+    output.validate(store=settings.store_place, ledger=settings.ledger_place)
     with progress_bar() as report, existing_service(settings) as service:
         report("counting anew" if fresh else "looking", None)
         wanted = day or service.status().last

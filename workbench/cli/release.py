@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dp.database_url import Place
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option, open_budget
@@ -132,7 +133,7 @@ class Payment:
     """Which stream is charged to which budget; or the seed of a simulation, which is charged to none."""
 
     stream: str | None
-    ledger_path: Path
+    ledger_path: Place
     budget: str
     simulate: bool
     seed: int | None
@@ -145,7 +146,7 @@ class Payment:
             raise click.UsageError("--seed goes with --simulate only: the noise of a real release has no seed")
 
     @property
-    def ledger(self) -> Path | None:
+    def ledger(self) -> Place | None:
         """The ledger that is charged."""
         return None if self.simulate else self.ledger_path
 
@@ -170,9 +171,9 @@ class Payment:
 
     def horizon(self, request: Request, source: LogOptions) -> int | str | None:
         """The horizon that the stream was charged for; None if there is no such stream yet."""
-        from dp.ledger import open_ledger
+        from dp.ledger import has_ledger, open_ledger
 
-        if self.simulate or not self.ledger_path.exists():
+        if self.simulate or not has_ledger(self.ledger_path):
             return None
         with open_ledger(self.ledger_path) as ledger:
             charge = ledger.find_charge(self.name(request, source))
@@ -185,10 +186,10 @@ class Payment:
             BudgetExhausted: none are, and there is no room for the charge; said before the log is read, so that it
                 depends on the ledger alone.
         """
-        from dp.ledger import open_ledger
+        from dp.ledger import has_ledger, open_ledger
         from dp.release import recall
 
-        if self.simulate or not self.ledger_path.exists():
+        if self.simulate or not has_ledger(self.ledger_path):
             return None
         stream = self.name(plan.request, source)
         with open_ledger(self.ledger_path) as ledger:

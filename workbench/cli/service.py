@@ -7,7 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -160,9 +160,9 @@ def _fill(service: Service, days: int, stopped: Callable[[], bool]) -> None:
     with progress_bar() as report:
         filled = fill(service, days, report, stopped)
     if not stopped():
-        folder = service.settings.store_path.parent
+        store = service.settings.store_place
         arrived = service.status().operations
-        click.echo(f"{filled} days filled and closed, {arrived:,} operations, in {folder}", err=True)
+        click.echo(f"{filled} days filled and closed, {arrived:,} operations, in {store}", err=True)
 
 
 def _fill_behind(service: Service, days: int, stopped: Callable[[], bool]) -> None:
@@ -189,7 +189,7 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     Days are in the service's time zone.
     """
     source = dataclasses.replace(source, timezone=days_in(ctx, settings))
-    keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_path)
+    keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_place)
     with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
         users = _pseudonyms(log, loading)
@@ -227,7 +227,7 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
     """
     if (day is None) == (through is None):
         raise click.UsageError("give either --day or --through")
-    output.validate(store=settings.store_path, ledger=settings.ledger_path)
+    output.validate(store=settings.store_place, ledger=settings.ledger_place)
     with progress_bar() as report, _open(settings) as service:
         rows: list[str] = []
         if day is not None:
@@ -268,10 +268,10 @@ def erase(user: tuple[str, ...], settings: Settings) -> None:
 @service_options
 def show_settings(settings: Settings) -> None:
     """Show every setting with its value, as TOML that --config reads, and what the settings promise."""
-    from workbench.service import promise_of_all, settings_text
+    from workbench.service import horizon_advice, promise_of_all, settings_text
 
     click.echo(settings_text(settings), nl=False)
-    click.echo(promise_of_all(settings), err=True)
+    click.echo("\n".join([promise_of_all(settings), *horizon_advice(settings)]), err=True)
 
 
 def days_in(ctx: click.Context, settings: Settings) -> str:
@@ -344,24 +344,24 @@ def _operations(log: Log) -> Iterator[Operation]:
             yield from (Operation(*row) for row in rows)
 
 
-@contextmanager
-def _open(settings: Settings, *, beside: bool = False) -> Iterator[Service]:
+def _open(settings: Settings, *, finish: bool = True, beside: bool = False) -> AbstractContextManager[Service]:
     from workbench.service import open_service
 
-    with open_service(settings, lambda: datetime.now(UTC), beside=beside) as service:
-        yield service
+    return open_service(settings, lambda: datetime.now(UTC), finish=finish, beside=beside)
 
 
 @contextmanager
-def existing_service(settings: Settings) -> Iterator[Service]:
-    """The service, where it has a store already.
+def existing_service(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
+    """The service, where it has a store already; `finish` as in `open_service`.
 
     Raises:
         click.ClickException: there is no store.
     """
-    if not settings.store_path.exists():
-        raise click.ClickException(f"there is no store at {settings.store}; name it with --store, or load a log first")
-    with _open(settings) as service:
+    from workbench.service.opening import has_store
+
+    if not has_store(settings.store_place, settings.key_path):
+        raise click.ClickException(f"there is no store at {settings.store_place}; name it with --store, or load a log")
+    with _open(settings, finish=finish) as service:
         yield service
 
 

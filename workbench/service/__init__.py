@@ -6,12 +6,13 @@ from workbench.service.folding import Count
 from workbench.service.opening import open_service
 from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 from workbench.service.promise import promise_of_all
+from workbench.service.renewal import horizon_advice
 from workbench.service.service import Service
 from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
 from workbench.service.undated import UndatedDay
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",
-    "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice", "load_settings",
-    "open_service", "promise_of_all", "settings_text", "unavailable",
+    "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice",
+    "horizon_advice", "load_settings", "open_service", "promise_of_all", "settings_text", "unavailable",
 ]  # fmt: skip

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from dp.database_url import Place
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
 from workbench.service.operations import ERASE
@@ -30,7 +30,7 @@ class StoreAccess:
         store: that of the writer.
     """
 
-    def __init__(self, path: Path, store: Store, writer: Writer) -> None:
+    def __init__(self, path: Place, store: Store, writer: Writer) -> None:
         self._store = store
         self._writer = writer
         self._file = SameFile(path, "store")
@@ -67,16 +67,14 @@ class StoreAccess:
             return store.progress()
 
     def reported_days(self) -> tuple[date, date] | None:
-        """First and last day that a waiting operation is about, None without any; NOT PRIVATE.
-
-        It reads the whole log.
-        """
+        """First and last day that a waiting operation is about, None without any; NOT PRIVATE."""
         with self.reading() as store:
-            days = [batch.records["day"][batch.records["op"] != ERASE] for batch in store.waiting()]
-        about = np.concatenate(days) if days else np.zeros(0, np.int32)
-        if not len(about):
-            return None
-        return EPOCH + timedelta(days=int(about.min())), EPOCH + timedelta(days=int(about.max()))
+            return reported_days(store)
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the store and of its write-ahead log."""
+        with self.reading() as store:
+            return store.database.sizes(store.connection)
 
     def probe(self) -> Future[None]:
         """Write `PROBE_BYTES` and remove them again; the future fails where that is not possible."""
@@ -84,6 +82,15 @@ class StoreAccess:
         if self._probe is None or self._probe.done():
             self._probe = self.submit(_write_and_remove)
         return self._probe
+
+
+def reported_days(store: Store) -> tuple[date, date] | None:
+    """First and last day that a waiting operation is about, None without any; it reads the whole log."""
+    days = [batch.records["day"][batch.records["op"] != ERASE] for batch in store.waiting()]
+    about = np.concatenate(days) if days else np.zeros(0, np.int32)
+    if not len(about):
+        return None
+    return EPOCH + timedelta(days=int(about.min())), EPOCH + timedelta(days=int(about.max()))
 
 
 def _write_and_remove(store: Store) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 
 from dp.accounting.composition import Guarantee, basic
-from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, open_ledger
+from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, has_ledger, open_ledger
 from dp.release import Plan, charged, plan_release
+from dp.release.request import request_of
 from workbench.service.errors import Refused
+from workbench.service.periods import Period, check_same_series, period_of
 from workbench.service.same_file import SameFile
 from workbench.service.settings import Settings
 from workbench.service.store import Store
@@ -29,12 +32,7 @@ class Account:
         self._settings = settings
         self._clock = clock
         self._store_name = store_name
-        self._file = SameFile(settings.ledger_path, "ledger")
-
-    @property
-    def data(self) -> str:
-        """What a stream's counts come from, besides its request: where a day is a day is fixed, too."""
-        return f"{self._store_name} {self._settings.timezone}"
+        self._file = SameFile(settings.ledger_place, "ledger")
 
     @property
     def fresh_budget(self) -> str:
@@ -47,24 +45,25 @@ class Account:
         assert today is not None, "a clock shows times of the calendar"
         return today
 
-    def stream(self, metric: str) -> str:
-        """The stream of a series."""
-        return f"{LIVE}{self._store_name}/{metric}"
+    def stream(self, metric: str, period: int = 1) -> str:
+        """The stream of a series in a period."""
+        first = f"{LIVE}{self._store_name}/{metric}"
+        return first if period == 1 else f"{first}/{period}"
 
     def fresh_stream(self, metric: str, day: date, request_id: str) -> str:
         """The stream of a fresh release of one day."""
         return f"{self.stream(metric)}/{day}/{request_id}"
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - an account lives as long as its process
-    def plans(self, first: date) -> dict[str, Plan]:
-        """Metric → the plan of its series from the first tick on."""
-        return {metric: plan_release(self._settings.request(metric, first)) for metric in self._settings.series}
+    def plans(self, period: Period) -> dict[str, Plan]:
+        """Metric → the plan of its series in a period."""
+        specifications = {metric: request.specification() for metric, request in period.requests.items()}
+        return {metric: _plan_of(json.dumps(plain, sort_keys=True)) for metric, plain in specifications.items()}
 
     @contextmanager
     def open(self) -> Iterator[Ledger]:
         """The ledger; streams that were opened with other settings are refused in the service's own words."""
         self._file.check()
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             self._file.check()
             try:
                 yield ledger
@@ -72,13 +71,14 @@ class Account:
                 raise Refused(
                     "other-settings",
                     f"what was published so far was published with other settings ({error.differences}); they are "
-                    "fixed by the first close: set them back, or begin with a new store and a new budget",
+                    "fixed by the first close, or by the last renewal: set them back, or begin with a new store and a "
+                    "new budget",
                 ) from error
 
     def has_ledger(self) -> bool:
         """Whether there is a ledger; refuses if it was there and is gone."""
         self._file.check()
-        return self._settings.ledger_path.exists()
+        return has_ledger(self._settings.ledger_place)
 
     # What it holds
 
@@ -88,7 +88,7 @@ class Account:
         cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
         found = {settings.budget: Budget(settings.budget, self.today(), None, cap, Guarantee(0.0, 0.0), cap)}
         if self.has_ledger():
-            with open_ledger(settings.ledger_path) as ledger:
+            with open_ledger(settings.ledger_place) as ledger:
                 names = (settings.budget, settings.fresh_budget)
                 found |= {budget.name: budget for budget in ledger.budgets() if budget.name in names}
         return list(found.values())
@@ -97,23 +97,39 @@ class Account:
         """What was charged to the budget or for this store, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_path) as ledger:
+        with open_ledger(self._settings.ledger_place) as ledger:
             budget = self._settings.budget
             return [charge for charge in ledger.charges() if charge.budget == budget or self._owns(charge)]
 
-    def releases(self, stream: str, metric: str) -> list[str]:
-        """All published rows of a stream, oldest first."""
+    def releases(self, metric: str) -> list[str]:
+        """All published rows of a metric, of all periods, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_path) as ledger:
-            return ledger.releases(stream, metric)
+        with open_ledger(self._settings.ledger_place) as ledger:
+            return [
+                row
+                for period in self.periods(ledger)
+                for row in ledger.releases(self.stream(metric, period.number), metric)
+            ]
+
+    def released_fresh(self, metric: str, day: date, request_id: str) -> str | None:
+        """The row of a fresh release, where it was drawn before."""
+        if not self.has_ledger():
+            return None
+        with open_ledger(self._settings.ledger_place) as ledger:
+            rows = ledger.releases(self.fresh_stream(metric, day, request_id), metric)
+        return rows[0] if rows else None
 
     def published_days(self) -> int:
         """How many days are published."""
         if not self.has_ledger():
             return 0
-        with open_ledger(self._settings.ledger_path) as ledger:
-            return min(self._released(ledger))
+        with open_ledger(self._settings.ledger_place) as ledger:
+            return self.published_in(ledger)
+
+    def published_in(self, ledger: Ledger) -> int:
+        """How many days are published."""
+        return min(self._released(ledger))
 
     def own_charges(self, ledger: Ledger) -> list[Charge]:
         """What was charged for this store, oldest first."""
@@ -123,6 +139,71 @@ class Account:
         """Whether the budget has paid for another store."""
         paid = [charge for charge in ledger.charges() if charge.budget == self._settings.budget]
         return any(charge.stream.startswith(LIVE) and not self._owns(charge) for charge in paid)
+
+    # Periods
+
+    def periods(self, ledger: Ledger) -> list[Period]:
+        """The periods that were charged for, oldest first."""
+        found: list[Period] = []
+        while True:
+            number = len(found) + 1
+            charges = {metric: ledger.find_charge(self.stream(metric, number)) for metric in self._settings.series}
+            made = {metric: charge for metric, charge in charges.items() if charge is not None}
+            if not made:
+                return found
+            found.append(Period.of_charges(number, made))
+
+    def all_periods(self) -> list[Period]:
+        """`periods`, where there is a ledger."""
+        if not self.has_ledger():
+            return []
+        with open_ledger(self._settings.ledger_place) as ledger:
+            return self.periods(ledger)
+
+    def period_by_settings(self, number: int, first: date) -> Period:
+        """The period that would begin on a day as things are set now."""
+        return Period.by_settings(self._settings, self._store_name, number, first)
+
+    def period_to_charge(self, periods: list[Period], first: date, day: date) -> Period:
+        """The period of a day that is to be closed, as it is to be charged for.
+
+        The last one is as things are set now, so that `charge` refuses other settings than it was charged for.
+
+        Args:
+            first: the first tick of all.
+
+        Raises:
+            Refused: the horizon is over.
+        """
+        if not periods:
+            return self.period_by_settings(1, first)
+        found = period_of(periods, day)
+        if found is None:
+            last = periods[-1]
+            raise Refused(
+                "horizon-over",
+                f"the guarantee covers {last.horizon} days from {last.first}, and {day} is after them: "
+                "begin the next period, which is charged on its own (dpdau renew)",
+            )
+        return found if found is not periods[-1] else self.period_by_settings(found.number, found.first)
+
+    def expected_period(self, day: date) -> Period:
+        """The period of a day; the one that would begin on it if it has none yet."""
+        periods = self.all_periods()
+        return period_of(periods, day) or self.period_by_settings(len(periods) + 1, day)
+
+    def check_settings(self, ledger: Ledger, periods: list[Period], open_day: date | None) -> None:
+        """Refuse settings that differ from what the last period was charged for; once it is over, some may.
+
+        Raises:
+            Refused, OtherParameters: they differ; the message names them.
+        """
+        for last in periods[-1:]:
+            as_set = self.period_by_settings(last.number, last.first)
+            if last.is_over(open_day):
+                check_same_series(last, as_set)
+            else:
+                self.charge(ledger, as_set)
 
     # Charging
 
@@ -134,21 +215,23 @@ class Account:
                 cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
                 ledger.create_budget(settings.budget, cap, self._clock().date(), None)
 
-    def charge(self, ledger: Ledger, first: date) -> None:
-        """Charge all series for the whole horizon, or none; free when it was done before.
+    def charge(self, ledger: Ledger, period: Period) -> None:
+        """Charge all series of a period, or none; free when it was done before.
 
         Raises:
             BudgetExhausted: nothing was charged.
+            OtherParameters: the period was charged for other settings.
         """
-        plans = {self.stream(metric): plan for metric, plan in self.plans(first).items()}
+        plans = {self.stream(metric, period.number): plan for metric, plan in self.plans(period).items()}
         total = basic([charged(plan.request) for stream, plan in plans.items() if ledger.find_charge(stream) is None])
-        standing = ledger.budget(self._settings.budget)
         # Asked for as a whole, so that a refusal names the whole; the ledger itself decides to the last digit.
-        if any(wanted > left * (1 + 1e-9) for wanted, left in zip(total, standing.remaining, strict=True)):
-            raise BudgetExhausted(standing, total)
+        if total.epsilon > 0:
+            standing = ledger.budget(period.budget)
+            if any(wanted > left * (1 + 1e-9) for wanted, left in zip(total, standing.remaining, strict=True)):
+                raise BudgetExhausted(standing, total)
         for stream, plan in plans.items():
-            specification = {**plan.request.specification(), "data": self.data}
-            ledger.charge(stream, self._settings.budget, charged(plan.request), specification, self._clock())
+            specification = {**plan.request.specification(), "data": period.data}
+            ledger.charge(stream, period.budget, charged(plan.request), specification, self._clock())
 
     # Whether store and ledger belong together
 
@@ -166,10 +249,10 @@ class Account:
             older = "store" if max(released) > days else "ledger"
             raise Refused(
                 "other-store",
-                f"the store {self._settings.store} has closed {days} days, published {published} and made {noted} "
-                f"charges, the ledger {self._settings.ledger} holds {min(released)} days and {charges} charges of it: "
-                f"the {older} is missing or an old copy; put the newest one back, or begin with a new store and a new "
-                "budget",
+                f"the store {self._settings.store_place} has closed {days} days, published {published} and made "
+                f"{noted} charges, the ledger {self._settings.ledger_place} holds {min(released)} days and {charges} "
+                f"charges of it: the {older} is missing or an old copy; put the newest one back, or begin with a new "
+                "store and a new budget",
             )
 
     def check_bound(self, bound: str | None, name: str) -> None:
@@ -177,12 +260,22 @@ class Account:
         if bound not in (None, name):
             raise Refused(
                 "other-store",
-                f"the store {self._settings.store} publishes to another ledger than {self._settings.ledger}: the one "
-                "it began with is missing or has another name; put it back or name it, or days would be drawn twice",
+                f"the store {self._settings.store_place} publishes to another ledger than "
+                f"{self._settings.ledger_place}: the one it began with is missing or has another name; put it back or "
+                "name it, or days would be drawn twice",
             )
 
     def _released(self, ledger: Ledger) -> list[int]:
-        return [ledger.count_releases(self.stream(metric), metric) for metric in self._settings.series]
+        numbers = [period.number for period in self.periods(ledger)]
+        return [
+            sum(ledger.count_releases(self.stream(metric, number), metric) for number in numbers)
+            for metric in self._settings.series
+        ]
 
     def _owns(self, charge: Charge) -> bool:
         return charge.stream.startswith(f"{LIVE}{self._store_name}/")
+
+
+@functools.lru_cache(maxsize=12)
+def _plan_of(specification: str) -> Plan:
+    return plan_release(request_of(json.loads(specification)))

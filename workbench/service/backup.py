@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from dp.ledger.sqlite import create_private
 from dp.private_files import sync
 from workbench.service.errors import StoreError
+from workbench.service.key_file import read_key
 from workbench.service.settings import Settings
 
 NAMES = {"store": "dpdau.store", "key": "dpdau.store.key", "ledger": "dpdau.ledger"}
@@ -40,10 +40,19 @@ def back_up(settings: Settings, folder: Path) -> list[Path]:
             del copies["ledger"]
         kept.execute("ROLLBACK")
     create_private(copies["key"])
-    shutil.copyfile(settings.key_path, copies["key"])
+    copies["key"].write_bytes(_key_of(copies["store"], settings.key_path))
     for path in (*copies.values(), folder):
         sync(path)
     return list(copies.values())
+
+
+def _key_of(copy: Path, key_path: Path) -> bytes:
+    """The key that a copy is hidden by, wherever a rotation has left it."""
+    with closing(sqlite3.connect(copy)) as connection:
+        (check,) = connection.execute("SELECT key_check FROM standing").fetchone()
+    if (key := read_key(key_path, check)) is None:
+        raise StoreError(f"{key_path} is not the key of the store, or was rotated meanwhile: make the backup again")
+    return key
 
 
 def _if_there(ledger: Path) -> Path | str:

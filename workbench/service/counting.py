@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.service.database import Database
+from dp.presence.daily import day_number
+from workbench.service.database import Database, Fence
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout, Users, count, fold, remembered, within
 from workbench.service.operations import ERASE
 from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records
+from workbench.service.periods import Period
 from workbench.service.settings import Settings
 from workbench.service.store import LAST_TICK, Store
 
@@ -74,10 +76,14 @@ class Leaving:
         return users
 
 
-def preview(store: Store, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> dict[int, Count]:
-    """Window → what closing that day now would count."""
+def preview(
+    store: Store, day: int, bounds: Mapping[int, int | None], layout: RecordLayout, *, anew: bool = False
+) -> dict[int, Count]:
+    """Window → what closing that day now would count; see `count_day`."""
     total = {window: Count(0, 0) for window in bounds}
     for users, _ in _folded(store, day, layout, day):
+        if anew:
+            users["spent"] = 0
         total = _sum(total, count(users, layout, bounds))
     return total
 
@@ -99,19 +105,40 @@ class Counter:
     write: Write
     settings: Settings
 
-    def count(self, day: int) -> None:
-        """Count a day for good, unless another process has done so meanwhile; then its count stands."""
-        with suppress(NotNext), self.database.lease():
-            count_day(self.read, self.write, day, self.settings.bounds, self.settings.layout)
+    def count(self, day: int, period: Period) -> None:
+        """Count a day of a period for good, unless another process has done so meanwhile; then its count stands."""
+        layout, anew = RecordLayout.needed(period.bounds, self.settings.fresh_days), day == day_number(period.first)
+        with suppress(NotNext), self.database.lease() as fence:
+            count_day(self.read, self._fenced(fence), day, period.bounds, layout, anew=anew)
 
     def let_go(self) -> None:
         """Remove everything of the users who are to leave."""
-        with self.database.lease():
-            let_go(self.read, self.write)
+        with self.database.lease() as fence:
+            let_go(self.read, self._fenced(fence))
+
+    def stop(self) -> None:
+        """Nothing of it runs by itself."""
+
+    def _fenced(self, fence: Fence) -> Write:
+        """Writes only what is written under the lease."""
+
+        def write(work: Callable[[Store], Any]) -> Any:
+            def fenced(store: Store) -> Any:
+                fence(store.connection)
+                return work(store)
+
+            return self.write(fenced)
+
+        return write
 
 
-def count_day(read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout) -> None:
+def count_day(
+    read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout, *, anew: bool = False
+) -> None:
     """Count a day for good: what arrives from its beginning on counts from the next day. The lease is held.
+
+    Args:
+        anew: whether flips are counted from this day on: whoever is present on it has spent one.
 
     Raises:
         NotNext: another day is next.
@@ -123,6 +150,8 @@ def count_day(read: Read, write: Write, day: int, bounds: Mapping[int, int | Non
     bits = 0
     with read() as store:
         for users, bits in _folded(store, day, layout, day):
+            if anew:
+                users["spent"] = 0
             total = _sum(total, count(users, layout, bounds))
             write(partial(_put, day, split(remembered(users), bits)))
     write(lambda store: store.commit_day(day, total, layout, bits))

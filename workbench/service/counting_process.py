@@ -16,8 +16,9 @@ from typing import IO
 
 from workbench.service.access import StoreAccess
 from workbench.service.counting import Counter
-from workbench.service.database import SqliteFile
 from workbench.service.errors import StoreError
+from workbench.service.periods import Period
+from workbench.service.places import database_at
 from workbench.service.settings import Settings
 from workbench.service.store import Store
 from workbench.service.writer import Writer
@@ -37,7 +38,7 @@ class CountingProcess:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def count(self, day: int) -> None:
+    def count(self, day: int, period: Period) -> None:
         """`Counter.count`, elsewhere; raises what that raises.
 
         Raises:
@@ -46,7 +47,7 @@ class CountingProcess:
         with self._lock:
             stdin, stdout = self._pipes()
             try:
-                _send(day, stdin)
+                _send((day, period), stdin)
                 error = pickle.load(stdout)
             except (EOFError, OSError, pickle.UnpicklingError) as gone:
                 self._end()
@@ -88,15 +89,15 @@ def _send(value: object, pipe: IO[bytes]) -> None:
 def answer_days(questions: IO[bytes], answers: IO[bytes]) -> None:
     """Count the days that come in; what goes out is None for each, or the error that stopped its count."""
     settings: Settings = pickle.load(questions)
-    database = SqliteFile(settings.store_path, settings.key_path)
+    database = database_at(settings.store_place, settings.key_path)
     writer = Writer(store := Store(database, database.connect()))
-    access = StoreAccess(settings.store_path, store, writer)
+    access = StoreAccess(settings.store_place, store, writer)
     counter = Counter(database, access.reading, lambda work: access.submit(work).result(), settings)
     with suppress(EOFError):
         while True:
-            day = pickle.load(questions)
+            day, period = pickle.load(questions)
             try:
-                counter.count(day)
+                counter.count(day, period)
                 error = None
             except Exception as failure:
                 error = failure

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from dp.ledger import Charge
 from dp.presence.daily import EPOCH, day_number
 from workbench.service.closed_days import ClosedDays
 from workbench.service.errors import Refused
 from workbench.service.folding import Count
 from workbench.service.operations import OP_NAMES
 from workbench.service.packing import NEVER
+from workbench.service.periods import Period
 from workbench.service.settings import Settings
 from workbench.service.store import Store
 
@@ -28,6 +28,17 @@ class Status:
     last: date | None
     open_day: date | None
     operations: int
+
+
+def status_of(settings: Settings, store: Store) -> Status:
+    """How far the days of a store have come, and how much has arrived."""
+    progress = store.progress()
+    return Status(
+        calendar_day(progress.first),
+        calendar_day(progress.last),
+        calendar_day(progress.open_from(settings.earliest)),
+        store.last_seq(),
+    )
 
 
 @dataclass(frozen=True)
@@ -62,11 +73,11 @@ def calendar_day(number: int | None) -> date | None:
     return None if number is None else EPOCH + timedelta(days=number)
 
 
-def first_tick(settings: Settings, progress: ClosedDays, charges: Sequence[Charge], day: date) -> date:
+def first_tick(settings: Settings, progress: ClosedDays, periods: Sequence[Period], day: date) -> date:
     """The first tick: chosen by a close (even one interrupted after its charge), or set, or else `day`."""
     chosen = calendar_day(progress.first)
-    if chosen is None and charges:
-        chosen = date.fromisoformat(charges[0].specification["first"])
+    if chosen is None and periods:
+        chosen = periods[0].first
     return chosen or settings.first_day or day
 
 
@@ -92,7 +103,7 @@ def first_to_close(open_day: date | None) -> date:
 
 
 def check_next(settings: Settings, today: date, progress: ClosedDays, first: date, day: date) -> None:
-    """Refuse to close a day that is not next, is after today, or lies beyond the horizon."""
+    """Refuse to close a day that is not next, or is after today."""
     following = first if progress.last is None else EPOCH + timedelta(days=progress.last + 1)
     if day != following:
         raise Refused("not-next", f"{day} cannot be closed: {following} is next, and days are closed in order")
@@ -102,23 +113,21 @@ def check_next(settings: Settings, today: date, progress: ClosedDays, first: dat
             f"{day} is after today, {today} in {settings.timezone}, and a closed day is never "
             "reopened; for replays and demonstrations set future_days = true",
         )
-    if settings.horizon is not None and (day - first).days >= settings.horizon:
-        raise Refused(
-            "horizon-over",
-            f"the guarantee covers {settings.horizon} days from {first}, and {day} is after them; "
-            "open a new store with a budget of its own for the next period",
-        )
 
 
-def published_tick(settings: Settings, metric: str, first: date | None, published: int, day: date) -> int:
-    """The place of a day among those that are published; refuses a day that is not one of them."""
+def published_tick(ends: date | None, metric: str, first: date | None, published: int, day: date) -> int:
+    """The place of a day among those that are published; refuses a day that is not one of them.
+
+    Args:
+        ends: the last day of the last period; None where it has no end.
+    """
     if first is None or not published:
         raise Refused("open-day", f"no day is closed yet, so there is no {metric} of {day}: close it first")
     tick = (day - first).days
     if tick < 0:
         raise Refused("unknown-day", f"{metric} begins on {first}; there is none for {day}")
-    if settings.horizon is not None and tick >= settings.horizon:
-        raise Refused("unknown-day", f"{metric} ends after {settings.horizon} days, before {day}")
+    if ends is not None and day > ends:
+        raise Refused("unknown-day", f"{metric} ends after {(ends - first).days + 1} days, before {day}")
     if tick >= published:
         open_day = first + timedelta(days=published)
         raise Refused("open-day", f"{day} is not closed yet: {open_day} is the next to be closed")

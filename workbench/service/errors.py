@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dp.ledger.values import LedgerUnavailable
+
 if TYPE_CHECKING:
     from dp.ledger import BudgetExhausted
 
@@ -38,7 +40,7 @@ class Refused(Exception):  # noqa: N818 - the name says what happened
     Attributes:
         kind: "unknown-metric", "unknown-day", "open-day", "not-next", "future-day", "horizon-over", "bad-event",
             "bad-request", "scope-missing", "busy", "clock", "key-reused", "other-store", "other-settings",
-            "doubtful-first-day" or "unavailable".
+            "doubtful-first-day", "not-over", "unconfirmed-renewal" or "unavailable".
         faults: (index, reason) of operations that cannot be right.
     """
 
@@ -71,8 +73,8 @@ def budget_advice(error: BudgetExhausted) -> str:
             "name a larger budget in the settings budget and fresh_budget (dpdau budget create NAME)."
         )
     return (
-        "Published days stay readable; more fresh releases need another budget (dpdau budget create NAME, and the "
-        "setting fresh_budget), and add to what was spent."
+        "Published days stay readable; more fresh releases, and a renewal, need another budget (dpdau budget create "
+        "NAME, and the setting fresh_budget, or budget for the renewal), and add to what was spent."
     )
 
 
@@ -80,6 +82,8 @@ def unavailable(error: BaseException) -> Refused | None:
     """The refusal that an error means, if it says that a file cannot be used; None for any other error."""
     if isinstance(error, Refused):
         return error if error.kind == "unavailable" else None
+    if isinstance(error, LedgerUnavailable):
+        return Refused("unavailable", str(error))
     cause = error if isinstance(error, sqlite3.Error) else error.__cause__
     # Subclasses other than these two report defects of the program.
     if type(cause) not in (sqlite3.OperationalError, sqlite3.DatabaseError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
-from dp.accounting.composition import basic
 from dp.release import charged
 from workbench.service.errors import Refused
+from workbench.service.periods import Period
 from workbench.service.settings import Settings
 
 FAR_DAYS = 7
@@ -28,9 +28,9 @@ def check_only_store(settings: Settings, others: bool) -> None:
     if others:
         raise Refused(
             "doubtful-first-day",
-            f"the budget {settings.budget!r} in {settings.ledger} has paid for the days of another store, and this one "
-            "has no closed day. If that store was lost, put it back: otherwise its days are drawn, and paid for, a "
-            f"second time, and the promises of both add up. Nothing was closed or charged. {CONFIRM}",
+            f"the budget {settings.budget!r} in {settings.ledger_place} has paid for the days of another store, and "
+            "this one has no closed day. If that store was lost, put it back: otherwise its days are drawn, and paid "
+            f"for, a second time, and the promises of both add up. Nothing was closed or charged. {CONFIRM}",
         )
 
 
@@ -65,16 +65,18 @@ def check_intended(settings: Settings, today: date, reported: tuple[date, date] 
 
 def fixed_by(settings: Settings, first: date) -> str:
     """What the first close fixes for ever, in words."""
-    requests = {metric: settings.request(metric, first) for metric in settings.series}
-    charges = {metric: charged(request) for metric, request in requests.items()}
-    total = basic(charges.values())
+    period = Period.by_settings(settings, "", 1, first)
+    return f"The first close fixes for ever: the first day {first}, {span_of(period)}, {charge_of(period)} at once."
+
+
+def span_of(period: Period) -> str:
+    """How far a period reaches, in words."""
+    return "no horizon" if period.last is None else f"a horizon of {period.horizon} days to {period.last}"
+
+
+def charge_of(period: Period) -> str:
+    """What is charged for a period, in words."""
+    charges = {metric: charged(request) for metric, request in period.requests.items()}
     series = ", ".join(f"{metric.upper()} ε {one.epsilon:g} and δ {one.delta:g}" for metric, one in charges.items())
-    span = (
-        "no horizon"
-        if settings.horizon is None
-        else f"a horizon of {settings.horizon} days to {first + timedelta(days=settings.horizon - 1)}"
-    )
-    return (
-        f"The first close fixes for ever: the first day {first}, {span}, {series}; together ε {total.epsilon:g} and "
-        f"δ {total.delta:g} are charged to the budget {settings.budget!r} at once."
-    )
+    total = period.charge
+    return f"{series}; together ε {total.epsilon:g} and δ {total.delta:g} are charged to the budget {period.budget!r}"

@@ -1,16 +1,18 @@
-"""Whether a path still leads to the file that it led to at first."""
+"""Whether a path still leads to the file that it led to at first.
+
+Of a database this is not asked here: its store and its ledger are known by their names.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from dp.database_url import DatabaseUrl, Place
 from workbench.service.errors import Refused
 
 
 class SameFile:
     """A file that may be made later, and once it is there must stay where it is."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Place, name: str) -> None:
         self._path = path
         self._name = name
         self._first: tuple[int, int] | None = None
@@ -32,6 +34,8 @@ class SameFile:
             )
 
     def _identity(self) -> tuple[int, int] | None:
+        if isinstance(self._path, DatabaseUrl):
+            return None
         try:
             found = self._path.stat()
         except OSError:

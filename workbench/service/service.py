@@ -19,7 +19,7 @@ import numpy as np
 from dp.counts import Counts
 from dp.ledger import Budget, Charge, Ledger
 from dp.presence.daily import EPOCH, day_number
-from dp.release import plan_release, promise, publish
+from dp.release import plan_release, publish
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
 from workbench.service.counting import Counter, preview, recount
@@ -36,14 +36,16 @@ from workbench.service.days import (
     first_tick,
     first_to_close,
     published_tick,
+    status_of,
 )
 from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.first_close import check_intended, check_only_store
-from workbench.service.folding import Count
+from workbench.service.folding import Count, RecordLayout
 from workbench.service.leavers import Leavers
 from workbench.service.loading import Loading
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
-from workbench.service.promise import promise_of_all
+from workbench.service.promise import promise_of_all, promise_of_periods, promises_of
+from workbench.service.renewal import Renewal
 from workbench.service.requests import RequestKeys, Stored, append_once
 from workbench.service.settings import Settings
 from workbench.service.store import Store
@@ -68,9 +70,9 @@ class Service:
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
         self._writer = Writer(store, lambda: self._leavers.wake())
-        self.access = StoreAccess(settings.store_path, store, self._writer)
+        self.access = StoreAccess(settings.store_place, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
-        self._counting = CountingProcess(settings) if beside else None
+        self._counting = CountingProcess(settings) if beside else self._counter
         self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)
         self._closing = threading.Lock()
         self._cache: dict[tuple[str, date], str] = {}
@@ -81,12 +83,13 @@ class Service:
     def promises(self) -> dict[str, str]:
         """Metric → one plain sentence: what is promised to whom."""
         first = self.settings.first_day or self.today()
-        return {metric: promise(self.settings.request(metric, first)) for metric in self.settings.series}
+        return promises_of(self.account.all_periods() or [self.account.period_by_settings(1, first)])
 
     @property
     def promise(self) -> str:
         """What is promised to whom by all series together, in one plain sentence."""
-        return promise_of_all(self.settings)
+        periods = self.account.all_periods()
+        return promise_of_periods(periods) if len(periods) > 1 else promise_of_all(self.settings)
 
     def today(self) -> date:
         """The calendar day in the service's time zone."""
@@ -140,13 +143,7 @@ class Service:
     def status(self) -> Status:
         """How far the days have come, and how much has arrived."""
         with self.access.reading() as store:
-            progress, operations = store.progress(), store.last_seq()
-        return Status(
-            calendar_day(progress.first),
-            calendar_day(progress.last),
-            calendar_day(progress.open_from(self.settings.earliest)),
-            operations,
-        )
+            return status_of(self.settings, store)
 
     def close(self, day: date, *, confirmed: bool = True) -> list[str]:
         """Close a day: count it once and publish one row per metric, durable before anyone sees it.
@@ -171,19 +168,21 @@ class Service:
                 self._finish_closes()
                 return [self.release(metric, day) for metric in self.settings.series]
             with self.account.open() as ledger, ledger.transaction():
-                charges = self.account.own_charges(ledger)
-                first = first_tick(self.settings, progress, charges, day)
+                periods = self.account.periods(ledger)
+                first = first_tick(self.settings, progress, periods, day)
                 check_next(self.settings, self.today(), progress, first, day)
+                period = self.account.period_to_charge(periods, first, day)
                 self.check(ledger)
-                if not (confirmed or charges):
+                if not (confirmed or periods):
                     check_only_store(self.settings, self.account.pays_others(ledger))
                     check_intended(self.settings, self.today(), self.access.reported_days(), day)
-                self.account.open_budget(ledger)
-                self.account.charge(ledger, first)
+                if not periods:
+                    self.account.open_budget(ledger)
+                self.account.charge(ledger, period)
                 # The charge fits; before it is committed and anything drawn, the store is bound to this ledger.
                 name = ledger.name
                 self.account.check_bound(self._write(lambda store: store.bind(name)), name)
-            self._count(day_number(day))
+            self._counting.count(day_number(day), period)
             self._leavers.wake()
             self._finish_closes()
         return [self.release(metric, day) for metric in self.settings.series]
@@ -221,14 +220,15 @@ class Service:
             return row
         rows = self.releases(metric)
         first = calendar_day(self.access.progress().first)
-        tick = published_tick(self.settings, metric, first, len(rows), day)
+        periods = self.account.all_periods()
+        tick = published_tick(periods[-1].last if periods else None, metric, first, len(rows), day)
         self._cache.update(((metric, day + timedelta(days=index - tick)), row) for index, row in enumerate(rows))
         return rows[tick]
 
     def releases(self, metric: str) -> list[str]:
         """All published rows of one metric, oldest first."""
         self._check_metric(metric)
-        return self.account.releases(self.account.stream(metric), metric)
+        return self.account.releases(metric)
 
     def published_days(self) -> int:
         """How many days are published."""
@@ -262,15 +262,15 @@ class Service:
         with account.open() as ledger:
             with ledger.transaction():
                 self.check(ledger)
-                (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), account.data)
+                data = account.period_by_settings(1, day).data
+                (row,) = publish(ledger, stream, budget, plan, counts, self._clock(), data)
             charges = len(account.own_charges(ledger))
         self._write(lambda store: store.note_charged(charges))
         return row
 
     def find_fresh(self, metric: str, day: date, request_id: str) -> str | None:
         """The fresh release that this request drew before, if it did."""
-        rows = self.account.releases(self.account.fresh_stream(metric, day, request_id), metric)
-        return rows[0] if rows else None
+        return self.account.released_fresh(metric, day, request_id)
 
     def truth(self, metric: str) -> Truth:
         """True counts of the closed days; NOT PRIVATE."""
@@ -286,11 +286,12 @@ class Service:
         Raises:
             Refused: that day is not the open one.
         """
-        bounds = self.settings.bounds
+        period = self.account.expected_period(day)
         try:
             with self.access.reading() as store:
                 store.progress().require_next(day_number(day))
-                counts = preview(store, day_number(day), bounds, self.settings.layout)
+                layout = RecordLayout.needed(period.bounds, self.settings.fresh_days)
+                counts = preview(store, day_number(day), period.bounds, layout, anew=day == period.first)
         except NotNext as error:
             raise Refused("not-next", f"only the open day has a preview: {error}") from error
         return {metric: counts[one.window] for metric, one in self.settings.series.items()}
@@ -300,7 +301,12 @@ class Service:
         with self.access.reading() as store:
             return [activity(*row) for row in store.recent(most)]
 
-    # Budget
+    # Budget and periods
+
+    @property
+    def renewal(self) -> Renewal:
+        """The way to the next period."""
+        return Renewal(self.account, self.access, self.settings, self.check)
 
     def budget(self) -> Budget:
         """The budget as it stands; if nothing was charged yet, as the first close would open it."""
@@ -325,8 +331,7 @@ class Service:
 
     def stop(self) -> None:
         """Finish what is queued and close the store."""
-        if self._counting:
-            self._counting.stop()
+        self._counting.stop()
         self._leavers.stop()
         self._writer.stop()
 
@@ -340,9 +345,6 @@ class Service:
         with self.access.reading() as store:
             self.account.check(ledger, store)
 
-    def _count(self, day: int) -> None:
-        (self._counting or self._counter).count(day)
-
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
             raise Refused("unknown-metric", f"there is no such metric; choose {', '.join(self.settings.series)}")
@@ -352,47 +354,44 @@ class Service:
         progress = self.access.progress()
         if progress.sealed is None:
             return
+        sealed = EPOCH + timedelta(days=progress.sealed)
         with self.account.open() as ledger, ledger.transaction():
-            sealed = EPOCH + timedelta(days=progress.sealed)
-            first = first_tick(self.settings, progress, self.account.own_charges(ledger), sealed)
+            periods = self.account.periods(ledger)
+            first = first_tick(self.settings, progress, periods, sealed)
             check_first(self.settings, first)
             self.check(ledger)
-            self.account.charge(ledger, first)
-        self._count(progress.sealed)
+            period = self.account.period_to_charge(periods, first, sealed)
+            self.account.charge(ledger, period)
+        self._counting.count(progress.sealed, period)
 
     def _finish_closes(self) -> None:
         """Publish whatever is counted and not yet published: one transaction for all series."""
-        first = calendar_day(self.access.progress().first)
-        if first is None:
+        if (first := calendar_day(self.access.progress().first)) is None:
             return
         check_first(self.settings, first)
-        account = self.account
+        account, drawn = self.account, dict[tuple[str, date], str]()
         with account.open() as ledger:
             with ledger.transaction():
                 self.check(ledger)
-                counts = {metric: self._counts(one.window, first) for metric, one in self.settings.series.items()}
-                rows = {
-                    metric: publish(
-                        ledger, account.stream(metric), self.settings.budget, plan, {metric: counts[metric]},
-                        self._clock(), account.data,
-                    )
-                    for metric, plan in account.plans(first).items()
-                }  # fmt: skip
-            charges = len(account.own_charges(ledger))
+                with self.access.reading() as store:
+                    progress = store.progress()
+                    closed = {one.window: store.closed_counts(one.window) for one in self.settings.series.values()}
+                periods = account.periods(ledger)
+                account.check_settings(ledger, periods, calendar_day(progress.open_day))
+                for period in periods:
+                    for metric, plan in account.plans(period).items():
+                        stream, counts = account.stream(metric, period.number), period.counts(metric, first, closed)
+                        if ledger.count_releases(stream, metric) < len(counts):
+                            rows = publish(
+                                ledger, stream, period.budget, plan, {metric: counts}, self._clock(), period.data
+                            )
+                            drawn |= {(metric, day): row for day, row in zip(counts.days, rows, strict=True)}
+            days, charges = account.published_in(ledger), len(account.own_charges(ledger))
         # Only now is it durable, and may be shown.
-        for metric, published in rows.items():
-            self._cache.update(((metric, first + timedelta(days=index)), row) for index, row in enumerate(published))
-        days = min(len(series) for series in counts.values())
+        self._cache.update(drawn)
 
         def note(store: Store) -> None:
             store.note_published(days)
             store.note_charged(charges)
 
         self._write(note)
-
-    def _counts(self, window: int, first: date) -> Counts:
-        with self.access.reading() as store:
-            counts = store.closed_counts(window)
-        # The charge of its series, which a day is counted after, holds W_BOUND fast.
-        values = np.array([count.bounded for count in counts], dtype=np.int64)
-        return Counts(values, window, first, self.settings.bounds[window])

@@ -15,6 +15,7 @@ import msgspec
 
 from dp.accounting.composition import Guarantee
 from dp.accounting.gaussian import validate_epsilon, validate_guarantee
+from dp.database_url import DatabaseUrl, Place, place_of
 from dp.extensions import known_names
 from dp.mechanisms import MECHANISMS, family_of
 from dp.names import DEFAULT_MECHANISM
@@ -68,10 +69,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Everything about a service but its secrets.
 
     Attributes:
-        store: the operations log and what is derived from it, one SQLite file.
-        ledger: budgets, charges and releases, one SQLite file; may be shared with `dpdau release`.
-        key: file with the secret key of the pseudonyms; `store` with ".key" appended where it is not set.
-        keys: file with the hashes of the callers' keys; `store` with ".keys" appended where it is not set.
+        store: the operations log and what is derived from it, one SQLite file, or the URL of a PostgreSQL database.
+        ledger: budgets, charges and releases, a file or a URL alike; may be shared with `dpdau release`.
+        key: file with the secret key of the pseudonyms; `store` with ".key" appended where it is not set, beside a
+            database dpdau.store.key.
+        keys: file with the hashes of the callers' keys; likewise with ".keys".
         timezone: where a day is a day.
         first_day: first tick, a public parameter; where it is not set, the day that is closed first.
         horizon: days that the guarantee covers, None for no end.
@@ -140,24 +142,39 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return RecordLayout.needed(self.bounds, self.fresh_days)
 
     @property
+    def store_place(self) -> Place:
+        """Where the store lies; as text it has no password, unlike `store`."""
+        return place_of(self.store)
+
+    @property
     def store_path(self) -> Path:
-        """Where the store lies."""
-        return Path(self.store)
+        """The file that is the store, for whatever needs one."""
+        return _file(self.store_place)
+
+    @property
+    def ledger_place(self) -> Place:
+        """Where the ledger lies; as text it has no password, unlike `ledger`."""
+        return place_of(self.ledger)
 
     @property
     def ledger_path(self) -> Path:
-        """Where the ledger lies."""
-        return Path(self.ledger)
+        """The file that is the ledger, for whatever needs one."""
+        return _file(self.ledger_place)
 
     @property
     def key_path(self) -> Path:
         """Where the key of the pseudonyms lies."""
-        return Path(self.key or self.store + ".key")
+        return Path(self.key or self._beside + ".key")
 
     @property
     def keys_path(self) -> Path:
         """Where the hashes of the callers' keys lie."""
-        return Path(self.keys or self.store + ".keys")
+        return Path(self.keys or self._beside + ".keys")
+
+    @property
+    def _beside(self) -> str:
+        """What files that belong to the store are called after."""
+        return "dpdau.store" if isinstance(self.store_place, DatabaseUrl) else self.store
 
     @property
     def zone(self) -> Zone:
@@ -240,8 +257,12 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
 
 
 def settings_text(settings: Settings) -> str:
-    """All settings as TOML that `load_settings` reads."""
-    plain = msgspec.to_builtins(settings)
+    """All settings as TOML that `load_settings` reads, but for the passwords of URLs."""
+    plain = msgspec.to_builtins(settings) | {
+        name: str(place)
+        for name, place in (("store", settings.store_place), ("ledger", settings.ledger_place))
+        if isinstance(place, DatabaseUrl)
+    }
     tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
     lines = [_line(name, value) for name, value in plain.items() if name not in tables]
     for name, table in tables.items():
@@ -273,7 +294,11 @@ def _validate(settings: Settings) -> None:
     for name in ("store", "ledger", "budget", "host"):
         if not getattr(settings, name):
             raise SettingsError(f"{name} is empty; give it a value or leave it out")
-    files = (settings.store_path, settings.ledger_path, settings.key_path, settings.keys_path)
+    for name in ("store", "ledger"):
+        with _named(name):
+            place_of(getattr(settings, name))
+    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
+    files = [place for place in places if not isinstance(place, DatabaseUrl)]
     if len({path.resolve() for path in files}) < len(files):
         raise SettingsError(
             f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
@@ -333,6 +358,12 @@ def _validate_days(settings: Settings) -> None:
         )
     if settings.future_days:
         raise SettingsError("auto_close follows the clock, and future_days says that the days do not; set one of them")
+
+
+def _file(place: Place) -> Path:
+    if isinstance(place, DatabaseUrl):
+        raise SettingsError(f"{place} is no file")
+    return place
 
 
 @contextmanager

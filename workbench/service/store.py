@@ -22,8 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
 from workbench.service.database import Database, driver_errors
-from workbench.service.errors import NotNext, StoreError
+from workbench.service.errors import NotNext, Refused, StoreError
 from workbench.service.folding import Count, RecordLayout, Users
+from workbench.service.key_file import CHECKED
 from workbench.service.operations import ERASE, Ingested, Operation
 from workbench.service.packing import NAME, NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
 from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
@@ -45,6 +46,21 @@ class Store:
         # Also what an earlier process left.
         self.unwiped = True
         self.somebody_leaves = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended; whether its last commit has succeeded, nobody knows."""
+        return self.connection.invalidated or self.connection.closed
+
+    def close(self) -> None:
+        """Close its connection, and those that nobody reads on."""
+        self.connection.close()
+        self.database.close()
+
+    def reconnect(self) -> None:
+        """Go on with a new connection where the last one was lost."""
+        if self.lost:
+            self.connection = self.database.connect()
 
     @property
     def name(self) -> str:
@@ -81,9 +97,11 @@ class Store:
 
     def _take_in(self, columns: Arriving, lengths: Sequence[int], earliest: int | None) -> list[Ingested]:
         row = self.connection.execute(
-            select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed)
+            select(standing.c.arrived, standing.c.first, standing.c.last, standing.c.sealed, standing.c.key_check)
         ).one()
-        progress = ClosedDays(*row[1:])
+        if bytes(row.key_check) != self._pseudonym(CHECKED):
+            raise Refused("unavailable", "the key of the store was rotated; start the service anew. Nothing was stored")
+        progress = ClosedDays(row.first, row.last, row.sealed)
         counted = progress.sealed if progress.sealed is not None else progress.last
         arrivals = pack(columns, lengths, row.arrived, progress.counts_from(earliest), counted)
         self._keep(arrivals)
@@ -241,8 +259,8 @@ class Store:
         query = select(batches).where(batches.c.at <= through).order_by(batches.c.at, batches.c.first)
         if after is not None:
             query = query.where(batches.c.at > after)
-        streaming = self.connection.execution_options(stream_results=True, yield_per=BATCHES_AT_ONCE)
-        return map(_batch, streaming.execute(query))
+        streaming = {"stream_results": True, "yield_per": BATCHES_AT_ONCE}
+        return map(_batch, self.connection.execute(query, execution_options=streaming))
 
     def leaving(self, through: int = LAST_TICK) -> list[Erasure]:
         """Who is to leave, as of that tick, and has not left everywhere."""

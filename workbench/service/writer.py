@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.service.database import driver_errors
 from workbench.service.errors import StoreError
@@ -82,7 +82,7 @@ class Writer:
                 if job is not None:
                     group.append(job)
             self._together(group)
-        self._store.connection.close()
+        self._store.close()
 
     def _together(self, group: list[_Job]) -> None:
         wanted = [job for job in group if job.future.set_running_or_notify_cancel()]
@@ -91,8 +91,10 @@ class Writer:
         try:
             results = self._transact(wanted)
         except BaseException as error:
-            if len(wanted) == 1:
-                wanted[0].future.set_exception(error)
+            # What may be on disk already is not stored once more.
+            if len(wanted) == 1 or self._store.lost:
+                for job in wanted:
+                    job.future.set_exception(error)
                 return
             for job in wanted:
                 try:
@@ -106,18 +108,20 @@ class Writer:
             job.future.set_result(result)
 
     def _transact(self, jobs: list[_Job]) -> list[Any]:
-        run, database = self._store.connection.exec_driver_sql, self._store.database
+        store = self._store
         try:
             with driver_errors():
-                for statement in database.begin_writing:
+                store.reconnect()
+                run = store.connection.exec_driver_sql
+                for statement in store.database.begin_writing:
                     run(statement)
-                results = [job.work(self._store) for job in jobs]
+                results = [job.work(store) for job in jobs]
                 run("COMMIT")
         except BaseException:
-            self._store.somebody_leaves = False
+            store.somebody_leaves = False
             # A failed COMMIT may have rolled back by itself.
-            with suppress(DBAPIError):
-                run("ROLLBACK")
+            with suppress(SQLAlchemyError):
+                store.connection.exec_driver_sql("ROLLBACK")
             raise
         self._after_commit()
         return results

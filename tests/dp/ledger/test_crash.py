@@ -132,7 +132,7 @@ def release_in_stages(folder: Path, clock: Clock, stream: str = "stream", *, sho
     """Publish a little more at every stage and show what came back; a broken twin shows it before the commit."""
     with open_ledger(folder / "ledger.db") as ledger:
         early = (lambda row: show(folder, row)) if show_early else None
-        watched = Ledger(WatchedConnection(ledger._connection, clock, early))  # type: ignore[arg-type]
+        watched = Ledger(WatchedConnection(ledger._connection, clock, early), ledger.place)  # type: ignore[arg-type]
         plan = watched_plan(clock)
         for ticks in STAGES:
             rows = publish(watched, stream, "team", plan, {m: COUNTS[m][:ticks] for m in METRICS}, NOW)

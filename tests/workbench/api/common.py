@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.oracles import service_model
 from workbench.service import Settings, load_settings
 from workbench.service.keys import PREFIX, ServiceKey, keys_text, session_token, token_hash
 
@@ -18,8 +19,8 @@ PROBLEM_FIELDS = {"type", "title", "status", "detail"}
 
 
 def settings_in(folder: Path, *given: tuple[str, str]) -> Settings:
-    files = [("store", str(folder / "s")), ("ledger", str(folder / "l"))]
-    return load_settings(None, {}, [*files, *given])
+    places = [(name, str(place)) for name, place in service_model.places_in(folder, "s", "l").items()]
+    return load_settings(None, {}, [*places, *given])
 
 
 def local(app: FastAPI, **options: Any) -> TestClient:

@@ -37,7 +37,7 @@ WANTED: dict[str, set[tuple[str, str]]] = {
         ("GET", "/mau/{day}"), ("GET", "/releases/{metric}"), ("GET", "/budget"), ("GET", "/config"),
         ("GET", "/metrics/published"),
     },
-    "operate": {("DELETE", "/users/{user:path}"), ("POST", "/days/{day}/close")},
+    "operate": {("DELETE", "/users/{user:path}"), ("POST", "/days/{day}/close"), ("POST", "/renewal")},
     "metrics": {("GET", "/metrics")},
     "operate read": {(MOUNTED, "/ui"), ("GET", "/ui")},
     "any": {

@@ -81,7 +81,7 @@ def test_an_interrupted_first_close_is_finished_without_a_confirmation(tmp_path:
     with open_service(settings_in(tmp_path), lambda: NOW) as service, local(create_app(service)) as client:
         with service.account.open() as ledger:
             service.account.open_budget(ledger)
-            service.account.charge(ledger, far)
+            service.account.charge(ledger, service.account.period_by_settings(1, far))
         assert client.post(f"/days/{far}/close").is_success
 
 

@@ -20,6 +20,8 @@ from workbench.api.app import create_app
 from workbench.service import Ingested, Operation, Refused, Service, open_service
 from workbench.service.requests import KEPT_DAYS, RequestKey, answer_of
 
+pytestmark = pytest.mark.usefixtures("database")
+
 DAY = date(2026, 1, 1)
 ANN = [{"user": "ann", "day": str(DAY)}]
 

@@ -15,8 +15,10 @@ import pytest
 
 from tests.conftest import Run
 from tests.oracles.service_model import FIRST, NOW, add, day, settings_in
-from workbench.service import Service, Settings, open_service
-from workbench.service.doctor import NEEDED_BYTES, WISHED_BYTES, Finding, examine
+from workbench.service import Settings, open_service
+from workbench.service.account import Account
+from workbench.service.doctor import Finding, examine
+from workbench.service.place_checks import NEEDED_BYTES, WISHED_BYTES
 
 PLENTY = 2**40
 
@@ -200,8 +202,8 @@ def test_the_command_says_a_line_a_check_and_its_exit_code(run: Run, tmp_path: P
 
 
 def test_a_locked_ledger_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locked(self: Service, ledger: object) -> None:
+    def locked(self: Account, ledger: object, store: object) -> None:
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr(Service, "check", locked)
+    monkeypatch.setattr(Account, "check", locked)
     assert levels(settings) == {"store and ledger": "error"}

@@ -19,10 +19,6 @@ def opened(settings: Settings, now: datetime | None = None) -> Any:
     return open_service(settings, (lambda: now) if now else clock)
 
 
-def bytes_of(settings: Settings) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(settings.store_path.parent.iterdir()) if path.is_file())
-
-
 def standing(service: Service) -> tuple[Any, ...]:
     """Everything that a refusal must leave as it was."""
     status = service.status()

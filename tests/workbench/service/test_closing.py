@@ -17,6 +17,8 @@ from workbench.service import (
     Refused,
 )
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def test_a_close_publishes_one_row_a_metric_of_the_true_counts(tmp_path: Path) -> None:
     sizes = {"dau": 40, "wau": 400, "mau": 4000}

@@ -32,7 +32,7 @@ def fill(service: Service) -> None:
 
 
 def child_of(service: Service) -> int:
-    assert service._counting is not None
+    assert isinstance(service._counting, CountingProcess)
     assert service._counting._child is not None
     return service._counting._child.pid
 
@@ -72,11 +72,13 @@ def test_what_stops_a_count_arrives_as_it_is(tmp_path: Path) -> None:
     with opened(settings) as service:
         service.ingest([add("u", 0)])
         service.close(day(0))
+        with service.account.open() as ledger:
+            (period,) = service.account.periods(ledger)
     process = CountingProcess(settings)
-    process.count(day_number(day(0)))  # by another process already, which stands
+    process.count(day_number(day(0)), period)  # by another process already, which stands
     settings.store_path.rename(tmp_path / "away")
     with pytest.raises(Refused, match="was moved") as refused:
-        process.count(day_number(day(1)))
+        process.count(day_number(day(1)), period)
     process.stop()
     assert refused.value.kind == "unavailable"
     assert not settings.store_path.exists()

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from dp.ledger import Ledger, open_ledger
-from dp.presence.tombstones import pseudonyms
 from dp.release import plan_release, simulate_rows, stated_counts
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
@@ -29,6 +28,7 @@ from tests.oracles.store_contents import arrived, counted
 from workbench.service import Operation, Service, Settings, open_service
 from workbench.service import service as service_module
 from workbench.service.account import Account
+from workbench.service.key_file import hidden_by
 from workbench.service.store import Store
 
 pytestmark = pytest.mark.slow
@@ -36,13 +36,16 @@ pytestmark = pytest.mark.slow
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
 KILLS = 40
 DAYS = 30
+RENEWED = 2
+"""Days of a period where there are several."""
 PROCESSES = 4
 
 
 def settings_of(folder: Path) -> Settings:
+    horizon = RENEWED if folder.name.endswith("renewed") else "unlimited"
     # Markers of early days are to be found at the end.
     return settings_in(
-        folder, first_day=day(0), horizon="unlimited", future_days="true", budget_epsilon=10, fresh_days=2000
+        folder, first_day=day(0), horizon=horizon, future_days="true", budget_epsilon=10, fresh_days=2000
     )
 
 
@@ -88,21 +91,25 @@ def journal(folder: Path) -> list[dict[str, Any]]:
 
 def go_on(folder: Path, opened: int) -> None:
     """Take in two batches, close a day, and so on for ever, from where the last process was cut off."""
-    tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
-    number = tried[-1] + 1 if tried else 0
     with open_service(settings_of(folder), clock) as service:
         os.write(opened, b"!")
         while True:
-            open_day = service.status().open_day
-            assert open_day is not None
-            for _ in range(2):
-                note(folder, tries=number, at=(open_day - day(0)).days)
-                note(folder, stored=number, seq=service.ingest(batch(number)).seq)
-                number += 1
-            note(folder, rows=service.close(open_day))
+            go_on_once(folder, service)
 
 
-def kill_at_random(root: Path) -> None:
+def go_on_once(folder: Path, service: Service) -> None:
+    tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
+    number = tried[-1] + 1 if tried else 0
+    open_day = service.status().open_day
+    assert open_day is not None
+    for _ in range(2):
+        note(folder, tries=number, at=(open_day - day(0)).days)
+        note(folder, stored=number, seq=service.ingest(batch(number)).seq)
+        number += 1
+    note(folder, rows=service.close(open_day))
+
+
+def kill_at_random(root: Path, going_on: Callable[[Path, int], None] = go_on) -> None:
     """Every fourth kill falls anywhere in a process's life, the others after it has opened the service."""
     folder = root / "killed"
     folder.mkdir()
@@ -113,7 +120,7 @@ def kill_at_random(root: Path) -> None:
     generator = random.Random(20260601)
     for number in range(KILLS):
         opened, opens = os.pipe()
-        process = forked(lambda: go_on(folder, opens))  # noqa: B023
+        process = forked(lambda: going_on(folder, opens))  # noqa: B023
         os.close(opens)
         if number % 4:
             os.read(opened, 1)
@@ -208,6 +215,49 @@ def kill_at_points(root: Path) -> None:
         assert wait(forked(lambda: fresh_and_die(folder, arm))) == signal.SIGKILL  # noqa: B023
 
 
+RENEWAL_POINTS: dict[str, Callable[[], None]] = {
+    "before the charge": POINTS["before the charge"],
+    "one series charged, not committed": lambda: dies_at_call(Ledger, "charge", 1),
+    "charged, not committed": POINTS["charged, not committed"],
+    "charged": lambda: dies(Store, "note_charged", after=False),
+    "noted, not committed": POINTS["noted, not committed"],
+}
+
+
+def renew_and_die(folder: Path, arm: Callable[[], None]) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        arm()
+        service.renewal.renew(confirmed=True)
+
+
+def kill_renewals(root: Path) -> None:
+    for point, arm in RENEWAL_POINTS.items():
+        folder = root / f"{point}, renewed"
+        prepare(folder, RENEWED)
+        assert wait(forked(lambda: renew_and_die(folder, arm))) == signal.SIGKILL  # noqa: B023
+    for point, arm in POINTS.items():
+        folder = root / f"{point}, first close, renewed"
+        prepare(folder, RENEWED)
+        with open_service(settings_of(folder), clock) as service:
+            service.renewal.renew(confirmed=True)
+        assert wait(forked(lambda: close_and_die(folder, RENEWED, arm))) == signal.SIGKILL  # noqa: B023
+
+
+def renew_all(folder: Path, worker: int) -> None:
+    with open_service(settings_of(folder), clock) as service:
+        for index in range(DAYS // 5):
+            if index and index % RENEWED == 0:
+                service.renewal.renew(day(index), confirmed=True)
+            service.ingest([add(f"worker-{worker}", index)])
+            note(folder, rows=service.close(day(index)))
+
+
+def race_to_renew(root: Path) -> None:
+    folder = root / "race, renewed"
+    folder.mkdir()
+    at_once([lambda worker=worker: renew_all(folder, worker) for worker in range(PROCESSES)])
+
+
 def show_early(root: Path) -> None:
     """The broken twin: what is drawn is shown before it is committed."""
     folder = root / "early"
@@ -256,6 +306,8 @@ def race_for_a_new_store(root: Path) -> None:
 SCENARIOS: dict[str, Callable[[Path], None]] = {
     "random": kill_at_random,
     "points": kill_at_points,
+    "renewals": kill_renewals,
+    "race to renew": race_to_renew,
     "early": show_early,
     "race": race,
     "new": race_for_a_new_store,
@@ -305,9 +357,9 @@ def violations(folder: Path, closed: int, charges: int) -> list[str]:
 
 def stored_batches(settings: Settings, numbers: Sequence[int]) -> set[int]:
     """Which of the batches the log holds, by their markers."""
-    key = settings.key_path.read_bytes()
-    names = {*arrived(settings.store_path), *counted(settings.store_path, words=settings.layout.words)}
-    return {number for number in numbers if pseudonyms(key)(f"marker-{number}") in names}
+    hide = hidden_by(settings.key_path.read_bytes())
+    names = {*arrived(settings.store_place), *counted(settings.store_place, words=settings.layout.words)}
+    return {number for number in numbers if hide(f"marker-{number}") in names}
 
 
 def test_a_note_that_a_kill_cut_off_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -325,7 +377,11 @@ def test_a_note_that_a_kill_cut_off_takes_no_other_with_it(tmp_path: Path) -> No
 
 def test_kill_at_random_instants(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "random", tmp_path)
-    folder = tmp_path / "killed"
+    check_what_is_left(tmp_path / "killed")
+
+
+def check_what_is_left(folder: Path) -> None:
+    """Whatever was acknowledged is there, and days are counted from just that."""
     settings, entries = settings_of(folder), journal(folder)
     with open_service(settings, clock) as service:
         last = service.status().last
@@ -374,6 +430,33 @@ def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     assert committed["published, 1 closed"] == committed["before the answer, 1 closed"] == 6
     assert (committed["drawn afresh, not committed, fresh"], committed["drawn afresh, fresh"]) == (3, 4)
     assert len(committed) == 2 * len(POINTS) + len(FRESH_POINTS)
+
+
+def test_kill_between_the_steps_of_a_renewal_and_of_the_close_behind_it(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "renewals", tmp_path)
+    broken, charged = {}, {}
+    for folder in sorted(tmp_path.iterdir()):
+        settings = settings_of(folder)
+        with open_ledger(settings.ledger_path) as ledger:
+            charged[folder.name] = len(ledger.charges())
+        with open_service(settings, clock) as service:
+            for _ in range(2):
+                assert service.renewal.renew(day(RENEWED), confirmed=True).period.first == day(RENEWED)
+        if found := violations(folder, 2 * RENEWED, charges=6):
+            broken[folder.name] = found
+        with open_service(settings, clock) as service:
+            assert [count.truth for count in service.truth("mau").counts] == [2] * (2 * RENEWED)
+    assert broken == {}
+    assert charged["charged, not committed, renewed"] == charged["one series charged, not committed, renewed"] == 3
+    assert charged["charged, renewed"] == charged["noted, not committed, renewed"] == 6
+    assert len(charged) == len(RENEWAL_POINTS) + len(POINTS)
+
+
+def test_processes_that_renew_at_once(tmp_path: Path) -> None:
+    run_scenario("tests.workbench.service.test_crash", "race to renew", tmp_path)
+    folder, days = tmp_path / "race, renewed", DAYS // 5
+    assert len({tuple(entry["rows"]) for entry in journal(folder)}) == days
+    assert violations(folder, days, charges=3 * days // RENEWED) == []
 
 
 def test_rows_that_are_shown_before_their_commit_are_caught(tmp_path: Path) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import secrets
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from dp.presence.tombstones import pseudonyms
 from tests.oracles.service_model import FIRST, add, day, erasure, retract, settings_in
-from tests.oracles.store_contents import rows_naming
-from tests.workbench.service.common import METRICS, bytes_of, opened
+from tests.oracles.store_contents import every_byte, held, rows_naming
+from tests.workbench.service.common import METRICS, opened
 from workbench.service import (
     Refused,
     Service,
     StoreError,
 )
 from workbench.service.store import Store
+
+pytestmark = pytest.mark.usefixtures("database")
 
 GONE = {"arrived": 0, "days": 0, "spent": 0, "leaving": 0}
 
@@ -39,32 +40,12 @@ def test_an_erasure_leaves_the_spent_flips_and_no_byte_of_the_id(way: str, unit:
         service.close(day(1))
         service.close(day(2))
         service.settled()
-        assert user.encode() not in bytes_of(settings), "while the service runs"
+        assert user.encode() not in every_byte(settings), "while the service runs"
         # Where nobody is frozen, no guarantee needs a counter.
         assert rows_naming(settings, user) == {**GONE, "spent": 3 if unit == "user" else 0}
         assert [count.truth for count in service.truth("mau").counts][-1] == 1
         assert rows_naming(settings, "bob") == {**GONE, "days": 1, "spent": 3 if unit == "user" else 0}
-    assert user.encode() not in bytes_of(settings)
-
-
-@pytest.mark.parametrize("way", ["at once", "as an operation"])
-def test_an_erasure_leaves_no_row_and_an_empty_write_ahead_log(way: str, tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    log = settings.store_path.with_name(settings.store_path.name + "-wal")
-    with opened(settings) as service:
-        service.ingest([add("ann", 0), add("bob", 0)])
-        service.close(day(0))
-        service.ingest([add("ann", 1)])
-        assert log.stat().st_size > 0
-        if way == "at once":
-            service.erase("ann")
-        else:
-            service.ingest([add("bob", 1), erasure("ann")])
-        service.settled()
-        # Before the next close already.
-        assert log.stat().st_size == 0
-        assert rows_naming(settings, "ann") == GONE
-        assert service.preview(day(1))["mau"].truth == 1
+    assert user.encode() not in every_byte(settings)
 
 
 def test_who_is_to_leave_counts_no_more_before_the_rows_are_gone(
@@ -108,29 +89,12 @@ class Idle:
         pass
 
 
-def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> None:
-    settings = settings_in(tmp_path)
-    log = settings.store_path.with_name(settings.store_path.name + "-wal")
-    with opened(settings) as service:
-        service.ingest([add("ann", 0)])
-        reader = sqlite3.connect(settings.store_path, isolation_level=None)
-        reader.execute("BEGIN")
-        reader.execute("SELECT COUNT(*) FROM batches").fetchone()
-        service.erase("ann")
-        service.settled()
-        assert log.stat().st_size > 0
-        reader.execute("COMMIT")
-        reader.close()
-        service.ingest([add("bob", 0)])
-        assert log.stat().st_size == 0
-
-
 def test_an_id_is_in_no_byte_before_an_erasure_either(tmp_path: Path) -> None:
     settings, user = settings_in(tmp_path), "user-" + secrets.token_hex(40)
     with opened(settings) as service:
         service.ingest([add(user, 0)])
         service.preview(day(0))
-        assert user.encode() not in bytes_of(settings)
+        assert user.encode() not in every_byte(settings)
         with pytest.raises(Refused):
             service.ingest([add(user, 0), add("", 0)])
         assert user not in repr(service.recent())
@@ -229,7 +193,7 @@ def test_what_a_killed_close_left_behind_names_nobody_who_left(tmp_path: Path, m
         service.erase("ann")
         service.settled()
         name = pseudonyms(settings.key_path.read_bytes())("ann")
-        assert name not in bytes_of(settings)
+        assert name not in held(settings)
 
 
 def test_a_first_day_that_is_taken_back_loses_no_erasure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

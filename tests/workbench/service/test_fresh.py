@@ -15,6 +15,8 @@ from workbench.service import (
     Refused,
 )
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def test_a_fresh_release_is_charged_once_a_request(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, mau__fresh_epsilon=0.25)

@@ -17,6 +17,8 @@ from workbench.service import (
     Refused,
 )
 
+pytestmark = pytest.mark.usefixtures("database")
+
 BAD = [
     Operation("", START),
     Operation(" \t", START),
@@ -93,7 +95,8 @@ def test_days_to_come_are_refused_unless_they_are_allowed(tmp_path: Path) -> Non
             service.close(day(3))
         assert refused.value.kind == "future-day"
     # In Berlin the next day has begun.
-    berlin = settings_in(tmp_path, store=tmp_path / "berlin.db", timezone="Europe/Berlin")
+    (tmp_path / "berlin").mkdir()
+    berlin = settings_in(tmp_path / "berlin", timezone="Europe/Berlin")
     with opened(berlin, now) as service:
         assert service.today() == day(3)
         service.ingest([add("ann", 3)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from dp.ledger import Ledger
 from tests.examples import examples
 from tests.oracles.service_model import (
     FIRST,
@@ -27,9 +31,15 @@ from tests.oracles.service_model import (
     retract,
     service_on,
 )
-from workbench.service import Ingested, Operation, Service, Settings
+from workbench.service import Ingested, Operation, Refused, Service, Settings
+from workbench.service import service as service_module
+from workbench.service.account import Account
+from workbench.service.counting import Counter
+from workbench.service.periods import Period
 from workbench.service.store import Store
 from workbench.service.tables import batches
+
+pytestmark = pytest.mark.usefixtures("database")
 
 METRICS = ("dau", "wau", "mau")
 USERS = ("ann", "bob", "cem", "dan")
@@ -63,18 +73,21 @@ Action = Ingest | Erase | Close | Fresh
 
 @dataclass(frozen=True)
 class Setting:
-    """What a stream runs under: the unit, W_BOUND of each metric, the window of MAU, whether the first day is given."""
+    """What a stream runs under: the unit, W_BOUND of each metric, the window of MAU, whether the first day is given,
+    and how many days are charged for at once.
+    """
 
     unit: str = "user"
     bounds: tuple[int, int, int] = (2, 2, 2)
     mau: int = 30
     first_known: bool = True
+    horizon: int = 120
 
     def settings(self, folder: Path) -> Settings:
         parts = {f"{metric}__unit": self.unit for metric in METRICS}
         bounds = {f"{metric}__w_bound": bound for metric, bound in zip(METRICS, self.bounds, strict=True)}
         first = {"first_day": FIRST} if self.first_known else {}
-        return nearly_exact(folder, **parts, **bounds, **first, mau__window=self.mau)
+        return nearly_exact(folder, **parts, **bounds, **first, mau__window=self.mau, horizon=self.horizon)
 
 
 class DisagreementError(AssertionError):
@@ -86,6 +99,7 @@ class Run:
 
     def __init__(self, service: Service, setting: Setting) -> None:
         self.service, self.setting = service, setting
+        self.periods = [(0, setting)]
         self.history = History(START if setting.first_known else None)
         self.windows = {metric: one.window for metric, one in service.settings.series.items()}
         self.closed = 0
@@ -116,6 +130,31 @@ class Run:
                 if back < self.closed:
                     self.recount(metric, self.closed - 1 - back)
 
+    @property
+    def is_over(self) -> bool:
+        start, setting = self.periods[-1]
+        return self.closed == start + setting.horizon
+
+    def renew(self, service: Service, setting: Setting) -> None:
+        """Go on in the next period, under another service on the same files."""
+        with pytest.raises(Refused) as refused:
+            self.service.close(day(self.closed))
+        same("a close behind the horizon", refused.value.kind, "horizon-over")
+        self.service, self.setting = service, setting
+        charges = len(service.charges())
+        for _ in range(2):
+            service.renewal.renew(confirmed=True)
+            same("charges", len(service.charges()), charges + len(METRICS))
+        self.periods.append((self.closed, setting))
+
+    def pieces(self) -> Iterator[tuple[int, int, Setting]]:
+        """First and last tick of every period up to the open day, and what it runs under."""
+        # The open day may be the first of a period that is not charged yet: it is previewed as if it were.
+        periods = [*self.periods, (self.closed, self.setting)] if self.is_over else self.periods
+        ends = [start for start, _ in periods[1:]] + [self.open_index + 1]
+        for (start, setting), end in zip(periods, ends, strict=True):
+            yield START + start, START + end - 1, setting
+
     def operation(self, user: str, op: str, about: int, at: int | None) -> Operation:
         about += self.open_index
         later = None if at is None else self.open_index + at
@@ -129,12 +168,17 @@ class Run:
     def recounted(self, metric: str, index: int) -> int:
         return self.history.recount(self.windows[metric], START + index)
 
-    def compare(self, counted: Callable[[int, int | None], list[int]]) -> None:
-        """Counts of closed days and of the open one against `counted(window, bound)`."""
+    def compare(self, counted: Callable[[int, int, int, int | None], list[int]]) -> None:
+        """Counts of closed days and of the open one against `counted(window, first, last, bound)`."""
         preview = self.service.preview(calendar(self.last))
-        for metric, bound in zip(METRICS, self.wanted_bounds, strict=True):
+        for place, metric in enumerate(METRICS):
             window, closed = self.windows[metric], self.service.truth(metric)
-            truths, bounded = counted(window, None), counted(window, bound)
+            truths = counted(window, START, self.last, None)
+            bounded = [
+                count
+                for first, last, setting in self.pieces()
+                for count in counted(window, first, last, wanted_bounds(setting)[place])
+            ]
             same("days", closed.days, [day(index) for index in range(self.closed)])
             same(f"{metric}, closed", [count.truth for count in closed.counts], truths[:-1])
             same(f"{metric}, closed and bounded", [count.bounded for count in closed.counts], bounded[:-1])
@@ -142,23 +186,18 @@ class Run:
             same(f"{metric}, open and bounded", preview[metric].bounded, bounded[-1])
 
     def compare_with_batch_query(self) -> None:
-        windows = list(self.windows.values())
-        every = {None: self.history.counts(windows, START, self.last, None)}
-        for window, bound in zip(windows, self.wanted_bounds, strict=True):
-            if bound is not None:
-                every.setdefault(bound, {}).update(self.history.counts([window], START, self.last, bound))
-        self.compare(lambda window, bound: every[bound][window])
+        self.compare(lambda window, first, last, bound: self.history.counts([window], first, last, bound)[window])
 
     def compare_with_replay(self) -> None:
-        self.compare(lambda window, bound: self.history.slow_counts(window, START, self.last, bound))
+        self.compare(self.history.slow_counts)
 
     @property
     def last(self) -> int:
         return START + self.open_index
 
-    @property
-    def wanted_bounds(self) -> tuple[int | None, ...]:
-        return self.setting.bounds if self.setting.unit == "user" else (None, None, None)
+
+def wanted_bounds(setting: Setting) -> tuple[int | None, ...]:
+    return setting.bounds if setting.unit == "user" else (None, None, None)
 
 
 def same(what: str, found: object, expected: object) -> None:
@@ -182,6 +221,29 @@ def law(
             if number % batch_every == 0 or number == len(actions):
                 run.compare_with_batch_query()
         return run
+
+
+def law_over_periods(
+    actions: Sequence[Action],
+    settings: Sequence[Setting],
+    folder: Path,
+    wrap: Callable[[Store], Store] = lambda store: store,
+    batch_every: int = 1,
+) -> Run:
+    """`law`, renewed with the next of the settings, round and round, where a close finds the horizon over."""
+    following = cycle(settings)
+    with ExitStack() as opened:
+        setting = next(following)
+        run = Run(opened.enter_context(service_on(setting.settings(folder), wrap)), setting)
+        for number, action in enumerate(actions, start=1):
+            if isinstance(action, Close) and run.is_over:
+                setting = next(following)
+                run.renew(opened.enter_context(service_on(setting.settings(folder), wrap)), setting)
+            run.do(action)
+            run.compare_with_replay()
+            if number % batch_every == 0 or number == len(actions):
+                run.compare_with_batch_query()
+    return run
 
 
 # --- Streams ---------------------------------------------------------------------------------------------------------
@@ -272,6 +334,34 @@ def test_live_counts_equal_the_batch_query_on_a_long_stream(
 
 
 @pytest.mark.slow
+@given(
+    stream=st.lists(st.one_of(actions, st.just(Close())), min_size=4, max_size=30),
+    setting=settings_drawn,
+    bounds=st.tuples(*[st.integers(1, 4)] * 3),
+    horizons=st.tuples(st.integers(1, 4), st.integers(1, 9)),
+)
+@examples(20)
+def test_live_counts_equal_the_batch_query_over_several_periods(
+    stream: list[Action], setting: Setting, bounds: tuple[int, int, int], horizons: tuple[int, int]
+) -> None:
+    settings = [replace(setting, horizon=horizons[0]), replace(setting, horizon=horizons[1], bounds=bounds)]
+    with TemporaryDirectory() as folder:
+        law_over_periods(stream, settings, Path(folder), batch_every=len(stream))
+
+
+PERIODS = (Setting(bounds=(1, 2, 3), horizon=20), Setting(bounds=(4, 1, 2), horizon=13))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["user", "user-day"])
+def test_live_counts_equal_the_batch_query_over_periods_of_a_long_stream(unit: str, tmp_path: Path) -> None:
+    settings = [replace(setting, unit=unit) for setting in PERIODS]
+    run = law_over_periods(list(long_stream(6, 160)), settings, tmp_path, batch_every=10)
+    assert len(run.periods) == 4
+    assert run.history.cancelled > 0
+
+
+@pytest.mark.slow
 def test_spent_flips_outlive_delete_and_rejoin(tmp_path: Path) -> None:
     setting = Setting(bounds=(2, 2, 2))
     rejoin: list[Action] = []
@@ -331,6 +421,7 @@ class CountsAnErasureLate(Store):
 TWINS: list[type[Store]] = [
     ForgetsFlips, IgnoresAt, CountsTooEarly, KeepsWhatWasErased, TurnsBatchesAround, CountsAnErasureLate,
 ]  # fmt: skip
+RENEWED = [action for action in long_stream(7, 70) if not isinstance(action, Fresh)]
 TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
 
 
@@ -339,6 +430,59 @@ TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
 def test_the_law_rejects_a_store_that_is_wrong(twin: type[Store], tmp_path: Path) -> None:
     with pytest.raises(DisagreementError):
         law(*TEETH, tmp_path, lambda store: twin(store.database, store.connection, store._pseudonym), batch_every=1000)
+
+
+class ForgetsUsers(Counter):
+    """Begins its second period with nobody, as a new store would."""
+
+    def count(self, day, period):
+        if day == START + PERIODS[0].horizon:
+            self.write(lambda store: store.clear_parts(day - 1))
+        super().count(day, period)
+
+
+class ForgetsFlipsSpent(Counter):
+    """Begins every period with the flips of the one before."""
+
+    def count(self, day, period):
+        super().count(day, replace(period, first=period.first - timedelta(days=period.number > 1)))
+
+
+class CountsNobodyAtTheBorder(Counter):
+    """Whoever is present when a period begins has spent no flip of it."""
+
+    def count(self, day, period):
+        unbound = {metric: replace(one, mechanism="sparse-vector") for metric, one in period.requests.items()}
+        first = day == START + PERIODS[0].horizon
+        super().count(day, replace(period, requests=unbound) if first else period)
+
+
+@pytest.mark.slow
+def test_the_law_accepts_the_periods_that_the_twins_fail(tmp_path: Path) -> None:
+    assert len(law_over_periods(RENEWED, PERIODS, tmp_path, batch_every=1000).periods) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twin", [ForgetsUsers, ForgetsFlipsSpent, CountsNobodyAtTheBorder])
+def test_the_law_rejects_a_renewal_that_carries_users_on_wrongly(
+    twin: type[Counter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "Counter", twin)
+    with pytest.raises(DisagreementError):
+        law_over_periods(RENEWED, PERIODS, tmp_path, batch_every=1000)
+
+
+@pytest.mark.slow
+def test_the_law_rejects_a_renewal_that_is_not_charged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    charge = Account.charge
+
+    def forgetful(self: Account, ledger: Ledger, period: Period) -> None:
+        if period.number == 1:
+            charge(self, ledger, period)
+
+    monkeypatch.setattr(Account, "charge", forgetful)
+    with pytest.raises(DisagreementError, match="charges"):
+        law_over_periods(RENEWED, PERIODS, tmp_path, batch_every=1000)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,8 @@ from workbench.service import (
     Refused,
     Service,
 )
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 def test_two_services_that_close_the_same_days_at_once(tmp_path: Path) -> None:
@@ -95,18 +96,15 @@ def test_somebody_who_reads_holds_nobody_up(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, first_day=FIRST)
     with opened(settings) as service, ThreadPoolExecutor(1) as pool:
         service.ingest([add("ann", 0)])
-        reader = sqlite3.connect(settings.store_path, isolation_level=None)
-        reader.execute("BEGIN")
-        reader.execute("SELECT COUNT(*) FROM batches").fetchone()
-        works = [
-            pool.submit(service.close, day(0)),
-            pool.submit(service.ingest, [add("bob", 1)]),
-            pool.submit(service.erase, "ann"),
-            pool.submit(service.preview, day(1)),
-        ]
-        try:
+        with service.access.reading() as reader:
+            assert len(list(reader.waiting())) == 1
+            works = [
+                pool.submit(service.close, day(0)),
+                pool.submit(service.ingest, [add("bob", 1)]),
+                pool.submit(service.erase, "ann"),
+                pool.submit(service.preview, day(1)),
+            ]
             # Whoever waits for the reader waits for a minute.
             results = [work.result(timeout=30) for work in works]
-        finally:
-            reader.close()
+            assert len(list(reader.waiting())) == 1
         assert results[3]["mau"].truth == 1

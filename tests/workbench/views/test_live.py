@@ -26,6 +26,7 @@ from workbench.views.live.chart import (
     series_chart,
 )
 from workbench.views.live.published import interval_sentence, numbers_table, stickiness_sentence, week_sentence
+from workbench.views.live.reading import published_series
 from workbench.views.live.research import LiveQuestion, live_charts, live_tables
 from workbench.views.live.table import (
     ALL_DAYS,
@@ -413,3 +414,27 @@ def test_the_page_shows_days_without_an_interval(settings: Settings) -> None:
     operating = opened_page(sparse, "operate")
     operating.selectbox(key="fresh-metric").set_value("mau")
     assert "Fresh MAU of" in press(operating, "Fresh release").success[0].value
+
+
+@slow
+def test_the_days_of_all_periods_are_one_series_each_with_the_bands_of_its_own(
+    settings: Settings, service: Service
+) -> None:
+    short = msgspec.structs.replace(settings, horizon=3)
+    with open_service(short, lambda: datetime(2026, 6, 1, tzinfo=UTC)) as other:
+        feed(other, FIRST)
+        other.close_through(FIRST + timedelta(days=2))
+    longer = msgspec.structs.replace(settings, horizon=9, budget_epsilon=9.0)
+    with open_service(longer, lambda: datetime(2026, 6, 1, tzinfo=UTC)) as other:
+        other.renewal.renew(confirmed=True)
+        other.close_through(FIRST + timedelta(days=5))
+        rows = published_series(other).rows
+        page = opened_page(longer, "live")
+    series = [row for row in rows if row.metric == "dau"]
+    assert [row.day for row in series] == [(FIRST + timedelta(days=index)).isoformat() for index in range(6)]
+    assert [row.horizon for row in series] == [3] * 3 + [9] * 3
+    widths = [row.band_high - row.band_low for row in series if row.band_high is not None and row.band_low is not None]
+    assert len(widths) == 6
+    # An interval for all days at once is the wider, the more days there are.
+    assert max(widths[:3]) < min(widths[3:])
+    assert "2 periods together" in texts(page)

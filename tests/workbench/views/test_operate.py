@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -68,6 +69,29 @@ def test_closing_a_day_publishes_it_and_the_fields_follow(settings: Settings, se
     assert "nothing" not in page.success[0].value
     assert page.date_input(key="day").value == FIRST + timedelta(days=2)
     assert page.date_input(key="fresh-day").value == SECOND
+
+
+def test_the_next_period_is_charged_once_it_is_meant(settings: Settings, service: Service, tmp_path: Path) -> None:
+    short = msgspec.structs.replace(
+        settings, horizon=2, store=str(tmp_path / "short.store"), ledger=str(tmp_path / "short.ledger"), key=None
+    )
+    third = SECOND + timedelta(days=1)
+    with open_service(short, lambda: datetime(2026, 6, 1, tzinfo=UTC)) as other:
+        feed(other, FIRST)
+        page = app(short)
+        press(page, "Close Thu 1 January 2026")
+        assert "Days that are charged for and still open: 1" in " ".join(one.value for one in page.caption)
+        press(page, "Close Fri 2 January 2026")
+        press(page, "Close Sat 3 January 2026")
+        assert "dpdau renew" in page.error[0].value
+        assert page.button(key="renew").disabled
+        assert "The next period begins on" in " ".join(one.value for one in page.caption)
+        tidy(page.checkbox(key="renewal-meant").check().run())
+        press(page, "Begin the next period")
+        assert "The next period is charged: Sat 3 January 2026 to Sun 4 January 2026" in page.success[0].value
+        press(page, "Close Sat 3 January 2026")
+        assert other.status().last == third
+        assert len(other.charges()) == 6
 
 
 def test_a_day_of_others_is_followed_too(settings: Settings, service: Service) -> None:

@@ -14,6 +14,7 @@ from workbench.service import Refused, Service, Status, StoreError
 from workbench.service.first_close import fixed_by
 from workbench.views.live.table import EACH_DAY, PublishedRow, counts_table
 from workbench.views.operate.outcome import Notice, do, in_words, show_later, show_outcome
+from workbench.views.operate.renewal import draw_renewal
 from workbench.views.text import day_name
 
 PLAY_SECONDS = 3.0
@@ -60,6 +61,7 @@ def draw_days(service: Service, status: Status) -> bool:
             "Closing counts the day for good and publishes it; what arrives later counts from the next day."
             + (" The demonstration's operations of that day arrive first." if plays else "")
         )
+        draw_renewal(service)
         playing = plays and st.toggle(
             "Auto-play the demonstration",
             key="play",

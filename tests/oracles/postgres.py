@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import os
 import shutil
@@ -23,6 +25,8 @@ from tests.patience import PATIENCE_SECONDS
 USER = "postgres"
 ENDS = (signal.SIGINT, signal.SIGQUIT)
 """Ends a server by ending all connections; as a crash does."""
+PORT = "DPDAU_TEST_POSTGRES"
+"""The variable that tells the processes of a scenario which server to use."""
 
 
 def binaries() -> Path | None:
@@ -47,9 +51,6 @@ class Server:
     durable: bool
     process: subprocess.Popen[bytes] | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         # The server refuses to be run by root.
@@ -85,7 +86,7 @@ class Server:
         import psycopg
 
         try:
-            connection = psycopg.connect(self.url(database).replace("+psycopg", ""), autocommit=True)
+            connection = psycopg.connect(DatabaseUrl.of(_url(self.port, database)).conninfo, autocommit=True)
         except psycopg.OperationalError as error:
             raise OSError(str(error)) from error
         try:
@@ -98,7 +99,7 @@ class Server:
         name = f"test_{os.getpid()}_{next(self.numbers)}"
         with self.connected() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        return self.url(name)
+        return _url(self.port, name)
 
 
 def connected(url: DatabaseUrl) -> Any:
@@ -124,16 +125,28 @@ def bytes_of(url: DatabaseUrl) -> bytes:
     return b"".join(path.read_bytes() for path in files)
 
 
-def places_on(running: Server) -> Callable[..., dict[str, object]]:
-    """As `service_model.places_in`: store and ledger in one new database for each folder, the keys in the folder."""
-    urls: dict[Path, str] = {}
+def places_on(port: int) -> Callable[..., dict[str, object]]:
+    """As `service_model.places_in`: store and ledger in one new database for each folder, the keys in the folder.
+
+    Every process finds the same database for the same folder.
+    """
+
+    @functools.cache
+    def url(folder: Path) -> str:
+        name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+        with connected(DatabaseUrl.of(_url(port, "postgres"))) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        return _url(port, name)
 
     def places(folder: Path, *names: str) -> dict[str, object]:
-        if folder not in urls:
-            urls[folder] = running.new_database()
-        return {"store": urls[folder], "ledger": urls[folder], "key": folder / "key", "keys": folder / "keys"}
+        return {"store": url(folder), "ledger": url(folder), "key": folder / "key", "keys": folder / "keys"}
 
     return places
+
+
+def _url(port: int, database: str) -> str:
+    return f"postgresql+psycopg://{USER}@127.0.0.1:{port}/{database}"
 
 
 @contextmanager

@@ -26,7 +26,8 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Where `settings_in` puts store and ledger: in files, or in a new PostgreSQL database for each folder."""
     if request.param == "postgres":
         server = request.getfixturevalue("postgres_server")
-        monkeypatch.setattr(service_model, "places_in", postgres.places_on(server))
+        monkeypatch.setattr(service_model, "places_in", postgres.places_on(server.port))
+        monkeypatch.setenv(postgres.PORT, str(server.port))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -27,7 +27,7 @@ SESSION = {
     "tcp_keepalives_count": "3",
 }
 CLIENT: dict[str, Any] = {
-    "application_name": "dpdau", "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10,
+    "application_name": "dpdau", "connect_timeout": 30, "keepalives_idle": 30, "keepalives_interval": 10,
     "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
 FAILINGS = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import os
 import shutil
 import signal
@@ -12,9 +11,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ USER = "postgres"
 ENDS = (signal.SIGINT, signal.SIGQUIT)
 """Ends a server by ending all connections; as a crash does."""
 PORT = "DPDAU_TEST_POSTGRES"
-"""The variable that tells the processes of a scenario which server to use."""
+"""The variable that names the port of the server to use, for a test and the processes that it starts."""
 
 
 def binaries() -> Path | None:
@@ -50,7 +49,6 @@ class Server:
     port: int
     durable: bool
     process: subprocess.Popen[bytes] | None = None
-    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def start(self) -> None:
         # The server refuses to be run by root.
@@ -94,13 +92,6 @@ class Server:
         finally:
             connection.close()
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
-        name = f"test_{os.getpid()}_{next(self.numbers)}"
-        with self.connected() as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        return _url(self.port, name)
-
 
 def connected(url: DatabaseUrl) -> Any:
     """A connection to a database, with nothing of what the project sets."""
@@ -125,24 +116,25 @@ def bytes_of(url: DatabaseUrl) -> bytes:
     return b"".join(path.read_bytes() for path in files)
 
 
-def places_on(port: int) -> Callable[..., dict[str, object]]:
-    """As `service_model.places_in`: store and ledger in one new database for each folder, the keys in the folder.
+def chosen() -> int | None:
+    """The port of the server that stores and ledgers lie on; None where they are files."""
+    return int(os.environ[PORT]) if PORT in os.environ else None
 
-    Every process finds the same database for the same folder.
-    """
 
-    @functools.cache
-    def url(folder: Path) -> str:
-        name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-        with connected(DatabaseUrl.of(_url(port, "postgres"))) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        return _url(port, name)
+@functools.cache
+def database_of(folder: Path, port: int) -> str:
+    """The URL of the database for a folder, a new one where there is none; the same in every process."""
+    name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    with connected(DatabaseUrl.of(_url(port, "postgres"))) as connection:
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    return _url(port, name)
 
-    def places(folder: Path, *names: str) -> dict[str, object]:
-        return {"store": url(folder), "ledger": url(folder), "key": folder / "key", "keys": folder / "keys"}
 
-    return places
+def places_on(port: int, folder: Path) -> dict[str, object]:
+    """The settings that say where store, ledger and keys lie."""
+    url = database_of(folder, port)
+    return {"store": url, "ledger": url, "key": folder / "key", "keys": folder / "keys"}
 
 
 def _url(port: int, database: str) -> str:

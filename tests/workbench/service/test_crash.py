@@ -23,7 +23,7 @@ import pytest
 from dp.ledger import Ledger, has_ledger, open_ledger
 from dp.presence.tombstones import pseudonyms
 from dp.release import plan_release, simulate_rows, stated_counts
-from tests.oracles import postgres, service_model
+from tests.oracles import postgres
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from tests.oracles.store_contents import arrived, counted
@@ -36,8 +36,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
 KILLS = int(os.environ.get("DPDAU_KILLS", "40"))
-AT_ONCE = {"sqlite": 1, "postgres": 2}
-"""How many processes use the store that is killed at."""
 DAYS = 30
 PROCESSES = 4
 
@@ -128,7 +126,7 @@ def kill_at_random(root: Path) -> None:
 
     Every fourth kill falls anywhere in a process's life, the others after it has opened the service.
     """
-    workers = AT_ONCE["postgres" if postgres.PORT in os.environ else "sqlite"]
+    workers = 1 if postgres.chosen() is None else 2
     folder = root / "killed"
     folder.mkdir()
     # What a first close imports and designs is there before the children are, so that they live in their steps.
@@ -446,6 +444,4 @@ if __name__ == "__main__":
     from dp.noise import GaussianNoise
 
     GaussianNoise(5).secure(1)
-    if postgres.PORT in os.environ:
-        service_model.places_in = postgres.places_on(int(os.environ[postgres.PORT]))
     SCENARIOS[sys.argv[1]](Path(sys.argv[2]))

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 @pytest.fixture
 def settings(tmp_path: Path, postgres_server: Server) -> Settings:
-    return settings_in(tmp_path, **postgres.places_on(postgres_server.port)(tmp_path), first_day=FIRST)
+    return settings_in(tmp_path, **postgres.places_on(postgres_server.port, tmp_path), first_day=FIRST)
 
 
 def writer_on(settings: Settings, begin: tuple[str, ...] | None) -> Writer:
@@ -232,7 +232,7 @@ def test_a_group_whose_commit_is_lost_is_stored_once_or_not_at_all(settings: Set
 def test_a_server_that_goes_away_is_waited_for(tmp_path: Path) -> None:
     """503 while it is away, and all that was acknowledged when it is back, without a restart."""
     with postgres.server() as server:
-        settings = settings_in(tmp_path, **postgres.places_on(server.port)(tmp_path), first_day=FIRST)
+        settings = settings_in(tmp_path, **postgres.places_on(server.port, tmp_path), first_day=FIRST)
         with opened(settings) as service, local(create_app(service)) as client:
             client.post("/events", json=users(30)).raise_for_status()
             rows = service.close(day(0))

@@ -158,7 +158,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
             [found / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
             check=True, capture_output=True, cwd=folder, **_unprivileged(),
         )  # fmt: skip
-        running = Server(folder, _free_port(), durable)
+        running = Server(folder, free_port(), durable)
         running.start()
         try:
             yield running
@@ -172,7 +172,8 @@ def _unprivileged() -> dict[str, Any]:
     return {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -35,7 +35,7 @@ from workbench.service.store import Store
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 METRICS = {"dau": 1, "wau": 7, "mau": 30}
-KILLS = int(os.environ.get("DPDAU_KILLS", "40"))
+KILLS = int(os.environ.get("DPDAU_KILLS", "60"))
 DAYS = 30
 PROCESSES = 4
 

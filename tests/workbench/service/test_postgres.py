@@ -20,11 +20,12 @@ from tests.patience import PATIENCE_SECONDS
 from tests.workbench.api.common import local, problem_of, users
 from tests.workbench.service.common import METRICS, opened
 from workbench.api.app import create_app
-from workbench.service import Operation, Refused, Settings, StoreError, counting, settings_text
+from workbench.service import Operation, Refused, Settings, StoreError, counting, settings_text, unavailable
 from workbench.service.doctor import examine
 from workbench.service.opening import open_store
 from workbench.service.postgres import LEASE
 from workbench.service.store import Store
+from workbench.service.versions import VERSION
 from workbench.service.writer import Writer
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -344,6 +345,33 @@ def test_a_ledger_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_ledger_that_is_replaced_while_the_service_runs_is_noticed(replaced: bool, settings: Settings) -> None:
+    with opened(settings) as service:
+        rows = service.close(day(0))
+        with postgres.connected(settings.ledger_place) as connection:
+            names = ("states", "releases", "charges", "budgets", "identity")
+            connection.execute("CREATE SCHEMA elsewhere")
+            for name in names:
+                connection.execute(f"ALTER TABLE {name} SET SCHEMA elsewhere")
+            connection.execute("ALTER FUNCTION dpdau_refuse SET SCHEMA elsewhere")
+        if replaced:
+            with open_ledger(settings.ledger_place):
+                pass
+        for use in (lambda: service.releases("mau"), service.budget, service.charges, lambda: service.close(day(1))):
+            with pytest.raises((Refused, LedgerUnavailable)) as refused:
+                use()
+            assert unavailable(refused.value)
+        with postgres.connected(settings.ledger_place) as connection:
+            if replaced:
+                connection.execute("DROP TABLE states, releases, charges, budgets, identity")
+                connection.execute("DROP FUNCTION dpdau_refuse")
+            for name in names:
+                connection.execute(f"ALTER TABLE elsewhere.{name} SET SCHEMA public")
+        assert service.close(day(0)) == rows
+        assert len(service.charges()) == len(METRICS)
+
+
 def test_operations_that_wait_are_read_beside_who_writes(settings: Settings) -> None:
     """A reader sees one moment, whatever is committed meanwhile."""
     with opened(settings) as service:
@@ -353,3 +381,15 @@ def test_operations_that_wait_are_read_beside_who_writes(settings: Settings) -> 
             service.ingest([Operation("bob", START)])
             assert [batch.first for batch in reader.waiting()] == before
             assert reader.last_seq() == 1
+
+
+def test_a_new_store_is_stamped_and_one_of_another_version_is_left_alone(settings: Settings) -> None:
+    with opened(settings):
+        pass
+    with postgres.connected(settings.store_place) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(str(VERSION),)]
+        connection.execute("UPDATE alembic_version SET version_num = '999'")
+    with pytest.raises(StoreError, match="is not a store of version 1 to"), opened(settings):
+        pass
+    found = {one.check: one for one in examine(settings, clock, lambda folder: 2**40)}
+    assert "is of version 999" in found["store content"].text

@@ -27,7 +27,7 @@ SESSION = {
     "tcp_keepalives_count": "3",
 }
 CLIENT: dict[str, Any] = {
-    "application_name": "dpdau", "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10,
+    "application_name": "dpdau", "connect_timeout": 30, "keepalives_idle": 30, "keepalives_interval": 10,
     "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
 FAILINGS = {
@@ -63,6 +63,20 @@ def failing(error: BaseException) -> str | None:
     return next((why for start, why in FAILINGS.items() if state.startswith(start)), None)
 
 
+def require_driver(url: DatabaseUrl) -> None:
+    """Refuse to go on without the driver of PostgreSQL.
+
+    Raises:
+        LedgerError: it is not installed.
+    """
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise LedgerError(
+            f"{url} needs the driver psycopg, which is the extra \"postgres\": pip install 'dpdau[postgres]'"
+        ) from error
+
+
 def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
     """A connection that begins and commits nothing by itself, and whose commits are durable before they return.
 
@@ -70,13 +84,10 @@ def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
         LedgerError: the driver is missing, or cannot read the URL.
         psycopg.OperationalError: the database cannot be reached.
     """
-    try:
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    except ImportError as error:
-        raise LedgerError(
-            f"{url} needs the driver psycopg, which is the extra \"postgres\": pip install 'dpdau[postgres]'"
-        ) from error
+    require_driver(url)
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
     try:
         given = conninfo_to_dict(url.conninfo)
     except psycopg.ProgrammingError:

@@ -20,6 +20,7 @@ from tests.workbench.service.test_crash import (
     dies_at_call,
     go_on_once,
     kill_at_random,
+    note_arrivals,
     prepare,
     settings_of,
     violations,
@@ -36,11 +37,12 @@ def rotate(folder: Path) -> None:
     key_rotation.rotate_key(settings.store_place, settings.key_path)
 
 
-def rotate_and_go_on(folder: Path, opened: int) -> None:
+def rotate_and_go_on(folder: Path, opened: int, worker: int, workers: int) -> None:
     """Take in two batches, close a day, give the store a new key, and so on for ever."""
+    note_arrivals(folder)
     while True:
         with open_service(settings_of(folder), clock) as service:
-            go_on_once(folder, service)
+            go_on_once(folder, service, worker, workers)
         # Most kills fall into what comes now.
         with suppress(OSError):
             os.write(opened, b"!")

@@ -270,8 +270,8 @@ def show_settings(settings: Settings) -> None:
     """Show every setting with its value, as TOML that --config reads, and what the settings promise."""
     from workbench.service import horizon_advice, promise_of_all, settings_text
 
-    click.echo(settings_text(settings), nl=False)
-    click.echo("\n".join([promise_of_all(settings), *horizon_advice(settings)]), err=True)
+    click.echo("".join([settings_text(settings), *(f"\n# {said}\n" for said in horizon_advice(settings))]), nl=False)
+    click.echo(promise_of_all(settings), err=True)
 
 
 def days_in(ctx: click.Context, settings: Settings) -> str:

@@ -46,6 +46,6 @@ def test_a_renewal_is_said_asked_for_and_charged_once(run: Run) -> None:
 
 
 def test_settings_say_where_no_horizon_is_needed(run: Run) -> None:
-    assert 'horizon = "unlimited" would cost' in run("settings").stderr
-    assert "would cost" not in run("settings", "--set", "horizon=unlimited").stderr
-    assert "would cost" not in run("settings", "--set", "mau.unit=user").stderr
+    assert '\n# horizon = "unlimited" would cost' in run("settings").stdout
+    assert "would cost" not in run("settings", "--set", "horizon=unlimited").stdout
+    assert "would cost" not in run("settings", "--set", "mau.unit=user").stdout

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from dp.presence.daily import day_number
-from workbench.service import ERASE, Operation, Refused
+from workbench.service import ERASE, Operation, Refused, Service, UndatedDay
 from workbench.service.operations import OPS
 
 NDJSON = "application/x-ndjson"
@@ -78,6 +78,12 @@ class DayRules:
 
     day_of: Callable[[datetime], date | None]
     undated: Callable[[], date]
+
+    @classmethod
+    def of(cls, service: Service) -> DayRules:
+        """The rules of a service: its time zone, and its clock."""
+        undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
+        return cls(service.settings.zone.day, undated)
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.problems import Problem
 from workbench.service.keyring import ALL_SCOPES, Caller, Keyring
-from workbench.service.keys import KeyFileError
+from workbench.service.keys import KeyFileError, session_token
 
 HERE = Caller("this machine", ALL_SCOPES)
 """Whoever calls from this machine while there is no key."""
@@ -68,6 +68,14 @@ class Admission:
         if callers[0].guessable:
             self.limit.note_right(address)
         return EXPIRED if callers[0].expired else callers[0]
+
+
+def tokens_of(headers: Mapping[str, str]) -> list[str]:
+    """The session tokens of the keys that headers, or the metadata of gRPC, carry."""
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    given = [bearer if scheme.lower() == "bearer" else "", headers.get("x-api-key", "")]
+    # They arrive as bytes, which are read as Latin-1.
+    return [session_token(key.encode("latin-1")) for key in given if key]
 
 
 def lacking(needs: frozenset[str], caller: Caller) -> Problem:

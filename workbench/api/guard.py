@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workbench.api.access import CALLER, RouteNeeds, needed
-from workbench.api.admission import HERE, OTHER_SITE, Admission, lacking
+from workbench.api.admission import HERE, OTHER_SITE, Admission, lacking, tokens_of
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, shown, target_of, to_login, wants_page
 from workbench.api.origins import foreign, from_here, unframed
@@ -146,10 +146,7 @@ class Guard:
 
 def _tokens(connection: HTTPConnection) -> list[str]:
     """The session tokens of the keys in the headers or, where there are none, the one in the cookie."""
-    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-    given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
-    # Headers arrive as bytes, which Starlette reads as Latin-1.
-    if tokens := [session_token(key.encode("latin-1")) for key in given if key]:
+    if tokens := tokens_of(connection.headers):
         return tokens
     cookie = connection.cookies.get(COOKIE, "")
     # Browsers send a cookie along with what other ports of the same host ask for.

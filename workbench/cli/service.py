@@ -81,13 +81,16 @@ class Address:
 
     host: str | None
     port: int | None
+    grpc_port: int | None
 
     def applied(self, settings: Settings) -> Settings:
         """The settings with this address."""
         import msgspec
 
+        from workbench.service import validated
+
         changes = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return msgspec.structs.replace(settings, **changes)
+        return validated(msgspec.structs.replace(settings, **changes))
 
 
 address_options = gathered_as(
@@ -95,6 +98,8 @@ address_options = gathered_as(
     click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]"),
     click.option("--port", type=click.IntRange(0, 65535), default=None,
                  help="Port to listen on; 0 for any free port.  [default: 8000]"),
+    click.option("--grpc-port", type=click.IntRange(0, 65535), default=None,
+                 help="Also listen for gRPC on this port; 0 for any free port.  [default: no gRPC]"),
 )  # fmt: skip
 
 

@@ -7,11 +7,11 @@ from workbench.service.opening import open_service
 from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 from workbench.service.promise import promise_of_all
 from workbench.service.service import Service
-from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
+from workbench.service.settings import Settings, SettingsError, load_settings, settings_text, validated
 from workbench.service.undated import UndatedDay
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",
     "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice", "load_settings",
-    "open_service", "promise_of_all", "settings_text", "unavailable",
+    "open_service", "promise_of_all", "settings_text", "unavailable", "validated",
 ]  # fmt: skip

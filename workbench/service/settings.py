@@ -89,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         log_format: how a server writes its log, "text" or "json".
         host: address to listen on.
         port: port to listen on, 0 for any free one.
+        grpc_port: port to listen on for gRPC, 0 for any free one; no gRPC where it is not set.
         dau: the series of daily active users.
         wau: the series of weekly active users.
         mau: the series of monthly active users.
@@ -114,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
     # Where one change touches one day, independent noise is best.
     dau: SeriesSettings = SeriesSettings(window=1, epsilon=0.3, mechanism="gaussian")
     wau: SeriesSettings = SeriesSettings(window=7, epsilon=0.4)
@@ -235,8 +237,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
         settings = msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"a setting has an impossible value: {error}") from error
-    _validate(settings)
-    return settings
+    return validated(settings)
 
 
 def settings_text(settings: Settings) -> str:
@@ -259,7 +260,7 @@ def _line(name: str, value: Any) -> str:
 def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
     if name not in names():
         raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
-    unset = ("key", "keys", "first_day", "auto_close")
+    unset = ("key", "keys", "first_day", "auto_close", "grpc_port")
     if (name == "horizon" and value == "unlimited") or (name in unset and value == ""):
         value = None
     group, _, part = name.partition(".")
@@ -267,6 +268,16 @@ def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
         merged.setdefault(group, {})[part] = value
     else:
         merged[group] = value
+
+
+def validated(settings: Settings) -> Settings:
+    """The settings, if they fit each other.
+
+    Raises:
+        SettingsError: it names those that do not.
+    """
+    _validate(settings)
+    return settings
 
 
 def _validate(settings: Settings) -> None:
@@ -290,8 +301,11 @@ def _validate(settings: Settings) -> None:
             "give epsilon > 0 and 0 <= delta < 1"
         )
     _validate_days(settings)
-    if not 0 <= settings.port <= 65_535:
-        raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
+    for name, port in (("port", settings.port), ("grpc_port", settings.grpc_port or 0)):
+        if not 0 <= port <= 65_535:
+            raise SettingsError(f"{name} is {port}; give 0 to 65535 (0: any free one)")
+    if settings.port and settings.port == settings.grpc_port:
+        raise SettingsError(f"port and grpc_port are both {settings.port}; each needs a port of its own")
     if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
         raise SettingsError(
             f"windows are dau {settings.dau.window}, wau {settings.wau.window}, mau {settings.mau.window}; "
@@ -343,4 +357,4 @@ def _named(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from error
 
 
-__all__ = ["SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]
+__all__ = ["SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text", "validated"]

@@ -7,7 +7,8 @@ from workbench.service.opening import open_service
 from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operation
 from workbench.service.promise import promise_of_all
 from workbench.service.service import Service
-from workbench.service.settings import Settings, SettingsError, load_settings, settings_text, validated
+from workbench.service.setting_sources import load_settings, settings_text
+from workbench.service.settings import Settings, SettingsError, validated
 from workbench.service.undated import UndatedDay
 
 __all__ = [

@@ -31,8 +31,8 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
     for name, value, source in chain(_of_file(file), _of_environment(environment), ((*one, "--set") for one in given)):
         if name not in names():
             near = _nearest(name, names(), 0.6)
-            meant = f", perhaps {' or '.join(near)} is meant" if near else ""
-            raise SettingsError(f"{source}: {name!r} is no setting{meant}; there are {', '.join(names())}")
+            meant = f"; perhaps {' or '.join(near)} is meant" if near else ""
+            raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}{meant}")
         found[name] = value, source
     merged = msgspec.to_builtins(Settings())
     for name, (value, _) in found.items():

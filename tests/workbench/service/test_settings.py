@@ -106,7 +106,7 @@ def test_an_impossible_value_says_where_it_comes_from(tmp_path: Path) -> None:
         load_settings(file, {"DPDAU_PORT": "1"})
     with pytest.raises(SettingsError, match=r"port has an impossible value, 'http'.*port comes from DPDAU_PORT"):
         load_settings(file, {"DPDAU_PORT": "http"})
-    with pytest.raises(SettingsError, match=r"'mau.epsilom' is no setting, perhaps mau.epsilon or"):
+    with pytest.raises(SettingsError, match=r"'mau.epsilom' is no setting; .*; perhaps mau.epsilon or"):
         load_settings(None, {}, [("mau.epsilom", "1")])
 
 

@@ -22,6 +22,8 @@ from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 from tests.workbench.rpc.common import active, calling
 from tests.workbench.test_serving import serving
+from workbench.bench.serve import Load, bench_serve
+from workbench.bench.serve_rpc import GRPC
 from workbench.rpc import dpdau_pb2 as pb
 from workbench.service import load_settings, open_service
 
@@ -157,3 +159,9 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         assert acknowledged > 10
         assert 50 * acknowledged <= found <= 50 * (acknowledged + 1)
         assert service.status().operations == found, "nothing is stored twice"
+
+
+def test_its_speed_is_measured_and_no_event_is_lost() -> None:
+    (row,) = bench_serve(0.5, 100, lambda stage, share: None, (Load(5, 2),), GRPC)
+    assert row["lost"] == 0
+    assert float(str(row["events_per_second"])) > 0

@@ -35,7 +35,7 @@ class Load:
 LOADS = (Load(1, 64), Load(100, 32), Load(1000, 8))
 
 
-Ask = Callable[[bytes], Awaitable[None]]
+SendBody = Callable[[bytes], Awaitable[None]]
 """Sends a body, and returns when it is answered; raises if it is refused."""
 
 
@@ -53,7 +53,7 @@ class Way:
     arguments: tuple[str, ...]
     listening: str
     body: Callable[[Sequence[str]], bytes]
-    connect: Callable[[int], AbstractAsyncContextManager[Ask]]
+    connect: Callable[[int], AbstractAsyncContextManager[SendBody]]
 
 
 def bench_serve(
@@ -126,7 +126,7 @@ async def answered(reader: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def _connected(port: int) -> AsyncIterator[Ask]:
+async def _connected(port: int) -> AsyncIterator[SendBody]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def ask(body: bytes) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from workbench.bench.serve import DAY, Ask, Way
+from workbench.bench.serve import DAY, SendBody, Way
 from workbench.rpc import dpdau_pb2 as pb
 from workbench.rpc.facade import SERVICE
 
@@ -18,7 +18,7 @@ def _body(users: Sequence[str]) -> bytes:
 
 
 @asynccontextmanager
-async def _connected(port: int) -> AsyncIterator[Ask]:
+async def _connected(port: int) -> AsyncIterator[SendBody]:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         ingest = channel.unary_unary(f"/{SERVICE.full_name}/Ingest")
 

@@ -18,7 +18,7 @@ NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sani
 SAY_PATH = command -v dpdau >/dev/null || echo 'So that your shell finds dpdau: export PATH="$$PWD/.venv/bin:$$PATH"'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs mechanisms real-log audit audit-short bench clean
+.PHONY: help setup reproduce reproduce-full check-results test test-fast check format demo lab notebooks app screenshots environment docs rpc mechanisms real-log audit audit-short bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ environment: setup ## environment.yml from pyproject.toml and uv.lock
 
 docs: setup ## the tables in the documentation that a command writes
 	$(RUN) python -m workbench.maintenance.report
+
+rpc: setup ## the code that is generated from workbench/rpc/dpdau.proto
+	$(RUN) python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. workbench/rpc/dpdau.proto
 
 mechanisms: setup ## every mechanism against the lower bound: results/mechanisms.json and its figures (minutes)
 	$(RUN) python -m experiments.documentation.mechanism_tables compute

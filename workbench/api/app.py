@@ -13,9 +13,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse, Response
 
 from workbench.api.access import declare_access
+from workbench.api.admission import Admission
+from workbench.api.entrance import Entrance
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.guard import Guard
-from workbench.api.limits import LIMITS, BodyLimits, Limits
+from workbench.api.limits import LIMITS, BodyLimits, Limits, Room
 from workbench.api.metrics import Measure, Metrics
 from workbench.api.mounted import Mounted
 from workbench.api.problems import documented_problems, explain
@@ -40,7 +42,7 @@ def create_app(
     limits: Limits = LIMITS,
     metrics: Metrics | None = None,
 ) -> FastAPI:
-    """The application around an open service.
+    """The application around an open service; its `state.entrance` is what gRPC shares with it.
 
     Args:
         api_key: the key of all scopes. Without it and without a file of keys only this machine is answered.
@@ -55,6 +57,7 @@ def create_app(
     """
     keyring = Keyring(service.settings.keys_path, api_key, service.today)
     metrics = metrics or Metrics()
+    failures, room = FailureLimit(seconds), Room(limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,9 +80,10 @@ def create_app(
     if pages is not None:
         _add_pages(app, pages)
     # The last one added is the outermost: refused requests are counted too.
-    app.add_middleware(BodyLimits, limits=limits)
-    app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=FailureLimit(seconds))
+    app.add_middleware(BodyLimits, room=room)
+    app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=failures)
     app.add_middleware(Measure, metrics=metrics)
+    app.state.entrance = Entrance(service, Admission(keyring, failures), limits, room, metrics, new_id)
     _declare(app)
     return app
 

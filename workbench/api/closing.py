@@ -1,4 +1,4 @@
-"""Closing a day, measured: for whoever asks over HTTP, and for the scheduler."""
+"""What draws noise, measured: for whoever asks over HTTP or gRPC, and for the scheduler."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from datetime import date
 
 from workbench.api.metrics import Metrics
-from workbench.service import Service
+from workbench.service import Refused, Service
 
 LOG = logging.getLogger("dpdau.closing")
 
@@ -23,3 +23,34 @@ def measured_close(service: Service, metrics: Metrics, day: date, *, confirmed: 
         for metric in service.settings.series:
             metrics.count_release(metric, "published")
     return rows
+
+
+def measured_fresh(service: Service, metrics: Metrics, metric: str, day: date, request_id: str) -> str:
+    """The fresh release of that name, counted if it is drawn now."""
+    if (row := service.find_fresh(metric, day, request_id)) is None:
+        row = service.fresh(metric, day, request_id)
+        metrics.count_release(metric, "fresh")
+    return row
+
+
+def day_or_last(service: Service, text: str | None) -> date:
+    """A day as text, or the last closed one.
+
+    Raises:
+        Refused: it is no day, or none is closed.
+    """
+    day = parse_day(text) if text else service.status().last
+    if day is None:
+        raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
+    return day
+
+
+def parse_day(text: str) -> date:
+    """A day that a caller names; refuses every other way to write one."""
+    try:
+        parsed = date.fromisoformat(text)
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.isoformat() != text:
+        raise Refused("bad-request", "the day is not a day of the calendar; write it as 2026-01-31")
+    return parsed

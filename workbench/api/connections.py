@@ -9,12 +9,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
-from starlette.responses import Response
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from workbench.api.limits import Limits
-from workbench.api.problems import problem, refusal
+from workbench.api.problems import Problem, http_problem, problem_of
 from workbench.service import Refused
 
 # What a body may be framed by: chunks of one byte take six, and trailers as much as a head.
@@ -64,7 +63,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._lingering = cast("asyncio.Transport", _Lingering(transport, self._close_when_read))
         if len(self.connections) > self._limits.connections:
-            self._end(refusal(Refused("busy", "too many connections are open; try again later")))
+            self._end(problem_of(Refused("busy", "too many connections are open; try again later")))
         else:
             self._wait()
 
@@ -84,7 +83,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._stop_waiting()
         elif self._overhead > self._limits.head_bytes:
-            self._end(_problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the head of the request is too large"))
+            self._end(http_problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the head of the request is too large"))
         elif awaited == NOTHING and self.cycle is not None and self.cycle.response_complete:
             # The rest of a request that is answered, or line breaks: Uvicorn's deadline is gone with their arrival.
             self._awaited = (number + 1, HEAD)
@@ -155,7 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
-        self._end(_problem(HTTPStatus.BAD_REQUEST, "this is not an HTTP request that can be understood"))
+        self._end(http_problem(HTTPStatus.BAD_REQUEST, "this is not an HTTP request that can be understood"))
 
     # Deadlines
 
@@ -178,15 +177,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._wait()
         elif answering or (self._overhead and self._awaited[1] == HEAD):
             detail = "the request did not arrive whole in time; nothing was stored"
-            self._end(_problem(HTTPStatus.REQUEST_TIMEOUT, detail))
+            self._end(http_problem(HTTPStatus.REQUEST_TIMEOUT, detail))
         else:
             self.transport.close()
 
-    def _end(self, answer: Response) -> None:
+    def _end(self, problem: Problem) -> None:
         """Close the connection, with an answer unless another one is under way."""
         self._stop_waiting()
         answered = self._answered
         if answered is None or answered.response_complete or not answered.response_started:
+            answer = problem.response()
             lines = [b"%s: %s\r\n" % pair for pair in [*answer.raw_headers, (b"connection", b"close")]]
             status = HTTPStatus(answer.status_code)
             first = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
@@ -210,7 +210,3 @@ class LimitedProtocol(HttpToolsProtocol):
             self._leaving = True
         else:
             self.transport.close()
-
-
-def _problem(status: HTTPStatus, detail: str) -> Response:
-    return problem("http", status, status.phrase, detail)

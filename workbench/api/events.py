@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from dp.presence.daily import day_number
-from workbench.service import ERASE, Operation, Refused
+from workbench.service import ERASE, Operation, Refused, Service, UndatedDay
 from workbench.service.operations import OPS
 
 NDJSON = "application/x-ndjson"
@@ -79,6 +79,12 @@ class DayRules:
     day_of: Callable[[datetime], date | None]
     undated: Callable[[], date]
 
+    @classmethod
+    def of(cls, service: Service) -> DayRules:
+        """The rules of a service: its time zone, and its clock."""
+        undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
+        return cls(service.settings.zone.day, undated)
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -125,7 +131,7 @@ def read_event(body: bytes, days: DayRules) -> Parsed:
         raise Refused("bad-event", f"nothing was stored: the event is not usable: {_reason(error)}") from None
     except UNREADABLE as error:
         raise Refused("bad-event", f"nothing was stored: the body is not JSON: {_reason(error)}") from None
-    return _parsed([event], [0], [], days)
+    return judged([event], [0], [], days)
 
 
 def read_events(body: bytes, media_type: str, days: DayRules) -> Parsed:
@@ -140,7 +146,7 @@ def read_events(body: bytes, media_type: str, days: DayRules) -> Parsed:
         events = _many.decode(body)
     except UNREADABLE:
         return _one_by_one(_elements(body), days)
-    return _parsed(events, range(len(events)), [], days)
+    return judged(events, range(len(events)), [], days)
 
 
 def _read_lines(body: bytes, days: DayRules) -> Parsed:
@@ -150,7 +156,7 @@ def _read_lines(body: bytes, days: DayRules) -> Parsed:
         events = None
     # The decoder also takes several values in a line, and one over several lines.
     if events is not None and len(events) == len([row for row in body.split(b"\n") if row and not row.isspace()]):
-        return _parsed(events, range(len(events)), [], days, body)
+        return judged(events, range(len(events)), [], days, body)
     return _one_by_one([row for _, row in _rows(body)], days, body)
 
 
@@ -181,12 +187,19 @@ def _one_by_one(rows: Sequence[bytes | msgspec.Raw], days: DayRules, json_lines:
             faults.append((index, _reason(error)))
         else:
             indices.append(index)
-    return _parsed(events, indices, faults, days, json_lines)
+    return judged(events, indices, faults, days, json_lines)
 
 
-def _parsed(
+def judged(
     events: Sequence[Event], indices: Sequence[int], faults: Faults, days: DayRules, json_lines: bytes | None = None
 ) -> Parsed:
+    """What events mean, and which of them cannot be right.
+
+    Args:
+        indices: which events of all that were sent these are.
+        faults: (index, reason) of the others.
+        json_lines: the body, if it is JSON Lines.
+    """
     operations = []
     wrong = []
     numbers = _Numbers()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -12,14 +11,14 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workbench.api.access import CALLER, RouteNeeds, needed
+from workbench.api.admission import HERE, OTHER_SITE, Admission, lacking, tokens_of
 from workbench.api.failure_limit import FailureLimit
-from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, target_of, to_login, wants_page
+from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, shown, target_of, to_login, wants_page
 from workbench.api.origins import foreign, from_here, unframed
-from workbench.api.problems import problem
-from workbench.service.keyring import ALL_SCOPES, Caller, Keyring
+from workbench.api.problems import Problem
+from workbench.service.keyring import Caller, Keyring
 from workbench.service.keys import KeyFileError, session_token
 
-HERE = Caller("this machine", ALL_SCOPES)
 POLICY_VIOLATION = 1008
 ANYONE = Caller("anyone", frozenset())
 
@@ -43,7 +42,7 @@ class Guard:
         self._app = app
         self._routes = routes
         self._keyring = keyring
-        self._limit = limit
+        self._admission = Admission(keyring, limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or refuse it."""
@@ -54,7 +53,7 @@ class Guard:
         needs: RouteNeeds = None
         # Asked once: a file of keys may appear at any moment.
         if not self._keyring.guarded:
-            judged: Caller | Response = HERE if from_here(connection) else _other_site()
+            judged: Caller | Response = HERE if from_here(connection) else OTHER_SITE.response()
         elif scope["type"] == "http" and scope["path"] == LOGIN:
             judged = await self._login(Request(scope, receive))
         else:
@@ -78,54 +77,37 @@ class Guard:
         if needs is None:
             return ANYONE
         caller = self._authenticate(connection, _tokens(connection))
-        if isinstance(caller, Response):
-            unauthorized = caller.status_code == HTTPStatus.UNAUTHORIZED
-            return to_login(connection) if unauthorized and wants_page(connection) else caller
-        if needs <= caller.scopes:
+        if isinstance(caller, Caller) and needs <= caller.scopes:
             return caller
-        return to_login(connection) if wants_page(connection) else _lacking(needs, caller)
+        problem = lacking(needs, caller) if isinstance(caller, Caller) else caller
+        helped = wants_page(connection) and problem.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        return to_login(connection) if helped else problem.response()
 
-    def _authenticate(self, connection: HTTPConnection, tokens: Sequence[str]) -> Caller | Response:
-        """Whose key it is that came along; a wrong one is counted."""
-        if not tokens:
-            return _wrong()
-        address = connection.client.host if connection.client else ""
-        wait = self._limit.wait(address)
-        refused = _wrong
-        try:
-            found = [self._keyring.find(token, made_only=wait > 0) for token in tokens]
-        except KeyFileError:
-            found, refused = [None] * len(tokens), _unusable_file
-        for _ in range(0 if wait else found.count(None)):
-            self._limit.note_failure(address)
-        callers = [caller for caller in found if caller is not None]
-        if not callers:
-            return _blocked(wait) if wait else refused()
-        if callers[0].guessable:
-            self._limit.note_right(address)
-        return callers[0] if not callers[0].expired else _unauthorized("key-expired", "The API key has expired")
+    def _authenticate(self, connection: HTTPConnection, tokens: Sequence[str]) -> Caller | Problem:
+        return self._admission.authenticate(connection.client.host if connection.client else "", tokens)
 
     async def _login(self, request: Request) -> Response:
-        target = target_of(request)
+        target = target_of(request, self._routes)
         if request.method != "POST":
             return form(target)
         if foreign(request):
-            return _other_site()
+            return OTHER_SITE.response()
         key = await sent_key(request)
         if key is None:
             return form(target, "That is too long for a key.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         token = session_token(key)
         caller = self._authenticate(request, [token])
-        if isinstance(caller, Response):
-            answer = form(target, _EXCUSES.get(caller.status_code, _EXCUSES[401]), HTTPStatus(caller.status_code))
-            answer.headers.update({name: value for name, value in caller.headers.items() if name == "retry-after"})
+        if isinstance(caller, Problem):
+            answer = form(target, _EXCUSES[caller.status], caller.status)
+            if caller.retry_after is not None:
+                answer.headers["retry-after"] = str(caller.retry_after)
             return answer
-        path = target.partition("?")[0]
-        needs = needed(self._routes, {**request.scope, "method": "GET", "path": path, "query_string": b""})
-        if not (needs or frozenset()) <= caller.scopes:
-            names = " and ".join(sorted(needs or ()))
-            return form(target, f"That key does not open {path}, which needs {names}.", HTTPStatus.FORBIDDEN)
-        return logged_in(request, token)
+        needs = needed(self._routes, shown(request, target)) or frozenset()
+        if not needs <= caller.scopes:
+            path = target.partition("?")[0]
+            message = f"That key does not open {path}, which needs {' and '.join(sorted(needs))}."
+            return form(target, message, HTTPStatus.FORBIDDEN)
+        return logged_in(request, target, token)
 
     def _while_admitted(
         self, connection: HTTPConnection, needs: RouteNeeds, receive: Receive, send: Send
@@ -164,55 +146,11 @@ class Guard:
 
 def _tokens(connection: HTTPConnection) -> list[str]:
     """The session tokens of the keys in the headers or, where there are none, the one in the cookie."""
-    scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-    given = [bearer if scheme.lower() == "bearer" else "", connection.headers.get("x-api-key", "")]
-    # Headers arrive as bytes, which Starlette reads as Latin-1.
-    if tokens := [session_token(key.encode("latin-1")) for key in given if key]:
+    if tokens := tokens_of(connection.headers):
         return tokens
     cookie = connection.cookies.get(COOKIE, "")
     # Browsers send a cookie along with what other ports of the same host ask for.
     return [cookie] if cookie and not foreign(connection) else []
-
-
-def _unauthorized(kind: str, title: str) -> Response:
-    detail = "Send a key of this service as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'; browsers log in at /login."
-    return problem(kind, HTTPStatus.UNAUTHORIZED, title, detail)
-
-
-def _wrong() -> Response:
-    return _unauthorized("key-missing", "The API key is missing or wrong")
-
-
-def _lacking(needs: frozenset[str], caller: Caller) -> Response:
-    lacks = sorted(needs - caller.scopes)
-    detail = (
-        f"This call needs a key with the scope {' and '.join(sorted(needs))}; this one lacks {' and '.join(lacks)}."
-    )
-    return problem("scope-missing", HTTPStatus.FORBIDDEN, "The API key lacks a scope", detail, needed=sorted(needs))
-
-
-def _blocked(wait: float) -> Response:
-    detail = "Too many wrong keys came from this address, or from all together. Keys made by 'dpdau keys' are served."
-    answer = problem("too-many-failures", HTTPStatus.TOO_MANY_REQUESTS, "Too many wrong keys", detail)
-    answer.headers["retry-after"] = str(math.ceil(wait))
-    return answer
-
-
-def _unusable_file() -> Response:
-    detail = "The service cannot use its file of keys. The operator finds the fault with 'dpdau keys list'."
-    answer = problem("keys-unusable", HTTPStatus.SERVICE_UNAVAILABLE, "The file of keys cannot be used", detail)
-    answer.headers["retry-after"] = "10"
-    return answer
-
-
-def _other_site() -> Response:
-    return problem(
-        "other-site",
-        HTTPStatus.FORBIDDEN,
-        "The call comes from another site",
-        "A service without a key answers programs of this machine, by a loopback address or as localhost, and "
-        "its own pages. To let others in, make a key with 'dpdau keys create', or set SERVICE_API_KEY.",
-    )
 
 
 def _hang_up(reason: str) -> Message:
@@ -220,7 +158,7 @@ def _hang_up(reason: str) -> Message:
 
 
 _EXCUSES = {
-    401: "That is not a key of this service, or it has expired.",
-    429: "Too many wrong keys: wait a minute.",
-    503: "The service cannot use its file of keys.",
+    HTTPStatus.UNAUTHORIZED: "That is not a key of this service, or it has expired.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many wrong keys: wait a minute.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The service cannot use its file of keys.",
 }

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from html import escape
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
+from workbench.api.access import needed
 
 COOKIE = "dpdau_session"
 LOGIN = "/login"
 FIRST_PAGE = "/ui/"
 LONGEST_FORM = 4096
+# No part of a path is empty or begins with a dot, and nothing in it is encoded: whatever reads it, reads this.
+_PLAIN = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?(\?[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*)?")
 
 
 def wants_page(connection: HTTPConnection) -> bool:
@@ -26,10 +34,23 @@ def to_login(connection: HTTPConnection) -> Response:
     return RedirectResponse(f"{LOGIN}?next={quote(target, safe='')}", HTTPStatus.SEE_OTHER)
 
 
-def target_of(connection: HTTPConnection) -> str:
-    """Where to go after logging in: a path of this service, never another one's address."""
-    target = connection.query_params.get("next", FIRST_PAGE)
-    return target if target.startswith("/") and not target.startswith(("//", "/\\")) else FIRST_PAGE
+def target_of(connection: HTTPConnection, routes: Sequence[BaseRoute]) -> str:
+    """Where to go after logging in: what this service shows, and never another one's address.
+
+    What is asked for by a link must do nothing but show: a query that makes it do more is left out.
+    """
+    asked = connection.query_params.get("next", FIRST_PAGE)
+    scope = shown(connection, asked)
+    if not _PLAIN.fullmatch(asked) or not any(route.matches(scope)[0] is Match.FULL for route in routes):
+        return FIRST_PAGE
+    more = needed(routes, scope) != needed(routes, {**scope, "query_string": b""})
+    return asked.partition("?")[0] if more else asked
+
+
+def shown(connection: HTTPConnection, target: str) -> Scope:
+    """The call by which a browser goes to a target."""
+    path, _, query = target.partition("?")
+    return {**connection.scope, "method": "GET", "path": path, "query_string": query.encode()}
 
 
 async def sent_key(request: Request) -> bytes | None:
@@ -42,9 +63,9 @@ async def sent_key(request: Request) -> bytes | None:
     return parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0].encode()
 
 
-def logged_in(request: Request, token: str) -> Response:
+def logged_in(request: Request, target: str, token: str) -> Response:
     """Go where the browser wanted to go, with a cookie that stands for the key."""
-    response = RedirectResponse(target_of(request), HTTPStatus.SEE_OTHER)
+    response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
     response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=request.url.scheme == "https")
     return response
 

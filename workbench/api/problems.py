@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dp.ledger import BudgetExhausted, LedgerError
-from workbench.service import Refused, StoreError, budget_advice, unavailable
+from workbench.service import Refused, StoreError, bad_events, budget_advice, unavailable
 from workbench.service.errors import MOST_FAULTS
 
 MEDIA_TYPE = "application/problem+json"
@@ -27,11 +28,8 @@ EXAMPLE_PROBLEM = {
     "detail": "2026-01-02 is not closed yet: 2026-01-02 is the next to be closed",
 }
 
-# What a status says in the headers, too. Nothing that is answered with 503 lasts long.
-HEADERS = {
-    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
-}
+RETRY_SECONDS = 5
+"""Nothing that is answered with 503 lasts long."""
 LOG = logging.getLogger("dpdau.api")
 
 # Kind of refusal → status and title.
@@ -57,16 +55,50 @@ REFUSALS: dict[str, tuple[HTTPStatus, str]] = {
 }
 
 
-def problem(kind: str, status: int, title: str, detail: str, **more: Any) -> Response:
-    """A problem document; `more` are members of its own."""
-    content = {"type": PROBLEM_PREFIX + kind, "title": title, "status": int(status), "detail": detail, **more}
-    return Response(msgspec.json.encode(content), int(status), HEADERS.get(HTTPStatus(status)), MEDIA_TYPE)
+@dataclass(frozen=True)
+class Problem:
+    """An error as callers are told it, over HTTP and over gRPC.
+
+    Attributes:
+        kind: its name.
+        status: of HTTP; over gRPC the one that says the same.
+        more: members of its own.
+        wait: seconds until it is worth asking again, where that is known.
+    """
+
+    kind: str
+    status: HTTPStatus
+    title: str
+    detail: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+    wait: int | None = None
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds until it is worth asking again; None where nobody should."""
+        return RETRY_SECONDS if self.wait is None and self.status == HTTPStatus.SERVICE_UNAVAILABLE else self.wait
+
+    def response(self) -> Response:
+        """The problem document."""
+        content = {"type": PROBLEM_PREFIX + self.kind, "title": self.title, "status": int(self.status)}
+        content |= {"detail": self.detail, **self.more}
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        return Response(msgspec.json.encode(content), int(self.status), headers, MEDIA_TYPE)
 
 
-def refusal(error: Refused, **more: Any) -> Response:
-    """A refusal as a problem document; `more` are members of its own."""
-    status, title = REFUSALS[error.kind]
-    return problem(error.kind, status, title, str(error), **more)
+class RejectedEvents(Refused):
+    """Events of which some cannot be right; nothing was stored.
+
+    Attributes:
+        members: of the problem: how many were rejected, and the first of them.
+    """
+
+    def __init__(self, faults: Sequence[tuple[int, str]], lines: Sequence[int] | None) -> None:
+        said = bad_events(faults, lines=lines)
+        super().__init__(said.kind, str(said), said.faults)
+        self.members = rejections(faults, lines)
 
 
 def rejections(faults: Sequence[tuple[int, str]], lines: Sequence[int] | None) -> dict[str, Any]:
@@ -76,6 +108,26 @@ def rejections(faults: Sequence[tuple[int, str]], lines: Sequence[int] | None) -
         for index, reason in faults[:MOST_FAULTS]
     ]
     return {"rejected": len(faults), "events": events}
+
+
+def http_problem(status: HTTPStatus, detail: str) -> Problem:
+    """A request that is wrong before anybody has looked at what it asks."""
+    return Problem("http", status, status.phrase, detail)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What callers are told of an error; `FAILURE` if it explains nothing."""
+    if isinstance(error, Refused):
+        status, title = REFUSALS[error.kind]
+        return Problem(error.kind, status, title, str(error), getattr(error, "members", {}))
+    if isinstance(error, BudgetExhausted):
+        return _exhausted(error)
+    if (refused := unavailable(error)) is not None:
+        LOG.error("store or ledger cannot be used", exc_info=error)
+        return problem_of(refused)
+    if isinstance(error, LedgerError | StoreError):
+        return Problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
+    return FAILURE
 
 
 def documented_problems() -> dict[int | str, dict[str, Any]]:
@@ -99,75 +151,60 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
 
 def explain(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(BudgetExhausted, _exhausted)
-    app.add_exception_handler(LedgerError, _conflict)
-    app.add_exception_handler(StoreError, _conflict)
-    app.add_exception_handler(sqlite3.OperationalError, _unavailable)
-    app.add_exception_handler(sqlite3.DatabaseError, _unavailable)
+    for kind in (Refused, BudgetExhausted, LedgerError, StoreError, sqlite3.OperationalError, sqlite3.DatabaseError):
+        app.add_exception_handler(kind, _explained)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
 
 
-def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return refusal(error)
+def _explained(request: Request, error: Exception) -> Response:
+    if (found := problem_of(error)) is FAILURE:
+        raise error
+    return found.response()
 
 
-def _exhausted(request: Request, error: Exception) -> Response:
-    assert isinstance(error, BudgetExhausted)
-    budget, wanted = error.budget, error.requested
-    return problem(
+def _exhausted(error: BudgetExhausted) -> Problem:
+    parts = {"requested": error.requested, "spent": error.budget.spent, "remaining": error.budget.remaining}
+    return Problem(
         "budget-exhausted",
         HTTPStatus.FORBIDDEN,
         f"The budget is {error.reason}",
         f"{error}. Nothing was released. {budget_advice(error)}",
-        budget=budget.name,
-        requested={"epsilon": wanted.epsilon, "delta": wanted.delta},
-        spent={"epsilon": budget.spent.epsilon, "delta": budget.spent.delta},
-        remaining={"epsilon": budget.remaining.epsilon, "delta": budget.remaining.delta},
+        {
+            "budget": error.budget.name,
+            **{name: {"epsilon": part.epsilon, "delta": part.delta} for name, part in parts.items()},
+        },
     )
-
-
-def _unavailable(request: Request, error: Exception) -> Response:
-    if (refused := unavailable(error)) is None:
-        raise error
-    LOG.error("store or ledger cannot be used", exc_info=error)
-    return _refused(request, refused)
-
-
-def _conflict(request: Request, error: Exception) -> Response:
-    if unavailable(error):
-        return _unavailable(request, error)
-    return problem("ledger", HTTPStatus.CONFLICT, "Ledger or store refuses", str(error))
 
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     reasons = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    status, title = REFUSALS["bad-request"]
-    return problem("bad-request", status, title, reasons)
+    return problem_of(Refused("bad-request", reasons)).response()
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
     # Not the path: a user may be in it.
     detail = (
         "this method and path are not served here; the service's interface is described at /docs"
         if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
         else str(error.detail)
     )
-    response = problem("http", error.status_code, title, detail)
+    response = http_problem(HTTPStatus(error.status_code), detail).response()
     response.headers.update(error.headers or {})
     return response
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    return problem(
-        "failure",
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The service failed",
-        "The cause is in the service's log. What was acknowledged before is safe.",
-    )
+    return FAILURE.response()
+
+
+FAILURE = Problem(
+    "failure",
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "The service failed",
+    "The cause is in the service's log. What was acknowledged before is safe.",
+)
+"""A defect of the service."""

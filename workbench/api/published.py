@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from workbench.api.responses import JSON
 from workbench.rows import TableRow, csv_text, parquet_bytes
+from workbench.service import Refused
 
 TableFormat = Literal["json", "csv", "parquet"]
 MEDIA_TYPES: dict[TableFormat, str] = {
@@ -41,6 +42,26 @@ GAUGES = {
 SECONDS_FOR_EVER = 365 * 86_400
 
 
+class _Dated(msgspec.Struct):
+    day: date
+
+
+def day_of(row: str) -> date:
+    """The day that a published row is about."""
+    return msgspec.json.decode(row, type=_Dated).day
+
+
+def rows_between(published: Sequence[str], start: date | None, end: date | None) -> list[str]:
+    """Published rows of the days from `start` to `end`.
+
+    Raises:
+        Refused: the start is after the end.
+    """
+    if start is not None and end is not None and start > end:
+        raise Refused("bad-request", f"from is {start}, after to, {end}; swap them")
+    return [row for row in published if (start or date.min) <= day_of(row) <= (end or date.max)]
+
+
 def table_rows(published: Sequence[str], start: date | None, end: date | None) -> list[TableRow]:
     """Published rows of the days from `start` to `end`, each with its `as_of`.
 
@@ -48,12 +69,11 @@ def table_rows(published: Sequence[str], start: date | None, end: date | None) -
     the row's own day, and nothing needs to be stored for it.
     """
     rows = []
-    for text in published:
+    for text in rows_between(published, start, end):
         row = json.loads(text)
-        if (start is None or row["day"] >= str(start)) and (end is None or row["day"] <= str(end)):
-            row = {**row, "as_of": row["day"]}
-            others = [name for name in row if name not in COLUMNS]
-            rows.append({name: row.get(name) for name in [*COLUMNS, *others]})
+        row["as_of"] = row["day"]
+        others = [name for name in row if name not in COLUMNS]
+        rows.append({name: row.get(name) for name in [*COLUMNS, *others]})
     return rows
 
 

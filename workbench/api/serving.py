@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -59,20 +60,14 @@ def serve(
     metrics = Metrics()
     shown = streamlit_pages(settings, alone=not guarded) if pages else None
     app = create_app(service, api_key=api_key, pages=shown, metrics=metrics)
-    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-        except OSError as error:
-            raise SettingsError(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}; "
-                "choose another --port (0 takes any free one)"
-            ) from error
-        listener.listen(2048)
+    with _listening(settings) as listener, _rpc(app, settings) as rpc_port:
+        address = _address(listener)
         if settings.log_format == "json":
-            LOG.info("listening on %s", _address(listener))
+            LOG.info("listening on %s", address)
+            if rpc_port is not None:
+                LOG.info("gRPC on port %s", rpc_port)
         else:
-            announce(start_message(service, _address(listener), pages=pages, api_key=api_key))
+            announce(start_message(service, address, pages=pages, api_key=api_key, rpc_port=rpc_port))
         server = server_of(app)
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -85,6 +80,42 @@ def serve(
         close = functools.partial(measured_close, service, metrics)
         with scheduled(service, lambda: datetime.now(UTC), close), _work_behind(pages, behind):
             server.run(sockets=[listener])
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise SettingsError(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}; "
+                "choose another --port (0 takes any free one)"
+            ) from error
+        listener.listen(2048)
+        yield listener
+
+
+@contextmanager
+def _rpc(app: FastAPI, settings: Settings) -> Iterator[int | None]:
+    """Serve gRPC while the block runs, if the settings say so; gives its port."""
+    if settings.grpc_port is None:
+        yield None
+        return
+    # What its core writes to standard error by itself, no log of ours has asked for.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from workbench.rpc.server import serving_rpc
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("grpc", "google"):
+            raise
+        raise SettingsError(
+            f"grpc_port is {settings.grpc_port}, and gRPC is not installed: pip install 'dpdau[grpc]', or leave the "
+            "setting out"
+        ) from error
+    with serving_rpc(app.state.entrance, settings.host, settings.grpc_port, SHUTDOWN_SECONDS) as port:
+        yield port
 
 
 def _guarded(service: Service, api_key: str | None) -> bool:
@@ -167,7 +198,9 @@ def _who_may_call(settings: Settings, api_key: str | None) -> str:
     return f"{both} keys in {settings.keys_path} guard all but /healthz."
 
 
-def start_message(service: Service, address: str, *, pages: bool, api_key: str | None) -> str:
+def start_message(
+    service: Service, address: str, *, pages: bool, api_key: str | None, rpc_port: int | None = None
+) -> str:
     """What a person who starts the service should know."""
     status = service.status()
     days = f"{status.first} to {status.last} closed, {status.open_day} is next" if status.last else "no day closed yet"
@@ -175,6 +208,7 @@ def start_message(service: Service, address: str, *, pages: bool, api_key: str |
         service.promise,
         f"Store {service.settings.store_place}: {status.operations:,} operations arrived, {days}.",
         f"Listening on {address} (interface at {address}/docs" + (f", pages at {address}/ui/)" if pages else ")"),
+        *([] if rpc_port is None else [f"gRPC on port {rpc_port}"]),
         _who_may_call(service.settings, api_key),
     ]
     if service.settings.show_truth:

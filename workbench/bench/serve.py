@@ -8,8 +8,8 @@ import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from dp.progress import Progress
-from workbench.maintenance.server import run_server
+from workbench.maintenance.server import SAID, run_server
 from workbench.rows import TableRow
 
 DAY = "2026-01-01"
@@ -35,22 +35,48 @@ class Load:
 LOADS = (Load(1, 64), Load(100, 32), Load(1000, 8))
 
 
-def bench_serve(seconds: float, users: int, report: Progress, loads: Sequence[Load] = LOADS) -> list[TableRow]:
+SendBody = Callable[[bytes], Awaitable[None]]
+"""Sends a body, and returns when it is answered; raises if it is refused."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to the service.
+
+    Attributes:
+        arguments: of the server, besides where its files lie.
+        listening: finds the port in what it says.
+        body: so many events of such users on `DAY`, as they are sent.
+        connect: a connection to a port.
+    """
+
+    arguments: tuple[str, ...]
+    listening: str
+    body: Callable[[Sequence[str]], bytes]
+    connect: Callable[[int], AbstractAsyncContextManager[SendBody]]
+
+
+def bench_serve(
+    seconds: float, users: int, report: Progress, loads: Sequence[Load] = LOADS, way: Way | None = None
+) -> list[TableRow]:
     """One row for each kind of traffic: durable events/s, requests/s, latency in ms, and how it compares.
+
+    Args:
+        way: HTTP by default.
 
     Every answered event is counted in the store afterwards; a row says `lost` if one is missing. `share_of_sqlite` is
     the rate divided by that of one process that inserts the same batches in transactions of its own, without HTTP.
     """
-    rows = []
+    rows, way = [], way or HTTP
     with tempfile.TemporaryDirectory() as folder:
         for index, load in enumerate(loads):
             report(f"{load.events} events per request", index / len(loads))
             store = Path(folder) / f"{load.events}.store"
-            bodies = [_body(load.events, users, seed) for seed in range(BODIES)]
-            with _server(store) as port:
-                asyncio.run(_drive(port, bodies, load, min(1.0, seconds / 4)))
+            bodies = [way.body(_users(load.events, users, seed)) for seed in range(BODIES)]
+            with _server(store, way) as port:
+                asyncio.run(_drive(way, port, bodies, load, min(1.0, seconds / 4)))
                 warm = _stored(store)
-                answered, elapsed, latencies = asyncio.run(_drive(port, bodies, load, seconds))
+                answered, elapsed, latencies = asyncio.run(_drive(way, port, bodies, load, seconds))
             stored = _stored(store) - warm
             rate = answered * load.events / elapsed
             p50, p99 = np.quantile(latencies, [0.5, 0.99])
@@ -69,10 +95,12 @@ def bench_serve(seconds: float, users: int, report: Progress, loads: Sequence[Lo
     return rows
 
 
-def _body(events: int, users: int, seed: int) -> bytes:
-    chosen = np.random.default_rng([seed, events]).integers(0, users, events)
-    body = msgspec.json.encode([{"user": f"u{user:07d}", "day": DAY} for user in chosen])
-    return as_request("POST /events", body)
+def _users(events: int, users: int, seed: int) -> list[str]:
+    return [f"u{user:07d}" for user in np.random.default_rng([seed, events]).integers(0, users, events)]
+
+
+def _body(users: Sequence[str]) -> bytes:
+    return as_request("POST /events", msgspec.json.encode([{"user": user, "day": DAY} for user in users]))
 
 
 def as_request(line: str, body: bytes = b"") -> bytes:
@@ -97,33 +125,50 @@ async def answered(reader: asyncio.StreamReader) -> None:
     await reader.readexactly(int(length[1]))
 
 
-async def _drive(port: int, bodies: Sequence[bytes], load: Load, seconds: float) -> tuple[int, float, list[float]]:
+@asynccontextmanager
+async def _connected(port: int) -> AsyncIterator[SendBody]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(body: bytes) -> None:
+        writer.write(body)
+        await answered(reader)
+
+    yield ask
+    writer.close()
+
+
+HTTP = Way((), r"Listening on http://\S+:(\d+)", _body, _connected)
+
+
+async def _drive(
+    way: Way, port: int, bodies: Sequence[bytes], load: Load, seconds: float
+) -> tuple[int, float, list[float]]:
     """Answered requests, the time they took, and each one's latency; all in seconds."""
     latencies: list[float] = []
     started = time.perf_counter()
 
     async def one(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         turn = number
-        while time.perf_counter() - started < seconds:
-            sent = time.perf_counter()
-            writer.write(bodies[turn % len(bodies)])
-            turn += load.connections
-            await answered(reader)
-            latencies.append(time.perf_counter() - sent)
-        writer.close()
+        async with way.connect(port) as ask:
+            while time.perf_counter() - started < seconds:
+                sent = time.perf_counter()
+                await ask(bodies[turn % len(bodies)])
+                turn += load.connections
+                latencies.append(time.perf_counter() - sent)
 
     await asyncio.gather(*(one(number) for number in range(load.connections)))
     return len(latencies), time.perf_counter() - started, latencies
 
 
 @contextmanager
-def _server(store: Path) -> Iterator[int]:
+def _server(store: Path, way: Way) -> Iterator[int]:
     """The port of a service on a store of its own, with nothing set but that."""
     arguments = ["serve", "--no-pages", "--port", "0", "--store", str(store)]
-    arguments += ["--ledger", str(store.with_suffix(".ledger"))]
-    with run_server(arguments, store.parent, unset_environment()) as address:
-        yield int(address.rsplit(":", 1)[1])
+    arguments += ["--ledger", str(store.with_suffix(".ledger")), *way.arguments]
+    with run_server(arguments, store.parent, unset_environment()):
+        found = re.search(way.listening, (store.parent / SAID).read_text())
+        assert found is not None
+        yield int(found[1])
 
 
 def unset_environment() -> dict[str, str]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from experiments.engine.progress import progress_bar
 from workbench.cli.options import FILE, Output, output_options
 from workbench.cli.output import keep_apart, write_rows
+
+if TYPE_CHECKING:
+    from workbench.bench.serve import Way
 
 
 @click.group()
@@ -51,16 +55,30 @@ def bench_data(
 @click.option("--size", type=click.Choice(["full", "small"]),
               help="Measure instead what load, closes, erasures and reads cost on a store of ten million operations of "
                    "a million users (full, some minutes), or of a toy (small).")  # fmt: skip
+@click.option("--grpc", "over_grpc", is_flag=True, help="Send the events over gRPC instead; needs the extra grpc.")
 @output_options
-def bench_serve(seconds: float, users: int, size: str | None, output: Output) -> None:
+def bench_serve(seconds: float, users: int, size: str | None, over_grpc: bool, output: Output) -> None:
     """Measure durable events per second over HTTP at 1, 100 and 1,000 per request; the client is another process."""
+    from workbench.bench.serve import HTTP
     from workbench.bench.serve import bench_serve as measure
     from workbench.bench.serve_size import SIZES, bench_size
 
+    if size and over_grpc:
+        raise click.UsageError("--size measures HTTP; leave out --grpc or --size")
+    way = _grpc() if over_grpc else HTTP
     output.validate()
     with progress_bar() as report:
-        rows = bench_size(SIZES[size], report) if size else measure(seconds, users, report)
-    output.write(rows, title="Service: durable events over HTTP, SQLite with synchronous=FULL")
+        rows = bench_size(SIZES[size], report) if size else measure(seconds, users, report, way=way)
+    over = "gRPC" if over_grpc else "HTTP"
+    output.write(rows, title=f"Service: durable events over {over}, SQLite with synchronous=FULL")
+
+
+def _grpc() -> Way:
+    try:
+        from workbench.bench.serve_rpc import GRPC
+    except ModuleNotFoundError as error:
+        raise click.ClickException("gRPC is not installed: pip install 'dpdau[grpc]'") from error
+    return GRPC
 
 
 @bench.command("mechanisms")

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from click.core import ParameterSource
 
 from experiments.engine.interrupts import EXIT_INTERRUPTED, leave
 from experiments.engine.progress import progress_bar
+from workbench.cli.address import Address, address_options
 from workbench.cli.options import (
     CONFIG_FILE,
     FILE,
@@ -27,7 +27,6 @@ from workbench.cli.options import (
     LogOptions,
     Output,
     Pairs,
-    gathered_as,
     log_options,
     output_options,
     read_source,
@@ -73,29 +72,6 @@ def service_options(command: Function) -> Function:
                      help="Any setting, for instance mau.epsilon=1, dau.unit=user, wau.w_bound=4, "
                           "horizon=unlimited, timezone=Europe/Berlin; 'dpdau settings' lists them."),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens; None leaves the value to the settings."""
-
-    host: str | None
-    port: int | None
-
-    def applied(self, settings: Settings) -> Settings:
-        """The settings with this address."""
-        import msgspec
-
-        changes = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return msgspec.structs.replace(settings, **changes)
-
-
-address_options = gathered_as(
-    Address, "address",
-    click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]"),
-    click.option("--port", type=click.IntRange(0, 65535), default=None,
-                 help="Port to listen on; 0 for any free port.  [default: 8000]"),
-)  # fmt: skip
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+SAID = "served.log"
+"""The file in its folder that takes what it says."""
+
 
 @contextmanager
 def run_server(
@@ -26,7 +29,7 @@ def run_server(
     """
     command = [sys.executable, "-m", "workbench.cli.main", *arguments]
     # A file and no pipe, which would be full some day.
-    log = folder / "served.log"
+    log = folder / SAID
     with (
         log.open("w") as output,
         subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment) as server,

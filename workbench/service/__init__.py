@@ -8,11 +8,12 @@ from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operatio
 from workbench.service.promise import promise_of_all
 from workbench.service.renewal import horizon_advice
 from workbench.service.service import Service
-from workbench.service.settings import Settings, SettingsError, load_settings, settings_text
+from workbench.service.setting_sources import load_settings, settings_text
+from workbench.service.settings import Settings, SettingsError, validated
 from workbench.service.undated import UndatedDay
 
 __all__ = [
     "ADD", "ERASE", "RETRACT", "Activity", "Count", "Ingested", "Operation", "Refused", "Service", "Settings",
-    "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice",
-    "horizon_advice", "load_settings", "open_service", "promise_of_all", "settings_text", "unavailable",
+    "SettingsError", "Status", "StoreError", "Truth", "UndatedDay", "bad_events", "budget_advice", "horizon_advice",
+    "load_settings", "open_service", "promise_of_all", "settings_text", "unavailable", "validated",
 ]  # fmt: skip

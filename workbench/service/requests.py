@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from workbench.service.operations import Ingested, Operation
 from workbench.service.store import Store
 from workbench.service.tables import requests as requests_kept
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 KEPT_DAYS = 2
 """An answer is kept on its day and this many more: for at least 48 hours, which outlasts retries."""
 
@@ -33,6 +36,21 @@ class RequestKey:
     key: str
     digest: str
     members: Mapping[str, Any] = field(default_factory=dict)
+
+
+def request_key(given: str, asked: Sequence[str], body: bytes) -> RequestKey:
+    """The key of a request, as a plain word or as a string in quotes.
+
+    Args:
+        asked: what else the request says besides its body.
+
+    Raises:
+        Refused: it is no plain word.
+    """
+    key = given[1:-1] if len(given) > 1 and given[0] == given[-1] == '"' else given
+    if not REQUEST_ID.fullmatch(key):
+        raise Refused("bad-request", "nothing was stored: an Idempotency-Key has 1 to 64 letters, digits or . _ : -")
+    return RequestKey(key, sha256("\n".join(asked).encode() + b"\0" + body).hexdigest())
 
 
 RequestKeys = Sequence[RequestKey | None]
@@ -54,15 +72,49 @@ class RequestTable:
         row = self._run(query).one_or_none()
         return None if row is None else (row.digest, row.answer)
 
+    def forget(self) -> None:
+        """Forget requests that are too old."""
+        self._run(requests_kept.delete().where(requests_kept.c.day < self._today - KEPT_DAYS))
+
     def keep(self, key: str, digest: bytes, answer: bytes) -> None:
         """Remember the answer of a request, and forget those that are too old."""
-        self._run(requests_kept.delete().where(requests_kept.c.day < self._today - KEPT_DAYS))
+        self.forget()
         self._run(requests_kept.insert().values(key=key, digest=digest, day=self._today, answer=answer))
 
 
+@dataclass(frozen=True)
+class IngestResult:
+    """What became of a request.
+
+    Attributes:
+        members: of the answer, besides what became of the operations.
+        repeated: whether it was stored before, and is answered as the first time.
+    """
+
+    ingested: Ingested
+    members: Mapping[str, Any]
+    repeated: bool = False
+
+    def answer(self, *, seq: bool) -> bytes:
+        """What a caller is told, as JSON; `seq` says whether that is how many operations of all have arrived."""
+        if seq and not self.members:
+            return msgspec.json.encode(self.ingested)
+        told = msgspec.to_builtins(self.ingested)
+        if not seq:
+            del told["seq"]
+        return msgspec.json.encode({**told, **self.members})
+
+
 def answer_of(ingested: Ingested, members: Mapping[str, Any]) -> bytes:
-    """What a caller is told, as JSON."""
-    return msgspec.json.encode({**msgspec.to_builtins(ingested), **members} if members else ingested)
+    """What is kept of an outcome: all of the answer, as JSON."""
+    return IngestResult(ingested, members).answer(seq=True)
+
+
+def remembered(answer: bytes) -> IngestResult:
+    """The outcome of which `answer_of` was kept."""
+    members = msgspec.json.decode(answer)
+    ingested = Ingested(*(members.pop(field.name) for field in fields(Ingested)))
+    return IngestResult(ingested, members, repeated=True)
 
 
 def append_once(

@@ -7,7 +7,6 @@ transaction. Whoever comes next finishes an interrupted close; nothing is counte
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -46,14 +45,13 @@ from workbench.service.loading import Loading
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all, promise_of_periods, promises_of
 from workbench.service.renewal import Renewal
-from workbench.service.requests import RequestKeys, Stored, append_once
+from workbench.service.requests import REQUEST_ID, RequestKeys, RequestTable, Stored, append_once
 from workbench.service.settings import Settings
 from workbench.service.store import Store
 from workbench.service.vitals import Vitals, measured
 from workbench.service.writer import Writer
 
 Result = TypeVar("Result")
-REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 class Service:
@@ -393,5 +391,6 @@ class Service:
         def note(store: Store) -> None:
             store.note_published(days)
             store.note_charged(charges)
+            RequestTable(store.connection, day_number(self.today())).forget()
 
         self._write(note)

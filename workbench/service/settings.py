@@ -1,15 +1,14 @@
-"""What can be set: defaults, a TOML file, the environment, the command line, in that order; one list of names."""
+"""What can be set, and which values fit each other; one list of names. Where they come from: `setting_sources`."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -26,7 +25,6 @@ from dp.units import protected_class
 from dp.zones import Zone, zone_named
 from workbench.service.folding import RecordLayout
 
-VARIABLE_PREFIX = "DPDAU_"
 MOST_FRESH_DAYS = 3660
 SERIES = ("dau", "wau", "mau")
 LogFormat = Literal["text", "json"]
@@ -91,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         log_format: how a server writes its log, "text" or "json".
         host: address to listen on.
         port: port to listen on, 0 for any free one.
+        grpc_port: port to listen on for gRPC, 0 for any free one; no gRPC where it is not set.
         dau: the series of daily active users.
         wau: the series of weekly active users.
         mau: the series of monthly active users.
@@ -116,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: int = 8000
+    grpc_port: int | None = None
     # Where one change touches one day, independent noise is best.
     dau: SeriesSettings = SeriesSettings(window=1, epsilon=0.3, mechanism="gaussian")
     wau: SeriesSettings = SeriesSettings(window=7, epsilon=0.4)
@@ -217,92 +217,21 @@ def names() -> list[str]:
     ]
 
 
-def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequence[tuple[str, str]] = ()) -> Settings:
-    """Defaults, then `file`, then variables such as DPDAU_MAU_EPSILON, then (name, value) pairs of the command line.
-
-    Args:
-        file: TOML; None for none.
-        environment: variables that begin with DPDAU_ and name no setting are left alone.
+def validated(settings: Settings) -> Settings:
+    """The settings, if they fit each other.
 
     Raises:
-        SettingsError: an unknown name, or a value that is not possible; the message says where it came from.
+        SettingsError: it names those that do not.
     """
-    merged: dict[str, Any] = {}
-    if file is not None:
-        try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"{file} cannot be read as TOML: {error}") from error
-        for name, value in content.items():
-            if isinstance(value, dict) and name in SERIES:
-                for part, inner in value.items():
-                    _put(merged, f"{name}.{part}", inner, str(file))
-            else:
-                _put(merged, name, value, str(file))
-    for name in names():
-        variable = VARIABLE_PREFIX + name.replace(".", "_").upper()
-        if variable in environment:
-            _put(merged, name, environment[variable], variable)
-    for name, text in given:
-        _put(merged, name, text, "--set")
-    defaults = Settings()
-    for metric in defaults.series:
-        merged[metric] = msgspec.structs.asdict(defaults.series[metric]) | merged.get(metric, {})
-    try:
-        settings = msgspec.convert(merged, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"a setting has an impossible value: {error}") from error
     _validate(settings)
     return settings
-
-
-def settings_text(settings: Settings) -> str:
-    """All settings as TOML that `load_settings` reads, but for the passwords of URLs."""
-    plain = msgspec.to_builtins(settings) | {
-        name: str(place)
-        for name, place in (("store", settings.store_place), ("ledger", settings.ledger_place))
-        if isinstance(place, DatabaseUrl)
-    }
-    tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
-    lines = [_line(name, value) for name, value in plain.items() if name not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(_line(part, value) for part, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _line(name: str, value: Any) -> str:
-    if value is None:
-        return f'{name} = "unlimited"' if name == "horizon" else f"# {name} is not set"
-    # JSON spells text, numbers and truth as TOML does.
-    return f"{name} = {msgspec.json.encode(value).decode()}"
-
-
-def _put(merged: dict[str, Any], name: str, value: Any, source: str) -> None:
-    if name not in names():
-        raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}")
-    unset = ("key", "keys", "first_day", "auto_close")
-    if (name == "horizon" and value == "unlimited") or (name in unset and value == ""):
-        value = None
-    group, _, part = name.partition(".")
-    if part:
-        merged.setdefault(group, {})[part] = value
-    else:
-        merged[group] = value
 
 
 def _validate(settings: Settings) -> None:
     for name in ("store", "ledger", "budget", "host"):
         if not getattr(settings, name):
             raise SettingsError(f"{name} is empty; give it a value or leave it out")
-    for name in ("store", "ledger"):
-        with _named(name):
-            place_of(getattr(settings, name))
-    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
-    files = [place for place in places if not isinstance(place, DatabaseUrl)]
-    if len({path.resolve() for path in files}) < len(files):
-        raise SettingsError(
-            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
-        )
+    _validate_places(settings)
     try:
         zone_named(settings.timezone)
     except ValueError as error:
@@ -315,8 +244,7 @@ def _validate(settings: Settings) -> None:
             "give epsilon > 0 and 0 <= delta < 1"
         )
     _validate_days(settings)
-    if not 0 <= settings.port <= 65_535:
-        raise SettingsError(f"port is {settings.port}; give 0 to 65535 (0: any free one)")
+    _validate_ports(settings)
     if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
         raise SettingsError(
             f"windows are dau {settings.dau.window}, wau {settings.wau.window}, mau {settings.mau.window}; "
@@ -343,6 +271,26 @@ def _validate(settings: Settings) -> None:
                     validate_epsilon(epsilon)
     with _named("ci_level"):
         validate_level(settings.ci_level)
+
+
+def _validate_places(settings: Settings) -> None:
+    for name in ("store", "ledger"):
+        with _named(name):
+            place_of(getattr(settings, name))
+    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
+    files = [place for place in places if not isinstance(place, DatabaseUrl)]
+    if len({path.resolve() for path in files}) < len(files):
+        raise SettingsError(
+            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
+        )
+
+
+def _validate_ports(settings: Settings) -> None:
+    for name, port in (("port", settings.port), ("grpc_port", settings.grpc_port or 0)):
+        if not 0 <= port <= 65_535:
+            raise SettingsError(f"{name} is {port}; give 0 to 65535 (0: any free one)")
+    if settings.port and settings.port == settings.grpc_port:
+        raise SettingsError(f"port and grpc_port are both {settings.port}; each needs a port of its own")
 
 
 def _validate_days(settings: Settings) -> None:
@@ -374,4 +322,4 @@ def _named(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from error
 
 
-__all__ = ["SeriesSettings", "Settings", "SettingsError", "load_settings", "names", "settings_text"]
+__all__ = ["SeriesSettings", "Settings", "SettingsError", "names", "validated"]

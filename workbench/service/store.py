@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ from workbench.service.tables import batches, closed, erasures, loads, parts, re
 
 LAST_TICK = 2**31 - 1
 BATCHES_AT_ONCE = 256
+MOST_CLEANED = 500_000
+"""Operations, which are as many bytes as others wait for, and that the write-ahead log takes."""
 PROBE = "probe"
 
 
@@ -230,14 +232,20 @@ class Store:
             self.unwiped = not self.database.wipe(self.connection)
 
     def clean(self, most: int) -> bool:
-        """Remove batches of closed days, and users as they stood before, so many at most; whether there are more."""
+        """Remove batches of closed days, and users as they stood before; whether there are more.
+
+        Args:
+            most: rows of each; and of batches no more than have `MOST_CLEANED` operations, or one.
+        """
         last = self.progress().last
         if last is None:
             return False
         run = self.connection.execute
         # The oldest first, so that what is left is always the end of what is counted.
-        counted = select(batches.c.first).where(batches.c.at <= last).order_by(batches.c.at, batches.c.first)
-        old = [row.first for row in run(counted.limit(most))]
+        counted = select(batches).where(batches.c.at <= last).order_by(batches.c.at, batches.c.first).limit(most)
+        found = run(counted.with_only_columns(batches.c.first, batches.c.last)).all()
+        sizes = accumulate(row.last - row.first + 1 for row in found)
+        old = [row.first for row, size in zip(found, sizes, strict=True) if row is found[0] or size <= MOST_CLEANED]
         stale = run(select(parts.c.tick, parts.c.part).where(parts.c.tick < last).limit(most)).all()
         if old:
             run(batches.delete().where(batches.c.first.in_(old)))
@@ -245,7 +253,7 @@ class Store:
             some = [row.part for row in stale if row.tick == tick]
             run(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(some)))
         self.unwiped = self.unwiped or bool(old or stale)
-        return len(old) == most or len(stale) == most
+        return len(old) < len(found) or most in (len(old), len(stale))
 
     def closed_counts(self, window: int) -> list[Count]:
         """The counts of all closed days, in order."""

@@ -81,6 +81,53 @@ def test_logging_in_leads_nowhere_else(guarded: TestClient, target: str) -> None
     assert response.headers["location"] == "/ui/"
 
 
+# Every way to write another host, and what is not shown here.
+ELSEWHERE = [
+    "//evil.example", "///evil.example", "////evil.example/ui/", "/\\evil.example", "\\\\evil.example",
+    "/\\/evil.example",
+    "%2f%2fevil.example", "/%2fevil.example", "/%5cevil.example", "%252f%252fevil.example", "/%2e%2e//evil.example",
+    "/./evil.example", "/.//evil.example", "/docs/..//evil.example", "/ui//evil.example", "/ui/..//evil.example",
+    "/\t/evil.example", "/\n/evil.example", "\t//evil.example", " //evil.example", "/ /evil.example",
+    "/\r\n/evil.example",
+    "/docs\r\nSet-Cookie: a=b", "/docs#//evil.example", "/docs;//evil.example", "http:evil.example", "https:/docs",
+    "HTTPS://evil.example", "//user@evil.example", "/docs@evil.example", "/@evil.example", "evil.example/docs",
+    "javascript:alert(1)", "data:text/html,x", "", "?", "docs", "/nowhere", "/docs/more", "/login", "/login?next=/docs",
+    "/event", "/users/ann", "/days/2026-01-01/close", "/docs\x00", "/dócs", "/docs?x=\u00e9", "/docs?x=\\", "/docs?a b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
+def test_logging_in_leads_to_what_is_shown_here_and_says_nothing_else(guarded: TestClient, target: str) -> None:
+    answer = guarded.post("/login", params={"next": target}, data={"key": KEY})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
+    for shown in (guarded.get("/login", params={"next": target}), guarded.post("/login", params={"next": target})):
+        assert "/login?next=%2Fui%2F" in shown.text
+        assert "evil" not in shown.text + str(shown.headers)
+
+
+@pytest.mark.parametrize(
+    ("target", "leads_to"),
+    [
+        *[(page, page) for page in ("/docs", "/docs?a=b&c=%2F", "/openapi.json", "/mau", "/mau?day=2026-01-01")],
+        *[
+            (page, page)
+            for page in ("/releases/mau?format=csv&from=2026-01-01", "/budget", "/metrics", "/mau?fresh=no")
+        ],
+        # It would be charged.
+        *[
+            (f"/mau?{query}", "/mau")
+            for query in ("fresh=true", "fresh=1&day=2026-01-01", "day=2026-01-01&fresh=%74rue")
+        ],
+        ("/dau/2026-01-01?fresh=on", "/dau/2026-01-01"),
+    ],
+)
+def test_logging_in_shows_what_was_asked_for_and_does_nothing_else(
+    guarded: TestClient, target: str, leads_to: str
+) -> None:
+    answer = guarded.post("/login", params={"next": target}, data={"key": KEY})
+    assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
+
+
 def test_no_other_site_may_frame_a_page(client: TestClient, guarded: TestClient) -> None:
     assert client.get("/docs").headers["content-security-policy"] == "frame-ancestors 'self'"
     answer = guarded.get("/docs", headers=[(b"X-API-Key", KEY.encode())])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dp.presence.daily import day_number
 from tests.examples import examples
-from tests.workbench.api.common import NOW, close, local, problem_of, settings_in, users
+from tests.workbench.api.common import NOW, bearing, close, keys_for, local, problem_of, settings_in, users
 from workbench.api.app import create_app
 from workbench.service import Ingested, Operation, Refused, Service, open_service
 from workbench.service.requests import KEPT_DAYS, RequestKey, answer_of
@@ -115,6 +115,46 @@ def test_a_key_is_kept_for_the_time_that_is_stated_and_not_longer(tmp_path: Path
             lambda store: store.connection.exec_driver_sql("SELECT COUNT(*) FROM requests").scalar_one()
         )
         assert kept == KEPT_DAYS + 1
+
+
+def test_a_close_forgets_requests_too(tmp_path: Path) -> None:
+    def kept(service: Service) -> int:
+        left = "SELECT COUNT(*) FROM requests"
+        return int(service._write(lambda store: store.connection.exec_driver_sql(left).scalar_one()))
+
+    now = NOW
+    with open_service(settings_in(tmp_path), lambda: now) as service:
+        client = local(create_app(service))
+        post(client, ANN, "a").raise_for_status()
+        close(client, str(DAY))
+        assert kept(service) == 1
+        now = NOW + timedelta(days=KEPT_DAYS)
+        close(client, str(DAY + timedelta(days=1)))
+        assert kept(service) == 1
+        now = NOW + timedelta(days=KEPT_DAYS + 1)
+        close(client, str(DAY + timedelta(days=2)))
+        assert kept(service) == 0
+
+
+@pytest.mark.parametrize("partial", ["", "?on_error=partial"])
+@pytest.mark.parametrize("first", ["feed", "desk"])
+def test_a_repeated_answer_tells_each_key_what_it_may_know(service: Service, partial: str, first: str) -> None:
+    keys = keys_for(service.settings, {"feed": {"ingest"}, "desk": {"ingest", "operate"}})
+    client = TestClient(create_app(service))
+
+    def sent(name: str) -> bytes:
+        headers = {**bearing(keys[name]), "Idempotency-Key": "a"}
+        return bytes(client.post(f"/events{partial}", json=ANN, headers=headers).content)
+
+    more = {"rejected": 0, "events": []} if partial else {}
+    wanted = {
+        "feed": json.dumps({"accepted": 1, "late": 0, **more}, separators=(",", ":")).encode(),
+        "desk": json.dumps({"accepted": 1, "late": 0, "seq": 1, **more}, separators=(",", ":")).encode(),
+    }
+    assert [sent(name) for name in (first, "feed", "desk", "feed")] == [
+        wanted[name] for name in (first, "feed", "desk", "feed")
+    ]
+    assert service.status().operations == 1
 
 
 def test_neither_key_nor_body_stays_readable(tmp_path: Path) -> None:

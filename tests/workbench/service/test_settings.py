@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from dp.accounting.composition import Guarantee
 from tests.oracles.service_model import FIRST
+from tests.places import ROOT
 from workbench.service import (
     SettingsError,
     load_settings,
     settings_text,
 )
+from workbench.service.settings import names
 
 
 def test_the_defaults() -> None:
@@ -63,9 +66,62 @@ def test_an_unknown_name_on_the_command_line_is_refused_and_a_foreign_variable_i
     assert load_settings(None, {"DPDAU_COLOUR": "red"}) == load_settings(None, {})
 
 
+VARIABLES = {name: "DPDAU_" + name.replace(".", "_").upper() for name in names()}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_misspelt_variable_is_refused_with_the_right_name(name: str) -> None:
+    right = VARIABLES[name]
+    for place in range(len("DPDAU_") + 1, len(right)):
+        missing, swapped = right[:place] + right[place + 1 :], right[:place] + "X" + right[place:]
+        for wrong in (missing, swapped):
+            if wrong not in VARIABLES.values() and len(right) > 10:
+                with pytest.raises(SettingsError, match=rf"^{wrong} is no setting, perhaps .*\b{right}\b.* is meant"):
+                    load_settings(None, {wrong: "1"})
+
+
+@pytest.mark.parametrize("variable", ["DPDAU_MAU_EPS", "DPDAU_DAU_SIGMA", "DPDAU_WAU_EPSILON_TOTAL", "DPDAU_TIME_ZONE"])
+def test_a_variable_of_a_series_that_it_does_not_have_is_refused(variable: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{variable} is no setting, perhaps DPDAU_"):
+        load_settings(None, {variable: "1"})
+
+
+def test_variables_of_the_project_that_are_no_settings_are_left_alone() -> None:
+    text = "".join(
+        path.read_text() for folder in ("dp", "workbench", "tests") for path in (ROOT / folder).rglob("*.py")
+    )
+    others = set(re.findall(r"\bDPDAU_[A-Z_]+[A-Z]\b", text.replace("test_settings", ""))) - set(VARIABLES.values())
+    assert {"DPDAU_CACHE", "DPDAU_CONFIG", "DPDAU_SALT_FILE"} <= others
+    mine = {"DPDAU_MAU_EPS", "DPDAU_DAU_SIGMA", "DPDAU_WAU_EPSILON_TOTAL", "DPDAU_TIME_ZONE"}
+    more = {"DPDAU_SERVICE_HOST", "DPDAU_SERVICE_PORT", "DPDAU_PORT_8000_TCP", "DPDAU_HOME", "DPDAU_VERSION"}
+    assert load_settings(None, dict.fromkeys((others - mine) | more, "x")) == load_settings(None, {})
+
+
+def test_an_impossible_value_says_where_it_comes_from(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("port = 70000\n[mau]\nepsilon = -1\n")
+    with pytest.raises(SettingsError, match=rf"port is 70000; give 0 to 65535.*port comes from {file}"):
+        load_settings(file, {})
+    with pytest.raises(SettingsError, match=rf"mau.*epsilon.*mau.epsilon comes from {file}"):
+        load_settings(file, {"DPDAU_PORT": "1"})
+    with pytest.raises(SettingsError, match=r"port has an impossible value, 'http'.*port comes from DPDAU_PORT"):
+        load_settings(file, {"DPDAU_PORT": "http"})
+    with pytest.raises(SettingsError, match=r"'mau.epsilom' is no setting; .*; perhaps mau.epsilon or"):
+        load_settings(None, {}, [("mau.epsilom", "1")])
+
+
+@pytest.mark.parametrize("port", ["", "0", "50051"])
+def test_grpc_is_off_unless_its_port_is_set(port: str) -> None:
+    assert load_settings(None, {}).grpc_port is None
+    assert load_settings(None, {"DPDAU_GRPC_PORT": port}).grpc_port == (int(port) if port else None)
+    with pytest.raises(SettingsError, match="port and grpc_port are both 8000"):
+        load_settings(None, {}, [("grpc_port", "8000")])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "named"),
     [
+        *[("grpc_port", value, "grpc_port") for value in ("-1", "65536", "grpc")],
         *[("mau.epsilon", value, "mau.*epsilon") for value in ("-1", "0", "nan", "inf", "many", "")],
         *[("wau.delta", value, "wau.*delta") for value in ("1", "0", "-1", "nan")],
         *[("dau.w_bound", value, "dau.*w_bound") for value in ("0", "-2", "1.5")],

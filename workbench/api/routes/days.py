@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from typing import Annotated
 
 from fastapi import FastAPI, Header, Path, Query
 from starlette.responses import Response
 
-from workbench.api.closing import measured_close
+from workbench.api.closing import day_or_last, measured_close, measured_fresh, parse_day
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
-from workbench.service import Refused, Service
+from workbench.service import Service
 
 Responder = Callable[[str, str | None, bool, str | None], Response]
 """(metric, day, fresh, request id) → the row."""
@@ -63,16 +62,11 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
     def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
-        chosen = parse_day(day) if day else service.status().last
-        if chosen is None:
-            raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
+        chosen = day_or_last(service, day)
         if not fresh:
             return Response(service.release(metric, chosen), media_type=JSON)
         name = request_id or new_id()
-        drawn_before = service.find_fresh(metric, chosen, name)
-        row = drawn_before or service.fresh(metric, chosen, name)
-        if drawn_before is None:
-            metrics.count_release(metric, "fresh")
+        row = measured_fresh(service, metrics, metric, chosen, name)
         return Response(row, media_type=JSON, headers={"Idempotency-Key": name, "Cache-Control": "no-store"})
 
     for metric in service.settings.series:
@@ -109,14 +103,3 @@ def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
     ) -> Response:
         """The published row, byte for byte; with fresh=true a new one, charged on its own."""
         return answer(metric, day, fresh, idempotency_key)
-
-
-def parse_day(text: str) -> date:
-    """A day in a path or a query; refuses every other way to write one."""
-    try:
-        parsed = date.fromisoformat(text)
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.isoformat() != text:
-        raise Refused("bad-request", "the day is not a day of the calendar; write it as 2026-01-31")
-    return parsed

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-import msgspec
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -31,12 +28,10 @@ from workbench.api.events import (
 )
 from workbench.api.intake import Intake
 from workbench.api.metrics import Metrics
-from workbench.api.problems import refusal, rejections
 from workbench.api.responses import JSON, documented, json_response
-from workbench.service import ERASE, Ingested, Refused, Service, UndatedDay, bad_events
+from workbench.service import Refused, Service
 from workbench.service.keys import OPERATE
-from workbench.service.requests import KEPT_DAYS, RequestKey, answer_of
-from workbench.service.service import REQUEST_ID
+from workbench.service.requests import KEPT_DAYS, REQUEST_ID, RequestKey, request_key
 
 UTF8 = ("utf-8", "utf8", "us-ascii")
 ON_ERROR = {
@@ -60,27 +55,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes that store events and erase users."""
-    undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
-    days = DayRules(service.settings.zone.day, undated)
-    intake = Intake(service)
+    days = DayRules.of(service)
+    intake = Intake(service, metrics)
 
-    async def store(request: Request, parsed: Parsed, key: RequestKey | None, *, partial: bool = False) -> Response:
+    async def store(request: Request, body: bytes, parsed: Parsed, *, partial: bool = False) -> Response:
         operates = may(request, OPERATE)
-        if not operates and any(operation.op == ERASE for operation in parsed.operations):
-            raise Refused("scope-missing", "an erasure needs a key with the scope operate; nothing was stored")
-        parsed = parsed.without(service.faults(parsed.operations))
-        members: dict[str, Any] = {}
-        if parsed.faults or partial:
-            lines = parsed.lines()
-            members = rejections(parsed.faults, lines)
-            if not partial:
-                return refusal(bad_events(parsed.faults, lines=lines), **members)
-        outcome = await intake.store(parsed.operations, key and replace(key, members=members))
-        if isinstance(outcome, Ingested):
-            metrics.count_events(parsed.operations, outcome)
-            outcome = answer_of(outcome, members)
+        outcome = await intake.store(parsed, _request_key(request, body), operates=operates, partial=partial)
         # The number of operations of all is an exact count, and what was sent is known to whoever sent it.
-        return Response(outcome if operates else without_seq(outcome), media_type=JSON)
+        return Response(outcome.answer(seq=operates), media_type=JSON)
 
     async def post_event(request: Request) -> Response:
         """Answers when the event is on disk. `late` counts events about a closed day: they count from the open one.
@@ -91,14 +73,13 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         if _media_type(request) != JSON:
             raise _unsupported()
         body = await _read(request)
-        return await store(request, read_event(body, days), _request_key(request, body))
+        return await store(request, body, read_event(body, days))
 
     async def post_events(request: Request) -> Response:
         """All or none unless `on_error=partial`, in this order, in one step; answers when they are on disk."""
         partial, media_type = _partial(request), _media_type(request)
         body = await _read(request)
-        parsed = read_events(body, media_type, days)
-        return await store(request, parsed, _request_key(request, body), partial=partial)
+        return await store(request, body, read_events(body, media_type, days), partial=partial)
 
     # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
     # match, and the same ones behind them describe.
@@ -161,23 +142,14 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
     route.path_regex = re.compile(route.path_regex.pattern, re.DOTALL)
 
 
-def without_seq(answer: bytes) -> bytes:
-    """An answer without the number of all operations that have arrived."""
-    told = msgspec.json.decode(answer)
-    del told["seq"]
-    return msgspec.json.encode(told)
-
-
 def _request_key(request: Request, body: bytes) -> RequestKey | None:
     """The Idempotency-Key, if there is one, as a plain word or as a string in quotes."""
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
-    key = given[0][1:-1] if len(given[0]) > 1 and given[0][0] == given[0][-1] == '"' else given[0]
-    if len(given) > 1 or not REQUEST_ID.fullmatch(key):
-        raise Refused("bad-request", "nothing was stored: an Idempotency-Key has 1 to 64 letters, digits or . _ : -")
-    asked = "\n".join([request.url.path, request.url.query, request.headers.get("content-type", "")])
-    return RequestKey(key, sha256(asked.encode() + b"\0" + body).hexdigest())
+    if len(given) > 1:
+        raise Refused("bad-request", "nothing was stored: there is more than one Idempotency-Key")
+    return request_key(given[0], [request.url.path, request.url.query, request.headers.get("content-type", "")], body)
 
 
 def _partial(request: Request) -> bool:

@@ -11,9 +11,9 @@ from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from dp.ledger import LedgerError
+from workbench.api.closing import parse_day
 from workbench.api.metrics import TEXT_FORMAT, Metrics
 from workbench.api.responses import json_response
-from workbench.api.routes.days import parse_day
 from workbench.api.rows import budget_row, charge_row, period_row
 from workbench.service import Refused, Service
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
-import msgspec
 from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
+from workbench.api.closing import parse_day
 from workbench.api.metrics import TEXT_FORMAT
-from workbench.api.published import MEDIA_TYPES, PublishedGauges, TableFormat, cacheable, encoded, table_rows
+from workbench.api.published import (
+    MEDIA_TYPES,
+    PublishedGauges,
+    TableFormat,
+    cacheable,
+    day_of,
+    encoded,
+    rows_between,
+    table_rows,
+)
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
-from workbench.api.routes.days import parse_day
-from workbench.service import Refused, Service
+from workbench.service import Service
 
 
 def add_release_routes(app: FastAPI, service: Service) -> None:
@@ -41,14 +48,11 @@ def add_release_routes(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """The published rows, oldest first; all days by default."""
         start, end = (None if text is None else parse_day(text) for text in (since, until))
-        if start is not None and end is not None and start > end:
-            raise Refused("bad-request", f"from is {start}, after to, {end}; swap them")
         published = service.releases(metric)
-        last = _day(published[-1]) if published else None
-        settled = end is not None and last is not None and end <= last
+        settled = end is not None and bool(published) and end <= day_of(published[-1])
         if form is None:
-            inside = [row for row in published if (start or date.min) <= _day(row) <= (end or date.max)]
-            return cacheable(request, ("[" + ",".join(inside) + "]").encode(), JSON, settled=settled)
+            whole = "[" + ",".join(rows_between(published, start, end)) + "]"
+            return cacheable(request, whole.encode(), JSON, settled=settled)
         content = encoded(table_rows(published, start, end), form)
         return cacheable(request, content, MEDIA_TYPES[form], settled=settled)
 
@@ -59,11 +63,3 @@ def add_release_routes(app: FastAPI, service: Service) -> None:
         series = {metric: service.releases(metric) for metric in service.settings.series}
         last = {metric: rows[-1] for metric, rows in series.items() if rows}
         return Response(PublishedGauges(last).text(), media_type=TEXT_FORMAT)
-
-
-class _Dated(msgspec.Struct):
-    day: date
-
-
-def _day(row: str) -> date:
-    return msgspec.json.decode(row, type=_Dated).day

@@ -152,13 +152,16 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
 def explain(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
     for kind in (Refused, BudgetExhausted, LedgerError, StoreError, sqlite3.OperationalError, sqlite3.DatabaseError):
-        app.add_exception_handler(kind, _explained)
+        app.add_exception_handler(kind, explained)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, explained)
     app.add_exception_handler(Exception, _failed)
 
 
-def _explained(request: Request, error: Exception) -> Response:
+def explained(request: Request, error: Exception) -> Response:
+    """The answer to an error; raises what explains nothing."""
+    if isinstance(error, HTTPException):
+        return _http(request, error)
     if (found := problem_of(error)) is FAILURE:
         raise error
     return found.response()

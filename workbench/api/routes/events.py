@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from dp.log import is_utf8
 from workbench.api.access import may
+from workbench.api.direct import Direct, Handler
 from workbench.api.events import (
     EVENT_SCHEMA,
     EXAMPLE_EVENT,
@@ -50,8 +50,6 @@ KEY = {
     "nothing. With another body it is refused.",
 }
 
-Handler = Callable[[Request], Awaitable[Response]]
-
 
 def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes that store events and erase users."""
@@ -81,10 +79,8 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         body = await _read(request)
         return await store(request, body, read_events(body, media_type, days), partial=partial)
 
-    # FastAPI's handling of a request takes longer than storing an event. So plain routes answer, being the first to
-    # match, and the same ones behind them describe.
-    app.add_route("/event", post_event, methods=["POST"])
-    app.add_route("/events", post_events, methods=["POST"])
+    # These answer, and the same ones as FastAPI's routes describe.
+    app.add_middleware(Direct, posts={"/event": post_event, "/events": post_events})
     _describe(app, post_event, post_events)
     _add_erasure(app, service, metrics)
 

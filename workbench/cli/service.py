@@ -354,17 +354,12 @@ def _open(settings: Settings) -> Iterator[Service]:
 
 @contextmanager
 def existing_service(settings: Settings) -> Iterator[Service]:
-    """The service, where it has a store already.
-
-    Raises:
-        click.ClickException: there is no store.
-    """
+    """The service, where it has a store already; raises a `click.ClickException` where it has none."""
     from workbench.service.opening import has_store
 
-    if not has_store(settings.store_place, settings.key_path):
-        raise click.ClickException(
-            f"there is no store at {settings.store_place}; name it with --store, or load a log first"
-        )
+    place = settings.store_place
+    if not has_store(place, settings.key_path):
+        raise click.ClickException(f"there is no store at {place}; name it with --store, or load a log first")
     with _open(settings) as service:
         yield service
 

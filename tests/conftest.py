@@ -84,6 +84,20 @@ def postgres_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tests put stores and ledgers: in files, or in a new PostgreSQL database for each folder."""
+    if request.param == "postgres":
+        monkeypatch.setenv(postgres.PORT, str(request.getfixturevalue("postgres_server").port))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that uses `database` runs on both."""
+    if "database" in metafunc.fixturenames:
+        on_postgres = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])
+        metafunc.parametrize("database", ["sqlite", on_postgres], indirect=True)
+
+
+@pytest.fixture
 def interruptible() -> Iterator[None]:
     """Processes that the test starts obey SIGINT, also where this one ignores it, as jobs in the background do.
 

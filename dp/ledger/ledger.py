@@ -30,6 +30,7 @@ from dp.ledger.values import (
     BudgetExhausted,
     Charge,
     LedgerError,
+    LedgerUnavailable,
     OtherParameters,
     guarantee_of,
     whole_units,
@@ -267,15 +268,16 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(place: Place | str) -> Iterator[Ledger]:
+def open_ledger(place: Place | str, *, make: bool = True) -> Iterator[Ledger]:
     """Open a ledger, creating it where there is none (a file with mode 0600).
 
     Args:
         place: a file, or the URL of a PostgreSQL database.
+        make: whether to create it.
 
     Raises:
-        LedgerError: there is no ledger, or one of another version.
-        LedgerUnavailable: its database cannot be used now.
+        LedgerError: what is there is no ledger, or one of another version.
+        LedgerUnavailable: its database cannot be used now, or it is missing and not to be created.
 
     Examples:
         >>> import tempfile
@@ -287,11 +289,15 @@ def open_ledger(place: Place | str) -> Iterator[Ledger]:
     place = _place(place)
     if isinstance(place, DatabaseUrl):
         with _connected(place) as connection:
+            if not make and not postgres_schema.is_made(connection):
+                raise _missing(place)
             postgres_schema.prepare(connection, place)
             yield Ledger(connection, place)
         return
     if not place.resolve().parent.is_dir():
         raise LedgerError(f"the folder of the ledger {place} does not exist")
+    if not make and not place.exists():
+        raise _missing(place)
     try:
         create_private(place)
         file = sqlite3.connect(place, isolation_level=None, timeout=60)
@@ -316,6 +322,10 @@ def has_ledger(place: Place | str) -> bool:
         return place.exists()
     with _connected(place) as connection:
         return postgres_schema.is_made(connection)
+
+
+def _missing(place: Place) -> LedgerUnavailable:
+    return LedgerUnavailable(f"the ledger {place} is missing: put it back")
 
 
 def _place(given: Place | str) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ SESSION = {
     "tcp_keepalives_count": "3",
 }
 CLIENT: dict[str, Any] = {
-    "application_name": "dpdau", "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10,
+    "application_name": "dpdau", "connect_timeout": 30, "keepalives_idle": 30, "keepalives_interval": 10,
     "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
 FAILINGS = {
@@ -52,15 +53,27 @@ FAILINGS = {
 
 def failing(error: BaseException) -> str | None:
     """What is wrong with a database, and what to do, where an error of the driver says that; None for any other."""
-    try:
-        import psycopg
-    except ImportError:
-        return None
-    if not isinstance(error, psycopg.Error):
+    # Without the driver there is no error of it.
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(error, psycopg.Error):
         return None
     # Without a state, it is the connection that has ended or was never made.
     state = error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")
     return next((why for start, why in FAILINGS.items() if state.startswith(start)), None)
+
+
+def require_driver(url: DatabaseUrl) -> None:
+    """Refuse to go on without the driver of PostgreSQL.
+
+    Raises:
+        LedgerError: it is not installed.
+    """
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise LedgerError(
+            f"{url} needs the driver psycopg, which is the extra \"postgres\": pip install 'dpdau[postgres]'"
+        ) from error
 
 
 def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
@@ -70,13 +83,10 @@ def connect(url: DatabaseUrl) -> psycopg.Connection[Any]:
         LedgerError: the driver is missing, or cannot read the URL.
         psycopg.OperationalError: the database cannot be reached.
     """
-    try:
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo
-    except ImportError as error:
-        raise LedgerError(
-            f"{url} needs the driver psycopg, which is the extra \"postgres\": pip install 'dpdau[postgres]'"
-        ) from error
+    require_driver(url)
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
     try:
         given = conninfo_to_dict(url.conninfo)
     except psycopg.ProgrammingError:

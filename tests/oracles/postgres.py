@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
+import hashlib
 import os
 import shutil
 import signal
@@ -10,9 +11,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.patience import PATIENCE_SECONDS
 USER = "postgres"
 ENDS = (signal.SIGINT, signal.SIGQUIT)
 """Ends a server by ending all connections; as a crash does."""
+PORT = "DPDAU_TEST_POSTGRES"
+"""The variable that names the port of the server to use, for a test and the processes that it starts."""
 
 
 def binaries() -> Path | None:
@@ -46,10 +49,6 @@ class Server:
     port: int
     durable: bool
     process: subprocess.Popen[bytes] | None = None
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         # The server refuses to be run by root.
@@ -85,20 +84,13 @@ class Server:
         import psycopg
 
         try:
-            connection = psycopg.connect(self.url(database).replace("+psycopg", ""), autocommit=True)
+            connection = psycopg.connect(DatabaseUrl.of(_url(self.port, database)).conninfo, autocommit=True)
         except psycopg.OperationalError as error:
             raise OSError(str(error)) from error
         try:
             yield connection
         finally:
             connection.close()
-
-    def new_database(self) -> str:
-        """The URL of an empty database."""
-        name = f"test_{os.getpid()}_{next(self.numbers)}"
-        with self.connected() as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        return self.url(name)
 
 
 def connected(url: DatabaseUrl) -> Any:
@@ -124,16 +116,29 @@ def bytes_of(url: DatabaseUrl) -> bytes:
     return b"".join(path.read_bytes() for path in files)
 
 
-def places_on(running: Server) -> Callable[..., dict[str, object]]:
-    """As `service_model.places_in`: store and ledger in one new database for each folder, the keys in the folder."""
-    urls: dict[Path, str] = {}
+def chosen() -> int | None:
+    """The port of the server that stores and ledgers lie on; None where they are files."""
+    return int(os.environ[PORT]) if PORT in os.environ else None
 
-    def places(folder: Path, *names: str) -> dict[str, object]:
-        if folder not in urls:
-            urls[folder] = running.new_database()
-        return {"store": urls[folder], "ledger": urls[folder], "key": folder / "key", "keys": folder / "keys"}
 
-    return places
+@functools.cache
+def database_of(folder: Path, port: int) -> str:
+    """The URL of the database for a folder, a new one where there is none; the same in every process."""
+    name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    with connected(DatabaseUrl.of(_url(port, "postgres"))) as connection:
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    return _url(port, name)
+
+
+def places_on(port: int, folder: Path) -> dict[str, object]:
+    """The settings that say where store, ledger and keys lie."""
+    url = database_of(folder, port)
+    return {"store": url, "ledger": url, "key": folder / "key", "keys": folder / "keys"}
+
+
+def _url(port: int, database: str) -> str:
+    return f"postgresql+psycopg://{USER}@127.0.0.1:{port}/{database}"
 
 
 @contextmanager
@@ -153,7 +158,7 @@ def server(*, durable: bool = False) -> Iterator[Server]:
             [found / "initdb", "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
             check=True, capture_output=True, cwd=folder, **_unprivileged(),
         )  # fmt: skip
-        running = Server(folder, _free_port(), durable)
+        running = Server(folder, free_port(), durable)
         running.start()
         try:
             yield running
@@ -167,7 +172,8 @@ def _unprivileged() -> dict[str, Any]:
     return {"user": USER, "group": USER, "extra_groups": []} if os.getuid() == 0 else {}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

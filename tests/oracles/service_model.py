@@ -12,6 +12,7 @@ import duckdb
 
 from dp.presence import DuckDBEngine
 from dp.presence.daily import EPOCH, day_number
+from tests.oracles import postgres
 from tests.oracles import presence as presence_oracle
 from tests.oracles.logs import log_of
 from tests.oracles.presence import Operation as Row
@@ -62,7 +63,8 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 
 def places_in(folder: Path, store: str = "store.db", ledger: str = "ledger.db") -> dict[str, object]:
     """The settings that say where store, ledger and keys lie."""
-    return {"store": folder / store, "ledger": folder / ledger}
+    port = postgres.chosen()
+    return {"store": folder / store, "ledger": folder / ledger} if port is None else postgres.places_on(port, folder)
 
 
 def nearly_exact(folder: Path, **changes: object) -> Settings:

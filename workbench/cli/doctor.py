@@ -40,10 +40,10 @@ def doctor(ctx: click.Context, settings: Settings, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @service_options
 def backup(folder: Path, settings: Settings) -> None:
-    """Copy store, key and ledger into a new FOLDER; a server may run meanwhile.
+    """Copy store, keys and ledger into a new FOLDER; a server may run meanwhile.
 
     The copies belong together and are as secret as the log. They hold users who are erased later: after restoring a
-    backup, repeat the erasures that came after it.
+    backup, repeat the erasures that came after it. A PostgreSQL database is copied by its server: the command says how.
     """
     from workbench.service.backup import back_up
 

@@ -62,9 +62,7 @@ class Account:
     @contextmanager
     def open(self) -> Iterator[Ledger]:
         """The ledger; streams that were opened with other settings are refused in the service's own words."""
-        self._file.check()
-        with open_ledger(self._settings.ledger_place) as ledger:
-            self._file.check()
+        with self._same_ledger() as ledger:
             try:
                 yield ledger
             except OtherParameters as error:
@@ -78,7 +76,19 @@ class Account:
     def has_ledger(self) -> bool:
         """Whether there is a ledger; refuses if it was there and is gone."""
         self._file.check()
-        return has_ledger(self._settings.ledger_place)
+        if has_ledger(self._settings.ledger_place):
+            return True
+        self._file.check_held(None)
+        return False
+
+    @contextmanager
+    def _same_ledger(self) -> Iterator[Ledger]:
+        """The ledger; refuses another one than at first."""
+        self._file.check()
+        with open_ledger(self._settings.ledger_place, make=not self._file.is_known) as ledger:
+            self._file.check()
+            self._file.check_held(ledger.name)
+            yield ledger
 
     # What it holds
 
@@ -88,7 +98,7 @@ class Account:
         cap = Guarantee(settings.budget_epsilon, settings.budget_delta)
         found = {settings.budget: Budget(settings.budget, self.today(), None, cap, Guarantee(0.0, 0.0), cap)}
         if self.has_ledger():
-            with open_ledger(settings.ledger_place) as ledger:
+            with self._same_ledger() as ledger:
                 names = (settings.budget, settings.fresh_budget)
                 found |= {budget.name: budget for budget in ledger.budgets() if budget.name in names}
         return list(found.values())
@@ -97,7 +107,7 @@ class Account:
         """What was charged to the budget or for this store, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             budget = self._settings.budget
             return [charge for charge in ledger.charges() if charge.budget == budget or self._owns(charge)]
 
@@ -105,7 +115,7 @@ class Account:
         """All published rows of a metric, of all periods, oldest first."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             return [
                 row
                 for period in self.periods(ledger)
@@ -116,7 +126,7 @@ class Account:
         """The row of a fresh release, where it was drawn before."""
         if not self.has_ledger():
             return None
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             rows = ledger.releases(self.fresh_stream(metric, day, request_id), metric)
         return rows[0] if rows else None
 
@@ -124,7 +134,7 @@ class Account:
         """How many days are published."""
         if not self.has_ledger():
             return 0
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             return self.published_in(ledger)
 
     def published_in(self, ledger: Ledger) -> int:
@@ -157,7 +167,7 @@ class Account:
         """`periods`, where there is a ledger."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             return self.periods(ledger)
 
     def period_by_settings(self, number: int, first: date) -> Period:

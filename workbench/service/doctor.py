@@ -56,10 +56,13 @@ def examine(
         free_bytes: how much room the file system of a folder has.
     """
     found = [*places(settings), *disks(settings, free_bytes)]
-    if _is_wrong(found) or not is_there("store", settings):
-        return found
-    found += contents(settings)
     if _is_wrong(found):
+        return found
+    found += servers(settings)
+    if not is_there("store", settings):
+        return found
+    found += (held := list(contents(settings)))
+    if _is_wrong(held):
         return found
     try:
         store = read_store(settings.store_place, settings.key_path)
@@ -67,7 +70,7 @@ def examine(
         return [*found, Finding("key content", "error", f"{error}; put the files of one backup back together")]
     with driver_errors(), closing(store):
         opened = _Opened(settings, Account(settings, clock, store.name), store)
-        return [*found, *_inside(opened, clock()), *servers(settings)]
+        return [*found, *_inside(opened, clock())]
 
 
 def _is_wrong(found: list[Finding]) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dp.database_url import DatabaseUrl, Place
 from dp.ledger import LedgerError
-from dp.ledger.postgres import failing
+from dp.ledger.postgres import failing, require_driver
 from dp.ledger.sqlite import create_private
 from workbench.service.account import Clock
 from workbench.service.database import Database, SqliteFile
@@ -98,8 +98,18 @@ def has_store(place: Place, key_path: Path) -> bool:
 
 
 def database_at(place: Place, key_path: Path, *, read_only: bool = False) -> Database:
-    """What lies at a place."""
-    return PostgresDatabase(place) if isinstance(place, DatabaseUrl) else SqliteFile(place, key_path, read_only)
+    """What lies at a place.
+
+    Raises:
+        StoreError: the driver for it is missing.
+    """
+    if not isinstance(place, DatabaseUrl):
+        return SqliteFile(place, key_path, read_only)
+    try:
+        require_driver(place)
+    except LedgerError as error:
+        raise StoreError(str(error)) from error
+    return PostgresDatabase(place)
 
 
 def _make_file(path: Path, key_path: Path) -> None:

@@ -118,7 +118,7 @@ def contents(settings: Settings) -> Iterator[Finding]:
     """Whether store and ledger are whole, and of this version."""
     yield _store_content(settings.store_place, settings.key_path)
     ledger = settings.ledger_place
-    if isinstance(ledger, Path) and ledger.exists():
+    if not isinstance(ledger, DatabaseUrl) and ledger.exists():
         yield _ledger_content(ledger)
 
 

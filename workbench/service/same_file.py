@@ -1,7 +1,4 @@
-"""Whether a path still leads to the file that it led to at first.
-
-Of a database this is not asked here: its store and its ledger are known by their names.
-"""
+"""Whether a path still leads to the file that it led to at first, and a URL to what it led to."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ class SameFile:
         self._path = path
         self._name = name
         self._first: tuple[int, int] | None = None
+        self._held: str | None = None
 
     def check(self) -> None:
         """Refuse to go on with another file than the one that was there first.
@@ -27,11 +25,33 @@ class SameFile:
         if self._first is None:
             self._first = now
         elif now != self._first:
-            raise Refused(
-                "unavailable",
-                f"the {self._name} {self._path} was moved, removed or replaced while the service runs; put it back, or "
-                "start the service anew",
-            )
+            raise self._refusal()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was there."""
+        return self._first is not None or self._held is not None
+
+    def check_held(self, name: str | None) -> None:
+        """Refuse to go on with another database than the one that was there first.
+
+        Args:
+            name: of what the place holds; None for nothing.
+
+        Raises:
+            Refused: it held something else before.
+        """
+        if self._held is None:
+            self._held = name
+        elif name != self._held:
+            raise self._refusal()
+
+    def _refusal(self) -> Refused:
+        return Refused(
+            "unavailable",
+            f"the {self._name} {self._path} was moved, removed or replaced while the service runs; put it back, or "
+            "start the service anew",
+        )
 
     def _identity(self) -> tuple[int, int] | None:
         if isinstance(self._path, DatabaseUrl):

@@ -294,15 +294,7 @@ def _validate(settings: Settings) -> None:
     for name in ("store", "ledger", "budget", "host"):
         if not getattr(settings, name):
             raise SettingsError(f"{name} is empty; give it a value or leave it out")
-    for name in ("store", "ledger"):
-        with _named(name):
-            place_of(getattr(settings, name))
-    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
-    files = [place for place in places if not isinstance(place, DatabaseUrl)]
-    if len({path.resolve() for path in files}) < len(files):
-        raise SettingsError(
-            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
-        )
+    _validate_places(settings)
     try:
         zone_named(settings.timezone)
     except ValueError as error:
@@ -343,6 +335,18 @@ def _validate(settings: Settings) -> None:
                     validate_epsilon(epsilon)
     with _named("ci_level"):
         validate_level(settings.ci_level)
+
+
+def _validate_places(settings: Settings) -> None:
+    for name in ("store", "ledger"):
+        with _named(name):
+            place_of(getattr(settings, name))
+    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
+    files = [place for place in places if not isinstance(place, DatabaseUrl)]
+    if len({path.resolve() for path in files}) < len(files):
+        raise SettingsError(
+            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
+        )
 
 
 def _validate_days(settings: Settings) -> None:

@@ -29,6 +29,7 @@ from dp.accounting.composition import Guarantee
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from dp.noise import Noise
 from dp.release import Plan, Request, plan_release
+from tests.oracles import postgres
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.stated import publish
 
@@ -49,11 +50,19 @@ PLAN = plan_release(
         shares={"dau": 1.0, "mau": 1.0},
     )
 )
+pytestmark = pytest.mark.usefixtures("database")
+
 PROCESSES = 8
-RANDOM_KILLS = 40
+RANDOM_KILLS = int(os.environ.get("DPDAU_KILLS", "40"))
 
 
 # --- What runs in the child processes --------------------------------------------------------------------------------
+
+
+def ledger_in(folder: Path) -> Path | str:
+    """Where the ledger of a folder lies."""
+    port = postgres.chosen()
+    return folder / "ledger.db" if port is None else postgres.database_of(folder, port)
 
 
 class Clock:
@@ -130,7 +139,7 @@ def show(folder: Path, row: str) -> None:
 
 def release_in_stages(folder: Path, clock: Clock, stream: str = "stream", *, show_early: bool = False) -> None:
     """Publish a little more at every stage and show what came back; a broken twin shows it before the commit."""
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         early = (lambda row: show(folder, row)) if show_early else None
         watched = Ledger(WatchedConnection(ledger._connection, clock, early), ledger.place)  # type: ignore[arg-type]
         plan = watched_plan(clock)
@@ -144,7 +153,7 @@ def release_in_stages(folder: Path, clock: Clock, stream: str = "stream", *, sho
 
 def prepared(folder: Path) -> Path:
     folder.mkdir()
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         ledger.create_budget("team", Guarantee(5.0, 1e-5), date(2026, 1, 1), None)
     return folder
 
@@ -180,7 +189,7 @@ def kill_at_random(root: Path) -> None:
 
 def charge_until_refused(folder: Path, worker: int) -> None:
     granted = refused = 0
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         for number in range(25):
             try:
                 ledger.charge(f"{worker}-{number}", "team", Guarantee(0.05, 0.0), {}, NOW)
@@ -215,7 +224,7 @@ def race_of_the_twin(root: Path) -> None:
 
 
 def publish_all(folder: Path, worker: int) -> None:
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         rows = publish(ledger, "stream", "team", PLAN, COUNTS, NOW)
     (folder / f"rows {worker}").write_text("\n".join(rows))
 
@@ -226,15 +235,17 @@ def race_for_a_stream(root: Path) -> None:
         at_once([lambda worker=worker: publish_all(folder, worker) for worker in range(PROCESSES)])  # noqa: B023
 
 
-def create(path: Path, worker: int) -> None:
-    with open_ledger(path) as ledger, contextlib.suppress(LedgerError):
+def create(folder: Path, worker: int) -> None:
+    with open_ledger(ledger_in(folder)) as ledger, contextlib.suppress(LedgerError):
         ledger.create_budget(f"budget {worker % 2}", Guarantee(1.0, 0.0), date(2026, 1, 1), None)
 
 
 def race_for_a_new_file(root: Path) -> None:
     for number in range(30):
-        path = root / f"ledger {number}.db"
-        at_once([lambda worker=worker: create(path, worker) for worker in range(PROCESSES)])  # noqa: B023
+        folder = root / f"new {number}"
+        folder.mkdir()
+        ledger_in(folder)
+        at_once([lambda worker=worker: create(folder, worker) for worker in range(PROCESSES)])  # noqa: B023
 
 
 SCENARIOS: dict[str, Callable[[Path], None]] = {
@@ -261,7 +272,7 @@ def violations(folder: Path, stream: str = "stream") -> list[str]:
     found = []
     printed_file = folder / "printed"
     printed = printed_file.read_text().split("\n")[:-1] if printed_file.exists() else []
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         before = ledger.charges()
         if len(before) > 1:
             found.append(f"{len(before)} charges before the rerun")
@@ -311,7 +322,7 @@ def test_kill_at_every_step_of_a_release(tmp_path):
     assert len(killed) == len(steps.splitlines()) >= 60
     charged = []
     for path in killed.values():
-        with open_ledger(path / "ledger.db") as ledger:
+        with open_ledger(ledger_in(path)) as ledger:
             charged.append(len(ledger.charges()) + len(ledger.releases("stream", "mau")))
     assert set(charged) == {0, 1, 4, 5, 10, 13}, "the kills fell before, at and after every commit"
     broken = {what: found for what, path in killed.items() if (found := violations(path))}
@@ -331,7 +342,7 @@ def test_a_release_that_is_shown_before_its_commit_is_caught(tmp_path):
 def test_kill_at_random_instants(tmp_path):
     run_scenario("tests.dp.ledger.test_crash", "random", tmp_path)
     killed = cases(tmp_path)
-    assert len(killed) == RANDOM_KILLS >= 30
+    assert len(killed) == RANDOM_KILLS
     broken = {what: found for what, path in killed.items() if (found := violations(path))}
     assert broken == {}
 
@@ -353,7 +364,7 @@ def test_eight_processes_never_overspend_one_budget(tmp_path):
     assert len(outcomes) == PROCESSES
     assert sum(granted for granted, _ in outcomes) == 100
     assert sum(refused for _, refused in outcomes) == 25 * PROCESSES - 100
-    with open_ledger(folder / "ledger.db") as ledger:
+    with open_ledger(ledger_in(folder)) as ledger:
         assert len(ledger.charges()) == 100
         assert ledger.budget("team").spent.epsilon == 5.0
 
@@ -380,10 +391,10 @@ def test_eight_processes_publish_one_stream_once(tmp_path):
 @pytest.mark.slow
 def test_eight_processes_create_one_ledger(tmp_path):
     run_scenario("tests.dp.ledger.test_crash", "new-file", tmp_path)
-    paths = list(tmp_path.glob("*.db"))
-    assert len(paths) == 30
-    for path in paths:
-        with open_ledger(path) as ledger:
+    folders = list(tmp_path.glob("new *"))
+    assert len(folders) == 30
+    for folder in folders:
+        with open_ledger(ledger_in(folder)) as ledger:
             assert [budget.name for budget in ledger.budgets()] == ["budget 0", "budget 1"]
 
 

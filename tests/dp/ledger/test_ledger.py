@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dp.accounting.composition import Guarantee
+from dp.database_url import DatabaseUrl, Place
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from tests.examples import examples
+from tests.oracles import postgres
 
 NOW = datetime(2026, 3, 1, 12, 30, 15)
 START = date(2026, 1, 1)
@@ -25,9 +27,30 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
+def place_in(folder: Path) -> Place:
+    port = postgres.chosen()
+    return folder / "ledger.db" if port is None else DatabaseUrl.of(postgres.database_of(folder, port))
+
+
 @pytest.fixture
-def ledger(path):
-    with open_ledger(path) as opened:
+def place(database: None, tmp_path: Path) -> Place:
+    """A file, or an empty PostgreSQL database."""
+    return place_in(tmp_path)
+
+
+@pytest.fixture
+def integrity_error(place: Place) -> type[Exception]:
+    """What the driver says of a statement that triggers or constraints refuse."""
+    if isinstance(place, DatabaseUrl):
+        import psycopg
+
+        return psycopg.IntegrityError
+    return sqlite3.IntegrityError
+
+
+@pytest.fixture
+def ledger(place):
+    with open_ledger(place) as opened:
         opened.create_budget("team", Guarantee(1.0, 1e-5), START, None)
         yield opened
 
@@ -42,16 +65,37 @@ def totals(ledger: Ledger) -> Guarantee:
 
 
 @pytest.fixture
-def outsider(ledger, path):
+def outsider(ledger, place):
     """A second connection with the same protection that `open_ledger` sets, for statements no method would make."""
     charge(ledger, "first", 0.25, 1e-6)
     with ledger.transaction():
         ledger.append("first", "dau", 0, ['{"tick": 0}', '{"tick": 1}'], "state")
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA recursive_triggers = ON")
-    connection.execute("PRAGMA foreign_keys = ON")
+    if isinstance(place, DatabaseUrl):
+        connection = postgres.connected(place)
+    else:
+        connection = sqlite3.connect(place, isolation_level=None)
+        connection.execute("PRAGMA recursive_triggers = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
     yield connection
     connection.close()
+
+
+def as_said(statement: str, place: Place) -> str:
+    """A statement in the words of the database that it goes to."""
+    if not isinstance(place, DatabaseUrl):
+        return statement
+    # It takes what is no whole number, and rounds it.
+    statement = statement.replace("0.5", "NULL")
+    overwrites = next((text for table, text in OVERWRITE.items() if statement.startswith(f"{REPLACE} {table}")), "")
+    return f"{statement.replace(REPLACE, 'INSERT INTO')} {overwrites}"
+
+
+REPLACE = "INSERT OR REPLACE INTO"
+OVERWRITE = {
+    "charges": "ON CONFLICT (sequence) DO UPDATE SET epsilon = excluded.epsilon",
+    "releases": "ON CONFLICT (stream, series, tick) DO UPDATE SET content = excluded.content",
+    "budgets": "ON CONFLICT (name) DO UPDATE SET epsilon_cap = excluded.epsilon_cap",
+}
 
 
 FORBIDDEN = [
@@ -84,12 +128,12 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-def test_history_cannot_be_rewritten(ledger, outsider, statement):
+def test_history_cannot_be_rewritten(ledger, outsider, statement, place, integrity_error):
     before = (ledger.charges(), ledger.budgets(), ledger.releases("first", "dau"))
     # The ledger's own connection, as `open_ledger` leaves it; and a second one with the same protection.
     for connection in (ledger._connection, outsider):
-        with pytest.raises(sqlite3.IntegrityError):
-            connection.execute(statement)
+        with pytest.raises(integrity_error):
+            connection.execute(as_said(statement, place))
     assert (ledger.charges(), ledger.budgets(), ledger.releases("first", "dau")) == before
 
 
@@ -101,17 +145,28 @@ def test_the_statements_above_fail_for_their_own_reason(outsider):
 
 
 @pytest.mark.parametrize("statement", [text for text in FORBIDDEN if text.startswith("INSERT OR REPLACE")])
-def test_a_connection_without_our_pragmas_cannot_replace_rows_either(outsider, statement):
-    # The defaults of every other SQLite client.
-    outsider.execute("PRAGMA recursive_triggers = OFF")
-    outsider.execute("PRAGMA foreign_keys = OFF")
-    with pytest.raises(sqlite3.IntegrityError):
-        outsider.execute(statement)
+def test_a_connection_without_our_pragmas_cannot_replace_rows_either(outsider, statement, place, integrity_error):
+    if isinstance(place, DatabaseUrl):
+        # What keeps the triggers of others from running.
+        outsider.execute("SET session_replication_role = replica")
+    else:
+        # The defaults of every other SQLite client.
+        outsider.execute("PRAGMA recursive_triggers = OFF")
+        outsider.execute("PRAGMA foreign_keys = OFF")
+    with pytest.raises(integrity_error):
+        outsider.execute(as_said(statement, place))
+
+
+def test_a_table_of_a_database_cannot_be_emptied(outsider, place, integrity_error):
+    if isinstance(place, DatabaseUrl):
+        for table in ("identity", "budgets CASCADE", "charges CASCADE", "releases"):
+            with pytest.raises(integrity_error):
+                outsider.execute(f"TRUNCATE {table}")
 
 
 @pytest.mark.parametrize("change", ["epsilon_cap = epsilon_cap * 10", "starts = '2030-01-01'", "ends = '2026-02-01'"])
-def test_cap_and_period_of_a_budget_cannot_be_changed(outsider, change):
-    with pytest.raises(sqlite3.IntegrityError):
+def test_cap_and_period_of_a_budget_cannot_be_changed(outsider, change, integrity_error):
+    with pytest.raises(integrity_error):
         outsider.execute(f"UPDATE budgets SET {change}")
 
 
@@ -286,14 +341,14 @@ def test_an_unknown_budget_is_named_beside_the_known_ones(ledger):
         charge(ledger, "stream", 0.1, budget="missing")
 
 
-def test_everything_survives_a_reopening(path):
-    with open_ledger(path) as ledger:
+def test_everything_survives_a_reopening(place):
+    with open_ledger(place) as ledger:
         made = ledger.create_budget("team", Guarantee(1.0, 1e-5), START, date(2026, 12, 31))
         entry = charge(ledger, "stream", 0.3, 1e-6)
         with ledger.transaction():
             ledger.append("stream", "dau", 0, ["a", "b"], "state 1")
             ledger.append("stream", "dau", 2, ["c"], "state 2")
-    with open_ledger(path) as ledger:
+    with open_ledger(place) as ledger:
         assert ledger.charges() == [entry]
         assert entry.charged_at == "2026-03-01T12:30:15"
         assert entry.specification == SPECIFICATION
@@ -325,23 +380,25 @@ def test_a_transaction_that_fails_leaves_nothing(ledger):
     assert ledger.budget("team").spent.epsilon == 0.3
 
 
-def test_a_tick_is_released_once(ledger):
+def test_a_tick_is_released_once(ledger, integrity_error):
     charge(ledger, "stream", 0.3)
     with pytest.raises(LedgerError, match="inside one transaction"):
         ledger.append("stream", "dau", 0, ["a"], "state")
     with ledger.transaction():
         ledger.append("stream", "dau", 0, ["a"], "state")
-    with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+    with pytest.raises(integrity_error), ledger.transaction():
         ledger.append("stream", "dau", 0, ["another draw"], "another state")
     assert ledger.releases("stream", "dau") == ["a"]
     assert ledger.state("stream", "dau") == "state"
 
 
-def test_only_the_owner_may_read(path, ledger):
-    charge(ledger, "stream", 0.3)
-    beside = sorted(path.parent.iterdir())
-    assert path in beside
-    assert {oct(file.stat().st_mode & 0o777) for file in beside} == {"0o600"}
+def test_only_the_owner_may_read(path):
+    with open_ledger(path) as ledger:
+        ledger.create_budget("team", Guarantee(1.0, 1e-5), START, None)
+        charge(ledger, "stream", 0.3)
+        beside = sorted(path.parent.iterdir())
+        assert path in beside
+        assert {oct(file.stat().st_mode & 0o777) for file in beside} == {"0o600"}
 
 
 @pytest.mark.parametrize("content", [b"a text file, long enough to hold no header of a database " * 30, b"\x00" * 4096])
@@ -380,14 +437,15 @@ def test_another_version_is_refused(path):
         pass
 
 
-def test_a_ledger_keeps_its_name(path):
-    with open_ledger(path) as ledger:
+def test_a_ledger_keeps_its_name(place, tmp_path, integrity_error):
+    with open_ledger(place) as ledger:
         name = ledger.name
-        with pytest.raises(sqlite3.IntegrityError, match="keeps its name"):
+        with pytest.raises(integrity_error, match="keeps its name"):
             ledger._connection.execute("UPDATE identity SET name = 'x'")
-    with open_ledger(path) as ledger:
+    with open_ledger(place) as ledger:
         assert ledger.name == name
-    with open_ledger(path.with_name("other")) as other:
+    (tmp_path / "other").mkdir()
+    with open_ledger(place_in(tmp_path / "other")) as other:
         assert other.name != name
 
 

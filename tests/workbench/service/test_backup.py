@@ -18,12 +18,14 @@ from workbench.service.doctor import examine
 
 def restored(settings: Settings, folder: Path) -> Settings:
     return msgspec.structs.replace(
-        settings, **{name: str(folder / copy) for name, copy in NAMES.items() if name != "key"}, key=None
+        settings, **{name: str(folder / copy) for name, copy in NAMES.items() if name not in ("key", "keys")}, key=None
     )
 
 
 def test_a_backup_is_the_service_as_it_was(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
+    settings.keys_path.write_text("what callers may do")
+    settings.keys_path.chmod(0o600)
     with open_service(settings, lambda: NOW) as service:
         service.ingest([add(f"u{index}", 0) for index in range(30)])
         rows = service.close(day(0))
@@ -33,6 +35,7 @@ def test_a_backup_is_the_service_as_it_was(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in copies} == {0o600}
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
     assert sorted(path.name for path in copies) == sorted(NAMES.values())
+    assert (tmp_path / "backup" / NAMES["keys"]).read_text() == "what callers may do"
     with open_service(restored(settings, tmp_path / "backup"), lambda: NOW) as again:
         assert again.close(day(0)) == rows
         assert again.fresh("mau", day(0), "once") == fresh
@@ -73,6 +76,22 @@ def test_backups_amid_closes_and_fresh_releases_belong_together(tmp_path: Path) 
     for number in range(20):
         chosen = restored(settings, tmp_path / f"backup-{number}")
         assert "error" not in {one.level for one in examine(chosen, lambda: NOW, lambda folder: 2**40)}
+
+
+@pytest.mark.parametrize(
+    ("store", "ledger", "says"),
+    [
+        ("postgresql+psycopg://u:s3cret@h/d", "postgresql+psycopg://u:s3cret@h/d", "itself; run: mkdir"),
+        ("postgresql+psycopg://u:s3cret@h/d", "postgresql+psycopg://u:s3cret@h/e", "stop the service meanwhile"),
+        ("store", "postgresql+psycopg://u:s3cret@h/d", "cp -p store new/store"),
+    ],
+)
+def test_a_server_copies_its_databases_itself(tmp_path: Path, store: str, ledger: str, says: str) -> None:
+    with pytest.raises(StoreError, match=says) as refused:
+        back_up(settings_in(tmp_path, store=store, ledger=ledger, key="k"), Path("new"))
+    assert "pg_dump --format=custom --file=new/" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+    assert str(refused.value).endswith("cp -p k new")
 
 
 def test_what_cannot_be_backed_up_is_said(tmp_path: Path) -> None:

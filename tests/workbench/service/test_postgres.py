@@ -20,11 +20,12 @@ from tests.patience import PATIENCE_SECONDS
 from tests.workbench.api.common import local, problem_of, users
 from tests.workbench.service.common import METRICS, opened
 from workbench.api.app import create_app
-from workbench.service import Operation, Refused, Settings, StoreError, counting, settings_text
+from workbench.service import Operation, Refused, Settings, StoreError, counting, settings_text, unavailable
 from workbench.service.doctor import examine
 from workbench.service.opening import open_store
 from workbench.service.postgres import LEASE
 from workbench.service.store import Store
+from workbench.service.versions import VERSION
 from workbench.service.writer import Writer
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 @pytest.fixture
 def settings(tmp_path: Path, postgres_server: Server) -> Settings:
-    return settings_in(tmp_path, **postgres.places_on(postgres_server)(tmp_path), first_day=FIRST)
+    return settings_in(tmp_path, **postgres.places_on(postgres_server.port, tmp_path), first_day=FIRST)
 
 
 def writer_on(settings: Settings, begin: tuple[str, ...] | None) -> Writer:
@@ -232,7 +233,7 @@ def test_a_group_whose_commit_is_lost_is_stored_once_or_not_at_all(settings: Set
 def test_a_server_that_goes_away_is_waited_for(tmp_path: Path) -> None:
     """503 while it is away, and all that was acknowledged when it is back, without a restart."""
     with postgres.server() as server:
-        settings = settings_in(tmp_path, **postgres.places_on(server)(tmp_path), first_day=FIRST)
+        settings = settings_in(tmp_path, **postgres.places_on(server.port, tmp_path), first_day=FIRST)
         with opened(settings) as service, local(create_app(service)) as client:
             client.post("/events", json=users(30)).raise_for_status()
             rows = service.close(day(0))
@@ -344,6 +345,33 @@ def test_a_ledger_that_cannot_be_reached_is_unavailable(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_ledger_that_is_replaced_while_the_service_runs_is_noticed(replaced: bool, settings: Settings) -> None:
+    with opened(settings) as service:
+        rows = service.close(day(0))
+        with postgres.connected(settings.ledger_place) as connection:
+            names = ("states", "releases", "charges", "budgets", "identity")
+            connection.execute("CREATE SCHEMA elsewhere")
+            for name in names:
+                connection.execute(f"ALTER TABLE {name} SET SCHEMA elsewhere")
+            connection.execute("ALTER FUNCTION dpdau_refuse SET SCHEMA elsewhere")
+        if replaced:
+            with open_ledger(settings.ledger_place):
+                pass
+        for use in (lambda: service.releases("mau"), service.budget, service.charges, lambda: service.close(day(1))):
+            with pytest.raises((Refused, LedgerUnavailable)) as refused:
+                use()
+            assert unavailable(refused.value)
+        with postgres.connected(settings.ledger_place) as connection:
+            if replaced:
+                connection.execute("DROP TABLE states, releases, charges, budgets, identity")
+                connection.execute("DROP FUNCTION dpdau_refuse")
+            for name in names:
+                connection.execute(f"ALTER TABLE elsewhere.{name} SET SCHEMA public")
+        assert service.close(day(0)) == rows
+        assert len(service.charges()) == len(METRICS)
+
+
 def test_operations_that_wait_are_read_beside_who_writes(settings: Settings) -> None:
     """A reader sees one moment, whatever is committed meanwhile."""
     with opened(settings) as service:
@@ -353,3 +381,15 @@ def test_operations_that_wait_are_read_beside_who_writes(settings: Settings) -> 
             service.ingest([Operation("bob", START)])
             assert [batch.first for batch in reader.waiting()] == before
             assert reader.last_seq() == 1
+
+
+def test_a_new_store_is_stamped_and_one_of_another_version_is_left_alone(settings: Settings) -> None:
+    with opened(settings):
+        pass
+    with postgres.connected(settings.store_place) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(str(VERSION),)]
+        connection.execute("UPDATE alembic_version SET version_num = '999'")
+    with pytest.raises(StoreError, match="is not a store of version 1 to"), opened(settings):
+        pass
+    found = {one.check: one for one in examine(settings, clock, lambda folder: 2**40)}
+    assert "is of version 999" in found["store content"].text

@@ -20,6 +20,7 @@ from tests.workbench.service.test_crash import (
     dies_at_call,
     go_on_once,
     kill_at_random,
+    note_arrivals,
     prepare,
     settings_of,
     violations,
@@ -28,7 +29,7 @@ from workbench.service import key_rotation, open_service
 from workbench.service.key_file import PSEUDONYM_KEY_BYTES
 from workbench.service.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 
 def rotate(folder: Path) -> None:
@@ -36,11 +37,12 @@ def rotate(folder: Path) -> None:
     key_rotation.rotate_key(settings.store_place, settings.key_path)
 
 
-def rotate_and_go_on(folder: Path, opened: int) -> None:
+def rotate_and_go_on(folder: Path, opened: int, worker: int, workers: int) -> None:
     """Take in two batches, close a day, give the store a new key, and so on for ever."""
+    note_arrivals(folder)
     while True:
         with open_service(settings_of(folder), clock) as service:
-            go_on_once(folder, service)
+            go_on_once(folder, service, worker, workers)
         # Most kills fall into what comes now.
         with suppress(OSError):
             os.write(opened, b"!")
@@ -75,7 +77,7 @@ def kill_at_points(root: Path) -> None:
 
 
 SCENARIOS: dict[str, Callable[[Path], None]] = {
-    "random": lambda root: kill_at_random(root, rotate_and_go_on),
+    "random": lambda root: kill_at_random(root, rotate_and_go_on, most=1),
     "points": kill_at_points,
 }
 

@@ -59,7 +59,7 @@ def test_a_reader_puts_the_wiping_off_and_holds_nobody_up(tmp_path: Path) -> Non
 def test_what_was_removed_is_no_dead_row_of_a_database_but_for_who_reads(
     tmp_path: Path, postgres_server: postgres.Server
 ) -> None:
-    settings = settings_in(tmp_path, **postgres.places_on(postgres_server)(tmp_path))
+    settings = settings_in(tmp_path, **postgres.places_on(postgres_server.port, tmp_path))
     url = settings.store_place
 
     def dead() -> int:

@@ -476,7 +476,7 @@ def test_kill_between_the_steps_of_a_renewal_and_of_the_close_behind_it(tmp_path
     broken, charged = {}, {}
     for folder in sorted(tmp_path.iterdir()):
         settings = settings_of(folder)
-        with open_ledger(settings.ledger_path) as ledger:
+        with open_ledger(settings.ledger_place) as ledger:
             charged[folder.name] = len(ledger.charges())
         with open_service(settings, clock) as service:
             for _ in range(2):

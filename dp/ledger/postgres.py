@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,11 +53,9 @@ FAILINGS = {
 
 def failing(error: BaseException) -> str | None:
     """What is wrong with a database, and what to do, where an error of the driver says that; None for any other."""
-    try:
-        import psycopg
-    except ImportError:
-        return None
-    if not isinstance(error, psycopg.Error):
+    # Without the driver there is no error of it.
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(error, psycopg.Error):
         return None
     # Without a state, it is the connection that has ended or was never made.
     state = error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")

@@ -328,15 +328,12 @@ def _open(settings: Settings, *, finish: bool = True, beside: bool = False) -> A
 
 @contextmanager
 def existing_service(settings: Settings, *, finish: bool = True) -> Iterator[Service]:
-    """The service, where it has a store already; `finish` as in `open_service`.
-
-    Raises:
-        click.ClickException: there is no store.
-    """
+    """The service, where it has a store already; raises a `click.ClickException` where it has none."""
     from workbench.service.opening import has_store
 
-    if not has_store(settings.store_place, settings.key_path):
-        raise click.ClickException(f"there is no store at {settings.store_place}; name it with --store, or load a log")
+    place = settings.store_place
+    if not has_store(place, settings.key_path):
+        raise click.ClickException(f"there is no store at {place}; name it with --store, or load a log first")
     with _open(settings, finish=finish) as service:
         yield service
 

@@ -167,7 +167,7 @@ class Account:
         """`periods`, where there is a ledger."""
         if not self.has_ledger():
             return []
-        with open_ledger(self._settings.ledger_place) as ledger:
+        with self._same_ledger() as ledger:
             return self.periods(ledger)
 
     def period_by_settings(self, number: int, first: date) -> Period:

@@ -1,7 +1,7 @@
 """Counting days in a process of its own, which gives way to the one that serves.
 
-`CountingProcess` starts it. A thread would do, but for Python's lock:
-whoever asks the service meanwhile would wait for it with every step of the count.
+`CountingProcess` starts it. A thread would do, but for Python's lock: whoever asks the service meanwhile would wait for
+it with every step of the count.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class CountingProcess:
         if self._child is None:
             # In a session of its own: an interrupt is for the parent, and the end of its input ends the child.
             self._child = subprocess.Popen(
-                [sys.executable, "-c", f"from {__name__} import main; main()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                [sys.executable, "-c", f"from {__name__} import main; main()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
             )
             assert self._child.stdin is not None
             _send(self._settings, self._child.stdin)
@@ -109,4 +112,3 @@ def main() -> None:
     """The child: settings and days on standard input, outcomes on standard output."""
     os.nice(NICENESS)
     answer_days(sys.stdin.buffer, sys.stdout.buffer)
-

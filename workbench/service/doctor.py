@@ -62,7 +62,7 @@ def examine(
     if not is_there("store", settings):
         return found
     found += (held := list(contents(settings)))
-    if _is_wrong(held):
+    if any(one.level != "ok" for one in held):
         return found
     try:
         store = read_store(settings.store_place, settings.key_path)

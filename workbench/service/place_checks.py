@@ -163,11 +163,14 @@ def _damaged(name: str, place: Place, what: str) -> Finding:
 
 
 def _of_version(name: str, place: Place, version: int, wanted: int) -> Finding:
-    if 0 < version < wanted:
-        said = "the service brings it up to date when it starts; take a backup before"
-    else:
-        said = "install the dpdau that made it, or choose another"
-    return Finding(name, "error", f"{place} is of version {version}, and this dpdau needs {wanted}; {said}")
+    older = 0 < version < wanted
+    said = (
+        "a service that starts brings it up to date; take a backup before"
+        if older
+        else "install the dpdau that made it, or choose another"
+    )
+    level: Level = "warning" if older else "error"
+    return Finding(name, level, f"{place} is of version {version}, and this dpdau needs {wanted}; {said}")
 
 
 def servers(settings: Settings) -> Iterator[Finding]:

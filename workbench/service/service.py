@@ -374,12 +374,13 @@ class Service:
                 with self.access.reading() as store:
                     progress = store.progress()
                     closed = {one.window: store.closed_counts(one.window) for one in self.settings.series.values()}
-                periods = account.periods(ledger)
+                periods = account.periods(ledger) or [account.period_by_settings(1, first)]
                 account.check_settings(ledger, periods, calendar_day(progress.open_day))
                 for period in periods:
                     for metric, plan in account.plans(period).items():
                         stream, counts = account.stream(metric, period.number), period.counts(metric, first, closed)
-                        if ledger.count_releases(stream, metric) < len(counts):
+                        behind = ledger.count_releases(stream, metric) < len(counts)
+                        if behind or (period is periods[-1] and len(counts)):
                             rows = publish(
                                 ledger, stream, period.budget, plan, {metric: counts}, self._clock(), period.data
                             )

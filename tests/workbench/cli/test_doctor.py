@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ import pytest
 
 from tests.conftest import Run
 from tests.oracles.service_model import FIRST, NOW, add, day, settings_in
+from tests.places import ROOT
 from workbench.service import Settings, open_service
 from workbench.service.account import Account
 from workbench.service.doctor import Finding, examine
 from workbench.service.place_checks import NEEDED_BYTES, WISHED_BYTES
 
 PLENTY = 2**40
+DATA = ROOT / "tests/workbench/service/data"
 
 
 def findings(settings: Settings, now: datetime = NOW, free: int = PLENTY) -> dict[str, Finding]:
@@ -61,6 +64,25 @@ def test_looking_makes_and_changes_nothing(tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert levels(settings) == {}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("older", ["store", "ledger"])
+def test_what_an_older_version_made_is_named_and_left_as_it_is(settings: Settings, older: str) -> None:
+    if older == "store":
+        settings.store_path.unlink()
+        script = (DATA / "store_version_1.sql").read_text("utf-8")
+        settings.key_path.write_bytes(bytes.fromhex(json.loads((DATA / "store_version_1.json").read_text())["key"]))
+    else:
+        script = (
+            "DROP TRIGGER identity_stays; DROP TRIGGER identity_remains; DROP TABLE identity; PRAGMA user_version = 1"
+        )
+    with closing(sqlite3.connect(getattr(settings, f"{older}_path"))) as connection:
+        connection.executescript(script)
+    settings.store_path.chmod(0o600)
+    before = [path.read_bytes() for path in (settings.store_path, settings.ledger_path)]
+    assert levels(settings) == {f"{older} content": "warning"}
+    assert "is of version 1" in findings(settings)[f"{older} content"].text
+    assert [path.read_bytes() for path in (settings.store_path, settings.ledger_path)] == before
 
 
 def test_it_looks_while_a_server_runs(settings: Settings) -> None:

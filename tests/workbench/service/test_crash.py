@@ -90,12 +90,11 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return notes
 
 
-GoOn = Callable[[Path, int, int, int], None]
-"""Works in a folder for ever: it says on a descriptor that it has begun, and is one of so many workers."""
-
-
 def go_on(folder: Path, opened: int, worker: int, workers: int) -> None:
-    """Take in two batches, close a day, and so on for ever, from where the last process was cut off."""
+    """Take in two batches, close a day, and so on for ever, from where the last process was cut off.
+
+    The batches of each worker have numbers of their own.
+    """
     note_arrivals(folder)
     with open_service(settings_of(folder), clock) as service:
         os.write(opened, b"!")
@@ -104,15 +103,14 @@ def go_on(folder: Path, opened: int, worker: int, workers: int) -> None:
 
 
 def go_on_once(folder: Path, service: Service, worker: int, workers: int) -> None:
-    """The batches of each worker have numbers of their own."""
     tried = [entry["tries"] for entry in journal(folder) if "tries" in entry]
-    number = max((one for one in tried if one % workers == worker), default=worker - workers)
+    number = max((one for one in tried if one % workers == worker), default=worker - workers) + workers
     open_day = service.status().open_day
     assert open_day is not None
     for _ in range(2):
-        number += workers
         note(folder, tries=number)
         note(folder, stored=number, seq=service.ingest(batch(number)).seq)
+        number += workers
     note(folder, rows=service.close(open_day))
 
 
@@ -130,12 +128,12 @@ def note_arrivals(folder: Path) -> None:
     Store.append = append  # type: ignore[method-assign]
 
 
-def kill_at_random(root: Path, going_on: GoOn = go_on) -> None:
+def kill_at_random(root: Path, goes_on: Callable[[Path, int, int, int], None] = go_on, most: int = 2) -> None:
     """One process is killed and begins again, while the others go on.
 
     Every fourth kill falls anywhere in a process's life, the others after it has opened the service.
     """
-    workers = 1 if postgres.chosen() is None else 2
+    workers = 1 if postgres.chosen() is None else most
     folder = root / "killed"
     folder.mkdir()
     # What a first close imports and designs is there before the children are, so that they live in their steps.
@@ -148,7 +146,7 @@ def kill_at_random(root: Path, going_on: GoOn = go_on) -> None:
     try:
         for number in range(KILLS):
             opened, opens = os.pipe()
-            running.append((forked(lambda: going_on(folder, opens, number % workers, workers)), opened))  # noqa: B023
+            running.append((forked(lambda: goes_on(folder, opens, number % workers, workers)), opened))  # noqa: B023
             os.close(opens)
             if len(running) < workers:
                 continue

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from dp.ledger import LedgerError, LedgerUnavailable, open_ledger
+from dp.presence.tombstones import pseudonyms
 from tests.oracles import postgres
 from tests.oracles.postgres import Server
 from tests.oracles.service_model import FIRST, START, add, clock, day, erasure, settings_in
-from tests.oracles.store_contents import rows_naming
+from tests.oracles.store_contents import arrived, counted, rows_naming
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.api.common import local, problem_of, users
 from tests.workbench.service.common import METRICS, opened
@@ -256,6 +261,57 @@ def test_a_server_that_goes_away_is_waited_for(tmp_path: Path) -> None:
                 assert service.status().operations == 30
             client.post("/events", json=users(31)).raise_for_status()
             assert service.preview(day(1))["mau"].truth == 31
+
+
+def test_what_was_acknowledged_outlives_crashes_of_the_server(tmp_path: Path) -> None:
+    generator = random.Random(20261130)
+    acknowledged: list[int] = []
+    shown: set[str] = set()
+    stop = threading.Event()
+    with postgres.server() as server:
+        settings = settings_in(
+            tmp_path, **postgres.places_on(server.port, tmp_path), first_day=FIRST, future_days="true"
+        )
+        with opened(settings) as service, ThreadPoolExecutor(3) as pool:
+
+            def ingest(worker: int) -> int:
+                for number in itertools.count(worker, 2):
+                    if stop.is_set():
+                        return number
+                    with suppress(Refused):
+                        service.ingest([add(f"marker-{number}", 0)])
+                        acknowledged.append(number)
+
+            def close() -> int:
+                index = 0
+                while not stop.is_set():
+                    with suppress(Refused, LedgerUnavailable):
+                        shown.update(service.close(day(index)))
+                        index += 1
+                return index
+
+            working = [pool.submit(ingest, 0), pool.submit(ingest, 1)]
+            closing = pool.submit(close)
+            for _ in range(8):
+                time.sleep(generator.uniform(0.05, 0.6))
+                server.stop(postgres.ENDS[1])
+                server.start()
+            time.sleep(0.3)
+            stop.set()
+            most = max(work.result() for work in working)
+            closed = closing.result()
+            for index in range(closed + 1):
+                shown.update(service.close(day(index)))
+            assert shown == {row for metric in METRICS for row in service.releases(metric)}, "drawn again"
+            assert len(service.charges()) == len(METRICS)
+            key = pseudonyms(settings.key_path.read_bytes())
+            words = settings.layout.words
+            names = {*arrived(settings.store_place), *counted(settings.store_place, words=words)}
+            stored = {number for number in range(most) if key(f"marker-{number}") in names}
+            assert set(acknowledged) <= stored
+            assert service.status().operations == len(stored), "each once or not at all"
+            assert len(acknowledged) > 20
+            assert closed > 1
 
 
 def test_another_store_in_the_place_of_the_first_is_noticed(settings: Settings) -> None:

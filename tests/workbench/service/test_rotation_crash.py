@@ -29,7 +29,7 @@ from workbench.service import key_rotation, open_service
 from workbench.service.key_file import PSEUDONYM_KEY_BYTES
 from workbench.service.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("database")]
 
 
 def rotate(folder: Path) -> None:
@@ -77,7 +77,7 @@ def kill_at_points(root: Path) -> None:
 
 
 SCENARIOS: dict[str, Callable[[Path], None]] = {
-    "random": lambda root: kill_at_random(root, rotate_and_go_on),
+    "random": lambda root: kill_at_random(root, rotate_and_go_on, most=1),
     "points": kill_at_points,
 }
 

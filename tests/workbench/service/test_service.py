@@ -7,6 +7,7 @@ import secrets
 import stat
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ from tests.workbench.service.common import opened
 from workbench.service import (
     Refused,
     StoreError,
+    key_file,
 )
+from workbench.service.database import SqliteFile
 from workbench.service.opening import open_store
 
 
@@ -299,3 +302,28 @@ def test_a_process_that_dies_while_it_makes_a_store_leaves_nothing_in_the_way(tm
         assert service.status().operations == 1
     assert settings.key_path.exists()
     assert not waiting.exists()
+
+
+def test_a_look_for_damage_keeps_nobody_from_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    with opened(settings):
+        pass
+    looked: list[bool] = []
+    genuine = SqliteFile.damage
+
+    def damage(self: SqliteFile, connection: Any) -> str | None:
+        looked.append(connection.connection.driver_connection.in_transaction)
+        return genuine(self, connection)
+
+    monkeypatch.setattr(SqliteFile, "damage", damage)
+    with opened(settings):
+        pass
+    assert looked == [False]
+
+
+def test_the_name_of_a_new_key_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(key_file, "sync", lambda path: named.append((path, (tmp_path / "store.db.key").exists())))
+    with opened(settings_in(tmp_path)):
+        pass
+    assert named[-1] == (tmp_path.resolve(), True)

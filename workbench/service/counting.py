@@ -177,8 +177,8 @@ def let_go(read: Read, write: Write, through: int = LAST_TICK) -> None:
         # What is sealed is counted with those who leave only afterwards.
         through = through if sealed is None else min(through, sealed)
         erasures = store.leaving(through)
-    # Also without erasures: what somebody who read the store has kept from being overwritten.
-    write(lambda store: None)
+    # Also without erasures: what somebody who read the store has kept from being overwritten, here or where it counts.
+    write(Store.look_for_remains)
     if not erasures:
         return
     # What is counted and not removed yet may name them, too.

@@ -226,6 +226,10 @@ class Store:
         self.connection.execute(erasures.delete().where(erasures.c.seq <= last, erasures.c.at <= through))
         self.unwiped = True
 
+    def look_for_remains(self) -> None:
+        """Another process may have removed something and not overwritten it."""
+        self.unwiped = True
+
     def wipe(self) -> None:
         """After a transaction: overwrite what was removed, if there may be some; where that is not possible, later."""
         if self.unwiped:

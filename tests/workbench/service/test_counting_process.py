@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_a_day_whose_process_was_killed_is_counted_when_it_is_closed_again(tmp_p
         service.close(day(1))
         assert [count.truth for count in service.truth("dau").counts] == [30, 20]
         assert service.charges() == charges
+
+
+def test_what_a_reader_kept_the_other_process_from_wiping_is_wiped_here(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    log = settings.store_path.with_name(settings.store_path.name + "-wal")
+    with open_service(settings, clock, beside=True) as service:
+        service.ingest([add("ann", 0)])
+        service.close(day(0))
+        service.ingest([add("ann", 1)])
+        reader = sqlite3.connect(settings.store_path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM batches").fetchone()
+        service.close(day(1))
+        assert log.stat().st_size > 0
+        reader.close()
+        service.settled()
+        assert log.stat().st_size == 0
 
 
 def test_what_stops_a_count_arrives_as_it_is(tmp_path: Path) -> None:

@@ -129,11 +129,11 @@ async def _steady(address: str, size: Size, day: date, found: Callable[[str, flo
     """Latencies under a steady load, apart for what is asked while a day is closed; returns the last closed day."""
     port = int(address.rsplit(":", 1)[1])
     rng = np.random.default_rng(2)
-    # Months ahead of every close: what arrives counts from a day that none of them counts.
-    ahead = day + timedelta(days=90)
+    # Once that day is closed, they are late and count from the open one.
+    open_day = day + timedelta(days=1)
     posts = [
         as_request("POST /events", body)
-        for body in _bodies(rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), ahead, PACED_EVENTS)
+        for body in _bodies(rng.integers(0, size.users, 100 * PACED_EVENTS).tolist(), open_day, PACED_EVENTS)
     ]
     started = time.perf_counter()
     until = started + size.seconds

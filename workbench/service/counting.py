@@ -7,7 +7,7 @@ a later day. A process that dies leaves a sealed day or a list of users who are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from workbench.service.settings import Settings
 from workbench.service.store import LAST_TICK, Store
 
 USERS_AT_ONCE = 2**16
+USERS_WRITTEN_AT_ONCE = 2**14
 PARTS_AT_ONCE_BITS = 4
 MOST_CHUNK_BITS = 16
 CLEANED_AT_ONCE = 64
@@ -81,7 +82,7 @@ def preview(
 ) -> dict[int, Count]:
     """Window → what closing that day now would count; see `count_day`."""
     total = {window: Count(0, 0) for window in bounds}
-    for users, _ in _folded(store, day, layout, day):
+    for users, _ in _folded(lambda: nullcontext(store), day, layout, day):
         if anew:
             users["spent"] = 0
         total = _sum(total, count(users, layout, bounds))
@@ -92,7 +93,7 @@ def recount(store: Store, day: int, window: int, layout: RecordLayout) -> int:
     """Users active in the window that ends on a closed day, as the log stands now. NOT PRIVATE."""
     open_day = store.progress().open_day
     assert open_day is not None
-    folded = _folded(store, open_day, layout, LAST_TICK)
+    folded = _folded(lambda: nullcontext(store), open_day, layout, LAST_TICK)
     return sum(int(np.count_nonzero(within(users, layout, open_day - day, window))) for users, _ in folded)
 
 
@@ -148,12 +149,14 @@ def count_day(
     write(lambda store: store.clear_parts(day))
     total = {window: Count(0, 0) for window in bounds}
     bits = 0
-    with read() as store:
-        for users, bits in _folded(store, day, layout, day):
-            if anew:
-                users["spent"] = 0
-            total = _sum(total, count(users, layout, bounds))
-            write(partial(_put, day, split(remembered(users), bits)))
+    # Under the lease nothing of it changes. One long read would keep the write-ahead log from being emptied, and
+    # whoever commits next would copy all of it.
+    for users, bits in _folded(read, day, layout, day):
+        if anew:
+            users["spent"] = 0
+        total = _sum(total, count(users, layout, bounds))
+        for some in _portions(split(remembered(users), bits)):
+            write(partial(_put, day, some))
     write(lambda store: store.commit_day(day, total, layout, bits))
     clean(write)
 
@@ -204,23 +207,27 @@ def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:
             write(partial(_put, tick, {int(part): absent}))
 
 
-def _folded(store: Store, tick: int, layout: RecordLayout, through: int) -> Iterator[tuple[Users, int]]:
+def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterator[tuple[Users, int]]:
     """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie.
 
     Args:
+        read: gives the same moment every time, or the lease is held.
         through: whoever leaves as of that tick or before is left out.
     """
-    last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
-    leaving = Leaving.of(store.leaving(through))
-    due = [leaving.staying(batch) for batch in store.waiting(tick, last)]
-    wanted = max(0, (store.users_known() + sum(map(len, due)) - 1) // USERS_AT_ONCE).bit_length()
+    with read() as store:
+        last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
+        leaving = Leaving.of(store.leaving(through))
+        due = [leaving.staying(batch) for batch in store.waiting(tick, last)]
+        known = store.users_known()
+    wanted = max(0, (known + sum(map(len, due)) - 1) // USERS_AT_ONCE).bit_length()
     chunks = min(wanted, MOST_CHUNK_BITS if old is None else old_bits)
     due, ends = _by_part(due, chunks)
     for chunk in range(2**chunks):
         users = np.zeros(0, layout.dtype)
         if old is not None:
             width = 1 << (old_bits - chunks)
-            users = layout.take(store.users(old, chunk * width, (chunk + 1) * width), old)
+            with read() as store:
+                users = layout.take(store.users(old, chunk * width, (chunk + 1) * width), old)
         shift = 0 if last is None else tick - last
         here = np.concatenate(
             [np.zeros(0, RECORD), *(some[end[chunk] : end[chunk + 1]] for some, end in zip(due, ends, strict=True))]
@@ -263,6 +270,18 @@ def split(users: Users, bits: int) -> dict[int, Users]:
     starts = np.flatnonzero(np.diff(part, prepend=-1))
     stops = np.append(starts[1:], len(part))
     return {int(part[start]): users[start:stop] for start, stop in zip(starts, stops, strict=True)}
+
+
+def _portions(parts: Mapping[int, Users]) -> Iterator[dict[int, Users]]:
+    """Parts, no more together than a short transaction writes."""
+    some: dict[int, Users] = {}
+    for part, users in parts.items():
+        some[part] = users
+        if sum(map(len, some.values())) >= USERS_WRITTEN_AT_ONCE:
+            yield some
+            some = {}
+    if some:
+        yield some
 
 
 def _sum(one: Mapping[int, Count], other: Mapping[int, Count]) -> dict[int, Count]:

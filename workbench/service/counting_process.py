@@ -11,8 +11,10 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from typing import IO, Any
 
 from workbench.service.access import StoreAccess
 from workbench.service.counting import Counter
@@ -25,6 +27,7 @@ from workbench.service.writer import Writer
 
 NICENESS = 10
 """The service beside it goes first."""
+REST_SECONDS = 0.01
 
 
 class CountingProcess:
@@ -95,7 +98,14 @@ def answer_days(questions: IO[bytes], answers: IO[bytes]) -> None:
     database = database_at(settings.store_place, settings.key_path)
     writer = Writer(store := Store(database, database.connect()))
     access = StoreAccess(settings.store_place, store, writer)
-    counter = Counter(database, access.reading, lambda work: access.submit(work).result(), settings)
+
+    def write(work: Callable[[Store], Any]) -> Any:
+        result = access.submit(work).result()
+        # SQLite lets whoever waits for a file sleep between looks, so that one who never rests keeps it.
+        time.sleep(REST_SECONDS)
+        return result
+
+    counter = Counter(database, access.reading, write, settings)
     with suppress(EOFError):
         while True:
             day, period = pickle.load(questions)

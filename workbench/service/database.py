@@ -169,6 +169,8 @@ class SqliteFile:
         run("PRAGMA busy_timeout = 0")
         try:
             with suppress(DBAPIError):
+                # Most is copied beside whoever writes; only the rest needs the file for itself.
+                run("PRAGMA wal_checkpoint(PASSIVE)")
                 return not run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]  # type: ignore[index]
             return False
         finally:

@@ -91,8 +91,11 @@ def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that uses `database` runs on both."""
+    """A test that uses `database` runs on both, but for one that is marked as too long for it."""
     if "database" in metafunc.fixturenames:
+        if metafunc.definition.get_closest_marker("files_only"):
+            metafunc.parametrize("database", ["sqlite"], indirect=True)
+            return
         on_postgres = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.slow])
         metafunc.parametrize("database", ["sqlite", on_postgres], indirect=True)
 

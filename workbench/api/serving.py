@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from workbench.service.scheduler import scheduled
 
 # Open pages hold websockets; whoever stops the service does not wait for them.
 SHUTDOWN_SECONDS = 3
+SWITCH_SECONDS = 0.0005
+"""A page is drawn by a thread that computes; whoever answers a request meanwhile asks for Python's lock many times."""
 LOG = logging.getLogger("dpdau.serving")
 
 Stopped = Callable[[], bool]
@@ -59,6 +62,8 @@ def serve(
     start_logging(settings.log_format)
     metrics = Metrics()
     shown = streamlit_pages(settings, alone=not guarded) if pages else None
+    if pages:
+        sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(service, api_key=api_key, pages=shown, metrics=metrics)
     with _listening(settings) as listener, _rpc(app, settings) as rpc_port:
         address = _address(listener)

@@ -306,6 +306,7 @@ def test_live_counts_equal_the_batch_query_at_every_prefix(stream: list[Action],
         law(stream, setting, Path(folder))
 
 
+@pytest.mark.files_only
 @pytest.mark.slow
 @given(stream=st.lists(actions, min_size=6, max_size=40), setting=settings_drawn)
 @examples(40)
@@ -314,6 +315,7 @@ def test_live_counts_equal_the_batch_query_at_the_end_of_many_streams(stream: li
         law(stream, setting, Path(folder), batch_every=len(stream))
 
 
+@pytest.mark.files_only
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "setting", "batch_every"),
@@ -352,6 +354,7 @@ def test_live_counts_equal_the_batch_query_over_several_periods(
 PERIODS = (Setting(bounds=(1, 2, 3), horizon=20), Setting(bounds=(4, 1, 2), horizon=13))
 
 
+@pytest.mark.files_only
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["user", "user-day"])
 def test_live_counts_equal_the_batch_query_over_periods_of_a_long_stream(unit: str, tmp_path: Path) -> None:
@@ -425,6 +428,7 @@ RENEWED = [action for action in long_stream(7, 70) if not isinstance(action, Fre
 TEETH = (list(long_stream(5, 90)), Setting(bounds=(2, 3, 2)))
 
 
+@pytest.mark.files_only
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.__name__)
 @pytest.mark.slow
 def test_the_law_rejects_a_store_that_is_wrong(twin: type[Store], tmp_path: Path) -> None:
@@ -462,6 +466,7 @@ def test_the_law_accepts_the_periods_that_the_twins_fail(tmp_path: Path) -> None
     assert len(law_over_periods(RENEWED, PERIODS, tmp_path, batch_every=1000).periods) == 2
 
 
+@pytest.mark.files_only
 @pytest.mark.slow
 @pytest.mark.parametrize("twin", [ForgetsUsers, ForgetsFlipsSpent, CountsNobodyAtTheBorder])
 def test_the_law_rejects_a_renewal_that_carries_users_on_wrongly(

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -124,10 +124,14 @@ def chosen() -> int | None:
 @functools.cache
 def database_of(folder: Path, port: int) -> str:
     """The URL of the database for a folder, a new one where there is none; the same in every process."""
+    from psycopg import errors
+
     name = f"test_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
     with connected(DatabaseUrl.of(_url(port, "postgres"))) as connection:
         if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchall():
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            # Another process may be making it.
+            with suppress(errors.UniqueViolation, errors.DuplicateDatabase):
+                connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     return _url(port, name)
 
 

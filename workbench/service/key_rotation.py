@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Table, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from dp.database_url import Place
 from workbench.service.counting import split
@@ -54,7 +54,7 @@ def rotate_key(place: Place, key_path: Path) -> None:
                 run("COMMIT")
             except BaseException:
                 # A failed COMMIT may have rolled back by itself.
-                with suppress(DBAPIError):
+                with suppress(SQLAlchemyError):
                     run("ROLLBACK")
                 raise
             adopt_key(key_path, new)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
@@ -370,7 +370,7 @@ def reading(database: Database) -> Iterator[Store]:
         try:
             yield Store(database, connection)
         finally:
-            with suppress(DBAPIError):
+            with suppress(SQLAlchemyError):
                 connection.exec_driver_sql("ROLLBACK")
 
 

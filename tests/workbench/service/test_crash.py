@@ -449,6 +449,7 @@ def check_what_is_left(folder: Path) -> None:
             assert [count.truth for count in service.truth(metric).counts] == batch_query
 
 
+@pytest.mark.files_only
 def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "points", tmp_path)
     broken = {}
@@ -471,6 +472,7 @@ def test_kill_between_the_steps_of_a_close(tmp_path: Path) -> None:
     assert len(committed) == 2 * len(POINTS) + len(FRESH_POINTS)
 
 
+@pytest.mark.files_only
 def test_kill_between_the_steps_of_a_renewal_and_of_the_close_behind_it(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_crash", "renewals", tmp_path)
     broken, charged = {}, {}

@@ -82,6 +82,7 @@ SCENARIOS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.files_only
 def test_kill_between_the_steps_of_a_rotation(tmp_path: Path) -> None:
     run_scenario("tests.workbench.service.test_rotation_crash", "points", tmp_path)
     folders = sorted(tmp_path.iterdir())

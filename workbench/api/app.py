@@ -57,7 +57,7 @@ def create_app(
     """
     keyring = Keyring(service.settings.keys_path, api_key, service.today)
     metrics = metrics or Metrics()
-    failures, room = FailureLimit(seconds), Room(limits)
+    admission, room = Admission(keyring, FailureLimit(seconds)), Room(limits)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -81,9 +81,9 @@ def create_app(
         _add_pages(app, pages)
     # The last one added is the outermost: refused requests are counted too.
     app.add_middleware(BodyLimits, room=room)
-    app.add_middleware(Guard, routes=app.router.routes, keyring=keyring, limit=failures)
+    app.add_middleware(Guard, routes=app.router.routes, admission=admission)
     app.add_middleware(Measure, metrics=metrics)
-    app.state.entrance = Entrance(service, Admission(keyring, failures), limits, room, metrics, new_id)
+    app.state.entrance = Entrance(service, admission, limits, room, metrics, new_id)
     _declare(app)
     return app
 

@@ -12,11 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workbench.api.access import CALLER, RouteNeeds, needed
 from workbench.api.admission import HERE, OTHER_SITE, Admission, lacking, tokens_of
-from workbench.api.failure_limit import FailureLimit
 from workbench.api.login import COOKIE, LOGIN, form, logged_in, sent_key, shown, target_of, to_login, wants_page
 from workbench.api.origins import foreign, from_here, unframed
 from workbench.api.problems import Problem
-from workbench.service.keyring import Caller, Keyring
+from workbench.service.keyring import Caller
 from workbench.service.keys import KeyFileError, session_token
 
 POLICY_VIOLATION = 1008
@@ -33,16 +32,14 @@ class Guard:
 
     Args:
         routes: of the application; the list itself, so that routes added later are known too.
-        keyring: says whose key it is, at this moment.
-        limit: on wrong keys. Keys that nobody can guess are looked at all the same, so that a guesser stops nobody
-            who uses one.
+        admission: says whose key it is, at this moment, and limits guesses.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], keyring: Keyring, limit: FailureLimit) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], admission: Admission) -> None:
         self._app = app
         self._routes = routes
-        self._keyring = keyring
-        self._admission = Admission(keyring, limit)
+        self._keyring = admission.keyring
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, or refuse it."""

@@ -18,7 +18,7 @@ from workbench.service.vitals import Vitals
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-# Which Starlette answers without naming its route.
+# Which are answered before a route is named.
 PLAIN_ROUTES = ("/event", "/events")
 METHODS = frozenset(HTTPMethod)
 

@@ -151,10 +151,10 @@ def documented_problems() -> dict[int | str, dict[str, Any]]:
 
 def explain(app: FastAPI) -> None:
     """Answer every error of `app` with a problem document."""
-    for kind in (Refused, BudgetExhausted, LedgerError, StoreError, sqlite3.OperationalError, sqlite3.DatabaseError):
+    files = (sqlite3.OperationalError, sqlite3.DatabaseError)
+    for kind in (Refused, BudgetExhausted, LedgerError, StoreError, *files, HTTPException):
         app.add_exception_handler(kind, explained)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, explained)
     app.add_exception_handler(Exception, _failed)
 
 

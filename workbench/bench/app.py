@@ -15,14 +15,13 @@ import httpx2
 import numpy as np
 
 from dp.progress import Progress
-from workbench.maintenance.screenshots import STILL, chromium
+from workbench.maintenance.screenshots import PATIENCE_MS, chromium, wait_until_still
 from workbench.maintenance.server import run_server
 from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE_MS = 120_000
 ASKED_EVERY_SECONDS = 0.05
 IDLE_SECONDS = 10.0
 WATCH = """() => {
@@ -50,11 +49,11 @@ def bench_app(repeats: int, report: Progress) -> list[TableRow]:
         found("first page, usable [s]", lambda _: _first_page(browser, address))
         with _window(browser) as page:
             page.goto(f"{address}/ui/live")
-            _settle(page)
+            wait_until_still(page)
             found("another metric on Live [s]", lambda number: _choose_metric(page, ("DAU", "WAU")[number % 2]))
         with _window(browser) as page:
             page.goto(f"{address}/ui/tradeoff")
-            _settle(page)
+            wait_until_still(page)
             found(
                 "first new curve after another choice, 5,000 users × 180 days [s]",
                 lambda _: _new_curve(page, "w_bound"),
@@ -68,7 +67,7 @@ def _first_page(browser: Browser, address: str) -> float:
     with _window(browser) as page:
         started = time.perf_counter()
         page.goto(f"{address}/ui/live")
-        _settle(page)
+        wait_until_still(page)
         return time.perf_counter() - started
 
 
@@ -76,7 +75,7 @@ def _choose_metric(page: Page, metric: str) -> float:
     started = time.perf_counter()
     page.locator(".st-key-metric").get_by_text(metric, exact=True).click()
     page.wait_for_function("metric => location.search.includes('metric=' + metric)", arg=metric)
-    _settle(page)
+    wait_until_still(page)
     return time.perf_counter() - started
 
 
@@ -88,7 +87,7 @@ def _new_curve(page: Page, slider: str) -> float:
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => window.dimmed && !window.isDimmed()", timeout=PATIENCE_MS)
     seconds = time.perf_counter() - started
-    _settle(page)
+    wait_until_still(page)
     return seconds
 
 
@@ -97,7 +96,7 @@ def _sweep(browser: Browser, address: str, number: int) -> float:
     with _window(browser) as page:
         started = time.perf_counter()
         page.goto(f"{address}/ui/tradeoff?users=20000&days=365&epsilon={(0.5, 2, 4, 0.2, 8)[number % 5]}")
-        _settle(page)
+        wait_until_still(page)
         return time.perf_counter() - started
 
 
@@ -107,7 +106,7 @@ def _api(browser: Browser, address: str, repeats: int, report: Progress) -> Iter
     idle = _asked(address, lambda: time.sleep(IDLE_SECONDS))
     with _window(browser) as page:
         page.goto(f"{address}/ui/tradeoff?users=20000&days=365")
-        _settle(page)
+        wait_until_still(page)
         busy = _asked(address, lambda: [_new_curve(page, "w_bound") for _ in range(repeats)])
     for when, seconds in (("idle", idle), ("during a sweep", busy)):
         p50, p95 = (round(1000 * float(value), 2) for value in np.quantile(seconds, (0.5, 0.95)))
@@ -146,8 +145,3 @@ def _window(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce")
     yield context.new_page()
     context.close()
-
-
-def _settle(page: Page) -> None:
-    page.locator("[data-testid=stMain] h1").first.wait_for(timeout=PATIENCE_MS)
-    page.wait_for_function(STILL, timeout=PATIENCE_MS)

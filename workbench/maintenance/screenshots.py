@@ -25,7 +25,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGES = tuple(page.address for page in APP_PAGES)
 PATIENCE_MS = 600_000
 SETTLING_MS = 1_000
-STILL = """() => {
+_STILL = """() => {
   // Those in a tab that is not shown are not drawn.
   const charts = [...document.querySelectorAll("[data-testid=stVegaLiteChart]")].filter(chart => chart.offsetParent);
   return document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]")
@@ -83,9 +83,14 @@ def take(browser: Browser, address: str, folder: Path, pages: Sequence[str] = PA
 
 def settle(page: Page) -> None:
     """Wait until a page has drawn all that it will draw by itself: no script runs and nothing is computed."""
-    page.locator("[data-testid=stMain] h1").first.wait_for(timeout=PATIENCE_MS)
-    page.wait_for_function(STILL, timeout=PATIENCE_MS)
+    wait_until_still(page)
     page.wait_for_timeout(SETTLING_MS)
+
+
+def wait_until_still(page: Page) -> None:
+    """Wait until a page has a heading, and nothing of it is under way at this moment."""
+    page.locator("[data-testid=stMain] h1").first.wait_for(timeout=PATIENCE_MS)
+    page.wait_for_function(_STILL, timeout=PATIENCE_MS)
 
 
 def main() -> None:

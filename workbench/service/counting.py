@@ -221,7 +221,8 @@ def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterat
         known = store.users_known()
     wanted = max(0, (known + sum(map(len, due)) - 1) // USERS_AT_ONCE).bit_length()
     chunks = min(wanted, MOST_CHUNK_BITS if old is None else old_bits)
-    due, ends = _by_part(due, chunks)
+    # Each is let go as soon as it is sorted: together they may be large.
+    sorted_due = [_by_part(due.pop(0), chunks) for _ in range(len(due))]
     for chunk in range(2**chunks):
         users = np.zeros(0, layout.dtype)
         if old is not None:
@@ -230,7 +231,7 @@ def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterat
                 users = layout.take(store.users(old, chunk * width, (chunk + 1) * width), old)
         shift = 0 if last is None else tick - last
         here = np.concatenate(
-            [np.zeros(0, RECORD), *(some[end[chunk] : end[chunk + 1]] for some, end in zip(due, ends, strict=True))]
+            [np.zeros(0, RECORD), *(records[starts[chunk] : starts[chunk + 1]] for records, starts in sorted_due)]
         )
         yield fold(leaving.absent(users), here, layout, tick, shift), chunks + PARTS_AT_ONCE_BITS
 
@@ -250,16 +251,14 @@ def _part(named: Names, bits: int) -> npt.NDArray[np.int64]:
     return (named["high"] >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _by_part(batches: list[Records], bits: int) -> tuple[list[Records], list[npt.NDArray[np.int64]]]:
-    """Each batch stably sorted by part, of 2^bits, and where each part begins: batches that fit into a cache cost half
-    of sorting them as one."""
-    ends = []
-    for index, records in enumerate(batches):
-        part = _part(records, bits).astype(np.uint16)
-        order = np.argsort(part, kind="stable")
-        batches[index] = records[order]
-        ends.append(np.searchsorted(part[order], np.arange(2**bits + 1)))
-    return batches, ends
+def _by_part(records: Records, bits: int) -> tuple[Records, npt.NDArray[np.intp]]:
+    """The records of a batch stably sorted by part, of 2^bits, and where each part begins.
+
+    Batches that fit into a cache cost half of sorting them as one.
+    """
+    part = _part(records, bits).astype(np.uint16)
+    order = np.argsort(part, kind="stable")
+    return records[order], np.searchsorted(part[order], np.arange(2**bits + 1))
 
 
 def split(users: Users, bits: int) -> dict[int, Users]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from dp.ledger.postgres import failing
@@ -189,6 +189,23 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+@contextmanager
+def writing(database: Database, connection: Connection) -> Iterator[None]:
+    """A transaction that writes: durable when the block has ended, and undone where it fails."""
+    run = connection.exec_driver_sql
+    try:
+        with driver_errors():
+            for statement in database.begin_writing:
+                run(statement)
+            yield
+            run("COMMIT")
+    except BaseException:
+        # A failed COMMIT may have rolled back by itself.
+        with suppress(SQLAlchemyError):
+            run("ROLLBACK")
+        raise
 
 
 @contextmanager

@@ -9,17 +9,16 @@ after a crash, finds by `key_check` which of the two it is (docs/guarantees.md, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Table, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from dp.database_url import Place
 from workbench.service.counting import split
-from workbench.service.database import driver_errors
+from workbench.service.database import driver_errors, writing
 from workbench.service.errors import StoreError
 from workbench.service.folding import by_name
 from workbench.service.key_file import adopt_key, hidden_again, new_key
@@ -45,20 +44,11 @@ def rotate_key(place: Place, key_path: Path) -> None:
             )
         with store.database.lease() as fence:
             new = new_key(key_path, checked_key(store.connection, place, key_path))
-            run = store.connection.exec_driver_sql
-            for statement in store.database.begin_writing:
-                run(statement)
-            try:
+            with writing(store.database, store.connection):
                 fence(store.connection)
                 hide_again(store, hidden_again(new))
-                run("COMMIT")
-            except BaseException:
-                # A failed COMMIT may have rolled back by itself.
-                with suppress(SQLAlchemyError):
-                    run("ROLLBACK")
-                raise
             adopt_key(key_path, new)
-        store.unwiped = True
+        store.look_for_remains()
         store.wipe()
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dp.database_url import DatabaseUrl
 from dp.ledger.postgres import HAS_TABLE, MAKING, OLDEST, connect
-from workbench.service.database import Fence, driver_errors
+from workbench.service.database import Fence, driver_errors, writing
 from workbench.service.errors import Refused, StoreError
 from workbench.service.versions import stamp
 
@@ -145,13 +145,11 @@ class PostgresDatabase:
             # A count takes as long as it takes.
             run("SET lock_timeout = 0")
             run(f"SELECT pg_advisory_lock({LEASE})")
-            for statement in self.begin_writing:
-                run(statement)
-            term = run("UPDATE lease SET term = term + 1 RETURNING term").scalar_one()
-            run("COMMIT")
+            with writing(self, connection):
+                term = run("UPDATE lease SET term = term + 1 RETURNING term").scalar_one()
 
-            def check(writing: Connection) -> None:
-                if writing.exec_driver_sql("SELECT term FROM lease").scalar_one() != term:
+            def check(other: Connection) -> None:
+                if other.exec_driver_sql("SELECT term FROM lease").scalar_one() != term:
                     raise Refused("unavailable", "another process has gone on with this count; ask again in a moment")
 
             try:

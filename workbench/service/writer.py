@@ -7,13 +7,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from workbench.service.database import driver_errors
+from workbench.service.database import driver_errors, writing
 from workbench.service.errors import StoreError
 from workbench.service.store import Store
 
@@ -112,16 +109,10 @@ class Writer:
         try:
             with driver_errors():
                 store.reconnect()
-                run = store.connection.exec_driver_sql
-                for statement in store.database.begin_writing:
-                    run(statement)
+            with writing(store.database, store.connection):
                 results = [job.work(store) for job in jobs]
-                run("COMMIT")
         except BaseException:
             store.somebody_leaves = False
-            # A failed COMMIT may have rolled back by itself.
-            with suppress(SQLAlchemyError):
-                store.connection.exec_driver_sql("ROLLBACK")
             raise
         self._after_commit()
         return results

@@ -18,6 +18,7 @@ from starlette.routing import Match, Mount
 from tests.workbench.api.common import NOW, bearing, close, keys_for, problem_of, settings_in, users
 from workbench.api import access
 from workbench.api.access import ACCESS, MOUNTED, route_needs
+from workbench.api.admission import Admission
 from workbench.api.app import create_app
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.guard import Guard
@@ -104,7 +105,7 @@ def wrong_answers(app: FastAPI, service: Service) -> set[tuple[str, str, frozens
         return {"type": "websocket.connect"}
 
     keyring = Keyring(service.settings.keys_path, None, lambda: NOW.date())
-    guard = Guard(inner, app.routes, keyring, FailureLimit(lambda: 0.0))
+    guard = Guard(inner, app.routes, Admission(keyring, FailureLimit(lambda: 0.0)))
     wrong = set()
     for method, path in declared(app):
         needs = wanted_needs(method, path)

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tests.workbench.api.common import NOW, bearing, keys_for, local, problem_of, users
+from workbench.api.admission import Admission
 from workbench.api.app import create_app
 from workbench.api.failure_limit import FailureLimit
 from workbench.api.guard import Guard
@@ -157,7 +158,7 @@ async def _echo(websocket: WebSocket) -> None:
 def test_the_key_guards_websockets(tmp_path: Path) -> None:
     app = Starlette(routes=[Mount("/ui", routes=[WebSocketRoute("/_stcore/stream", _echo)])])
     keyring = Keyring(tmp_path / "none", KEY, lambda: TODAY)
-    client = TestClient(Guard(app, app.routes, keyring, FailureLimit(lambda: 0.0)))
+    client = TestClient(Guard(app, app.routes, Admission(keyring, FailureLimit(lambda: 0.0))))
     with (
         pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)),
         client.websocket_connect("/ui/_stcore/stream") as socket,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,11 @@ from tests.workbench.service.test_laws import Action, DisagreementError, Run, Se
 from workbench.service import Refused, Settings, StoreError
 from workbench.service import key_rotation as module
 from workbench.service.backup import back_up
+from workbench.service.database import writing
 from workbench.service.key_file import PSEUDONYM_KEY_BYTES, hidden_by
 from workbench.service.key_rotation import rotate_key
 from workbench.service.opening import open_store
 from workbench.service.requests import RequestKey
-from workbench.service.store import Store
 
 on_both = pytest.mark.usefixtures("database")
 
@@ -43,14 +42,6 @@ def filled(folder: Path, **changes: object) -> Settings:
         service.close(day(1))
         service.ingest([add(user, 2 + index % 3) for index, user in enumerate(USERS[20:])])
     return settings
-
-
-@contextmanager
-def writing(store: Store) -> Iterator[None]:
-    for statement in store.database.begin_writing:
-        store.connection.exec_driver_sql(statement)
-    yield
-    store.connection.exec_driver_sql("COMMIT")
 
 
 def names(settings: Settings) -> set[bytes]:
@@ -187,7 +178,10 @@ def test_erasures_and_retried_requests_go_on(tmp_path: Path) -> None:
 @on_both
 def test_a_user_who_is_to_leave_leaves_under_the_new_key(tmp_path: Path) -> None:
     settings = filled(tmp_path)
-    with closing(open_store(settings.store_place, settings.key_path)) as store, writing(store):
+    with (
+        closing(open_store(settings.store_place, settings.key_path)) as store,
+        writing(store.database, store.connection),
+    ):
         store.erase(USERS[25])
     rotate(settings)
     with opened(settings) as service:
@@ -244,7 +238,7 @@ def test_what_an_interrupted_count_has_left_is_counted_again(tmp_path: Path) -> 
         last, layout = store.progress().last, store.layout()
         assert last is not None
         assert layout is not None
-        with writing(store):
+        with writing(store.database, store.connection):
             store.seal(last + 1)
             store.put_parts(last + 1, {0: store.users(layout, 0, 1)})
     rotate(settings)

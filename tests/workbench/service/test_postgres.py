@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import threading
@@ -263,6 +264,8 @@ def test_a_server_that_goes_away_is_waited_for(tmp_path: Path) -> None:
             assert service.preview(day(1))["mau"].truth == 31
 
 
+# Nothing closes a cursor whose connection breaks in between: its driver fails to, and warns when it is collected.
+@pytest.mark.filterwarnings(r"ignore:<psycopg\.ServerCursor .* was deleted while still open:ResourceWarning")
 def test_what_was_acknowledged_outlives_crashes_of_the_server(tmp_path: Path) -> None:
     generator = random.Random(20261130)
     acknowledged: list[int] = []
@@ -312,6 +315,7 @@ def test_what_was_acknowledged_outlives_crashes_of_the_server(tmp_path: Path) ->
             assert service.status().operations == len(stored), "each once or not at all"
             assert len(acknowledged) > 20
             assert closed > 1
+    gc.collect()
 
 
 def test_another_store_in_the_place_of_the_first_is_noticed(settings: Settings) -> None:

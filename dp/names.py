@@ -10,6 +10,13 @@ METRICS: dict[str, int] = {"dau": 1, "wau": 7, "mau": 30}
 
 UNITS = ("user-day", "user")
 
+FLOWS = ("new", "returning", "gone")
+"""How the users present change from tick to tick; new + returning − gone is the change."""
+CALENDAR = ("week", "month")
+"""Cells of the calendar: the ISO week and the month."""
+BREAKDOWN_KINDS = ("fixed", "any", "last")
+"""How a user is given segments (`dp.questions.Breakdown`)."""
+
 YEAR = 365
 """Ticks of a series where nobody says how many."""
 

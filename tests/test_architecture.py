@@ -16,7 +16,7 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 50
 
 FOUNDATIONS = {
     "dp.arrays", "dp.counts", "dp.intervals", "dp.names", "dp.extensions", "dp.database_url", "dp.private_files",
-    "dp.progress", "dp.zones",
+    "dp.progress", "dp.questions", "dp.zones",
 }  # fmt: skip
 LIBRARY = FOUNDATIONS | {
     "dp.log", "dp.presence", "dp.sketches", "dp.units", "dp.noise", "dp.mechanisms", "dp.accounting", "dp.ledger",

@@ -1,0 +1,192 @@
+"""What is asked of a log: how many users, counted in which cell of time, by which breakdown.
+
+A question is a cell (a trailing window, the flows into and out of one, a calendar week or month) and perhaps a
+breakdown (by country, by platform). Its answer is one or more series of daily, weekly or monthly counts. Values of a
+breakdown are public: they are named by whoever asks and never taken from a log, because a name that appears there may
+be there for one user. Everything else counts as `other`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal, NamedTuple
+
+from dp.names import BREAKDOWN_KINDS, CALENDAR, FLOWS
+
+OTHER = "other"
+"""The segment of every value that is not listed, and of the absent one."""
+
+PRODUCT = "×"
+"""Between the columns of a breakdown by several, and between their values."""
+
+CellKind = Literal["rolling", "flows", "week", "month"]
+BreakdownKind = Literal["fixed", "any", "last"]
+"""One of `dp.names.BREAKDOWN_KINDS`."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The time over which a user is counted once.
+
+    Attributes:
+        kind: "rolling": users active within a trailing window, at every tick. "flows": users who come into it or leave
+            it, at every tick. "week" and "month": users active in an ISO week or a calendar month, as known on its
+            last day.
+        metric: what it is called: dau, wau, mau, 14-day; or the kind, of calendar cells.
+        window: trailing days, of rolling and flows; None of calendar cells.
+    """
+
+    kind: CellKind
+    metric: str
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.kind in CALENDAR) != (self.window is None):
+            raise ValueError(f"window is {self.window} for a cell of kind {self.kind!r}; calendar cells have none")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window is {self.window} days; it must be at least 1")
+
+    @property
+    def name(self) -> str:
+        """As in a share: mau, mau/flows, week."""
+        return f"{self.metric}/flows" if self.kind == "flows" else self.metric
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What rows call each of its series: mau; mau/new, mau/returning and mau/gone; week."""
+        return tuple(f"{self.metric}/{flow}" for flow in FLOWS) if self.kind == "flows" else (self.metric,)
+
+    def days(self, first: date, last: date) -> list[date]:
+        """The days on which it is published, among the ticks `first` .. `last`: of a calendar cell the last day."""
+        ticks = (first + timedelta(days=tick) for tick in range((last - first).days + 1))
+        return [day for day in ticks if self.window is not None or self.last_day(day) == day]
+
+    def last_day(self, day: date) -> date:
+        """The day on which what happened on `day` is published, in a calendar cell.
+
+        Raises:
+            ValueError: a trailing window has no such day.
+        """
+        if self.kind == "week":
+            return day + timedelta(days=7 - day.isoweekday())
+        if self.kind == "month":
+            return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+        raise ValueError(f"cell is {self.name}, a trailing window; only calendar cells have a last day")
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Into which segments users are divided.
+
+    Attributes:
+        name: what it is called: platform, country, platform×country.
+        kind: "fixed": by an attribute of the user, from a table of users. "any": a user counts in every segment in
+            which the user was active within the cell. "last": in the segment of the last activity within the cell.
+        columns: of the log, or of the table of users, whose values make the segment.
+        listed: of each column the values that are told apart.
+        most: of kind "any", in how many segments one user-day counts; the first to arrive stay.
+    """
+
+    name: str
+    kind: BreakdownKind
+    columns: tuple[str, ...]
+    listed: tuple[tuple[str, ...], ...]
+    most: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in BREAKDOWN_KINDS:
+            raise ValueError(f"kind of breakdown {self.name!r} is {self.kind!r}; choose {', '.join(BREAKDOWN_KINDS)}")
+        if not self.name or set(self.name) & set("/=:,") or self.name in ("flows", *FLOWS):
+            raise ValueError(f"a breakdown cannot be called {self.name!r}: it is a word without / = : and commas")
+        if not self.columns or len(self.columns) != len(self.listed) or len(set(self.columns)) < len(self.columns):
+            raise ValueError(
+                f"breakdown {self.name!r} has the columns {', '.join(self.columns) or '(none)'} and "
+                f"{len(self.listed)} lists of values; one list is needed for each of one or more different columns"
+            )
+        for column, values in zip(self.columns, self.listed, strict=True):
+            _validate_values(self.name, column, values)
+        if self.most < 1 or (self.most > 1 and self.kind != "any"):
+            raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments; kind any:k allows k")
+        if self.most > len(self.segments):
+            raise ValueError(
+                f"breakdown {self.name!r} counts a user-day in {self.most} segments but has {len(self.segments)}"
+            )
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """All segments; the last is `OTHER`."""
+        return (*(PRODUCT.join(values) for values in itertools.product(*self.listed)), OTHER)
+
+    @property
+    def partition(self) -> bool:
+        """Whether every user counted is in exactly one segment, so that the segments add up to the total."""
+        return self.kind != "any"
+
+
+class SeriesName(NamedTuple):
+    """Which series a row belongs to.
+
+    Attributes:
+        question: mau, mau/new, week.
+        breakdown: None in a total.
+        segment: None in a total.
+    """
+
+    question: str
+    breakdown: str | None = None
+    segment: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One text for all three."""
+        return self.question if self.breakdown is None else f"{self.question}/{self.breakdown}={self.segment}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A cell, and perhaps a breakdown: what one share of a budget is spent on."""
+
+    cell: Cell
+    breakdown: Breakdown | None = None
+
+    @property
+    def name(self) -> str:
+        """As in a share: mau, mau/flows, week/platform."""
+        return self.cell.name if self.breakdown is None else f"{self.cell.name}/{self.breakdown.name}"
+
+    @property
+    def series(self) -> tuple[SeriesName, ...]:
+        """The series of its answer: part after part of the cell, each with all segments in their order."""
+        return tuple(self._series())
+
+    def _series(self) -> Iterator[SeriesName]:
+        for part in self.cell.parts:
+            if self.breakdown is None:
+                yield SeriesName(part)
+            else:
+                yield from (SeriesName(part, self.breakdown.name, segment) for segment in self.breakdown.segments)
+
+
+def rolling(metric: str, window: int) -> Cell:
+    """Users active within a trailing window, such as MAU."""
+    return Cell("rolling", metric, window)
+
+
+def _validate_values(name: str, column: str, values: tuple[str, ...]) -> None:
+    if not values:
+        raise ValueError(
+            f"breakdown {name!r} lists no values of {column!r}. They are published, so they are named and never taken "
+            "from the log: a value that stands there may stand there for one user"
+        )
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"breakdown {name!r} lists {', '.join(map(repr, twice))} twice for {column!r}")
+    if OTHER in values or "" in values:
+        wrong = OTHER if OTHER in values else ""
+        raise ValueError(
+            f"breakdown {name!r} lists the value {wrong!r} for {column!r}; {OTHER!r} holds everything that is not "
+            "listed, and the absent value"
+        )

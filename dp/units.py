@@ -3,6 +3,9 @@
 A mechanism never sees users. It sees a count series x ∈ ℕ^T, and its guarantee is a statement about which series are
 neighbours. `ProtectedClass` is that statement: x and x' are neighbours when x − x' = ±Δ and Δ ∈ {0, 1}^T consists of at
 most `runs` runs of ones inside a hull of `hull` ticks (proofs in docs/guarantees.md, section 1).
+
+A question with several series, such as a count in every country or the users who are new, returning and gone, has a
+class of differences over all of them: `PresenceChange` or `FlowChange` (docs/guarantees.md, section 17).
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dp.names import UNITS
+from dp.questions import Breakdown, Question
 
 PrivacyUnit = Literal["user-day", "user"]
 """One of `dp.names.UNITS`."""
@@ -73,6 +77,94 @@ def protected_class(unit: str, window: int, w_bound: int, horizon: int | None) -
                 raise ValueError("unit 'user' needs a horizon: without one, no bound on a user's ticks exists")
             most_runs = (horizon + 1) // 2
             return ProtectedClass(min(runs, most_runs), horizon, horizon, w_bound % 2 == 1 and runs <= most_runs)
+    raise ValueError(f"unit is {unit!r}; choose one of {', '.join(UNITS)}")
+
+
+@dataclass(frozen=True)
+class PresenceChange:
+    """All differences that one protected change can cause in the series of a question about who is present.
+
+    Attributes:
+        series: what each series that differs may show; the others do not differ.
+        runs: most runs in all of them together.
+        mixed: a series may gain in some runs and lose in others; each of the two is then in its class.
+    """
+
+    series: tuple[ProtectedClass, ...]
+    runs: int
+    mixed: bool = False
+
+
+@dataclass(frozen=True)
+class FlowChange:
+    """All differences that one protected change can cause in the series of a question about flows.
+
+    Attributes:
+        entries: most numbers that differ, each by one, in all series and at all ticks together.
+    """
+
+    entries: int
+
+
+def question_class(question: Question, unit: str, w_bound: int, horizon: int | None) -> PresenceChange | FlowChange:
+    """The class of differences over all series of a question; proofs in docs/guarantees.md, section 17.
+
+    Args:
+        unit: "user-day" or "user".
+        w_bound: W_BOUND; without effect on calendar cells with the unit user-day, which are published once.
+        horizon: number of ticks of the question's series (of weeks, if it asks for weeks); None for no end.
+
+    Raises:
+        ValueError: an argument is out of range; the message names it.
+    """
+    cell, breakdown = question.cell, question.breakdown
+    by_activity = breakdown is not None and breakdown.kind != "fixed"
+    if by_activity and unit == "user" and w_bound < 2:
+        raise ValueError(
+            f"w_bound is {w_bound}: a run in a segment of {question.name} counts if the bound covers its start and its "
+            "end, which takes at least 2"
+        )
+    if cell.kind == "flows":
+        return FlowChange(_flow_entries(breakdown, unit, w_bound))
+    whole = protected_class(unit, cell.window or 1, w_bound, horizon)
+    if breakdown is None or not by_activity:
+        return PresenceChange((whole,), whole.runs)
+    if unit == "user":
+        runs = min(w_bound // 2, whole.runs)
+        return PresenceChange((ProtectedClass(runs, whole.hull, horizon),) * runs, runs)
+    if breakdown.kind == "any":
+        return PresenceChange((whole,) * breakdown.most, breakdown.most * whole.runs)
+    return _last_segment_class(whole, w_bound, cell.window)
+
+
+def _last_segment_class(whole: ProtectedClass, w_bound: int, window: int | None) -> PresenceChange:
+    """A day that decides the segment takes its ticks from the segment of an earlier day."""
+    runs = (w_bound + 1) // 2 * 2
+    if window is None:
+        return PresenceChange((whole, whole), 2)
+    if window == 1:
+        # One day alone decides what is seen of it.
+        return PresenceChange((whole,), 1)
+    if runs == 2:
+        # The earlier day leaves the window a tick earlier at least.
+        return PresenceChange((whole, ProtectedClass(1, min(whole.hull, window - 1), whole.horizon)), 2)
+    wide = ProtectedClass(min(runs, (whole.hull + 1) // 2), whole.hull, whole.horizon)
+    return PresenceChange((wide,) * runs, runs, mixed=True)
+
+
+def _flow_entries(breakdown: Breakdown | None, unit: str, w_bound: int) -> int:
+    """A run makes two entries differ; which start is a user's first may differ, too, and that is two more."""
+    _validate_number("w_bound", w_bound, "flips")
+    runs = (w_bound + 1) // 2
+    match unit:
+        case "user":
+            return w_bound
+        case "user-day" if breakdown is None or breakdown.kind == "fixed":
+            return 2 * runs + 2
+        case "user-day" if breakdown is not None and breakdown.kind == "any":
+            return breakdown.most * (2 * runs + 2)
+        case "user-day":
+            return 8 * runs
     raise ValueError(f"unit is {unit!r}; choose one of {', '.join(UNITS)}")
 
 

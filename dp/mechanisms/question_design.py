@@ -1,0 +1,88 @@
+"""What a linear mechanism takes for a question with several series: one strategy, and the sensitivity of all together.
+
+Every series of a question gets independent noise of one scale. What one protected change can do to all of them is a
+`dp.units.PresenceChange` or `FlowChange`; proofs in docs/guarantees.md, section 17.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from dp.mechanisms import family_of
+from dp.mechanisms.design_cache import choice
+from dp.mechanisms.linear import LinearDesign, Strategy
+from dp.mechanisms.toeplitz import ToeplitzStrategy
+from dp.units import FlowChange, PresenceChange, ProtectedClass
+
+MIXED = 2
+"""‖a − b‖² ≤ 2‖a‖² + 2‖b‖²: what it costs that a series may gain in some runs and lose in others."""
+
+
+@lru_cache(maxsize=128)
+def question_design(name: str, change: PresenceChange | FlowChange) -> LinearDesign:
+    """The design of each series of a question, with the sensitivity of all of them.
+
+    Flows are measured with independent noise by every mechanism, because one change moves few of their numbers.
+
+    Args:
+        name: of a linear mechanism.
+
+    Raises:
+        ValueError: the mechanism is not linear, or cannot serve the class.
+    """
+    family = family_of(name)
+    if family.strategy is None:
+        raise ValueError(f"mechanism is {name!r}, whose error depends on the data; questions need a linear mechanism")
+    if isinstance(change, FlowChange):
+        # Entries change by one each, so that they are both ℓ₁ and ℓ₂².
+        return _design(name, ToeplitzStrategy(()), float(change.entries), change.entries)
+    strategy = _strategy(name, family.strategy, change)
+    touched = sum(strategy.touched(protected) for protected in change.series)
+    return _design(name, strategy, several_series_squared(strategy, change), touched)
+
+
+def _strategy(name: str, strategy_for: Callable[[ProtectedClass], Strategy], change: PresenceChange) -> Strategy:
+    """The strategy for what the worst case shows in one series; it spreads the runs over as many as it may."""
+    widest = change.series[0]
+    spread = replace(widest, runs=-(-change.runs // len(change.series)))
+    strategy, _, _ = choice(name, spread, strategy_for)
+    try:
+        strategy.sensitivity_squared(widest)
+    except ValueError:
+        # Some strategies serve only the class that they were made for.
+        strategy, _, _ = choice(name, widest, strategy_for)
+    return strategy
+
+
+def several_series_squared(strategy: Strategy, change: PresenceChange) -> float:
+    """The largest Σ ‖B⁻¹Δ‖² over the series of a question, Δ being what a protected change does to each.
+
+    It maximises over how the runs divide among the series. Runs of opposite sign in one series count as two series
+    whose energies are doubled.
+    """
+    if len(change.series) == 1:
+        return strategy.sensitivity_squared(change.series[0])
+    energies = {protected: _energies(strategy, protected) for protected in set(change.series)}
+    best = [0.0] * (change.runs + 1)
+    for protected in change.series:
+        one = energies[protected]
+        best = [
+            max(best[runs - own] + one[own] for own in range(min(runs, protected.runs) + 1))
+            for runs in range(change.runs + 1)
+        ]
+    return best[-1] * (MIXED if change.mixed else 1)
+
+
+def _energies(strategy: Strategy, protected: ProtectedClass) -> list[float]:
+    """The sensitivity² for every number of runs from 0 to that of the class."""
+    some = (strategy.sensitivity_squared(replace(protected, runs=runs)) for runs in range(1, protected.runs + 1))
+    return [0.0, *some]
+
+
+def _design(name: str, strategy: Strategy, squared: float, touched: int) -> LinearDesign:
+    noise = family_of(name).noise
+    # As for one series: ℓ₁ = ℓ₂² where Laplace noise is drawn.
+    return LinearDesign(name, noise, strategy, squared if noise == "laplace" else math.sqrt(squared), touched)

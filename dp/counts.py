@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dp.questions import Question, SeriesName
 
 Freeze = int | tuple[int, ...] | None
 """After how many flips a user is left out of the counts: never, after one number, or after each of several in turn."""
@@ -42,10 +45,11 @@ class Counts:
     Attributes:
         values: whole numbers of users, shape (T,); with several bounds (T, 2·bounds): for each in turn the users
             present and the users frozen so far.
-        window: trailing days.
+        window: trailing days; None in a calendar cell.
         first: day of the first tick.
         freeze: the flips after which users are left out.
         sample: whose users are counted; None for all of them.
+        part: the question, and which series of its answer; None for all users present in the window.
 
     Examples:
         >>> import numpy as np
@@ -55,10 +59,11 @@ class Counts:
     """
 
     values: NDArray[np.int64]
-    window: int
+    window: int | None
     first: date
     freeze: Freeze = None
     sample: Sample | None = None
+    part: tuple[Question, SeriesName] | None = None
 
     def __len__(self) -> int:
         """The number of ticks."""
@@ -67,8 +72,10 @@ class Counts:
     @property
     def days(self) -> list[date]:
         """The calendar day of each tick, length T."""
+        if self.part is not None:
+            return list(itertools.islice(self.part[0].cell.days_from(self.first), len(self.values)))
         return [self.first + timedelta(days=tick) for tick in range(len(self.values))]
 
     def until(self, ticks: int) -> Counts:
         """The counts of the first ticks."""
-        return Counts(self.values[:ticks], self.window, self.first, self.freeze, self.sample)
+        return replace(self, values=self.values[:ticks])

@@ -61,8 +61,15 @@ class Cell:
 
     def days(self, first: date, last: date) -> list[date]:
         """The days on which it is published, among the ticks `first` .. `last`: of a calendar cell the last day."""
-        ticks = (first + timedelta(days=tick) for tick in range((last - first).days + 1))
-        return [day for day in ticks if self.window is not None or self.last_day(day) == day]
+        return list(itertools.takewhile(lambda day: day <= last, self.days_from(first)))
+
+    def days_from(self, first: date) -> Iterator[date]:
+        """The days on which it is published, from `first` on without end."""
+        day = first if self.window is not None else self.last_day(first)
+        while True:
+            yield day
+            following = day + timedelta(days=1)
+            day = following if self.window is not None else self.last_day(following)
 
     def last_day(self, day: date) -> date:
         """The day on which what happened on `day` is published, in a calendar cell.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
 
 from dp.arrays import Floats
 from dp.mechanisms import EMPTY_STATE, Mechanism
+from dp.release.drawing import series_of
 from dp.release.plan import Plan
 
 
@@ -32,19 +32,19 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         raise ValueError("band needs a horizon: over days without an end no band of bounded width holds them all")
     if request.sample is not None:
         raise ValueError("band holds noise alone; a sample errs too, and its intervals are too rough for a band")
-    level = 1 - (1 - request.ci_level) / request.horizon
     found: dict[str, tuple[Any, Any]] = {}
     for series in plan.series:
         if series.mechanism.data_dependent:
             raise ValueError(f"band needs noise that does not depend on the data, and that of {request.mechanism} does")
-        own = [row for row in rows if row["metric"] == series.metric]
-        ticks = [(date.fromisoformat(row["day"]) - request.first).days for row in own]
-        half = _half_widths(series.mechanism, request.horizon, level)[ticks]
+        own = [row for row in rows if series_of(row) == series.metric]
+        days = [day.isoformat() for day in series.days(request.first, request.horizon)]
+        level = 1 - (1 - request.ci_level) / len(days)
+        half = _half_widths(series.mechanism, len(days), level)[[days.index(row["day"]) for row in own]]
         estimates = np.array([row["estimate"] for row in own])
         low, high = estimates - half, estimates + half
         found[series.metric] = iter(low.tolist()), iter(high.tolist())
     return [
-        {**row, "band_low": next(found[row["metric"]][0]), "band_high": next(found[row["metric"]][1])} for row in rows
+        {**row, "band_low": next(found[series_of(row)][0]), "band_high": next(found[series_of(row)][1])} for row in rows
     ]
 
 

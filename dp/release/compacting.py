@@ -96,6 +96,11 @@ def _plan_of(ledger: Ledger, stream: str) -> Plan:
     request = request_of(charge.specification)
     if request.sketch != "exact":
         raise ValueError(f"stream {stream!r} is counted by the sketch {request.sketch!r}; only exact ones can go on")
+    if request.questions:
+        raise ValueError(
+            f"stream {stream!r} publishes {request.questions[0].name}; only streams of metrics can go on from a "
+            "smaller log"
+        )
     return plan_release(request)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from dp.ledger import Budget
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
 from dp.mechanisms.protocol import NoiseSource, Released
 from dp.noise import Noise
+from dp.questions import SeriesName
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan, Series
 from dp.release.request import Request, charged, spell_exceptions
@@ -78,11 +79,11 @@ def release_rows(
     """One row a tick, as published; `remaining` is None in a rehearsal."""
     request = plan.request
     whole = charged(request)
+    days = itertools.islice(series.question.cell.days_from(request.first), start, None)
     return [
         {
-            "metric": series.metric,
-            "window": series.window,
-            "day": (request.first + timedelta(days=start + index)).isoformat(),
+            **names_of(plan, series),
+            "day": day.isoformat(),
             "estimate": float(estimate),
             "ci_low": finite(low),
             "ci_high": finite(high),
@@ -103,7 +104,21 @@ def release_rows(
             **({"on_time": spell_exceptions(request.on_time)} if request.on_time is not None else {}),
             **dict(zip(released.columns, extra, strict=True)),
         }
-        for index, (estimate, low, high, deviation, *extra) in enumerate(
-            zip(*released.arrays, *released.columns.values(), strict=True)
+        for day, estimate, low, high, deviation, *extra in zip(
+            itertools.islice(days, len(released.estimates)), *released.arrays, *released.columns.values(), strict=True
         )
     ]
+
+
+def names_of(plan: Plan, series: Series) -> dict[str, Any]:
+    """Which series a row is of: by metric and window, or, where more is asked than metrics, by question and segment."""
+    if plan.request.questions:
+        return series.name._asdict()
+    return {"metric": series.metric, "window": series.window}
+
+
+def series_of(row: Mapping[str, Any]) -> str:
+    """Which series of its plan a published row is of (`Series.metric`)."""
+    if "metric" in row:
+        return str(row["metric"])
+    return SeriesName(row["question"], row["breakdown"], row["segment"]).key

@@ -30,11 +30,11 @@ def stated_counts(plan: Plan, values: Mapping[str, NDArray[np.int64]]) -> dict[s
     Args:
         values: metric → counts from the first tick on.
     """
-    request = plan.request
+    request, series = plan.request, {one.metric: one for one in plan.series}
     return {
         metric: Counts(
-            np.asarray(one), request.windows[metric], request.first, plan.freeze,
-            request.sample and request.sample.before(len(one)),
+            np.asarray(one), series[metric].window, request.first, plan.freeze,
+            request.sample and request.sample.before(len(one)), series[metric].part,
         )
         for metric, one in values.items()
     }  # fmt: skip
@@ -61,9 +61,10 @@ def _checked(plan: Plan, series: Series, counts: Mapping[str, Counts]) -> NDArra
         )
     if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
         raise ValueError(f"counts of {metric} must be whole numbers between 0 and 2^36")
-    if plan.request.horizon is not None and len(values) > plan.request.horizon:
+    horizon = plan.request.horizon
+    if horizon is not None and len(values) > (most := len(series.days(plan.request.first, horizon))):
         raise ValueError(
-            f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {plan.request.horizon}; "
+            f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {most}; "
             "for more days open another stream, which is charged again"
         )
     return values.astype(np.int64)
@@ -72,6 +73,8 @@ def _checked(plan: Plan, series: Series, counts: Mapping[str, Counts]) -> NDArra
 def _differences(plan: Plan, series: Series, given: Counts) -> Iterator[str]:
     """How counts were counted otherwise than a plan says."""
     request = plan.request
+    if given.part != series.part:
+        yield f"they answer {_what(given)} and not {series.metric}, asked in this way"
     if given.window != series.window:
         yield f"they are for a window of {given.window} days and not {series.window}"
     if given.first != request.first:
@@ -94,3 +97,7 @@ def _frozen(freeze: Freeze) -> str:
 
 def _whom(given: Counts) -> str:
     return "all users" if given.sample is None else f"a sample of {given.sample}"
+
+
+def _what(given: Counts) -> str:
+    return "how many users are present in all" if given.part is None else given.part[1].key

@@ -4,26 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from dp.accounting.calibrate import JOINT_MECHANISM, calibrate_designs, calibrate_on_time, normalised, series_guarantee
 from dp.accounting.composition import Guarantee
 from dp.counts import Freeze
-from dp.mechanisms import Mechanism, design, family_of
+from dp.mechanisms import Design, LinearDesign, Mechanism, design, family_of
+from dp.mechanisms.question_design import question_design
 from dp.names import METRICS
 from dp.noise import validate_level
-from dp.release.request import Request, charged, spell_exceptions
+from dp.questions import Question, SeriesName
+from dp.release.request import Request, charged, spell_exceptions, uses_w_bound
 from dp.release.sample import validate_sketch
-from dp.units import protected_class
+from dp.units import protected_class, question_class
 
 
 @dataclass(frozen=True)
 class Series:
-    """One metric of a plan: its calibrated mechanism and what it promises on its own."""
+    """One series of a plan.
 
-    metric: str
-    window: int
+    Attributes:
+        question: what it is a part of the answer to.
+        name: which part.
+        mechanism: calibrated; all series of a question have the same one, and draw noise of their own.
+        guarantee: what all series of the question promise together.
+    """
+
+    question: Question
+    name: SeriesName
     mechanism: Mechanism
     guarantee: Guarantee
+
+    @property
+    def metric(self) -> str:
+        """Its name in one text, under which counts are given and rows are kept."""
+        return self.name.key
+
+    @property
+    def window(self) -> int | None:
+        """Trailing days; None in a calendar cell."""
+        return self.question.cell.window
+
+    @property
+    def part(self) -> tuple[Question, SeriesName] | None:
+        """As counts say it; None for all users present in a window."""
+        total = self.question.cell.kind == "rolling" and self.question.breakdown is None
+        return None if total else (self.question, self.name)
+
+    def days(self, first: date, ticks: int) -> list[date]:
+        """The days that it publishes among so many ticks from `first` on."""
+        return self.question.cell.days(first, first + timedelta(days=ticks - 1))
 
 
 @dataclass(frozen=True)
@@ -52,10 +82,13 @@ def plan_release(request: Request) -> Plan:
     Raises:
         ValueError: a parameter is out of range, unknown, or does not fit the mechanism; the message names it.
     """
-    if not request.windows:
+    names = [question.name for question in request.asked]
+    if not names:
         raise ValueError("no metric was asked for; choose one or more of " + ", ".join(METRICS))
-    if set(request.shares) != set(request.windows):
-        raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(request.windows)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"questions are {', '.join(names)}; each can be asked once")
+    if set(request.shares) != set(names):
+        raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(names)}")
     if not 0 <= request.guarantee.delta < 1:
         raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
     validate_level(request.ci_level)
@@ -65,19 +98,21 @@ def plan_release(request: Request) -> Plan:
             "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
         )
     validate_sketch(request)
-    shares = normalised([request.shares[metric] for metric in request.windows], len(request.windows))
+    _validate_questions(request)
+    shares = normalised([request.shares[name] for name in names], len(names))
     mechanisms = _mechanisms(request, shares)
     alone = len(mechanisms) == 1
     return Plan(
         request,
         tuple(
             Series(
-                metric,
-                window,
+                question,
+                name,
                 mechanism,
                 charged(request) if alone else series_guarantee(mechanism, request.guarantee, share),
             )
-            for (metric, window), mechanism, share in zip(request.windows.items(), mechanisms, shares, strict=True)
+            for question, mechanism, share in zip(request.asked, mechanisms, shares, strict=True)
+            for name in question.series
         ),
     )
 
@@ -85,11 +120,14 @@ def plan_release(request: Request) -> Plan:
 def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism]:
     windows = list(request.windows.values())
     if request.on_time is None:
-        designs = [
+        designs: list[Design] = [
             design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
             for window in windows
         ]
+        designs += [_question_design(request, question) for question in request.questions]
         return calibrate_designs(designs, request.guarantee, shares)
+    if request.questions:
+        raise ValueError("on_time goes with metrics alone: no bound over flows, calendar cells or segments is known")
     if request.unit != "user" or request.horizon is None:
         raise ValueError("on_time protects whole users over a horizon: it goes with unit user and a number of ticks")
     if request.mechanism != JOINT_MECHANISM:
@@ -99,3 +137,26 @@ def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism
     if len(set(windows)) < len(windows):
         raise ValueError("on_time needs windows that differ; the same one twice tells nothing more")
     return calibrate_on_time(windows, request.horizon, request.guarantee, shares, request.on_time)
+
+
+def _question_design(request: Request, question: Question) -> LinearDesign:
+    horizon = request.horizon
+    if question.cell.window is None and horizon is not None:
+        first = request.first
+        horizon = len(question.cell.days(first, first + timedelta(days=horizon - 1)))
+        if not horizon:
+            raise ValueError(f"no {question.cell.name} ends within the {request.horizon} ticks from {first} on")
+    return question_design(request.mechanism, question_class(question, request.unit, request.w_bound, horizon))
+
+
+def _validate_questions(request: Request) -> None:
+    """Refuse what no question but a rolling total can have."""
+    if not request.questions:
+        return
+    if request.sketch != "exact":
+        raise ValueError(f"sketch is {request.sketch!r}; flows, calendar cells and segments are counted exactly")
+    if not uses_w_bound(request.mechanism):
+        raise ValueError(
+            f"mechanism is {request.mechanism!r}, whose error depends on the data; flows, calendar cells and segments "
+            "need a linear one"
+        )

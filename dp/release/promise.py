@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dp.release.request import Request, charged, freezes, uses_w_bound
 
 
@@ -43,5 +45,22 @@ def promise(request: Request) -> str:
         span = "however many days are published"
     else:
         span = "for one day" if request.horizon == 1 else f"over all {request.horizon} days together"
-    said = f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."
-    return f"{said} {READING}" if request.unit == "user-day" and uses_w_bound(request.mechanism) else said
+    said = [f"Promised: ({epsilon:g}, {delta:g})-differential privacy {span}, for {protected(request)}."]
+    if request.unit == "user-day" and uses_w_bound(request.mechanism):
+        said.append(READING)
+    return " ".join([*said, *_of_questions(request)])
+
+
+def _of_questions(request: Request) -> Iterator[str]:
+    """What must be known of calendar cells and breakdowns to read the promise (docs/guarantees.md, section 17)."""
+    if request.unit == "user-day" and any(question.cell.window is None for question in request.questions):
+        yield "A week or a month is published once, so that a user-day changes it once, whatever happens to it later."
+    by_name = {question.breakdown.name: question.breakdown for question in request.questions if question.breakdown}
+    for name, breakdown in by_name.items():
+        if breakdown.kind == "any":
+            segments = "segment" if breakdown.most == 1 else "segments"
+            yield f"By {name}, a user-day counts in its first {breakdown.most} {segments} to arrive."
+        if breakdown.kind != "fixed" and freezes(request.unit, request.mechanism):
+            yield f"By {name}, the changes of presence in all segments together are bounded."
+        if breakdown.kind == "fixed" and request.unit == "user-day":
+            yield f"By {name}, what the table of users says of a user is taken as known and is not protected."

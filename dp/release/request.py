@@ -12,6 +12,7 @@ from dp.counts import Sample
 from dp.mechanisms import family_of
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_W_BOUND
+from dp.questions import Breakdown, Cell, Question, rolling
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,20 @@ class Request:
     """What someone asks to be published; the public parameters of a stream.
 
     Attributes:
-        windows: metric name → trailing window in days.
+        windows: metric name → trailing window in days: the totals of rolling cells that are asked for.
         unit: who is protected, "user-day" or "user".
         w_bound: most flips of the protected change; without effect where the mechanism needs no such bound.
         guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
         mechanism: a name in `dp.mechanisms.MECHANISMS`.
         first: first tick.
         horizon: number of ticks that the guarantee covers, None for no end.
-        shares: how the series divide the budget (μ² or ε); one positive number each, normalised.
+        shares: how the questions divide the budget (μ² or ε), by their names; one positive number each, normalised.
         ci_level: level of the pointwise intervals.
         on_time: for the unit user, protects whoever acts on time with at most these exceptions: nobody is frozen, and
             the series are calibrated for their joint worst case (docs/guarantees.md, section 14).
         sketch: what counts the users, a name in `dp.sketches.SKETCHES` whose counts a mechanism can make private.
         sample: for the sketch fixed-rate, whom it counts; the counts given are then those of the sample.
+        questions: what else is asked for: flows, calendar cells, and any cell by a breakdown.
     """
 
     windows: Mapping[str, int]
@@ -46,6 +48,12 @@ class Request:
     on_time: Exceptions | None = None
     sketch: str = "exact"
     sample: Sample | None = None
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """All questions, in the order in which their rows are published."""
+        return (*(Question(rolling(metric, window)) for metric, window in self.windows.items()), *self.questions)
 
     @property
     def flip_bound(self) -> int | None:
@@ -60,6 +68,8 @@ class Request:
             plain["on_time"] = spell_exceptions(self.on_time)
         if self.sketch == "exact":
             del plain["sketch"]
+        if not plain["questions"]:
+            del plain["questions"]
         del plain["sample"]
         if self.sample is not None:
             plain["sample"] = {"rate": self.sample.rate, "salt": self.sample.salt}
@@ -95,6 +105,18 @@ def request_of(specification: Mapping[str, Any]) -> Request:
         on_time=on_time and Exceptions(*(int(part.partition("=")[2]) for part in on_time.split(","))),
         sketch=plain.get("sketch", "exact"),
         sample=sample and Sample(sample["rate"], sample["salt"]),
+        questions=tuple(_question_of(question) for question in plain.get("questions", ())),
+    )
+
+
+def _question_of(plain: Mapping[str, Any]) -> Question:
+    """The question that a specification spells."""
+    breakdown = plain["breakdown"]
+    if breakdown is None:
+        return Question(Cell(**plain["cell"]))
+    listed = tuple(tuple(values) for values in breakdown["listed"])
+    return Question(
+        Cell(**plain["cell"]), Breakdown(**{**breakdown, "columns": tuple(breakdown["columns"]), "listed": listed})
     )
 
 

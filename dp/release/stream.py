@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -64,7 +65,6 @@ def publish(
         ValueError: counts are missing, no whole numbers, or longer than the horizon; nothing was charged.
     """
     checked = own_counts(plan, counts)
-    longest = max(len(values) for values in checked.values())
     ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": data}, now)
     # All series of a call ask for the same days.
     arrived = arrived and functools.cache(arrived)
@@ -72,12 +72,12 @@ def publish(
         remaining = ledger.budget(budget)
         for series in plan.series:
             _publish_series(ledger, stream, plan, series, checked[series.metric], remaining, arrived)
-    return published(ledger, stream, plan.request.windows, longest)
+    return published(ledger, stream, {metric: len(values) for metric, values in checked.items()})
 
 
-def published(ledger: Ledger, stream: str, metrics: Sequence[str] | Mapping[str, int], ticks: int) -> list[str]:
-    """The first `ticks` rows of every metric as they were published, fewer where fewer exist."""
-    return [row for metric in metrics for row in ledger.releases(stream, metric)[:ticks]]
+def published(ledger: Ledger, stream: str, ticks: Mapping[str, int]) -> list[str]:
+    """The first rows of every metric, as many as `ticks` says, as they were published, fewer where fewer exist."""
+    return [row for metric, number in ticks.items() for row in ledger.releases(stream, metric)[:number]]
 
 
 def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now: datetime) -> list[str] | None:
@@ -100,9 +100,10 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
         return None
     # Refuses other parameters, and costs nothing.
     ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": ""}, now)
-    if any(ledger.count_releases(stream, metric) < ticks for metric in plan.request.windows):
+    wanted = {series.metric: len(series.days(plan.request.first, ticks)) for series in plan.series}
+    if any(ledger.count_releases(stream, metric) < number for metric, number in wanted.items()):
         return None
-    return published(ledger, stream, plan.request.windows, ticks)
+    return published(ledger, stream, wanted)
 
 
 def log_name(paths: Sequence[str], ledger: Place) -> str:
@@ -160,7 +161,13 @@ def default_stream(request: Request, name: str = "", read_as: str = "") -> str:
     public["guarantee"] = list(charged(request))
     text = json.dumps({**public, "name": name, "read_as": read_as}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return "-".join([*filter(None, [PurePosixPath(name).name]), *sorted(request.windows), digest])
+    return "-".join(
+        [
+            *filter(None, [PurePosixPath(name).name]),
+            *sorted({question.cell.metric for question in request.asked}),
+            digest,
+        ]
+    )
 
 
 class Past(NamedTuple):
@@ -236,8 +243,10 @@ def _publish_series(
     if not len(fresh):
         return
 
+    days = list(itertools.islice(series.question.cell.days_from(plan.request.first), len(counts)))
+
     def name_arrived(ticks: int) -> str | None:
-        return arrived(plan.request.first + timedelta(days=ticks - 1)) if arrived else None
+        return arrived(days[ticks - 1]) if arrived else None
 
     mechanism = _name_mechanism(series.mechanism)
     if before:

@@ -5,7 +5,7 @@ neighbours. `ProtectedClass` is that statement: x and x' are neighbours when x â
 most `runs` runs of ones inside a hull of `hull` ticks (proofs in docs/guarantees.md, section 1).
 
 A question with several series, such as a count in every country or the users who are new, returning and gone, has a
-class of differences over all of them: `PresenceChange` or `FlowChange` (docs/guarantees.md, section 17).
+class of differences over all of them: `PresenceChange` or `FlowChange` (docs/guarantees.md, section 18).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class FlowChange:
 
 
 def question_class(question: Question, unit: str, w_bound: int, horizon: int | None) -> PresenceChange | FlowChange:
-    """The class of differences over all series of a question; proofs in docs/guarantees.md, section 17.
+    """The class of differences over all series of a question; proofs in docs/guarantees.md, section 18.
 
     Args:
         unit: "user-day" or "user".

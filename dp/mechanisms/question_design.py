@@ -1,7 +1,7 @@
 """What a linear mechanism takes for a question with several series: one strategy, and the sensitivity of all together.
 
 Every series of a question gets independent noise of one scale. What one protected change can do to all of them is a
-`dp.units.PresenceChange` or `FlowChange`; proofs in docs/guarantees.md, section 17.
+`dp.units.PresenceChange` or `FlowChange`; proofs in docs/guarantees.md, section 18.
 """
 
 from __future__ import annotations

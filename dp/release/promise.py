@@ -52,7 +52,7 @@ def promise(request: Request) -> str:
 
 
 def _of_questions(request: Request) -> Iterator[str]:
-    """What must be known of calendar cells and breakdowns to read the promise (docs/guarantees.md, section 17)."""
+    """What must be known of calendar cells and breakdowns to read the promise (docs/guarantees.md, section 18)."""
     if request.unit == "user-day" and any(question.cell.window is None for question in request.questions):
         yield "A week or a month is published once, so that a user-day changes it once, whatever happens to it later."
     by_name = {question.breakdown.name: question.breakdown for question in request.questions if question.breakdown}

@@ -24,6 +24,7 @@ def simulate_rows(plan: Plan, counts: Mapping[str, Any], seed: int) -> list[dict
 
 
 def _stated(plan: Plan, counts: Mapping[str, Any]) -> dict[str, Counts]:
-    known = {metric: values for metric, values in counts.items() if metric in plan.request.windows}
+    own = {series.metric for series in plan.series}
+    known = {metric: values for metric, values in counts.items() if metric in own}
     made_up = stated_counts(plan, {metric: one for metric, one in known.items() if isinstance(one, np.ndarray)})
     return {**known, **made_up}

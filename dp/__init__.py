@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dp.log import Log, LogError, read_log
     from dp.mechanisms import MECHANISMS
     from dp.names import METRICS
+    from dp.questions import Breakdown, breakdown
     from dp.sketches import SKETCHES
 
     __version__: str
@@ -33,6 +34,7 @@ _HOMES = {
     "MECHANISMS": "dp.mechanisms",
     "METRICS": "dp.names",
     "SKETCHES": "dp.sketches",
+    "Breakdown": "dp.questions",
     "BudgetExhausted": "dp.ledger",
     "Counts": "dp.counts",
     "LedgerError": "dp.ledger",
@@ -40,6 +42,7 @@ _HOMES = {
     "LogError": "dp.log",
     "ReleasePlan": "dp.face.plan",
     "audit": "dp.auditing",
+    "breakdown": "dp.questions",
     "calibrate": "dp.face.tables",
     "compare": "dp.face.tables",
     "compose": "dp.face.tables",
@@ -53,6 +56,7 @@ __all__ = [
     "MECHANISMS",
     "METRICS",
     "SKETCHES",
+    "Breakdown",
     "BudgetExhausted",
     "Counts",
     "LedgerError",
@@ -61,6 +65,7 @@ __all__ = [
     "ReleasePlan",
     "__version__",
     "audit",
+    "breakdown",
     "calibrate",
     "compare",
     "compose",

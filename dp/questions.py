@@ -9,12 +9,12 @@ be there for one user. Everything else counts as `other`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, NamedTuple
 
-from dp.names import BREAKDOWN_KINDS, CALENDAR, FLOWS
+from dp.names import BREAKDOWN_KINDS, CALENDAR, FLOWS, METRICS
 
 OTHER = "other"
 """The segment of every value that is not listed, and of the absent one."""
@@ -197,3 +197,69 @@ def _validate_values(name: str, column: str, values: tuple[str, ...]) -> None:
             f"breakdown {name!r} lists the value {wrong!r} for {column!r}; {OTHER!r} holds everything that is not "
             "listed, and the absent value"
         )
+
+
+def breakdown(
+    name: str, values: Sequence[str] | Mapping[str, Sequence[str]], kind: BreakdownKind, *, most: int = 1
+) -> Breakdown:
+    """A breakdown by one column of its own name, or by the product of several.
+
+    Args:
+        values: the values that are told apart, or, from every column to them.
+        kind: "fixed", "any" or "last"; see `Breakdown`.
+        most: of kind "any", in how many segments one user-day counts.
+
+    Raises:
+        ValueError: as of `Breakdown`.
+
+    Examples:
+        >>> breakdown("platform", ["ios", "web"], "last").segments
+        ('ios', 'web', 'other')
+        >>> breakdown("where", {"platform": ["ios", "web"], "country": ["GB"]}, "any").segments
+        ('ios×GB', 'web×GB', 'other')
+    """
+    columns = values if isinstance(values, Mapping) else {name: values}
+    return Breakdown(name, kind, tuple(columns), tuple(map(tuple, columns.values())), most)
+
+
+def questions_of(
+    windows: Mapping[str, int], flows: Sequence[str], calendar: Sequence[str], by: Sequence[Breakdown]
+) -> tuple[Question, ...]:
+    """All that is asked besides the users present in each window: every other cell, and every cell by every breakdown.
+
+    Args:
+        windows: metric → trailing days.
+        flows: metrics whose flows are asked for; those that are in no window have the usual one.
+        calendar: "week", "month".
+        by: breakdowns of each cell.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    known = {**METRICS, **windows}
+    if unknown := [metric for metric in flows if metric not in known]:
+        raise ValueError(f"flows are asked of {unknown[0]!r}; choose from {', '.join(known)}")
+    if unknown := [kind for kind in calendar if kind not in CALENDAR]:
+        raise ValueError(f"calendar is {unknown[0]!r}; choose from {', '.join(CALENDAR)}")
+    totals = [rolling(metric, window) for metric, window in windows.items()]
+    others = [Cell("flows", metric, known[metric]) for metric in dict.fromkeys(flows)]
+    others += [Cell("week" if kind == "week" else "month", kind) for kind in dict.fromkeys(calendar)]
+    return (
+        *(Question(cell) for cell in others),
+        *(Question(cell, divided) for divided in by for cell in (*totals, *others)),
+    )
+
+
+def segment_columns(questions: Iterable[Question]) -> tuple[str, ...]:
+    """The columns that a log must have for its answers."""
+    return _columns(questions, fixed=False)
+
+
+def attribute_columns(questions: Iterable[Question]) -> tuple[str, ...]:
+    """The columns that a table of users must have for the answers."""
+    return _columns(questions, fixed=True)
+
+
+def _columns(questions: Iterable[Question], *, fixed: bool) -> tuple[str, ...]:
+    found = (question.breakdown for question in questions if question.breakdown is not None)
+    return tuple(dict.fromkeys(column for one in found if (one.kind == "fixed") == fixed for column in one.columns))

@@ -21,6 +21,7 @@ from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND
 from dp.presence.tombstone_file import Compaction, past_name, read_compaction
+from dp.questions import Breakdown, questions_of
 from dp.release import (
     Plan,
     Request,
@@ -67,8 +68,8 @@ class ReleasePlan:
 
     @property
     def mechanisms(self) -> dict[str, Mechanism]:
-        """The calibrated mechanism of every metric."""
-        return {series.metric: series.mechanism for series in self.calibrated.series}
+        """The calibrated mechanism of every question; all series of one have noise of their own."""
+        return {series.question.name: series.mechanism for series in self.calibrated.series}
 
     @property
     def guarantee(self) -> Guarantee:
@@ -90,20 +91,25 @@ class ReleasePlan:
 
     @property
     def std(self) -> dict[str, float]:
-        """The largest standard deviation of a release of each metric, in users; NaN where it depends on the data."""
+        """The largest standard deviation of a release of each question, in users; NaN where it depends on the data."""
         deviations = self.deviations
-        return {metric: float(deviations[metric].max()) for metric in self.mechanisms}
+        return {name: float(deviations[name].max()) for name in self.mechanisms}
 
     @property
     def deviations(self) -> pd.DataFrame:
-        """Standard deviations of the releases, in users: a row a day, a column a metric."""
+        """Standard deviations of the releases, in users: a row a day, a column a question.
+
+        NaN on days on which none is published, and where it depends on the data.
+        """
         import pandas as pd
 
         rate = 1.0 if self.request.sample is None else self.request.sample.rate
-        return pd.DataFrame(
-            {metric: one.standard_deviation(self._ticks) / rate for metric, one in self.mechanisms.items()},
-            index=pd.date_range(self.request.first, periods=self._ticks, name="day"),
-        )
+        frame = pd.DataFrame(index=pd.date_range(self.request.first, periods=self._ticks, name="day"))
+        for series in {one.question.name: one for one in self.calibrated.series}.values():
+            days = series.days(self.request.first, self._ticks)
+            deviations = series.mechanism.standard_deviation(len(days)) / rate
+            frame[series.question.name] = pd.Series(deviations, index=pd.DatetimeIndex(days))
+        return frame
 
     @property
     def _ticks(self) -> int:
@@ -250,7 +256,7 @@ class ReleasePlan:
 
 
 def plan(
-    metrics: str | Sequence[str] | Mapping[str, int],
+    metrics: str | Sequence[str] | Mapping[str, int] = (),
     *,
     epsilon: float,
     first: DateLike,
@@ -266,6 +272,9 @@ def plan(
     sketch: str = "exact",
     rate: float | None = None,
     salts: Salts | None = None,
+    flows: Sequence[str] = (),
+    calendar: Sequence[str] = (),
+    by: Sequence[Breakdown] = (),
 ) -> ReleasePlan:
     """Choose and calibrate the noise of a release; nothing is counted or spent.
 
@@ -280,12 +289,16 @@ def plan(
         mechanism: a name in `dp.MECHANISMS`.
         horizon: ticks that the guarantee covers; by default from `first` to `last`. Give it when the stream is to be
             continued later.
-        split: how the metrics divide the budget; equally by default.
+        split: how the questions divide the budget, by their names (mau, mau/flows, week, mau/platform); equally by
+            default.
         ci_level: level of the pointwise intervals.
         on_time: with unit "user", for users who act on time with at most this many exceptions.
         sketch: what counts the users; "fixed-rate" counts a sample.
         rate: with "fixed-rate", the share of the users in the sample.
         salts: with "fixed-rate", the secret salts that choose it (`dp.sketches.salts.load_salts`).
+        flows: metrics of which the users who are new, come back and are gone are counted every day, too.
+        calendar: "week" or "month", or both: users active in each, published on its last day.
+        by: breakdowns (`dp.breakdown`) of every metric, flow and calendar cell.
 
     Raises:
         ValueError: an argument is out of range, unknown, or does not fit the others; the message names it.
@@ -307,6 +320,8 @@ its later retraction, as long as that changes the user's presence at most 2 time
         raise ValueError(f"sketch is {sketch!r} and rate is {rate}; a rate goes with the sketch 'fixed-rate'")
     if (rate is None) != (salts is None):
         raise ValueError("rate and salts go together: a sample is chosen by secret salts")
+    questions = questions_of(windows, flows, calendar, by)
+    names = [*windows, *(question.name for question in questions)]
     covered = None if horizon == "unlimited" else horizon or (end - start).days + 1
     request = Request(
         windows=windows,
@@ -316,11 +331,12 @@ its later retraction, as long as that changes the user's presence at most 2 time
         mechanism=mechanism,
         first=start,
         horizon=covered,
-        shares=dict.fromkeys(windows, 1.0) if split is None else dict(split),
+        shares=dict.fromkeys(names, 1.0) if split is None else dict(split),
         ci_level=ci_level,
         on_time=on_time,
         sketch=sketch,
         sample=_sample(rate, salts, start, covered),
+        questions=questions,
     )
     return ReleasePlan(plan_release(request), end, salts)
 

@@ -21,6 +21,7 @@ from dp.noise import GaussianNoise
 from dp.questions import Breakdown, Cell, Question
 from dp.release import Plan, Request, default_stream, plan_release, promise
 from dp.release.request import request_of
+from dp.release.shares import equal_shares, largest_deviations
 from dp.release.stream import publish, recall
 from tests.dp.test_privacy_statistics import clopper_pearson
 from tests.oracles.stated import publish as publish_stated
@@ -189,6 +190,19 @@ def test_segments_have_noise_of_their_own() -> None:
     correlations = np.corrcoef(np.array(draws).T)
     assert correlations.shape == (7, 7)
     assert np.abs(correlations - np.eye(7)).max() < 0.3
+
+
+@pytest.mark.parametrize("mechanism", ["damped-square-root", "laplace"])
+def test_shares_let_all_questions_err_alike(mechanism: str) -> None:
+    plan = plan_release(request(mechanism=mechanism))
+    alike = largest_deviations(plan_release(request(mechanism=mechanism, shares=equal_shares(plan))))
+    assert max(alike.values()) == pytest.approx(min(alike.values()), rel=1e-3)
+    sizes = {name: 10.0 + place for place, name in enumerate(alike)}
+    relative = largest_deviations(plan_release(request(mechanism=mechanism, shares=equal_shares(plan, sizes))))
+    errors = [relative[name] / sizes[name] for name in sizes]
+    assert max(errors) == pytest.approx(min(errors), rel=1e-3)
+    with pytest.raises(ValueError, match="sizes are for mau; one positive count is needed for each of mau, mau/flows"):
+        equal_shares(plan, {"mau": 5.0})
 
 
 # --- What an attacker finds out --------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dp.names import CALENDAR
 from dp.progress import Progress
+from dp.questions import BreakdownKind, CellKind
 from experiments.engine.progress import progress_bar
 from workbench.cli.mechanisms import ClassChoice, class_options, mechanism_option
-from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, output_options
+from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, gathered_as, output_options
 from workbench.rows import TableRow
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from dp.accounting.composition import Guarantee
     from dp.auditing import Audit, AuditOptions
+    from dp.questions import Question
 
     Audits = Callable[["Terms", str, AuditOptions], list[Audit]]
 
@@ -47,9 +50,74 @@ class TrialCount(click.ParamType[int]):
         return int(number)
 
 
+@dataclass(frozen=True)
+class AskedChoice:
+    """The question whose series are attacked together; by default how many users are present in the window."""
+
+    cell: CellKind
+    breakdown: str | None
+
+    @property
+    def given(self) -> bool:
+        """Whether anything but a rolling total is asked."""
+        return self.cell != "rolling" or self.breakdown is not None
+
+    @property
+    def label(self) -> str:
+        """The same in words."""
+        by = f" by a breakdown of kind {self.breakdown}" if self.breakdown else ""
+        return f"{self.cell}{by}; " if self.given else ""
+
+    def question(self, users: ClassChoice) -> Question:
+        """The question, with a breakdown of enough segments."""
+        from dp.questions import Breakdown, Cell, Question
+
+        if self.cell in CALENDAR:
+            cell = Cell(self.cell, self.cell)
+        else:
+            cell = Cell(self.cell, users.name.lower() or "count", users.days)
+        if self.breakdown is None:
+            return Question(cell)
+        kind, _, most = self.breakdown.partition(":")
+        values = tuple(str(number) for number in range(int(most or 1) + 1))
+        return Question(cell, Breakdown("segment", KINDS[kind], ("segment",), (values,), int(most or 1)))
+
+    def ticks(self, users: ClassChoice) -> int | None:
+        """How many numbers each series has in the horizon."""
+        if users.ticks is None:
+            return None
+        return max(1, users.ticks // {"week": 7, "month": 30}.get(self.cell, 1))
+
+
+class BreakdownType(click.ParamType[str]):
+    """A kind of breakdown: fixed, last, any or any:K."""
+
+    name = "kind"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The kind as it is written."""
+        kind, colon, most = str(value).partition(":")
+        if kind not in KINDS or (colon and (kind != "any" or not most.isdigit() or int(most) < 1)):
+            self.fail(f"{value!r} is none of {', '.join(KINDS)} and any:K", param, ctx)
+        return str(value)
+
+
+KINDS: dict[str, BreakdownKind] = {"fixed": "fixed", "any": "any", "last": "last"}
+
+asked_options = gathered_as(
+    AskedChoice, "asked",
+    click.option("--cell", type=click.Choice(("rolling", "flows", *CALENDAR)), default="rolling", show_default=True,
+                 help="What is counted: users present in the window, those who come into it and leave it, or calendar "
+                      "cells. All series of the answer are attacked together."),
+    click.option("--breakdown", type=BreakdownType(), default=None, metavar="fixed | any:K | last",
+                 help="By segments of this kind; which they are makes no difference."),
+)  # fmt: skip
+
+
 @click.command()
 @class_options
 @mechanism_option
+@asked_options
 @click.option(
     "--sketch",
     "sketches",
@@ -86,8 +154,8 @@ class TrialCount(click.ParamType[int]):
 )
 @output_options
 def audit(
-    users: ClassChoice, names: tuple[str, ...], sketches: tuple[str, ...], epsilon: float, delta: float,
-    trials: int | None, live: bool, seed: int, output: Output,
+    users: ClassChoice, names: tuple[str, ...], asked: AskedChoice, sketches: tuple[str, ...], epsilon: float,
+    delta: float, trials: int | None, live: bool, seed: int, output: Output,
 ) -> None:  # fmt: skip
     """Attack mechanisms and sketches: an empirical lower bound on the ε that they have, beside the ε that they promise.
 
@@ -112,17 +180,20 @@ def audit(
     output.validate()
     if live and sketches:
         raise click.UsageError("--live attacks releases of mechanisms; leave --sketch or --live out")
+    if live and asked.given:
+        raise click.UsageError("--live attacks releases of metrics; leave --cell and --breakdown out")
+    attack_by_name = _live if live else _asked if asked.given else _simulated
     subjects: list[tuple[str, Audits]] = [
-        *((name, _live if live else _simulated) for name in names or (() if sketches else MECHANISM_NAMES)),
+        *((name, attack_by_name) for name in names or (() if sketches else MECHANISM_NAMES)),
         *((name, _sketch) for name in (SKETCH_NAMES if "all" in sketches else sketches)),
     ]
-    terms = Terms(users, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed)
+    terms = Terms(users, Guarantee(epsilon, delta), trials or (LIVE_TRIALS if live else TRIALS), seed, asked)
     with progress_bar() as report:
         rows, refusals = _attack_all(subjects, terms, {*names, *sketches}, report)
     if not rows:
         raise click.ClickException("nothing could be attacked:\n" + "\n".join(refusals))
     what = f"ε {epsilon:g}, δ {delta:g}; {terms.trials:,} {'real releases' if live else 'trials'}"
-    title = f"sketches; {what}" if sketches and not names else f"{users.label}; {what}"
+    title = f"sketches; {what}" if sketches and not names else f"{asked.label}{users.label}; {what}"
     shown = [_for_people(row) for row in rows] if output.format == "table" else rows
     output.write(shown, title=f"{title}, {100 * CONFIDENCE:g}% lower bounds")
     for reason in refusals:
@@ -170,6 +241,7 @@ class Terms:
     promised: Guarantee
     trials: int
     seed: int
+    asked: AskedChoice
 
     def generator(self, name: str) -> np.random.Generator:
         """A generator of the subject's own."""
@@ -182,6 +254,17 @@ def _simulated(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
     from dp.auditing import audit_mechanism
 
     return audit_mechanism(name, terms.users.protected, terms.promised, terms.trials, terms.generator(name), options)
+
+
+def _asked(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:
+    from dp.auditing.questions import audit_question
+
+    users = terms.users
+    found = audit_question(
+        name, terms.asked.question(users), users.unit, users.w_bound, terms.asked.ticks(users), terms.promised,
+        terms.trials, terms.generator(name), options,
+    )  # fmt: skip
+    return [replace(one, subject=name) for one in found]
 
 
 def _sketch(terms: Terms, name: str, options: AuditOptions) -> list[Audit]:

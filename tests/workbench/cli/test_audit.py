@@ -122,3 +122,26 @@ def test_more_real_releases_than_a_ledger_holds_are_refused_before_any():
     )
     assert shown.exit_code == 1
     assert "200 releases of δ = 0.01 need a budget of δ ≥ 1" in shown.stderr
+
+
+def test_questions_are_attacked_with_all_their_series():
+    for cell, breakdown in (("rolling", "last"), ("flows", "any:2"), ("week", "fixed")):
+        asked = [*SHORT, "--cell", cell, "--breakdown", breakdown, "--mechanism", "gaussian", "--format", "json"]
+        shown = CliRunner().invoke(main, asked)
+        assert shown.exit_code == 0
+        (row,) = json.loads(shown.stdout)
+        assert (row["subject"], row["flagged"]) == ("gaussian", False)
+        assert row["worst"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", ["any:0", "any:x", "last:2", "first"])
+def test_kinds_of_breakdowns_that_do_not_exist_are_refused(kind):
+    refused = CliRunner().invoke(main, [*SHORT, "--breakdown", kind])
+    assert refused.exit_code == 2
+    assert f"{kind!r} is none of fixed, any, last and any:K" in refused.stderr
+
+
+def test_real_releases_of_questions_are_not_attacked():
+    refused = CliRunner().invoke(main, [*SHORT, "--live", "--cell", "week"])
+    assert refused.exit_code == 2
+    assert "leave --cell and --breakdown out" in refused.stderr

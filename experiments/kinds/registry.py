@@ -9,6 +9,7 @@ from experiments.kinds.audit.config import AuditConfig
 from experiments.kinds.coverage.config import CoverageConfig
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.published.config import PublishedConfig
+from experiments.kinds.questions.config import QuestionConfig
 from experiments.kinds.sketches.config import SketchConfig
 
 _CONFIGS: tuple[type[ExperimentConfig], ...] = (
@@ -19,6 +20,7 @@ _CONFIGS: tuple[type[ExperimentConfig], ...] = (
     PublishedConfig,
     AuditConfig,
     AttackConfig,
+    QuestionConfig,
 )
 
 KINDS: dict[str, type[ExperimentConfig]] = {config.kind.name: config for config in _CONFIGS}

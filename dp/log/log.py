@@ -19,6 +19,9 @@ class Log:
 
     Tables: `operations(user_id, day, at, seq, op)` with days as INT since 1970-01-01 (day is NULL in an erase), op
     +1 add, -1 retract, 0 erase, seq the order of arrival; `users(user_id, user)`.
+
+    A log that was read with segment columns also has `operations.label`, a number from 0 that names a row of
+    `labels(label, "<column>", …)`: what the operation says in each segment column, NULL where it says nothing.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -34,6 +37,8 @@ class Log:
     """What it was read from, as it was named."""
     read_as: str = ""
     """How its rows were read, where that is not as usual (`dp.log.reading.read_as`)."""
+    segments: tuple[str, ...] = ()
+    """The segment columns that were read."""
 
     @property
     def period(self) -> tuple[date, date]:

@@ -1,14 +1,15 @@
 """When was each user active on each day? What cells.sql answers, from packed and sorted whole numbers.
 
-The operations of a range of users become one 64-bit number each: user, day, place in the order of arrival, and whether
-the operation adds. Sorting these numbers brings together what cells.sql partitions by, and is faster than sorting rows.
+The operations of a range of users become one 64-bit number each: user, day, label (of a log with segments), place in
+the order of arrival, and whether the operation adds. Sorting these numbers brings together what cells.sql partitions
+by, and is faster than sorting rows.
 The sorted numbers are unpacked piece by piece. A piece fits the processor's cache and is cut between two users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from dp.arrays import Integers
 from dp.presence.daily import Horizon, day_number
+from dp.presence.labels import Labels, read_labels
 from dp.progress import Progress, silent
 
 
@@ -28,8 +30,8 @@ class BatchSizes:
     Attributes:
         rows: operations in memory, in about 60 bytes each. The operations of one user stay together, however many.
         piece: packed numbers in a piece.
-        word: bits that a packed number may take. Users are halved until theirs fit. One user's always do: a day and a
-            place take 62 bits only beyond 2**30 operations of that user.
+        word: bits that a packed number may take. Users are halved until theirs fit. One user's always do: a day, a
+            label and a place take 62 bits only beyond 2**22 labels and as many operations of that user.
     """
 
     rows: int = 2**22
@@ -56,6 +58,44 @@ class UserDays:
     stops: Integers
     days: Integers
 
+    def some(self, rows: Integers) -> UserDays:
+        """Some of the intervals, in this order."""
+        return UserDays(self.users[rows], self.starts[rows], self.stops[rows], self.days[rows])
+
+
+@dataclass(frozen=True)
+class Additions:
+    """The first addition under each label of a user-day, taken back or not.
+
+    Attributes:
+        users: ids, ascending; shape (additions,).
+        days: ascending for each user, counted as in `UserDays`; shape (additions,).
+        labels: ascending for each user-day; shape (additions,).
+        places: in the order of arrival; shape (additions,).
+    """
+
+    users: Integers
+    days: Integers
+    labels: Integers
+    places: Integers
+
+
+@dataclass(frozen=True)
+class LabelledDays:
+    """The intervals of `UserDays` with what is known of their segments.
+
+    Attributes:
+        active: in the order of user, day, label and place.
+        labels: shape (intervals,); 0 in a log without segments.
+        places: in the order of arrival, of the addition that began each interval; shape (intervals,).
+        contested: what was added to the user-days that were ever added to under several labels.
+    """
+
+    active: UserDays
+    labels: Integers
+    places: Integers
+    contested: Additions
+
 
 @dataclass(frozen=True)
 class _Operations:
@@ -66,6 +106,39 @@ class _Operations:
     at: NDArray[np.int32]
     seq: NDArray[np.int64]
     ops: NDArray[np.int8]
+    labels: NDArray[np.int32]
+
+    def chosen(self, rows: NDArray[np.bool_]) -> _Operations:
+        """Some of them."""
+        return _Operations(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """How a number is made of its parts, from the left: user, day, label, place.
+
+    Attributes:
+        user: the least user; numbers hold the distance from it.
+        day: the least day, likewise, counted from the first tick.
+        day_bits: bits of a day.
+        label_bits: bits of a label; 0 in a log without segments.
+        place_bits: bits of a place.
+    """
+
+    user: int
+    day: int
+    day_bits: int
+    label_bits: int
+    place_bits: int
+
+    def of_user(self, cells: Integers) -> Integers:
+        """What is left of the numbers of user, day and label without day and label."""
+        return cells >> self.day_bits + self.label_bits
+
+    def unpacked(self, cells: Integers) -> tuple[Integers, Integers, Integers]:
+        """User, day and label."""
+        days = (cells >> self.label_bits) & (1 << self.day_bits) - 1
+        return self.of_user(cells) + self.user, days + self.day, cells & (1 << self.label_bits) - 1
 
 
 @dataclass(frozen=True)
@@ -73,22 +146,20 @@ class _Packed:
     """The operations of some users, sorted.
 
     Attributes:
-        keys: a number for each addition and retraction, ascending: user, day, place, and 1 for an addition.
+        keys: a number for each addition and each retraction of one label, ascending: user, day, label, place, and 1 for
+            an addition.
         erasures: a number for each erasure, ascending: user and place.
+        wide: retractions that cover several labels, by `dp.presence.labels.CoveredLabels`: of each label what that
+            keeps, and a number for each retraction, ascending: user, day, what it says, place.
         arrived: tick of the operation at each place.
-        place_bits: bits of a place.
-        day_bits: bits of a day.
-        user: the least user; numbers hold the distance from it.
-        day: the least day, likewise.
+        widths: of the numbers.
     """
 
     keys: Integers
     erasures: Integers
+    wide: list[tuple[Integers, Integers]]
     arrived: Integers
-    place_bits: int
-    day_bits: int
-    user: int
-    day: int
+    widths: _Widths
 
 
 def user_days(
@@ -96,11 +167,27 @@ def user_days(
 ) -> Iterator[UserDays]:
     """What cells.sql answers, as far as the windows of the horizon reach, in pieces of ascending users.
 
-    The rows of a user are in one piece.
+    The rows of a user are in one piece. A user is active on a day under any label.
 
     Args:
         cursor: of a connection with the table `operations`, as in `dp.log.Log`.
         report: called with a stage and the fraction done.
+    """
+    for part in labelled_days(cursor, horizon, read_labels(cursor), sizes, report):
+        yield in_time(part.active, (horizon.last - horizon.first).days + 1)
+
+
+def labelled_days(
+    cursor: duckdb.DuckDBPyConnection,
+    horizon: Horizon,
+    labels: Labels,
+    sizes: BatchSizes | None = None,
+    report: Progress = silent,
+) -> Iterator[LabelledDays]:
+    """The same with labels. Of a user-day under a label the last write wins.
+
+    Args:
+        labels: of the log.
     """
     sizes = sizes or BatchSizes()
     first, last = day_number(horizon.first), day_number(horizon.last)
@@ -113,31 +200,40 @@ def user_days(
         report("counting", part / parts)
         low, high = (least + (most + 1 - least) * edge // parts for edge in (part, part + 1))
         found = f"{relevant} AND o.user_id >= {low} AND o.user_id < {high}"
-        for packed in _pack(_operations(cursor, found, first), first, sizes.word):
-            yield from _unpack(packed, horizon, sizes.piece)
+        for packed in _pack(_operations(cursor, found, first, labels), labels, first, sizes.word):
+            yield from _unpack(packed, (horizon.last - horizon.first).days + 1, sizes.piece)
 
 
-def _operations(cursor: duckdb.DuckDBPyConnection, condition: str, no_day: int) -> _Operations:
+def in_time(active: UserDays, beyond: int) -> UserDays:
+    """The intervals in the order of user and start; `beyond` is the tick after the last."""
+    # Days are in order; arrivals are, too, unless some were late.
+    ordered = active.users * beyond + active.starts
+    return active if (ordered[1:] >= ordered[:-1]).all() else active.some(np.argsort(ordered))
+
+
+def _operations(cursor: duckdb.DuckDBPyConnection, condition: str, no_day: int, labels: Labels) -> _Operations:
     """The operations under a condition; an erasure has the day `no_day`."""
+    label = "COALESCE(o.label, 0)" if labels.columns else "0"
     table = cursor.sql(
-        f"SELECT o.user_id::INTEGER, COALESCE(o.day, {no_day})::INTEGER, o.at::INTEGER, o.seq::BIGINT, o.op::TINYINT "
-        f"FROM operations AS o WHERE {condition}"
+        f"SELECT o.user_id::INTEGER, COALESCE(o.day, {no_day})::INTEGER, o.at::INTEGER, o.seq::BIGINT, o.op::TINYINT, "
+        f"{label}::INTEGER FROM operations AS o WHERE {condition}"
     ).to_arrow_table()
     # Not column.to_numpy(), which loads pandas.
     columns: list[NDArray[Any]] = [np.from_dlpack(column.combine_chunks()) for column in table.columns]
     return _Operations(*columns)
 
 
-def _pack(found: _Operations, first: int, word: int) -> list[_Packed]:
+def _pack(found: _Operations, labels: Labels, first: int, word: int) -> list[_Packed]:
     """All operations in one, or the users halved as often as it takes for a number to fit."""
     if len(found.users) == 0:
         return []
     user, day = int(found.users.min()), int(found.days.min())
     spread = int(found.users.max()) - user
-    place_bits, day_bits = len(found.users).bit_length(), (int(found.days.max()) - day).bit_length()
-    if spread and spread.bit_length() + day_bits + place_bits + 1 > word:
+    day_bits, label_bits = (int(found.days.max()) - day).bit_length(), (len(labels) - 1).bit_length()
+    widths = _Widths(user, day - first, day_bits, label_bits, len(found.users).bit_length())
+    if spread and spread.bit_length() + day_bits + label_bits + widths.place_bits + 1 > word:
         lower = found.users <= user + spread // 2
-        return [packed for half in (lower, ~lower) for packed in _pack(_chosen(found, half), first, word)]
+        return [packed for half in (lower, ~lower) for packed in _pack(found.chosen(half), labels, first, word)]
     # Whole numbers of up to 16 bits are sorted in linear time.
     earliest, latest = int(found.at.min()), int(found.at.max())
     order = np.lexsort((found.seq, (found.at - earliest).astype(np.min_scalar_type(latest - earliest))))
@@ -146,59 +242,91 @@ def _pack(found: _Operations, first: int, word: int) -> list[_Packed]:
     arrived = np.maximum(found.at[order].astype(np.int64) - first, 0)
     users = found.users.astype(np.int64) - user
     erases = found.ops == 0
-    erasures = np.sort((users << place_bits | places)[erases])
-    keys = ((users << day_bits | (found.days.astype(np.int64) - day)) << place_bits | places) << 1 | (found.ops > 0)
-    if len(erasures):
-        keys = keys[~erases]
+    erasures = np.sort((users << widths.place_bits | places)[erases])
+    cells = users << day_bits | (found.days.astype(np.int64) - day)
+    wide, elsewhere = _wide_retractions(found, labels, cells, places, widths)
+    if label_bits:
+        cells = cells << label_bits | found.labels
+    keys = (cells << widths.place_bits | places) << 1 | (found.ops > 0)
+    if len(erasures) or wide:
+        keys = keys[~(erases | elsewhere)]
     keys.sort()
-    return [_Packed(keys, erasures, arrived, place_bits, day_bits, user, day - first)]
+    return [_Packed(keys, erasures, wide, arrived, widths)]
 
 
-def _chosen(found: _Operations, rows: NDArray[np.bool_]) -> _Operations:
-    return _Operations(found.users[rows], found.days[rows], found.at[rows], found.seq[rows], found.ops[rows])
+def _wide_retractions(
+    found: _Operations, labels: Labels, user_days: Integers, places: Integers, widths: _Widths
+) -> tuple[list[tuple[Integers, Integers]], NDArray[np.bool_]]:
+    """`_Packed.wide`, and which operations these are."""
+    wide, elsewhere = [], np.zeros(len(found.users), dtype=np.bool_)
+    for covered in labels.wide:
+        rows = np.flatnonzero((found.ops < 0) & covered.belongs[found.labels])
+        if len(rows):
+            elsewhere[rows] = True
+            said = user_days[rows] << widths.label_bits | covered.kept[found.labels[rows]]
+            wide.append((covered.kept, np.sort(said << widths.place_bits | places[rows])))
+    return wide, elsewhere
 
 
-def _unpack(packed: _Packed, horizon: Horizon, piece: int) -> Iterator[UserDays]:
-    """The intervals of the operations, a piece at a time."""
-    keys = packed.keys
-    beyond = (horizon.last - horizon.first).days + 1
-    user_shift = packed.day_bits + packed.place_bits + 1
+def _unpack(packed: _Packed, beyond: int, piece: int) -> Iterator[LabelledDays]:
+    """The intervals of the operations, a piece at a time; `beyond` is the tick after the last."""
+    keys, widths = packed.keys, packed.widths
+    user_shift = widths.day_bits + widths.label_bits + widths.place_bits + 1
     heads = keys[::piece] >> user_shift << user_shift
     cuts = np.unique(np.append(np.searchsorted(keys, heads), len(keys)))
     for low, high in pairwise(cuts.tolist()):
-        yield _user_days_of(packed, keys[low:high], beyond)
+        yield _labelled_days_of(packed, keys[low:high], beyond)
 
 
-def _user_days_of(packed: _Packed, keys: Integers, beyond: int) -> UserDays:
-    """The intervals of the users in a piece of keys; `beyond` is the tick after the last."""
-    places = keys >> 1 & (1 << packed.place_bits) - 1
-    cells = keys >> packed.place_bits + 1
+def _labelled_days_of(packed: _Packed, keys: Integers, beyond: int) -> LabelledDays:
+    """The intervals of the users in a piece of keys."""
+    widths = packed.widths
+    places = keys >> 1 & (1 << widths.place_bits) - 1
+    cells = keys >> widths.place_bits + 1
     starts = packed.arrived[places]
-    # An addition lasts until the next operation on its day, or the next erasure.
+    # An addition lasts until the next operation on its day under its label, or the next that covers it.
     stops = np.full(len(keys), beyond)
     np.copyto(stops[:-1], starts[1:], where=cells[1:] == cells[:-1])
-    _erase(packed, cells >> packed.day_bits << packed.place_bits | places, stops)
-    lasting = np.flatnonzero((keys & 1 == 1) & (starts < stops))
-    users = (cells[lasting] >> packed.day_bits) + packed.user
-    days = (cells[lasting] & (1 << packed.day_bits) - 1) + packed.day
-    starts, stops = starts[lasting], stops[lasting]
-    # Days are in order; arrivals are, too, unless some were late.
-    ordered = users * beyond + starts
-    if (ordered[1:] < ordered[:-1]).any():
-        order = np.argsort(ordered)
-        users, starts, stops, days = users[order], starts[order], stops[order], days[order]
-    return UserDays(users, starts, stops, days)
+    _end(packed, packed.erasures, widths.of_user(cells), places, stops)
+    for kept, retractions in packed.wide:
+        said = cells >> widths.label_bits << widths.label_bits | kept[cells & (1 << widths.label_bits) - 1]
+        _end(packed, retractions, said, places, stops)
+    adds = keys & 1 == 1
+    lasting = np.flatnonzero(adds & (starts < stops))
+    users, days, labels = widths.unpacked(cells[lasting])
+    active = UserDays(users, starts[lasting], stops[lasting], days)
+    return LabelledDays(active, labels, places[lasting], _contested(cells, places, adds, widths))
 
 
-def _erase(packed: _Packed, written: Integers, stops: Integers) -> None:
-    """Bring stops forward to the user's next erasure; `written` holds user and place of each operation."""
-    shift = packed.place_bits
-    edges = [written[0] >> shift << shift, (written[-1] >> shift) + 1 << shift]
-    low, high = np.searchsorted(packed.erasures, edges)
+def _contested(cells: Integers, places: Integers, adds: NDArray[np.bool_], widths: _Widths) -> Additions:
+    """The first additions under each label, on user-days that were added to under several."""
+    if widths.label_bits:
+        added, at = cells[adds], places[adds]
+        new = np.flatnonzero(np.diff(added, prepend=-1))
+        added, at = added[new], at[new]
+        user_days = added >> widths.label_bits
+        again = user_days[1:] == user_days[:-1]
+        several = np.flatnonzero(np.append(again, False) | np.append(False, again))
+        return Additions(*widths.unpacked(added[several]), at[several])
+    nothing = np.zeros(0, dtype=np.int64)
+    return Additions(nothing, nothing, nothing, nothing)
+
+
+def _end(packed: _Packed, events: Integers, owners: Integers, places: Integers, stops: Integers) -> None:
+    """Bring stops forward to the next event of the same owner, such as the next erasure of a user.
+
+    Args:
+        events: a number for each, ascending: owner and place.
+        owners: of each operation.
+        places: of each operation.
+    """
+    if not len(events):
+        return
+    shift = packed.widths.place_bits
+    low, high = np.searchsorted(events, [int(owners.min()) << shift, int(owners.max()) + 1 << shift])
     if low == high:
         return
-    erasures = packed.erasures[low:high]
-    following = erasures.take(np.searchsorted(erasures, written), mode="clip")
-    erased = np.flatnonzero((following > written) & (following >> shift == written >> shift))
-    erased_at = packed.arrived[following[erased] & (1 << shift) - 1]
-    stops[erased] = np.minimum(stops[erased], erased_at)
+    events, written = events[low:high], owners << shift | places
+    following = events.take(np.searchsorted(events, written), mode="clip")
+    ended = np.flatnonzero((following > written) & (following >> shift == owners))
+    stops[ended] = np.minimum(stops[ended], packed.arrived[following[ended] & (1 << shift) - 1])

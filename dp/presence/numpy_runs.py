@@ -28,32 +28,63 @@ class Runs:
 
 
 def presence_runs(active: UserDays, window: int, beyond: int) -> Runs:
-    """The runs of some users in a trailing window of that many days; `beyond` is the tick after the last.
+    """The runs of some users in a trailing window of that many days; `beyond` is the tick after the last."""
+    stops = np.minimum(active.stops, active.days + window)
+    lasting = np.flatnonzero(active.starts < stops)
+    return joined_runs(active.users[lasting], active.starts[lasting], stops[lasting], beyond)
+
+
+def joined_runs(users: Integers, starts: Integers, stops: Integers, beyond: int) -> Runs:
+    """The union of intervals [starts, stops), in the order of user and start; those that touch make one run.
 
     A user and a tick share a number, so that the running maximum begins anew with each user by itself.
     """
     tick_bits = beyond.bit_length()
-    stops = np.minimum(active.stops, active.days + window)
-    lasting = np.flatnonzero(active.starts < stops)
-    users = active.users[lasting] << tick_bits
-    starts = users | active.starts[lasting]
-    reach = np.maximum.accumulate(users | stops[lasting])
+    users = users << tick_bits
+    starts = users | starts
+    reach = np.maximum.accumulate(users | stops)
     # A run ends where nothing later touches what was reached; the next user never does.
-    closing = np.ones(len(lasting), dtype=bool)
+    closing = np.ones(len(users), dtype=bool)
     np.less(reach[:-1], starts[1:], out=closing[:-1])
-    opening = np.ones(len(lasting), dtype=bool)
+    opening = np.ones(len(users), dtype=bool)
     opening[1:] = closing[:-1]
     starts, stops = starts[opening], reach[closing]
     users = stops >> tick_bits
     tick = (1 << tick_bits) - 1
-    return Runs(users, starts & tick, stops & tick, _numbers(users))
+    return Runs(users, starts & tick, stops & tick, positions_within(users))
 
 
-def _numbers(users: Integers) -> Integers:
-    """1, 2, … for each user in ascending order."""
-    positions = np.arange(len(users))
-    new = np.ones(len(users), dtype=bool)
-    np.not_equal(users[1:], users[:-1], out=new[1:])
+def calendar_runs(active: UserDays, begins: int, ends: Integers) -> Runs:
+    """The runs of some users in cells of the calendar that follow each other; their ticks are the numbers of cells.
+
+    A user is present in a cell if there is activity on one of its days, as known on its last day.
+
+    Args:
+        active: in any order.
+        begins: the first day of the first cell, counted as in `UserDays`.
+        ends: the last day of each cell, one or more, likewise.
+    """
+    cells = np.searchsorted(ends, active.days)
+    closing = ends.take(cells, mode="clip")
+    inside = (active.days >= begins) & (cells < len(ends))
+    seen = inside & (active.starts <= closing) & (closing < active.stops)
+    there = sorted_unique(active.users[seen] * len(ends) + cells[seen])
+    users, cells = there // len(ends), there % len(ends)
+    return joined_runs(users, cells, cells + 1, len(ends))
+
+
+def sorted_unique(values: Integers) -> Integers:
+    """What `numpy.unique` returns; that one sorts a table of hashes, which takes several times as long."""
+    values = np.sort(values)
+    unique: Integers = values[np.diff(values, prepend=values[:1] - 1) != 0]
+    return unique
+
+
+def positions_within(groups: Integers) -> Integers:
+    """1, 2, … within each group of equal neighbours."""
+    positions = np.arange(len(groups))
+    new = np.ones(len(groups), dtype=bool)
+    np.not_equal(groups[1:], groups[:-1], out=new[1:])
     return positions - np.maximum.accumulate(np.where(new, positions, 0)) + 1
 
 

@@ -1,0 +1,174 @@
+"""In which segments users are active: intervals by segment, for each kind of breakdown.
+
+Users are numbered anew, and a user and a segment make one number, user · segments + segment. To what counts runs this
+number is a user.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dp.arrays import Integers
+from dp.presence.numpy_cells import Additions, LabelledDays, UserDays
+from dp.presence.numpy_runs import positions_within, sorted_unique
+
+
+def by_segment(active: UserDays, segments: Integers, number: int, beyond: int) -> UserDays:
+    """The same intervals with a user for each user and segment, in the order of these and start.
+
+    Args:
+        active: the users ascend.
+        segments: of each interval; shape (intervals,).
+        number: of segments.
+        beyond: the tick after the last.
+    """
+    users = np.cumsum(np.diff(active.users, prepend=active.users[:1]) != 0) * number + segments
+    order = np.argsort(users << beyond.bit_length() | active.starts)
+    return UserDays(users, active.starts, active.stops, active.days).some(order)
+
+
+def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.bool_]:
+    """Whether each interval is in one of the first `most` segments to which its user-day was added.
+
+    Args:
+        segment_of: of each label; shape (labels,).
+    """
+    contested, active = part.contested, part.active
+    segments, number = segment_of[contested.labels], int(segment_of.max(initial=0)) + 1
+    if len(contested.users) == 0 or most >= number:
+        return np.ones(len(active.users), dtype=np.bool_)
+    user_days = _numbered_user_days(contested)
+    # The first addition under each segment, and how many segments of that user-day came before it.
+    order = np.lexsort((contested.places, segments, user_days))
+    pairs = (user_days * number + segments)[order]
+    firsts = order[np.flatnonzero(np.diff(pairs, prepend=-1))]
+    firsts = firsts[np.lexsort((contested.places[firsts], user_days[firsts]))]
+    late = firsts[positions_within(user_days[firsts]) > most]
+    return ~_are_among(active, segment_of[part.labels], contested, late, segments)
+
+
+def _are_among(
+    active: UserDays, segments: Integers, contested: Additions, late: Integers, theirs: Integers
+) -> NDArray[np.bool_]:
+    """Which intervals have the user, day and segment of one of the additions `late`."""
+    least = int(min(active.days.min(initial=0), contested.days.min(initial=0)))
+    days = int(max(active.days.max(initial=0), contested.days.max(initial=0))) - least + 1
+    number = int(max(segments.max(initial=0), theirs.max(initial=0))) + 1
+    base = int(contested.users.min())
+    refused = ((contested.users[late] - base) * days + contested.days[late] - least) * number + theirs[late]
+    refused.sort()
+    pairs = ((active.users - base) * days + active.days - least) * number + segments
+    among = np.zeros(len(pairs), dtype=np.bool_)
+    if len(refused):
+        np.equal(refused.take(np.searchsorted(refused, pairs), mode="clip"), pairs, out=among)
+    return among
+
+
+def _numbered_user_days(additions: Additions) -> Integers:
+    """0, 1, … for the user-days in their order."""
+    new = (np.diff(additions.users, prepend=additions.users[:1]) != 0) | (
+        np.diff(additions.days, prepend=additions.days[:1]) != 0
+    )
+    return np.cumsum(new)
+
+
+def latest(part: LabelledDays, reach: int, beyond: int) -> tuple[UserDays, Integers]:
+    """When is which interval the last activity of its user: that of the latest day, and on it the last to arrive.
+
+    Args:
+        reach: days after which no activity counts, at least the longest window.
+        beyond: the tick after the last.
+
+    Returns:
+        For each user intervals that do not overlap, and the label of each.
+    """
+    active = part.active
+    days = active.days - active.days.min(initial=0)
+    user_days = active.users * (int(days.max(initial=0)) + 1) + days
+    order = np.arange(len(days))
+    # On most days a user was active under one label; additions under one are in the order of arrival.
+    same = user_days[1:] == user_days[:-1]
+    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    order[several] = several[np.lexsort((part.places[several], user_days[several]))]
+    ends = np.minimum(active.stops, active.days + reach)
+    order = order[(active.starts < ends)[order]]
+    shown, starts, stops = uncovered(active.users[order], active.starts[order], ends[order], beyond)
+    rows = order[shown]
+    return UserDays(active.users[rows], starts, stops, active.days[rows]), part.labels[rows]
+
+
+def uncovered(users: Integers, starts: Integers, stops: Integers, beyond: int) -> tuple[Integers, Integers, Integers]:
+    """The parts of intervals [starts, stops) that no later interval of the same user covers.
+
+    Args:
+        users: ascending; shape (intervals,).
+        beyond: no stop is above it.
+
+    Returns:
+        Position of the interval, start and stop of each part, in the order of user and start.
+    """
+    tick_bits = beyond.bit_length()
+    starts, stops = users << tick_bits | starts, users << tick_bits | stops
+    # Where starts and stops ascend, the next interval covers all that is left of the one before.
+    tangled = _tangled(starts, stops)
+    plain = np.flatnonzero(~tangled)
+    until = stops.copy()
+    np.minimum(stops[:-1], starts[1:], out=until[:-1])
+    plain = plain[starts[plain] < until[plain]]
+    which, begins, ends = plain, starts[plain], until[plain]
+    if tangled.any():
+        rest = np.flatnonzero(tangled)
+        shown, opened, closed = _topmost(starts[rest], stops[rest])
+        which, begins, ends = (
+            np.concatenate(pair) for pair in ((which, rest[shown]), (begins, opened), (ends, closed))
+        )
+        order = np.argsort(begins, kind="stable")
+        which, begins, ends = which[order], begins[order], ends[order]
+    tick = (1 << tick_bits) - 1
+    return which, begins & tick, ends & tick
+
+
+def _tangled(starts: Integers, stops: Integers) -> NDArray[np.bool_]:
+    """The intervals in groups within which starts or stops do not ascend; a group is apart in time from the others."""
+    falls = (starts[1:] < starts[:-1]) | (stops[1:] < stops[:-1])
+    if not falls.any():
+        return np.zeros(len(starts), dtype=np.bool_)
+    apart = np.maximum.accumulate(stops)[:-1] <= np.minimum.accumulate(starts[::-1])[-2::-1]
+    groups = np.concatenate([[0], np.cumsum(apart)])
+    of_group = np.zeros(groups[-1] + 1, dtype=np.bool_)
+    of_group[groups[1:][falls]] = True
+    tangled: NDArray[np.bool_] = of_group[groups]
+    return tangled
+
+
+def _topmost(starts: Integers, stops: Integers) -> tuple[Integers, Integers, Integers]:
+    """The last of the intervals that cover each stretch between two neighbouring starts or stops, if one does.
+
+    A tree over the stretches: an interval is noted at the few nodes that make it up, and the last one noted above a
+    stretch is the answer. So it takes n log n steps, whatever is in a log.
+
+    Returns:
+        Position of the interval, start and stop of each stretch, ascending.
+    """
+    edges = sorted_unique(np.concatenate([starts, stops]))
+    leaves = len(edges)
+    top = np.full(2 * leaves, -1)
+    low, high = np.searchsorted(edges, starts) + leaves, np.searchsorted(edges, stops) + leaves
+    which = np.arange(len(starts))
+    while len(which):
+        odd = low & 1 == 1
+        np.maximum.at(top, low[odd], which[odd])
+        odd = high & 1 == 1
+        np.maximum.at(top, high[odd] - 1, which[odd])
+        low, high = low + 1 >> 1, high >> 1
+        left = low < high
+        low, high, which = low[left], high[left], which[left]
+    level = 1
+    while 2 * level < 2 * leaves:
+        nodes = np.arange(2 * level, min(4 * level, 2 * leaves))
+        top[nodes] = np.maximum(top[nodes], top[nodes >> 1])
+        level *= 2
+    found = top[leaves:]
+    stretches = np.flatnonzero(found >= 0)
+    return found[stretches], edges[stretches], edges[stretches + 1]

@@ -1,0 +1,232 @@
+"""Answers to questions against the slow replay, and against broken twins of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import Phase, example, find, given
+from hypothesis import strategies as st
+
+from dp.log import Attributes, Log
+from dp.presence.numpy_cells import BatchSizes
+from dp.presence.questions import count_questions
+from dp.presence.tombstones import Tombstones
+from dp.questions import Breakdown, Cell, Question, rolling
+from tests.examples import examples
+from tests.oracles import questions as oracle
+from tests.oracles.labelled_logs import COLUMNS, dense, labelled_log_of, written
+from tests.oracles.logs import day, log_of
+from tests.oracles.presence import Operation
+from tests.oracles.questions import Written
+
+BOUNDS = (None, 1, 2, 3, 4)
+CELLS = (
+    rolling("dau", 1), rolling("wau", 7), rolling("mau", 30), Cell("flows", "wau", 7), Cell("flows", "mau", 30),
+    Cell("week", "week"), Cell("month", "month"),
+)  # fmt: skip
+PLATFORM, COUNTRY = ("ios", "android"), ("GB", "DE")
+BREAKDOWNS = (
+    None,
+    Breakdown("plan", "fixed", ("plan",), (("free", "paid"),)),
+    Breakdown("plan×city", "fixed", ("plan", "city"), (("free",), ("x", "y"))),
+    Breakdown("platform", "any", ("platform",), (PLATFORM,)),
+    Breakdown("platforms", "any", ("platform",), (PLATFORM,), 2),
+    Breakdown("both", "any", ("country", "platform"), (COUNTRY, PLATFORM), 2),
+    Breakdown("latest", "last", ("platform",), (PLATFORM,)),
+    Breakdown("latest×", "last", COLUMNS, (PLATFORM, COUNTRY)),
+)
+QUESTIONS = [Question(cell, breakdown) for breakdown in BREAKDOWNS for cell in CELLS]
+ATTRIBUTES = {"a": {"plan": "paid", "city": "x"}, "b": {"plan": "free", "city": "y"}, "c": {"plan": "gold"}}
+TABLE = Attributes(
+    pa.table(
+        {
+            "user": list(ATTRIBUTES),
+            "plan": [of.get("plan") for of in ATTRIBUTES.values()],
+            "city": [of.get("city") for of in ATTRIBUTES.values()],
+        }
+    )
+)
+SMALL = BatchSizes(rows=5, piece=3, word=8)
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def found(
+    log: Log, questions: Sequence[Question], first: int, last: int, w_bound: int | None, sizes: BatchSizes | None = None
+) -> dict[str, list[list[int]]]:
+    counts = count_questions(log, questions, day(first), day(last), w_bound=w_bound, attributes=TABLE, sizes=sizes)
+    for question in questions:
+        assert counts[question.name].shape == (len(question.series), len(question.cell.days(day(first), day(last))))
+    return {name: values.tolist() for name, values in counts.items()}
+
+
+def right(
+    rows: Sequence[Written], questions: Sequence[Question], first: int, last: int, w_bound: int | None
+) -> dict[str, list[list[int]]]:
+    return {
+        question.name: oracle.answer(
+            rows, question, first, last, columns=COLUMNS, attributes=ATTRIBUTES, w_bound=w_bound
+        )
+        for question in questions
+    }
+
+
+@given(
+    rows=written(users="abz"),
+    first=st.integers(14, 50),
+    length=st.integers(0, 45),
+    w_bound=st.sampled_from(BOUNDS),
+    sizes=st.sampled_from((None, SMALL)),
+)
+@example(rows=dense({18: ("ios", "GB"), 30: ("android", "GB"), 31: ("palm", None)}), first=18, length=41, w_bound=None,
+         sizes=None)  # fmt: skip
+@pytest.mark.slow
+@examples(40)
+def test_all_questions_in_one_pass_equal_the_replay(
+    connection: duckdb.DuckDBPyConnection,
+    rows: list[Written],
+    first: int,
+    length: int,
+    w_bound: int | None,
+    sizes: BatchSizes | None,
+) -> None:
+    log = labelled_log_of(rows, connection)
+    counts = found(log, QUESTIONS, first, first + length, w_bound, sizes)
+    replayed = right(rows, QUESTIONS, first, first + length, w_bound)
+    for question in QUESTIONS:
+        assert counts[question.name] == replayed[question.name], question.name
+
+
+# Broken twins: the law must tell each of them from what is right.
+
+
+def freed_by_a_retraction(operations: Sequence[Written], about: int, tick: int) -> list[Written]:
+    """Only additions that still stand take a place."""
+    standing = {one.label for one in oracle.active_at(operations, tick) if one.day == about}
+    return [one for one in ADDITIONS(operations, about, tick) if one.label in standing]
+
+
+def freed_by_an_erasure(operations: Sequence[Written], about: int, tick: int) -> list[Written]:
+    """An erasure makes room for other segments."""
+    rows = [row for _, row in oracle.arrived(operations, tick)]
+    erased = max((place for place, row in enumerate(rows) if row.op == "erase"), default=-1)
+    return [row for row in rows[erased + 1 :] if row.op == "+" and row.day == about]
+
+
+def by_arrival_only(seen: Sequence[oracle.Active], key: object) -> oracle.Active:
+    """A late report of an old day counts as the last activity."""
+    return max(seen, key=lambda one: one.place)
+
+
+def by_day_only(seen: Sequence[oracle.Active], key: object) -> oracle.Active:
+    """The first segment of a day stays the last one."""
+    return max(seen, key=lambda one: (one.day, -one.place))
+
+
+def revised(operations: Sequence[Written], tick: int) -> list[oracle.Active]:
+    """What arrives in the week after still counts."""
+    return ACTIVE_AT(operations, tick + 7)
+
+
+def ending_after_the_bound(
+    present: oracle.Presence, question: Question, w_bound: int | None
+) -> dict[str | None, list[tuple[int, int, int]]]:
+    """A run counts if the bound covers its start: a user may freeze while present in two places."""
+    breakdown = question.breakdown
+    assert breakdown is not None
+    return KEPT_RUNS(present, Question(question.cell, dataclasses.replace(breakdown, kind="fixed")), w_bound)
+
+
+def in_each_segment(
+    present: oracle.Presence, question: Question, w_bound: int | None
+) -> dict[str | None, list[tuple[int, int, int]]]:
+    """Every segment has a bound of its own."""
+    assert question.breakdown is not None
+    alone = {
+        segment: KEPT_RUNS([now & {segment} for now in present], question, w_bound)[segment]
+        for segment in question.breakdown.segments
+    }
+    return {**alone}
+
+
+ADDITIONS, ACTIVE_AT, KEPT_RUNS = oracle.additions, oracle.active_at, oracle.kept_runs
+ANY, LAST = (Breakdown("platform", kind, ("platform",), (PLATFORM,)) for kind in ("any", "last"))
+TWINS: dict[str, tuple[str, object, Question, int | None]] = {
+    "a retraction frees a place": ("additions", freed_by_a_retraction, Question(rolling("wau", 7), ANY), None),
+    "an erasure frees a place": ("additions", freed_by_an_erasure, Question(rolling("wau", 7), ANY), None),
+    "last by arrival": ("max", by_arrival_only, Question(rolling("mau", 30), LAST), None),
+    "last by day": ("max", by_day_only, Question(rolling("dau", 1), LAST), None),
+    "a week is revised": ("active_at", revised, Question(Cell("week", "week")), None),
+    "a run without its end": ("kept_runs", ending_after_the_bound, Question(rolling("wau", 7), ANY), 3),
+    "a bound for each segment": ("kept_runs", in_each_segment, Question(Cell("flows", "wau", 7), LAST), 2),
+    "- takes only the unlabelled": ("covers", operator.eq, Question(rolling("mau", 30)), None),
+    "- takes the whole day": ("covers", lambda *labels: True, Question(rolling("mau", 30)), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.slow
+def test_a_broken_twin_is_told_apart(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, twin: str
+) -> None:
+    name, broken, question, w_bound = TWINS[twin]
+    monkeypatch.setattr(oracle, name, broken, raising=False)
+
+    def told_apart(rows: list[Written]) -> bool:
+        counts = found(labelled_log_of(rows, connection), [question], 18, 60, w_bound)
+        return counts != right(rows, [question], 18, 60, w_bound)
+
+    # None where no stream tells it from what is right.
+    assert find(written(), told_apart, settings=examples(500, phases=[Phase.generate]))
+
+
+# What is refused, and logs that have nothing to count.
+
+
+@pytest.mark.parametrize(
+    ("questions", "options", "message"),
+    [
+        ([], {}, r"questions = \(none\)"),
+        ([Question(CELLS[0])] * 2, {}, "questions = dau, dau: give one or more of different names"),
+        ([Question(CELLS[0], BREAKDOWNS[1])], {"attributes": None}, "attributes have no column 'plan'.*have none"),
+        ([Question(CELLS[0], Breakdown("x", "fixed", ("x",), (("y",),)))], {}, "no column 'x'.*have plan, city"),
+        ([Question(CELLS[0], Breakdown("x", "last", ("x",), (("y",),)))], {}, "no segment column 'x'.*segments = "),
+        ([Question(CELLS[0])], {"tombstones": Tombstones(day(3), {})}, "tombstones = those of 1970-01-04"),
+        ([Question(CELLS[0])], {"w_bound": 0}, "w_bound = 0"),
+        ([Question(CELLS[0])], {"last": day(0)}, "first = 1970-01-19 is after last = 1970-01-01"),
+        ([Question(rolling("x", 40_000))], {}, "window = 40000"),
+    ],
+)
+def test_a_wrong_question_is_refused(
+    connection: duckdb.DuckDBPyConnection, questions: list[Question], options: dict[str, Any], message: str
+) -> None:
+    log = labelled_log_of([Written("a", 18, "+", 18, ("ios", None))], connection)
+    with pytest.raises(ValueError, match=message):
+        count_questions(log, questions, **{"first": day(18), "last": day(20), "attributes": TABLE, **options})
+
+
+def test_a_log_without_rows_and_ticks_without_a_cell_have_counts_of_the_right_shape(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    for rows in ([], [Written("a", 18, "+", 18, ("ios", "GB"))]):
+        counts = found(labelled_log_of(rows, connection), QUESTIONS, 18, 20, None)
+        assert counts["month"] == [[]]
+        assert counts["week/platform"] == [[], [], []]
+        assert counts["wau"] == [[len(rows)] * 3]
+
+
+def test_a_log_without_segments_answers_totals_and_what_is_fixed(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [Operation("a", 18, "+", 18), Operation("b", 19, "+", 19), Operation("a", 18, "-", 19)]
+    log = log_of(rows, connection)
+    asked = [Question(cell, breakdown) for breakdown in BREAKDOWNS[:3] for cell in CELLS]
+    assert found(log, asked, 18, 40, 2) == right([Written(*row, (None, None)) for row in rows], asked, 18, 40, 2)

@@ -12,7 +12,7 @@ from dp.counts import Counts, Freeze
 from dp.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from dp.log import Log
+    from dp.log import Attributes, Log
     from dp.presence import Engine
     from dp.presence.tombstone_file import Compaction
     from dp.release.plan import Plan
@@ -46,6 +46,7 @@ def count_log(
     *,
     salts: Salts | None = None,
     compaction: Compaction | None = None,
+    attributes: Attributes | None = None,
     progress: Progress = silent,
 ) -> dict[str, Counts]:
     """The counts of a log that a plan needs, from its first tick to `last`, as its sketch counts them.
@@ -54,6 +55,7 @@ def count_log(
         salts: of the keys, where the plan counts a sample.
         compaction: what is left of the users who left this log; the counts are then those of the whole log from the
             day of the compaction on.
+        attributes: of the users, where the plan has a breakdown by them.
 
     Raises:
         ValueError: the sketch cannot give what the plan needs, a sample has no salts, `last` is before the first tick,
@@ -66,6 +68,8 @@ def count_log(
     windows, first = request.windows, request.first
     if compaction is not None and request.sketch != "exact":
         raise ValueError(f"tombstones go with the sketch 'exact': {request.sketch!r} counts from rows alone")
+    if request.questions:
+        return question_counts(log, plan, last, compaction=compaction, attributes=attributes, progress=progress)
     if request.sketch == "bitmap":
         return _bitmap_counts(log, windows, first, last, freeze)
     if request.sample is None:
@@ -80,6 +84,45 @@ def count_log(
         return engine_counts(NumpyEngine(part.connection, progress=progress), windows, first, last, freeze)
 
     return counts_of_sample(log, FixedRate(request.sample.rate), salts, first, last, of_part)
+
+
+def question_counts(
+    log: Log,
+    plan: Plan,
+    last: date,
+    *,
+    compaction: Compaction | None = None,
+    attributes: Attributes | None = None,
+    progress: Progress = silent,
+) -> dict[str, Counts]:
+    """The counts of every series of a plan, metrics and questions, in one pass over a log.
+
+    Args:
+        compaction: refused, because it does not say in which segments erased users had been.
+        attributes: as of `count_log`.
+
+    Raises:
+        ValueError: the log or the attributes lack a column, or there is a compaction.
+    """
+    from dp.presence.questions import count_questions
+
+    request, freeze = plan.request, plan.freeze
+    assert not isinstance(freeze, tuple)  # only mechanisms that answer no questions choose among bounds
+    found = count_questions(
+        log,
+        request.asked,
+        request.first,
+        last,
+        w_bound=freeze,
+        attributes=attributes,
+        tombstones=compaction and compaction.tombstones,
+        progress=progress,
+    )
+    rows = (row for question in request.asked for row in found[question.name])
+    return {
+        series.metric: Counts(row, series.window, request.first, freeze, part=series.part)
+        for series, row in zip(plan.series, rows, strict=True)
+    }
 
 
 def _bitmap_counts(log: Log, windows: Mapping[str, int], first: date, last: date, freeze: Freeze) -> dict[str, Counts]:

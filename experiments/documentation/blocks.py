@@ -92,7 +92,7 @@ def promise_sentence() -> str:
 GALLERY = (
     "epsilon_vs_error", "epsilon_measures", "w_bound_error", "horizon_error", "mechanism_frontier", "interval_coverage",
     "accountants_year", "sketch_memory", "sketch_turnstile", "deletion_error", "budget_split", "published_norms",
-    "audit", "attacks",
+    "whole_dashboard", "audit", "attacks",
 )  # fmt: skip
 """The figures in the order in which they are read; a test compares with the configs."""
 

@@ -17,7 +17,7 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
-from experiments.documentation import audit_tables, joint_table, mechanism_tables, sketch_tables
+from experiments.documentation import audit_tables, joint_table, mechanism_tables, question_table, sketch_tables
 from experiments.documentation.joint_table import GUARANTEE, HORIZON
 from experiments.documentation.markdown import markdown_table, wrap_prose
 from experiments.engine.places import RESULTS, ROOT
@@ -124,6 +124,7 @@ EXPERIMENT_BLOCKS: dict[str, Callable[[], str]] = {
     "sketch-memory": sketch_tables.memory,
     "sketch-turnstile": sketch_tables.turnstile,
     "figures": gallery,
+    "question-costs": question_table.question_costs,
     "audit-headline": audit_tables.audit_headline,
     "audit-measured": audit_tables.mechanism_table,
     "audit-sketches": audit_tables.sketch_table,

@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/audit.md",
     "docs/figures.md",
     "docs/mechanisms.md",
+    "docs/questions.md",
     "docs/service.md",
     "docs/sketches.md",
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import scipy
@@ -21,10 +21,8 @@ from dp.arrays import Floats, Integers
 from dp.intervals.cell_agreement import CellAgreement, GroupNumbers, agree_cell
 from dp.intervals.consistency import interval_with, validate_finite
 from dp.intervals.measured import MeasuredGroup, MeasuredQuestion, ladders
-from dp.intervals.whole_agreement import LinearCell, LinearGroup, round_cells
-
-Ends = tuple[Floats, Floats]
-"""Lower and upper ends of intervals, shape (…, series, ticks) each."""
+from dp.intervals.whole_agreement import LinearCell, LinearGroup, WholeNumbers, round_cells
+from dp.questions import Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +66,7 @@ class Agreement:
         return cls(tuple(tuple(agree_cell(groups) for groups in ladder) for ladder in ladders(questions)))
 
     def agree(
-        self, measured: Mapping[str, Floats], level: float, own: Mapping[str, Ends] = MappingProxyType({})
+        self, measured: Mapping[str, Floats], level: float, own: Mapping[str, tuple[Floats, Floats]] | None = None
     ) -> dict[str, AgreedNumbers]:
         """The numbers of all questions, by their names.
 
@@ -76,33 +74,33 @@ class Agreement:
             measured: name of a question → released estimates, shape (…, series, ticks), in the order of its series;
                 for the first ticks or for all. Other axes are trials.
             level: of the pointwise intervals; for all series of a tick at once, `simultaneous_level` of it.
-            own: name of a question → ends of the released intervals, kept for noise that is not normal: sums of such
-                noise have other quantiles.
+            own: name of a question → lower and upper ends of the released intervals, which are kept. Needed, for all
+                questions, where the noise is not normal: sums of it have other quantiles.
 
         Raises:
-            ValueError: estimates are missing, are not finite, or have another shape than their question.
+            ValueError: estimates are missing, are not finite, or have another shape than their question; or `level`
+                does not lie between 0 and 1.
         """
+        quantile = float(scipy.special.ndtri(0.5 + level / 2))
+        if not 0 < quantile < np.inf:
+            raise ValueError(f"level is {level}; it must lie strictly between 0 and 1, for instance 0.95")
         found = {}
         for ladder in self.ladders:
             _validate(ladder, measured)
             cells = [_linear(cell, measured) for cell in ladder]
-            for cell, whole in zip(cells, round_cells(cells), strict=True):
-                for group, linear, numbers in zip(cell.measured, cell.groups, whole, strict=True):
-                    for question, estimates, deviations in _by_question(group, linear.estimates, linear.deviations):
-                        counts = numbers.counts if question is group.counts else numbers.flows
-                        name = question.question.name
-                        ends = own.get(name) or _normal_ends(estimates, deviations, level)
-                        published = np.asarray(counts).reshape(estimates.shape)
-                        found[name] = AgreedNumbers(published, *interval_with(published, *ends), estimates, deviations)
+            for question, counts, estimates, deviations in _by_question(cells, round_cells(cells)):
+                half = quantile * deviations
+                ends = (estimates - half, estimates + half) if own is None else _own_ends(own, question.name)
+                found[question.name] = AgreedNumbers(counts, *interval_with(counts, *ends), estimates, deviations)
         return found
 
     def deviations(self) -> dict[str, Floats]:
         """Name of a question → standard deviations of its linear estimates, shape (series, T)."""
         return {
-            question.question.name: numbers
+            one.question.name: _series(one, group, deviations)
             for cell in self._cells
             for group, deviations in zip(cell.groups, cell.deviations()[1], strict=True)
-            for question, numbers, _ in _by_question(group, deviations, deviations)
+            for one in group.both
         }
 
     def gains(self) -> dict[str, Floats]:
@@ -142,6 +140,12 @@ def _validate(ladder: Sequence[CellAgreement], measured: Mapping[str, Floats]) -
         validate_finite(f"estimate of {name}", estimates)
 
 
+def _own_ends(own: Mapping[str, tuple[Floats, Floats]], name: str) -> tuple[Floats, Floats]:
+    if name not in own:
+        raise ValueError(f"own intervals of {name} are missing; they are given for all questions or for none")
+    return own[name]
+
+
 def _linear(cell: CellAgreement, measured: Mapping[str, Floats]) -> LinearCell:
     total, groups = cell.estimates(measured)
     total_deviations, deviations = cell.deviations()
@@ -158,19 +162,19 @@ def _same_ticks(estimates: GroupNumbers, deviations: GroupNumbers) -> LinearGrou
 
 
 def _by_question(
-    group: MeasuredGroup, estimates: GroupNumbers, deviations: GroupNumbers
-) -> Iterator[tuple[MeasuredQuestion, Floats, Floats]]:
-    """A group's questions with their numbers, shape (series, ticks)."""
-    *trials, _, ticks = estimates.counts.shape
-    if group.counts is not None:
-        yield group.counts, estimates.counts, deviations.counts
-    if group.flows is not None:
-        series = 3 * group.segments
-        yield group.flows, estimates.flows.reshape(*trials, series, ticks), deviations.flows.reshape(series, ticks)
+    cells: Sequence[LinearCell], whole: Sequence[Sequence[WholeNumbers]]
+) -> Iterator[tuple[Question, Integers, Floats, Floats]]:
+    """Each question with its whole numbers, linear estimates and standard deviations, shape (…, series, ticks)."""
+    for cell, rounded in zip(cells, whole, strict=True):
+        for group, linear, numbers in zip(cell.measured, cell.groups, rounded, strict=True):
+            for one in group.both:
+                estimates, deviations = (_series(one, group, each) for each in (linear.estimates, linear.deviations))
+                yield one.question, _series(one, group, numbers), estimates, deviations
 
 
-def _normal_ends(estimates: Floats, deviations: Floats, level: float) -> Ends:
-    quantile = float(scipy.special.ndtri(0.5 + level / 2))
-    if not 0 < quantile < np.inf:
-        raise ValueError(f"level is {level}; it must lie strictly between 0 and 1, for instance 0.95")
-    return estimates - quantile * deviations, estimates + quantile * deviations
+def _series(one: MeasuredQuestion, group: MeasuredGroup, numbers: GroupNumbers | WholeNumbers) -> NDArray[Any]:
+    """What a group's numbers say of one of its questions, shape (…, series, ticks)."""
+    if one is group.counts:
+        return np.asarray(numbers.counts)
+    flows = np.asarray(numbers.flows)
+    return flows.reshape(*flows.shape[:-3], len(one.question.series), flows.shape[-1])

@@ -65,7 +65,7 @@ class WholeNumbers:
     flows: Integers | None
 
 
-Counts = Mapping[Breakdown | None, Integers]
+ByBreakdown = Mapping[Breakdown | None, Integers]
 
 
 def round_cells(cells: Sequence[LinearCell]) -> list[list[WholeNumbers]]:
@@ -125,7 +125,7 @@ def _in_order(linear: Mapping[int, LinearGroup]) -> dict[int, Floats]:
     return dict(zip(linear, np.moveaxis(project(estimates, deviations), -1, 0), strict=True))
 
 
-def _cell_flows(cell: LinearCell, counts: Counts, total: Integers | None) -> list[Integers | None]:
+def _cell_flows(cell: LinearCell, counts: ByBreakdown, total: Integers | None) -> list[Integers | None]:
     """The flows of every group, shape (…, 3, segments, ticks) each."""
     adding = [group for group in cell.measured if group.flows_add_up]
     shared = None

@@ -11,8 +11,8 @@ from dp.arrays import Floats, Integers
 
 AnyNumbers = NDArray[np.number[Any]]
 
-HALVINGS = 80
-"""More than a float's digits, so that the projection is exact to rounding."""
+HALVINGS = 64
+"""More than the digits of a float, so that the projection is exact but for rounding errors."""
 
 
 def whole_parts(estimates: Floats, total: Integers, low: AnyNumbers, high: AnyNumbers) -> Integers:

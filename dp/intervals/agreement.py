@@ -66,7 +66,7 @@ class Agreement:
         return cls(tuple(tuple(agree_cell(groups) for groups in ladder) for ladder in ladders(questions)))
 
     def agree(
-        self, measured: Mapping[str, Floats], level: float, own: Mapping[str, tuple[Floats, Floats]] | None = None
+        self, measured: Mapping[str, Floats], level: float, kept: Mapping[str, tuple[Floats, Floats]] | None = None
     ) -> dict[str, AgreedNumbers]:
         """The numbers of all questions, by their names.
 
@@ -74,7 +74,7 @@ class Agreement:
             measured: name of a question → released estimates, shape (…, series, ticks), in the order of its series;
                 for the first ticks or for all. Other axes are trials.
             level: of the pointwise intervals; for all series of a tick at once, `simultaneous_level` of it.
-            own: name of a question → lower and upper ends of the released intervals, which are kept. Needed, for all
+            kept: name of a question → lower and upper ends of the released intervals, which are kept. Needed, for all
                 questions, where the noise is not normal: sums of it have other quantiles.
 
         Raises:
@@ -90,7 +90,7 @@ class Agreement:
             cells = [_linear(cell, measured) for cell in ladder]
             for question, counts, estimates, deviations in _by_question(cells, round_cells(cells)):
                 half = quantile * deviations
-                ends = (estimates - half, estimates + half) if own is None else _own_ends(own, question.name)
+                ends = (estimates - half, estimates + half) if kept is None else _kept_ends(kept, question.name)
                 found[question.name] = AgreedNumbers(counts, *interval_with(counts, *ends), estimates, deviations)
         return found
 
@@ -100,7 +100,7 @@ class Agreement:
             one.question.name: _series(one, group, deviations)
             for cell in self._cells
             for group, deviations in zip(cell.groups, cell.deviations()[1], strict=True)
-            for one in group.both
+            for one in group.questions
         }
 
     def gains(self) -> dict[str, Floats]:
@@ -114,7 +114,7 @@ class Agreement:
 
     @property
     def _questions(self) -> Iterator[MeasuredQuestion]:
-        return (question for cell in self._cells for group in cell.groups for question in group.both)
+        return (question for cell in self._cells for group in cell.groups for question in group.questions)
 
 
 def simultaneous_level(level: float, series: int) -> float:
@@ -124,7 +124,7 @@ def simultaneous_level(level: float, series: int) -> float:
 
 def _validate(ladder: Sequence[CellAgreement], measured: Mapping[str, Floats]) -> None:
     """Refuses estimates that do not fit their questions."""
-    questions = [question for cell in ladder for group in cell.groups for question in group.both]
+    questions = [question for cell in ladder for group in cell.groups for question in group.questions]
     missing = [each.question.name for each in questions if each.question.name not in measured]
     if missing:
         raise ValueError(f"estimates of {', '.join(missing)} are missing; every question that was measured is needed")
@@ -140,10 +140,10 @@ def _validate(ladder: Sequence[CellAgreement], measured: Mapping[str, Floats]) -
         validate_finite(f"estimate of {name}", estimates)
 
 
-def _own_ends(own: Mapping[str, tuple[Floats, Floats]], name: str) -> tuple[Floats, Floats]:
-    if name not in own:
-        raise ValueError(f"own intervals of {name} are missing; they are given for all questions or for none")
-    return own[name]
+def _kept_ends(kept: Mapping[str, tuple[Floats, Floats]], name: str) -> tuple[Floats, Floats]:
+    if name not in kept:
+        raise ValueError(f"intervals of {name} are missing; they are given for all questions or for none")
+    return kept[name]
 
 
 def _linear(cell: CellAgreement, measured: Mapping[str, Floats]) -> LinearCell:
@@ -167,7 +167,7 @@ def _by_question(
     """Each question with its whole numbers, linear estimates and standard deviations, shape (…, series, ticks)."""
     for cell, rounded in zip(cells, whole, strict=True):
         for group, linear, numbers in zip(cell.measured, cell.groups, rounded, strict=True):
-            for one in group.both:
+            for one in group.questions:
                 estimates, deviations = (_series(one, group, each) for each in (linear.estimates, linear.deviations))
                 yield one.question, _series(one, group, numbers), estimates, deviations
 

@@ -38,7 +38,7 @@ class GroupNumbers:
 
 
 @dataclass(frozen=True)
-class Share:
+class Summand:
     """One measurement's part in one of the series that a total is fused from.
 
     Attributes:
@@ -60,13 +60,13 @@ class CellAgreement:
         groups: the breakdowns, and the undivided users where they were measured.
         own: of each group, the fusion of a segment's own measurements.
         total: the fusion of all that measures the total; None where no group adds up to it.
-        shares: of each series that `total` fuses, what it is made of.
+        summands: of each series that `total` fuses, what it is made of.
     """
 
     groups: tuple[MeasuredGroup, ...]
     own: tuple[Fusion, ...]
     total: Fusion | None
-    shares: tuple[tuple[Share, ...], ...]
+    summands: tuple[tuple[Summand, ...], ...]
 
     def estimates(self, measured: Mapping[str, Floats]) -> tuple[GroupNumbers | None, list[GroupNumbers]]:
         """The total, None where no group adds up to it, and the groups.
@@ -82,8 +82,8 @@ class CellAgreement:
         if self.total is None:
             return None, [_numbers(*each) for each in zip(counts, beyond, strict=True)]
         sums = [
-            sum(share.weight * observed[share.group][share.observation].sum(axis=-2) for share in shares)
-            for shares in self.shares
+            sum(summand.weight * observed[summand.group][summand.observation].sum(axis=-2) for summand in summands)
+            for summands in self.summands
         ]
         total = self.total.estimates(np.array(sums))[..., np.newaxis, :]
         sides = zip(self._flow_weights, beyond, strict=True)
@@ -126,35 +126,35 @@ class CellAgreement:
 
 def agree_cell(groups: Sequence[MeasuredGroup]) -> CellAgreement:
     """How these measurements of one window or calendar cell are brought into agreement."""
-    series: list[tuple[ErrorCovariance, list[Share]]] = []
+    series: list[tuple[ErrorCovariance, list[Summand]]] = []
     for place, group in enumerate(groups):
         for observation, covariance in enumerate(group.observations if group.adds_up else ()):
-            _add(series, covariance.times(group.segments), Share(place, observation, 1.0))
+            _add(series, covariance.times(group.segments), Summand(place, observation, 1.0))
     # The first is what the others correct: a sum of flows errs more and more.
     series.sort(key=lambda one: float(one[0].lagged[0, -1]))
     return CellAgreement(
         tuple(groups),
         tuple(fuse(group.observations) for group in groups),
         fuse([covariance for covariance, _ in series]) if series else None,
-        tuple(tuple(shares) for _, shares in series),
+        tuple(tuple(summands) for _, summands in series),
     )
 
 
-def _add(series: list[tuple[ErrorCovariance, list[Share]]], covariance: ErrorCovariance, share: Share) -> None:
+def _add(series: list[tuple[ErrorCovariance, list[Summand]]], covariance: ErrorCovariance, summand: Summand) -> None:
     """Measurements whose covariances are multiples of each other become their weighted mean, which loses nothing."""
-    for place, (known, shares) in enumerate(series):
+    for place, (known, summands) in enumerate(series):
         ratio = covariance.ratio(known)
         if ratio is not None:
             weight = 1 / (1 + ratio)
-            kept = [Share(one.group, one.observation, one.weight * (1 - weight)) for one in shares]
-            mixed = [*kept, Share(share.group, share.observation, weight)]
+            kept = [Summand(one.group, one.observation, one.weight * (1 - weight)) for one in summands]
+            mixed = [*kept, Summand(summand.group, summand.observation, weight)]
             series[place] = known.times(ratio / (1 + ratio)), mixed
             return
-    series.append((covariance, [share]))
+    series.append((covariance, [summand]))
 
 
 def _flows(group: MeasuredGroup, measured: Mapping[str, Floats]) -> Floats:
-    series = measured[group.both[-1].question.name]
+    series = measured[group.questions[-1].question.name]
     *trials, _, ticks = series.shape
     shape = (*trials, 3, group.segments, ticks)
     return np.zeros(shape) if group.flows is None else series.reshape(shape)
@@ -165,7 +165,7 @@ def _observed(group: MeasuredGroup, flows: Floats, measured: Mapping[str, Floats
     return np.array(
         [
             measured[one.question.name] if one is group.counts else np.cumsum(_change(flows), axis=-1)
-            for one in group.both
+            for one in group.questions
         ]
     )
 

@@ -9,10 +9,10 @@ import numpy as np
 from dp.arrays import Floats
 
 BLOCK = 200
-"""A series of up to 2·BLOCK ticks is fused exactly; in a longer one every tick looks back BLOCK to 2·BLOCK ticks."""
+"""In a series of up to 2·BLOCK ticks all of the past is used; in a longer one, the last BLOCK to 2·BLOCK ticks."""
 
 LAGS = 2 * BLOCK + 1
-"""Lags up to which a fusion asks for covariances."""
+"""As far back as a fusion asks for covariances."""
 
 
 @dataclass(frozen=True, eq=False)

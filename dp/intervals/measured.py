@@ -60,14 +60,14 @@ class MeasuredGroup:
     flows: MeasuredQuestion | None
 
     @property
-    def both(self) -> tuple[MeasuredQuestion, ...]:
+    def questions(self) -> tuple[MeasuredQuestion, ...]:
         """The questions that were measured: counts before flows."""
         return tuple(one for one in (self.counts, self.flows) if one is not None)
 
     @property
     def breakdown(self) -> Breakdown | None:
         """None where the users are undivided."""
-        return self.both[0].question.breakdown
+        return self.questions[0].question.breakdown
 
     @property
     def segments(self) -> int:
@@ -77,7 +77,7 @@ class MeasuredGroup:
     @property
     def adds_up(self) -> bool:
         """Whether the segments' counts add up to the total."""
-        return all(one.adds_up for one in self.both)
+        return all(one.adds_up for one in self.questions)
 
     @property
     def flows_add_up(self) -> bool:
@@ -97,7 +97,8 @@ class MeasuredGroup:
     def observations(self) -> tuple[ErrorCovariance, ...]:
         """How each of the measurements of one segment's count errs; flows measure it by their running sum."""
         return tuple(
-            one.errors if one is self.counts else running_sum(one.errors.ticks, self.flow_variance) for one in self.both
+            one.errors if one is self.counts else running_sum(one.errors.ticks, self.flow_variance)
+            for one in self.questions
         )
 
 

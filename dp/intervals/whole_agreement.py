@@ -66,6 +66,7 @@ class WholeNumbers:
 
 
 ByBreakdown = Mapping[Breakdown | None, Integers]
+"""Whole counts of the segments of each breakdown, shape (…, segments, ticks); under None those of the total."""
 
 
 def round_cells(cells: Sequence[LinearCell]) -> list[list[WholeNumbers]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dp.arrays import Floats, Integers
 
 AnyNumbers = NDArray[np.number[Any]]
+"""Whole or other numbers."""
 
 HALVINGS = 64
 """More than the digits of a float, so that the projection is exact but for rounding errors."""

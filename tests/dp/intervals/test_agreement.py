@@ -158,7 +158,7 @@ def test_standard_deviations_are_those_of_trials():
     errors = noise(measured, 20_000, 20260803)
     for cell in itertools.chain.from_iterable(Agreement.of(measured).ladders):
         for group, found, claimed in zip(cell.groups, cell.estimates(errors)[1], cell.deviations()[1], strict=True):
-            for one in group.both:
+            for one in group.questions:
                 kind = "counts" if one is group.counts else "flows"
                 spread = getattr(found, kind).std(axis=0) / getattr(claimed, kind)
                 # Five standard errors of a standard deviation.
@@ -393,7 +393,7 @@ def test_intervals_of_other_noise_are_kept():
     agreed = Agreement.of(measured).agree(estimates, LEVEL, own)
     assert (agreed["mau"].low, agreed["mau"].high) == (41, 70)
     assert agreed["mau/country"].counts.sum() == agreed["mau"].counts
-    with pytest.raises(ValueError, match="own intervals of mau/country are missing"):
+    with pytest.raises(ValueError, match="intervals of mau/country are missing"):
         Agreement.of(measured).agree(estimates, LEVEL, {"mau": own["mau"]})
 
 

@@ -50,12 +50,24 @@ def consistent_counts(estimates: Floats, deviations: Floats, low: Floats, high: 
         ValueError: shapes that do not fit, values that are not finite, or a deviation that is not positive.
     """
     nearest = whole_numbers(project(estimates, deviations))
-    _validate("low", low)
-    _validate("high", high)
-    first, last = (np.broadcast_to(ends, nearest.shape) for ends in whole_interval(low, high))
-    return ConsistentCounts(
-        nearest, np.minimum(first, nearest), np.maximum(last, nearest), (nearest < first) | (nearest > last)
-    )
+    return ConsistentCounts(nearest, *interval_with(nearest, low, high))
+
+
+def interval_with(counts: Integers, low: Floats, high: Floats) -> tuple[Integers, Integers, NDArray[np.bool_]]:
+    """The whole numbers ≥ 0 inside [low, high] as first and last, widened where they must hold the count, and where.
+
+    Args:
+        counts: whole numbers ≥ 0.
+        low: lower ends, a shape that broadcasts to that of the counts.
+        high: upper ends, likewise.
+
+    Raises:
+        ValueError: an end is not finite.
+    """
+    validate_finite("low", low)
+    validate_finite("high", high)
+    first, last = (np.broadcast_to(ends, counts.shape) for ends in whole_interval(low, high))
+    return np.minimum(first, counts), np.maximum(last, counts), (counts < first) | (counts > last)
 
 
 def project(estimates: Floats, deviations: Floats) -> Floats:
@@ -68,8 +80,8 @@ def project(estimates: Floats, deviations: Floats) -> Floats:
     Raises:
         ValueError: as in `consistent_counts`.
     """
-    _validate("estimates", estimates)
-    _validate("deviations", deviations)
+    validate_finite("estimates", estimates)
+    validate_finite("deviations", deviations)
     if np.ndim(estimates) == 0:
         raise ValueError("estimates is a single number; its last axis must be the windows, shortest first")
     if np.any(deviations <= 0):
@@ -122,6 +134,7 @@ def ordered_band(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     return np.maximum.accumulate(low, axis=-1), np.flip(np.minimum.accumulate(np.flip(high, -1), axis=-1), -1)
 
 
-def _validate(name: str, values: Floats) -> None:
+def validate_finite(name: str, values: Floats) -> None:
+    """Refuses values that no counts can be told from."""
     if not np.all(np.abs(values) <= LARGEST):
         raise ValueError(f"{name} holds values that are not finite or above 2^52; counts and their ends are needed")

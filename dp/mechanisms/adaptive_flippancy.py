@@ -172,6 +172,9 @@ class AdaptiveFlippancy:
         """NaN: it depends on the data."""
         return np.full(horizon, np.nan)
 
+    def errors_of_draws(self, ticks: int) -> None:
+        """None: errors depend on the data."""
+
     def memory(self, ticks: int) -> int:
         """What a level remembers, and for each test its threshold and the users who were frozen last."""
         return max(level.memory(ticks) for level in self.levels) + 2 * len(self.thresholds)

@@ -196,6 +196,11 @@ class LinearMechanism:
         """Exact standard deviation of every release, shape (horizon,), in users."""
         return self._deviations(self._energy(0, horizon))
 
+    def errors_of_draws(self, ticks: int) -> Floats:
+        """B times the standard deviation of a draw, shape (ticks, draws), in users."""
+        decoder = self.strategy.decode(np.eye(self.strategy.draws(0, ticks))).T
+        return np.asarray(decoder * (math.sqrt(self.noise.variance) / GRID))
+
     def half_width(self, level: float, horizon: int) -> Floats:
         """Half width of the pointwise interval of that level for every release, shape (horizon,), in users."""
         return self.noise.half_width(level, self._energy(0, horizon)) / GRID

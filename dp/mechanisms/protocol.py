@@ -175,6 +175,12 @@ class Mechanism(Protocol):
     def standard_deviation(self, horizon: int) -> Floats:
         """Standard deviations of the releases, shape (horizon,), in users; NaN where they depend on the data."""
 
+    def errors_of_draws(self, ticks: int) -> Floats | None:
+        """The matrix that makes errors of independent draws with standard deviation 1, in users, shape (ticks, draws).
+
+        None where errors depend on the data.
+        """
+
     def memory(self, ticks: int) -> int:
         """Most numbers that a stream of so many ticks keeps of the counts between two of them."""
 

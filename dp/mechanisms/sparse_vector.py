@@ -183,6 +183,9 @@ class SparseVector:
         """NaN: it depends on the data."""
         return np.full(horizon, np.nan)
 
+    def errors_of_draws(self, ticks: int) -> None:
+        """None: errors depend on the data."""
+
     def memory(self, ticks: int) -> int:
         """The value, the two edges of its band, and the ticks of the last releases."""
         return 3 + self.releases

@@ -11,7 +11,7 @@ from dp.arrays import Floats
 from dp.intervals.agreement import AgreedNumbers, Agreement, simultaneous_level
 from dp.intervals.error_covariance import ErrorCovariance
 from dp.intervals.measured import MeasuredQuestion
-from dp.mechanisms import GRID, LinearMechanism, family_of
+from dp.mechanisms import family_of
 from dp.release.drawing import series_of
 from dp.release.plan import Plan
 
@@ -65,11 +65,11 @@ def agreement_of(plan: Plan, ticks: Mapping[str, int]) -> Agreement:
     measured = []
     for series in {one.question.name: one for one in plan.series}.values():
         if number := ticks.get(series.question.name, 0):
-            if not isinstance(mechanism := series.mechanism, LinearMechanism):
-                raise ValueError(f"the error of {mechanism.name} depends on the data, so that counts cannot be agreed")
-            decoder = mechanism.strategy.decode(np.eye(mechanism.strategy.draws(0, number))).T
-            errors = ErrorCovariance.of_decoder(decoder, float(np.sqrt(mechanism.noise.variance)) / GRID)
-            measured.append(MeasuredQuestion(series.question, errors, plan.freeze is not None))
+            if (errors := series.mechanism.errors_of_draws(number)) is None:
+                name = series.mechanism.name
+                raise ValueError(f"the error of {name} depends on the data, so that counts cannot be agreed")
+            covariance = ErrorCovariance.of_decoder(errors, deviation=1.0)
+            measured.append(MeasuredQuestion(series.question, covariance, plan.freeze is not None))
     return Agreement.of(measured)
 
 

@@ -28,6 +28,7 @@ def planned(**changes: Any) -> Plan:
 
 def rows_of(plan: Plan, last: int = LAST_DAY) -> list[dict[str, Any]]:
     rng = np.random.default_rng(4)
+    labels = [(platform, country) for platform in ("ios", "tv") for country in ("GB", "FR")]
     operations = [
         Written(
             f"u{user}", int(about), "+", int(about), (str(rng.choice(["ios", "tv"])), str(rng.choice(["GB", "FR"])))

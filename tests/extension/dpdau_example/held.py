@@ -58,6 +58,9 @@ class Held:
         """It depends on the data."""
         return np.full(horizon, np.nan)
 
+    def errors_of_draws(self, ticks: int) -> None:
+        """None: errors depend on the data."""
+
     def memory(self, ticks: int) -> int:
         """The value."""
         return 1

@@ -30,9 +30,7 @@ def rows_of(plan: Plan, last: int = LAST_DAY) -> list[dict[str, Any]]:
     rng = np.random.default_rng(4)
     labels = [(platform, country) for platform in ("ios", "tv") for country in ("GB", "FR")]
     operations = [
-        Written(
-            f"u{user}", int(about), "+", int(about), (str(rng.choice(["ios", "tv"])), str(rng.choice(["GB", "FR"])))
-        )
+        Written(f"u{user}", int(about), "+", int(about), labels[rng.integers(4)])
         for user in range(40)
         for about in np.flatnonzero(rng.random(LAST_DAY + 1) < 0.2)
     ]

@@ -222,6 +222,19 @@ def breakdown(
     return Breakdown(name, kind, tuple(columns), tuple(map(tuple, columns.values())), most)
 
 
+def kind_of(text: str) -> tuple[BreakdownKind, int]:
+    """The kind of a breakdown as it is written (fixed, last, any or any:2), and in how many segments a user-day counts.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    kind, colon, most = text.partition(":")
+    kinds: dict[str, BreakdownKind] = {"fixed": "fixed", "any": "any", "last": "last"}
+    if kind not in kinds or (colon and not (kind == "any" and most.isdecimal() and int(most) > 0)):
+        raise ValueError(f"{text!r} is none of {', '.join(BREAKDOWN_KINDS)} and any:K")
+    return kinds[kind], int(most or 1)
+
+
 def questions_of(
     windows: Mapping[str, int], flows: Sequence[str], calendar: Sequence[str], by: Sequence[Breakdown]
 ) -> tuple[Question, ...]:

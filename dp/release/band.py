@@ -39,7 +39,7 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         own = [row for row in rows if series_of(row) == series.metric]
         days = [day.isoformat() for day in series.days(request.first, request.horizon)]
         level = 1 - (1 - request.ci_level) / len(days)
-        half = _half_widths(series.mechanism, len(days), level)[[days.index(row["day"]) for row in own]]
+        half = half_widths(series.mechanism, len(days), level)[[days.index(row["day"]) for row in own]]
         estimates = np.array([row["estimate"] for row in own])
         low, high = estimates - half, estimates + half
         found[series.metric] = iter(low.tolist()), iter(high.tolist())
@@ -48,8 +48,9 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     ]
 
 
-def _half_widths(mechanism: Mechanism, horizon: int, level: float) -> Floats:
-    """Of intervals that do not depend on the counts: those around nobody, with noise that is 0; shape (horizon,)."""
+def half_widths(mechanism: Mechanism, horizon: int, level: float) -> Floats:
+    """Half widths of intervals, where they do not depend on the counts; shape (horizon,), in users."""
+    # Those around nobody, with noise that is 0.
     _, released = mechanism.run(
         EMPTY_STATE, np.zeros(horizon, dtype=np.int64), lambda noise, size: np.zeros(size, dtype=np.int64), level
     )

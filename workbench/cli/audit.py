@@ -15,7 +15,7 @@ import click
 
 from dp.names import CALENDAR
 from dp.progress import Progress
-from dp.questions import BreakdownKind, CellKind
+from dp.questions import CellKind, kind_of
 from experiments.engine.progress import progress_bar
 from workbench.cli.mechanisms import ClassChoice, class_options, mechanism_option
 from workbench.cli.options import MECHANISM_NAMES, SKETCH_NAMES, Output, gathered_as, output_options
@@ -78,9 +78,9 @@ class AskedChoice:
             cell = Cell(self.cell, users.name.lower() or "count", users.days)
         if self.breakdown is None:
             return Question(cell)
-        kind, _, most = self.breakdown.partition(":")
-        values = tuple(str(number) for number in range(int(most or 1) + 1))
-        return Question(cell, Breakdown("segment", KINDS[kind], ("segment",), (values,), int(most or 1)))
+        kind, most = kind_of(self.breakdown)
+        values = tuple(str(number) for number in range(most + 1))
+        return Question(cell, Breakdown("segment", kind, ("segment",), (values,), most))
 
     def ticks(self, users: ClassChoice) -> int | None:
         """How many numbers each series has in the horizon."""
@@ -96,13 +96,12 @@ class BreakdownType(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The kind as it is written."""
-        kind, colon, most = str(value).partition(":")
-        if kind not in KINDS or (colon and (kind != "any" or not most.isdigit() or int(most) < 1)):
-            self.fail(f"{value!r} is none of {', '.join(KINDS)} and any:K", param, ctx)
+        try:
+            kind_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         return str(value)
 
-
-KINDS: dict[str, BreakdownKind] = {"fixed": "fixed", "any": "any", "last": "last"}
 
 asked_options = gathered_as(
     AskedChoice, "asked",

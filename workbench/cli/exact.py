@@ -8,6 +8,7 @@ import click
 
 from dp.names import DEFAULT_W_BOUND
 from experiments.engine.progress import progress_bar
+from workbench.cli.breakdowns import Asked, asked_options
 from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.log_summary import summary_row
@@ -19,6 +20,7 @@ from workbench.rows import TableRow
 @click.command(cls=LogCommand)
 @log_options
 @query_options
+@asked_options
 @click.option(
     "--w-bound",
     type=click.IntRange(min=1),
@@ -37,8 +39,8 @@ from workbench.rows import TableRow
 @protection_options
 @output_options
 def exact(
-    source: LogOptions, query: Query, w_bound: int | None, last_only: bool, summarised: bool, tombstones: Path | None,
-    promised: Promised, output: Output,
+    source: LogOptions, query: Query, asked: Asked, w_bound: int | None, last_only: bool, summarised: bool,
+    tombstones: Path | None, promised: Promised, output: Output,
 ) -> None:  # fmt: skip
     """Print true counts (NOT PRIVATE): for your own eyes, never for publication.
 
@@ -49,6 +51,11 @@ def exact(
     if last_only + summarised + promised.protection > 1:
         raise click.UsageError("--last, --summary and --protection answer different questions: give one of them")
     output.validate(log=source.log, quarantine=source.quarantine)
+    if asked.given:
+        if summarised or promised.protection:
+            raise click.UsageError("--summary and --protection are about metrics: leave flows, calendar and --by out")
+        _answer(source, query, asked, w_bound, last_only, tombstones, output)
+        return
     series = query.series
     with progress_bar() as report, open_log(source, query, report, tombstones) as log:
         if log.compacted is not None and log.ticks[0] < log.compacted:
@@ -75,6 +82,41 @@ def exact(
                 kept = int(bounded[metric].values[tick])
                 row |= {"bounded_count": kept, "truncation_bias": kept - count}
             rows.append(row)
+    _warn("these are true counts")
+    output.write(rows, title="NOT PRIVATE — true counts")
+
+
+def _answer(
+    source: LogOptions, query: Query, asked: Asked, w_bound: int | None, last_only: bool, tombstones: Path | None,
+    output: Output,
+) -> None:  # fmt: skip
+    """Write the counts of every series of every question."""
+    from dp.presence.questions import count_questions
+    from dp.questions import Question, rolling
+
+    windows = asked.windows(query)
+    asked.validate(query.engine, tombstones)
+    questions = [*(Question(rolling(*one)) for one in windows.items()), *asked.questions(windows)]
+    with progress_bar() as report, open_log(source, query, report, tombstones, asked.segments(windows)) as log:
+        report("counting users", None)
+        assert log.log is not None  # other engines are refused
+        first, last = log.ticks[0], log.ticks[-1]
+        answers = [
+            count_questions(
+                log.log, questions, first, last, w_bound=bound, attributes=asked.attributes(windows), progress=report
+            )
+            for bound in ([None, w_bound] if w_bound else [None])
+        ]
+    rows: list[TableRow] = []
+    for question in questions:
+        days = question.cell.days(first, last)
+        for place, name in enumerate(question.series):
+            for tick, day in list(enumerate(days))[-1 if last_only else 0 :]:
+                counts = [int(answer[question.name][place, tick]) for answer in answers]
+                row = {**name._asdict(), "day": day.isoformat(), "count": counts[0]}
+                if w_bound:
+                    row |= {"bounded_count": counts[1], "truncation_bias": counts[1] - counts[0]}
+                rows.append(row)
     _warn("these are true counts")
     output.write(rows, title="NOT PRIVATE — true counts")
 

@@ -22,6 +22,7 @@ from workbench.cli.figure import figure
 from workbench.cli.keys import keys
 from workbench.cli.logs import generate, validate
 from workbench.cli.mechanisms import calibrate, mechanisms
+from workbench.cli.plan import plan
 from workbench.cli.plot import plot
 from workbench.cli.published import METRIC_COMMANDS
 from workbench.cli.release import release
@@ -122,8 +123,9 @@ def _exit_code(error: BaseException) -> int | None:
 
 
 for _command in (
-    generate, validate, exact, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack, compose,
-    sketches, salt, keys, experiment, compact, doctor, backup, renew, rotate_key, *SERVICE_COMMANDS, *METRIC_COMMANDS,
+    generate, validate, exact, plan, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack,
+    compose, sketches, salt, keys, experiment, compact, doctor, backup, renew, rotate_key, *SERVICE_COMMANDS,
+    *METRIC_COMMANDS,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -15,6 +15,7 @@ import click
 from dp.database_url import Place
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
+from workbench.cli.breakdowns import Asked, asked_options
 from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
@@ -30,6 +31,7 @@ from workbench.cli.options import (
     output_options,
     ticks_of,
 )
+from workbench.cli.postprocessing import PostProcessing, postprocessing_options
 from workbench.cli.sketches import SketchChoice, sketch_options
 from workbench.rows import TableRow
 
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
 
 LARGE_DELTA = 1e-2
 SHOWN = {
-    "metric", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound", "sketch_std", "noise_low", "noise_high",
-    "band_low", "band_high", "count", "count_low", "count_high",
+    "metric", "question", "breakdown", "segment", "day", "estimate", "ci_low", "ci_high", "std", "bias_bound",
+    "sketch_std", "noise_low", "noise_high", "band_low", "band_high", "count", "count_low", "count_high",
 }  # fmt: skip
 """The columns of a table, where a row has them."""
 
@@ -57,6 +59,7 @@ class Protection:
     delta: float
     mechanism: str
     split: dict[str, str] | None
+    share: dict[str, str] | None
     horizon: int | str | None
     on_time: dict[str, str] | None
 
@@ -72,16 +75,19 @@ class Protection:
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
             )
 
-    def shares(self, metrics: Iterable[str]) -> dict[str, float]:
-        """Metric → its share of the budget; equal ones where nothing is said."""
-        if self.split is None:
-            return dict.fromkeys(metrics, 1.0)
-        if set(self.split) != set(metrics):
-            raise click.UsageError(f"--split names {', '.join(self.split)}; it must name each of {', '.join(metrics)}")
+    def shares(self, names: Sequence[str]) -> dict[str, float]:
+        """Question → its share of the budget; equal ones where nothing is said."""
+        if self.split is not None and self.share is not None:
+            raise click.UsageError("give --split, which names every question, or --share, which names some, not both")
+        option, given = ("--split", self.split) if self.split is not None else ("--share", self.share or {})
+        if self.split is not None and set(given) != set(names):
+            raise click.UsageError(f"--split names {', '.join(given)}; it must name each of {', '.join(names)}")
+        if unknown := [name for name in given if name not in names]:
+            raise click.UsageError(f"--share names {unknown[0]!r}; the questions are {', '.join(names)}")
         try:
-            return {metric: float(self.split[metric]) for metric in metrics}
+            return {name: float(given.get(name, 1)) for name in names}
         except ValueError as error:
-            raise click.UsageError(f"--split needs a number for every metric: {error}") from error
+            raise click.UsageError(f"{option} needs a number for every question: {error}") from error
 
     def ticks(self, counted: Sequence[date]) -> int | None:
         """How many ticks the guarantee covers, None for no end; where nothing is said, those that are counted."""
@@ -117,6 +123,9 @@ protection_options = gathered_as(
                  help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
+    click.option("--share", type=Pairs(), default=None, metavar="QUESTION=SHARE,…",
+                 help="The same for some questions, such as mau=2,mau/platform=3; the others have 1. 'dpdau plan' "
+                      "prints shares that make all errors equal."),
     click.option("--horizon", type=HorizonType(), default=None,
                  help="Ticks that the guarantee covers, or 'unlimited' if the mechanism allows it; by default those "
                       "of the stream, and of a new one those from --from to --to. Give it if you want to continue the "
@@ -265,26 +274,17 @@ payment_options = gathered_as(
 @click.command(cls=LogCommand)
 @log_options
 @query_options
+@asked_options
 @protection_options
 @sketch_options
 @click.option("--ci-level", type=float, default=0.95, show_default=True, help="Level of the pointwise intervals.")
-@click.option(
-    "--band",
-    is_flag=True,
-    help="Add the ends of a band to the rows that holds a metric's counts on all days of the horizon at once, at the "
-    "level of the intervals; costs no budget.",
-)
-@click.option(
-    "--consistent",
-    is_flag=True,
-    help="Add counts that are whole, ordered (DAU ≤ WAU ≤ MAU) and not negative to the rows; costs no budget.",
-)
+@postprocessing_options
 @tombstones_option
 @payment_options
 @output_options
 def release(
-    source: LogOptions, query: Query, protection: Protection, sketch: SketchChoice, ci_level: float, band: bool,
-    consistent: bool, tombstones: Path | None, payment: Payment, output: Output,
+    source: LogOptions, query: Query, asked: Asked, protection: Protection, sketch: SketchChoice, ci_level: float,
+    post: PostProcessing, tombstones: Path | None, payment: Payment, output: Output,
 ) -> None:  # fmt: skip
     """Publish private counts with intervals, charged once to the ledger.
 
@@ -294,20 +294,21 @@ def release(
     """
     payment.validate()
     output.validate(log=source.log, quarantine=source.quarantine, ledger=payment.ledger)
-    shares = protection.shares(query.series)
-    if band or consistent:
-        _check_independent(protection, sketch, "--band" if band else "--consistent")
+    windows = asked.windows(query)
+    asked.validate(query.engine, tombstones)
+    protection.shares(asked.names(windows))
+    post.validate(protection.mechanism, sampled=sketch.rate is not None, endless=protection.horizon == "unlimited")
     protection.warn()
     sketch.validate(query.engine)
     if tombstones is not None and sketch.sketch != "exact":
         raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
     with progress_bar() as report, ExitStack() as stack:
-        from dp.release import plan_release, promise, with_band
+        from dp.release import plan_release, promise
 
         log, ticks = None, query.ticks
         if ticks is None:
-            log = stack.enter_context(open_log(source, query, report, tombstones))
+            log = stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
             ticks = payment.agreed(log.ticks)
         if not payment.simulate and ticks[-1] >= datetime.now(UTC).date():
             click.echo(
@@ -316,63 +317,51 @@ def release(
                 err=True,
             )
         report("calibrating the noise", None)
-        request = _request(query.series, shares, protection, sketch, ticks, ci_level)
+        request = request_for(windows, asked, protection, sketch, ticks, ci_level)
         if protection.horizon is None and (horizon := payment.horizon(request, source)):
-            request = _request(query.series, shares, replace(protection, horizon=horizon), sketch, ticks, ci_level)
+            longer = replace(protection, horizon=horizon)
+            request = request_for(windows, asked, longer, sketch, ticks, ci_level)
         plan = plan_release(request)
         rows = payment.recall(plan, source, len(ticks))
         if rows is None:
             payment.warn_of_date(request, source)
-            log = log or stack.enter_context(open_log(source, query, report, tombstones))
+            log = log or stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
             report("counting users", None)
-            counts = sketch.counts(log.log, plan, ticks[-1], report) or log.count(query.series, plan.freeze)
+            counts = (
+                asked.counts(log.log, plan, ticks[-1], report)
+                or sketch.counts(log.log, plan, ticks[-1], report)
+                or log.count(windows, plan.freeze)
+            )
             report("drawing the noise", None)
             rows = payment.draw(plan, source, counts, log.arrived)
     if not payment.simulate:
         click.echo(promise(plan.request), err=True)
-    if band:
-        rows = with_band(plan, rows)
-    if consistent:
-        from workbench.cli.consistent import with_counts
-
-        rows = with_counts(rows)
-    _write(rows, output, charged=not payment.simulate)
+    _write(post.apply(plan, rows), output, charged=not payment.simulate)
 
 
-def _check_independent(protection: Protection, sketch: SketchChoice, option: str) -> None:
-    from dp.mechanisms import family_of
-
-    if family_of(protection.mechanism).data_dependent:
-        raise click.UsageError(
-            f"{option} goes by the standard deviation of estimates; that of {protection.mechanism} depends on the data"
-        )
-    if option == "--band" and sketch.rate is not None:
-        raise click.UsageError("--band holds noise alone, and a sample errs too: leave --rate out")
-    if option == "--band" and protection.horizon == "unlimited":
-        raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
-
-
-def _request(
-    series: dict[str, int], shares: dict[str, float], protection: Protection, sketch: SketchChoice,
-    ticks: Sequence[date], ci_level: float,
+def request_for(
+    windows: dict[str, int], asked: Asked, protection: Protection, sketch: SketchChoice, ticks: Sequence[date],
+    ci_level: float,
 ) -> Request:  # fmt: skip
+    """What the options ask to be published from the first of the ticks on."""
     from dp.accounting.composition import Guarantee
     from dp.release import Request
 
     first, horizon = ticks[0], protection.ticks(ticks)
     return Request(
-        windows=series,
+        windows=windows,
         unit=protection.unit,
         w_bound=protection.w_bound or DEFAULT_W_BOUND,
         guarantee=Guarantee(protection.epsilon, protection.delta),
         mechanism=protection.mechanism,
         first=first,
         horizon=horizon,
-        shares=shares,
+        shares=protection.shares(asked.names(windows)),
         ci_level=ci_level,
         on_time=protection.exceptions,
         sketch=sketch.sketch,
         sample=sketch.sample(first, horizon),
+        questions=asked.questions(windows),
     )
 
 

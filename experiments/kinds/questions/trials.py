@@ -11,7 +11,7 @@ import msgspec
 
 from dp.accounting.composition import Guarantee
 from dp.names import METRICS
-from dp.questions import Breakdown, BreakdownKind, Question, breakdown, questions_of, rolling
+from dp.questions import Breakdown, Question, breakdown, kind_of, questions_of, rolling
 from dp.release import Plan, Request, plan_release
 from dp.release.shares import equal_shares, largest_deviations
 from experiments.engine.grid import refuse_unknown
@@ -20,7 +20,6 @@ from experiments.kinds.questions.config import QuestionConfig, QuestionPoint
 
 FIRST = date(2024, 1, 1)
 """A Monday."""
-KINDS: dict[str, BreakdownKind] = {"fixed": "fixed", "any": "any", "last": "last"}
 
 
 def evaluate_question(task: PointTask[QuestionConfig, QuestionPoint]) -> dict[str, Any]:
@@ -82,9 +81,11 @@ def asked(config: QuestionConfig) -> tuple[Question, ...]:
 
 
 def _breakdown(name: str, kind: str, segments: int) -> Breakdown:
-    word, _, most = kind.partition(":")
-    refuse_unknown(f"breakdowns.{name}", [word], KINDS)
-    return breakdown(name, [str(number) for number in range(segments)], KINDS[word], most=int(most or 1))
+    try:
+        which, most = kind_of(kind)
+    except ValueError as error:
+        raise ValueError(f"breakdowns.{name} is {error}") from error
+    return breakdown(name, [str(number) for number in range(segments)], which, most=most)
 
 
 def _request(config: QuestionConfig, guarantee: Guarantee, questions: tuple[Question, ...]) -> Request:

@@ -1,0 +1,88 @@
+"""What is computed from released rows before they are written: it costs no budget, and adds no privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.cli.options import gathered_as
+from workbench.rows import TableRow
+
+if TYPE_CHECKING:
+    from dp.release import Plan
+
+NUMBERS = ("estimate", "count")
+ENDS = ("ci_low", "ci_high", "noise_low", "noise_high", "band_low", "band_high", "count_low", "count_high")
+"""Between two ends lies the number, so that they go with it."""
+
+
+@dataclass(frozen=True)
+class PostProcessing:
+    """What is added to released rows, or withheld from them."""
+
+    band: bool
+    consistent: bool
+    suppress_below: float | None
+
+    def validate(self, mechanism: str, *, sampled: bool, endless: bool) -> None:
+        """Refuse what the rows will not have, before anything is charged."""
+        from dp.mechanisms import family_of
+
+        option = "--band" if self.band else "--consistent" if self.consistent else None
+        if option is None:
+            return
+        if family_of(mechanism).data_dependent:
+            raise click.UsageError(
+                f"{option} goes by the standard deviation of estimates; that of {mechanism} depends on the data"
+            )
+        if self.band and sampled:
+            raise click.UsageError("--band holds noise alone, and a sample errs too: leave --rate out")
+        if self.band and endless:
+            raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
+
+    def apply(self, plan: Plan, rows: Sequence[TableRow]) -> Sequence[TableRow]:
+        """The rows as they are written."""
+        from dp.release import with_band
+        from dp.release.agreement import with_agreement
+        from workbench.cli.consistent import with_counts
+
+        if self.band:
+            rows = with_band(plan, rows)
+        if self.consistent:
+            rows = with_agreement(plan, rows) if plan.request.questions else with_counts(rows)
+        if self.suppress_below is not None:
+            rows = suppressed(rows, self.suppress_below)
+        return rows
+
+
+postprocessing_options = gathered_as(
+    PostProcessing, "post",
+    click.option("--band", is_flag=True,
+                 help="Add the ends of a band to the rows that holds a series on all days of the horizon at once, at "
+                      "the level of the intervals; costs no budget."),
+    click.option("--consistent", is_flag=True,
+                 help="Add counts that agree to the rows: whole, not negative, DAU ≤ WAU ≤ MAU, segments that add up "
+                      "to totals and flows that add up to changes; costs no budget."),
+    click.option("--suppress-below", type=click.FloatRange(min=0, min_open=True), default=None, metavar="N",
+                 help="Write <N in place of numbers below N, and no interval; costs no budget, and adds no privacy."),
+)  # fmt: skip
+
+
+def suppressed(rows: Sequence[TableRow], below: float) -> list[TableRow]:
+    """The rows, with `<N` in place of numbers below N, and nothing in place of their intervals.
+
+    Where a row has a `count`, made to agree with others, that is what is compared, else the `estimate`.
+    """
+    return [_withheld(row, below) if _number(row) < below else row for row in rows]
+
+
+def _number(row: TableRow) -> float:
+    number: Any = row.get("count", row["estimate"])
+    return float(number)
+
+
+def _withheld(row: TableRow, below: float) -> TableRow:
+    return {name: f"<{below:g}" if name in NUMBERS else None if name in ENDS else value for name, value in row.items()}

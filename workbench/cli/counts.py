@@ -103,18 +103,24 @@ class CountableLog:
 
 @contextmanager
 def open_log(
-    source: LogOptions, query: Query, report: Progress, tombstones: Path | None = None
+    source: LogOptions, query: Query, report: Progress, tombstones: Path | None = None, segments: Sequence[str] = ()
 ) -> Iterator[CountableLog]:
     """The log, read and checked here or left to Spark.
 
     Args:
         tombstones: a file that 'dpdau compact' wrote for this log.
+        segments: columns to read for breakdowns.
 
     Raises:
         click.UsageError: options that do not go with the engine, or a last tick before the first.
     """
+    if segments and query.engine != ENGINES_HERE[0]:
+        raise click.UsageError(
+            f"--engine is {query.engine}; segments ({', '.join(segments)}) are counted by the engine {ENGINES_HERE[0]} "
+            "alone: leave out --engine"
+        )
     if query.engine in ENGINES_HERE:
-        with read_source(source, report) as checked:
+        with read_source(source, report, segments) as checked:
             yield _counted_here(checked, query, report, tombstones)
         return
     if tombstones is not None:

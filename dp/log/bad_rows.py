@@ -17,6 +17,9 @@ from dp.log.suggestions import suggestion
 SHOWN = 5
 """Bad rows that an error spells out."""
 
+ADVICE = "To go on without them: --on-error quarantine FILE"
+"""What can be done about bad rows of a log."""
+
 BAD_ROWS = pa.schema([("place", pa.int64()), ("reason", pa.string()), ("raw", pa.string())])
 """The place of each row in its file, from 1, what is wrong with it, and its text."""
 
@@ -74,10 +77,10 @@ class BadRows:
             self._shown.append(f"  {file}, {self._unit} {row['place']}: {printable(row['reason'])}")
             self._suggestions |= dict.fromkeys(suggestion(row["reason"]))
 
-    def refuse(self, name: str, rows: int) -> None:
+    def refuse(self, name: str, rows: int, advice: str = ADVICE) -> None:
         """Raise LogError if there are bad rows among the `rows` of the log called `name`, and no list for them."""
         if self._quarantine is None and self.count:
             more = [f"  and {self.count - SHOWN} more"] if self.count > SHOWN else []
             lines = [f"{name}: {self.count} of {rows} rows are bad, so nothing was used", *self._shown, *more]
-            lines += [*self._suggestions, "To go on without them: --on-error quarantine FILE"]
-            raise LogError("\n".join(lines))
+            lines += [*self._suggestions, advice]
+            raise LogError("\n".join(filter(None, lines)))

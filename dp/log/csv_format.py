@@ -7,7 +7,7 @@ Arrow many at a time, and those that surely are not are named without a closer l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ import pyarrow.compute
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from dp.log.columns import FIELDS, choose_columns
+from dp.log.columns import choose_columns
 from dp.log.files import LogFile, is_utf8, open_bytes, printable
 from dp.log.lines import BOM, TOO_LONG, Lines, lines_of
 from dp.log.log import LogError
-from dp.log.staging import RAW, Batch, Reading, Values, bad, stage_batches, table_of
+from dp.log.staging import Batch, Reading, Values, bad, stage_batches, table_of
 
 OTHER_DELIMITERS = {";": "';'", "\t": "tab", "|": "'|'"}
 """What else than a comma is common, and how the option spells it."""
@@ -39,12 +39,18 @@ class Columns:
         delimiter: between two fields.
         positions: from a field to the position of its column.
         constants: from a field to the value that all rows have.
+        fields: of a row, and what each is called.
     """
 
     names: list[str]
     delimiter: str
     positions: Mapping[str, int]
     constants: Mapping[str, str | None]
+    fields: Mapping[str, str]
+
+    def table_of(self, rows: Iterable[Values]) -> pa.Table:
+        """The rows as columns."""
+        return table_of(rows, self.fields)
 
 
 def validate_delimiter(delimiter: str | None) -> None:
@@ -125,12 +131,12 @@ def _header(reading: Reading, file: LogFile, lines: Lines) -> tuple[Columns, Lin
             f"({printable(text[:60])!r})"
         )
     try:
-        chosen = choose_columns(file, [*names, *file.constants], reading.columns, [])
+        chosen = choose_columns(file, [*names, *file.constants], reading.columns, [], reading.segments)
     except LogError as error:
         raise LogError(f"{error}{_other_delimiter(text, delimiter)}") from None
     positions = {field: names.index(name) for field, name in chosen.items() if name in names}
     constants = {field: file.constants[name] for field, name in chosen.items() if name in file.constants}
-    return Columns(names, delimiter, positions, constants), lines.after(index)
+    return Columns(names, delimiter, positions, constants, reading.fields), lines.after(index)
 
 
 def _other_delimiter(header: str, delimiter: str) -> str:
@@ -145,7 +151,8 @@ def _other_delimiter(header: str, delimiter: str) -> str:
 def _batch(lines: Lines, columns: Columns) -> Batch:
     """The rows of some lines."""
     if lines.cut:
-        return _finished(lines, columns, table_of([bad(TOO_LONG)]), np.zeros(1, np.int64))
+        cut = columns.table_of([bad(TOO_LONG, len(columns.fields))])
+        return _finished(lines, columns, cut, np.zeros(1, np.int64))
     given = lines.starts < lines.ends
     regular = _regular(lines, columns, given)
     if regular is not None:
@@ -159,9 +166,9 @@ def _batch(lines: Lines, columns: Columns) -> Batch:
     parts = [
         (np.flatnonzero(quoted), _parsed(lines, columns, quoted)),
         (np.flatnonzero(plain), _parsed(lines, columns, plain, quote_char=False)),
-        (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], len(columns.names))),
-        (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))))),
-        (rest, table_of(_row(line, columns) for line in lines.some(rest))),
+        (np.flatnonzero(wrong), _of_wrong_width(judged.widths[wrong], columns)),
+        (np.flatnonzero(broken), _faulty(pa.array([BROKEN]).take(pa.array(np.zeros(broken.sum(), np.int8))), columns)),
+        (rest, columns.table_of(_row(line, columns) for line in lines.some(rest))),
     ]
     places = np.concatenate([indices for indices, _ in parts])
     order = np.argsort(places, kind="stable")
@@ -262,25 +269,25 @@ def _broken(lines: Lines, which: NDArray[np.bool_], delimiter: str) -> NDArray[n
     return ~found.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _of_wrong_width(widths: NDArray[np.int64], expected: int) -> pa.Table:
+def _of_wrong_width(widths: NDArray[np.int64], columns: Columns) -> pa.Table:
     found, which = np.unique(widths, return_inverse=True)
-    faults = pa.array([_width_fault(width, expected) for width in found], pa.string())
-    return _faulty(faults.take(pa.array(which)))
+    faults = pa.array([_width_fault(width, len(columns.names)) for width in found], pa.string())
+    return _faulty(faults.take(pa.array(which)), columns)
 
 
 def _width_fault(width: int, expected: int) -> str:
     return f"{width} fields where the header has {expected}"
 
 
-def _faulty(faults: pa.Array) -> pa.Table:
+def _faulty(faults: pa.Array, columns: Columns) -> pa.Table:
     empty = pa.nulls(len(faults), pa.string())
-    return pa.table([*[empty] * len(FIELDS), faults], names=[*FIELDS, "fault"])
+    return pa.table({**dict.fromkeys(columns.fields, empty), "fault": faults})
 
 
 def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_], quote_char: Any = '"') -> pa.Table:
     """The rows of the lines that are sure."""
     if not sure.any():
-        return table_of([])
+        return columns.table_of([])
     content = lines.content
     if not sure.all():
         content = lines.array[np.repeat(sure, lines.ends - lines.starts + 1)].tobytes()
@@ -297,25 +304,25 @@ def _parsed(lines: Lines, columns: Columns, sure: NDArray[np.bool_], quote_char:
         pa.csv.ConvertOptions(column_types=wanted, strings_can_be_null=False, include_columns=list(wanted)),
     )
     found = {field: table[names[position]].combine_chunks() for field, position in columns.positions.items()}
-    return _as_texts(found, len(table), sound=not len(Lines(content, 1).not_utf8))
+    return _as_texts(found, len(table), columns.fields, sound=not len(Lines(content, 1).not_utf8))
 
 
-def _as_texts(found: Mapping[str, pa.Array], rows: int, *, sound: bool) -> pa.Table:
+def _as_texts(found: Mapping[str, pa.Array], rows: int, fields: Mapping[str, str], *, sound: bool) -> pa.Table:
     """The same as text; a row that is not UTF-8 in one of these columns is bad. With `sound` none is."""
     empty = pa.nulls(rows, pa.string())
     faults, foreign = empty, np.zeros(rows, np.bool_)
-    for field in () if sound else FIELDS:
+    for field, name in () if sound else fields.items():
         if field in found:
             here = np.zeros(rows, np.bool_)
             here[Lines(b"\n".join(found[field].to_pylist()) + b"\n", 1).not_utf8] = True
-            faults = pa.compute.if_else(pa.array(here & ~foreign), f"the {field} is not UTF-8", faults)
+            faults = pa.compute.if_else(pa.array(here & ~foreign), f"the {name} is not UTF-8", faults)
             foreign |= here
     texts = {
         field: pa.compute.if_else(pa.array(foreign), None, column) if foreign.any() else column
         for field, column in found.items()
     }
     return pa.table(
-        {**{field: texts[field].view(pa.string()) if field in texts else empty for field in FIELDS}, "fault": faults}
+        {**{field: texts[field].view(pa.string()) if field in texts else empty for field in fields}, "fault": faults}
     )
 
 
@@ -324,11 +331,11 @@ def _row(line: bytes, columns: Columns) -> Values:
     if not isinstance(fields, str) and len(fields) != len(columns.names):
         fields = _width_fault(len(fields), len(columns.names))
     if isinstance(fields, str):
-        return bad(fields)
-    values = [fields[columns.positions[field]] if field in columns.positions else None for field in FIELDS]
-    for field, value in zip(FIELDS, values, strict=True):
+        return bad(fields, len(columns.fields))
+    values = [fields[columns.positions[field]] if field in columns.positions else None for field in columns.fields]
+    for name, value in zip(columns.fields.values(), values, strict=True):
         if value is not None and not is_utf8(value):
-            return bad(f"the {field} is not UTF-8")
+            return bad(f"the {name} is not UTF-8", len(columns.fields))
     return (*values, None)
 
 
@@ -340,4 +347,8 @@ def _finished(lines: Lines, columns: Columns, rows: pa.Table, indices: NDArray[n
     # From a buffer: pyarrow looks at anything else with the help of pandas, which takes half a second to import.
     numbers = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(np.arange(len(rows), dtype=np.int64))])
     rows = rows.add_column(0, "number", numbers)
-    return Batch(rows.select(RAW.names), lines.first + indices, lambda numbers: lines.printed(indices[numbers]))
+    return Batch(
+        rows.select(["number", *columns.fields, "fault"]),
+        lines.first + indices,
+        lambda numbers: lines.printed(indices[numbers]),
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -30,7 +31,11 @@ def stage(reading: Reading, file: LogFile) -> int:
 def _batches(
     reading: Reading, file: LogFile, blocks: Iterator[Lines], fraction: Callable[[], float | None]
 ) -> Iterator[Batch]:
-    parse, kept = _parser(reading, file), list[Lines]()
+    parse, kept, fields = _parser(reading, file), list[Lines](), reading.fields
+
+    def too_long(text: bytes) -> Values:
+        return bad(TOO_LONG, len(fields))
+
     for lines in blocks:
         kept.append(lines)
         if not lines.content.isspace():
@@ -41,12 +46,11 @@ def _batches(
         if elements is not None:
             for start in range(0, len(elements), CHUNK):
                 part = elements[start : start + CHUNK]
-                yield _batch(map(bytes, part), parse, start + 1)
+                yield _batch(map(bytes, part), parse, start + 1, fields)
             return
     for lines in chain(kept, blocks):
-        yield _batch(
-            lines.some(np.arange(len(lines))), (lambda text: bad(TOO_LONG)) if lines.cut else parse, lines.first
-        )
+        judge = too_long if lines.cut else parse
+        yield _batch(lines.some(np.arange(len(lines))), judge, lines.first, fields)
         reading.progress("reading", fraction())
 
 
@@ -58,13 +62,13 @@ def _elements(content: bytes) -> list[msgspec.Raw] | None:
         return None
 
 
-def _batch(texts: Iterable[bytes], parse: Callable[[bytes], Values], first: int) -> Batch:
+def _batch(texts: Iterable[bytes], parse: Callable[[bytes], Values], first: int, fields: Mapping[str, str]) -> Batch:
     kept, places = list[bytes](), list[int]()
     for place, text in enumerate(texts, first):
         if text and not text.isspace():
             kept.append(text)
             places.append(place)
-    rows = table_of(map(parse, kept)).add_column(0, "number", pa.array(range(len(kept)), pa.int64()))
+    rows = table_of(map(parse, kept), fields).add_column(0, "number", pa.array(range(len(kept)), pa.int64()))
     return Batch(rows, np.array(places, np.int64), lambda numbers: _printed(kept, numbers))
 
 
@@ -76,33 +80,37 @@ def _parser(reading: Reading, file: LogFile) -> Callable[[bytes], Values]:
     """Reads one object."""
     find_user, find_op, find_at = (_finder(reading.columns.get(ours, ours)) for ours in ("user", "op", "at"))
     find_days = [_finder(reading.columns.get(ours, ours)) for ours in day_columns(reading.columns)]
+    find_segments = [_finder(reading.columns.get(name, name)) for name in reading.segments]
     decode = msgspec.json.Decoder().decode
-    numbers, constants = reading.calendar.takes_numbers, file.constants
+    numbers, constants, fields = reading.calendar.takes_numbers, file.constants, reading.fields
+    refused = partial(bad, width=len(fields))
 
     def parse(text: bytes) -> Values:
         try:
             row = decode(text)
         except ValueError as error:
-            return bad(f"not JSON: {error}" if _is_utf8(text) else "not UTF-8")
+            return refused(f"not JSON: {error}" if _is_utf8(text) else "not UTF-8")
         except RecursionError:
-            return bad("not JSON: nested too deeply")
+            return refused("not JSON: nested too deeply")
         if type(row) is not dict:
-            return bad("not a JSON object")
+            return refused("not a JSON object")
         if constants:
             if not constants.keys().isdisjoint(row):
-                return bad(f"a key that the path has too: {', '.join(sorted(constants.keys() & row.keys()))}")
+                return refused(f"a key that the path has too: {', '.join(sorted(constants.keys() & row.keys()))}")
             row |= constants
         day = None
         for find in find_days:
             found = find(row)
             if found is not None and found != "":
                 if day is not None:
-                    return bad(f"{BOTH_DAYS} ({CHOOSE_ONE})")
+                    return refused(f"{BOTH_DAYS} ({CHOOSE_ONE})")
                 day = found
-        values = (find_user(row), day, find_op(row), find_at(row))
+        values: tuple[Any, ...] = (find_user(row), day, find_op(row), find_at(row))
+        if find_segments:
+            values += tuple(find(row) for find in find_segments)
         for value in values:
             if type(value) is not str and value is not None:
-                return _texts(values, numbers)
+                return _texts(values, numbers, fields)
         return (*values, None)
 
     return parse
@@ -133,20 +141,25 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _texts(values: tuple[Any, ...], numbers: bool) -> Values:
+def _texts(values: tuple[Any, ...], numbers: bool, fields: Mapping[str, str]) -> Values:
     texts = list[str | None]()
-    for name, value in zip(FIELDS, values, strict=True):
-        if type(value) is int and (name == "user" or (numbers and name != "op")):
+    for (field, name), value in zip(fields.items(), values, strict=True):
+        timed, segment = field in ("day", "at"), field not in FIELDS
+        if type(value) is int and (field == "user" or segment or (numbers and timed)):
             texts.append(str(value))
-        elif type(value) is float and numbers and name in ("day", "at"):
+        elif type(value) is float and (segment or (numbers and timed)):
             texts.append(repr(value))
+        elif type(value) is bool and segment:
+            texts.append("true" if value else "false")
         elif value is None or type(value) is str:
             texts.append(value)
         else:
-            wanted = "text or a whole number" if name == "user" else "text"
-            if name in ("day", "at"):
+            wanted = (
+                "text or a whole number" if field == "user" else "text, a number or a boolean" if segment else "text"
+            )
+            if timed:
                 wanted = "text or a number" if numbers else "text; numbers need a --date-format such as epoch-ms"
-            return bad(f"{name} is {_shown(value)}, expected {wanted}")
+            return bad(f"{name} is {_shown(value)}, expected {wanted}", len(fields))
     return (*texts, None)
 
 

@@ -70,15 +70,18 @@ def log_of(log: Log, operations: pa.Table, users: pa.Table) -> Log:
     """A log of these operations and users over the period of `log`.
 
     Args:
-        log: gives the period; it stays open.
-        operations: user_id, day, at, seq and op, as in `Log`.
+        log: gives the period and the labels; it stays open.
+        operations: user_id, day, at, seq and op, as in `Log`, and label where there are segments.
         users: user_id and user.
 
     Returns:
         A log with a connection of its own, whose rows all count as read and used.
     """
     connection = duckdb.connect()
-    for relation, rows in (("operations", operations), ("users", users)):
+    tables = {"operations": operations, "users": users}
+    if log.segments:
+        tables["labels"] = log.connection.sql("FROM labels").to_arrow_table()
+    for relation, rows in tables.items():
         connection.register("moved", rows)
         connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM moved")
         connection.unregister("moved")

@@ -3,10 +3,11 @@
 import hashlib
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from dp.log.log import Log
 from dp.log.moments import instant
-from dp.log.sql import quoted
+from dp.log.sql import identifier, quoted
 from dp.log.staging import Reading
 from dp.zones import DAY, EPOCH
 
@@ -28,12 +29,13 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
         begins = instant(reading.calendar.zone.between(first, last), "midnight")
         seq = f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), s.position)"
+    label = _create_labels(reading)
     connection.execute(
         "CREATE TABLE operations AS SELECT user_id, "
         "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
-        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {seq} AS seq, op "
+        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {seq} AS seq, op{label.column} "
         f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
-        'JOIN users USING ("user")'
+        f'JOIN users USING ("user"){label.join}'
     )
     (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
     connection.execute("DROP TABLE staged")
@@ -45,19 +47,46 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         first_day=first_day,
         last_day=last_day,
         users=users,
+        segments=reading.segments,
     )
+
+
+class _Label(NamedTuple):
+    """SQL that finds the label of a row of `staged`: a column of `operations`, and a join."""
+
+    column: str = ""
+    join: str = ""
+
+
+def _create_labels(reading: Reading) -> _Label:
+    """Make the table `labels`, if there are segment columns."""
+    if not reading.segments:
+        return _Label()
+    named = reading.segment_names
+    fields, columns = ", ".join(named), ", ".join(f"{field} AS {identifier(name)}" for field, name in named.items())
+    reading.connection.execute(
+        f"CREATE TABLE labels AS SELECT CAST(row_number() OVER (ORDER BY {fields}) - 1 AS INTEGER) AS label, {columns} "
+        f"FROM (SELECT DISTINCT {fields} FROM staged WHERE op <> 0)"
+    )
+    same = [f"s.{field} IS NOT DISTINCT FROM l.{identifier(name)}" for field, name in named.items()]
+    # An erasure has no label.
+    return _Label(", label", f" LEFT JOIN labels AS l ON s.op <> 0 AND {' AND '.join(same)}")
 
 
 def write_canonical(log: Log, path: str | Path) -> None:
     """Write the log as Parquet: user (string), day DATE, op string, at DATE, seq BIGINT, in the order of arrival.
 
+    Segment columns follow, as text.
+
     The rows stand in the order of seq, so a reader that goes by row (`read_log`) and one that goes by seq (Spark)
     agree.
     """
+    said = "".join(f", l.{identifier(name)}" for name in log.segments)
+    labels = " LEFT JOIN labels AS l ON l.label = o.label" if log.segments else ""
     log.connection.execute(
         "COPY (SELECT u.\"user\", DATE '1970-01-01' + o.day AS day, "
         "CASE o.op WHEN 1 THEN '+' WHEN -1 THEN '-' ELSE 'erase' END AS op, "
-        "DATE '1970-01-01' + o.at AS at, o.seq FROM operations AS o JOIN users AS u USING (user_id) "
+        f"DATE '1970-01-01' + o.at AS at, o.seq{said} FROM operations AS o JOIN users AS u USING (user_id){labels} "
         f"ORDER BY o.seq) TO {quoted(str(path))} (FORMAT parquet)"
     )
 
@@ -69,8 +98,10 @@ OPERATION_TEXT = (
 """SQL, for every engine: an operation of `placed_operations` in words; its place is said where it is not the usual."""
 
 
-def placed_operations(through: int) -> str:
+def placed_operations(through: int, label: str = "") -> str:
     """SQL, for every engine: the relation `placed`, what arrived by a day, with its place among the others.
+
+    `label` is how the list of columns goes on that each operation has besides.
 
     `epoch` is the number of the user's erasures that came before on that arrival day. `place` counts from 1 among the
     operations on one user-day in one epoch. Only users with several operations on one user-day, or an erasure beside
@@ -82,21 +113,21 @@ def placed_operations(through: int) -> str:
             HAVING COUNT(*) > 1 AND COUNT(*) > COUNT(DISTINCT o.day)
         ),
         epochs AS (
-            SELECT o.user_id, o.day, o.at, o.op, o.seq, COUNT(CASE WHEN o.op = 0 THEN 1 END) OVER (
+            SELECT o.user_id, o.day, o.at, o.op, o.seq{label}, COUNT(CASE WHEN o.op = 0 THEN 1 END) OVER (
                 PARTITION BY o.user_id, o.at ORDER BY o.seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) - CASE WHEN o.op = 0 THEN 1 ELSE 0 END AS epoch
             FROM operations AS o JOIN several AS s ON s.user_id = o.user_id AND s.at = o.at
         ),
         placed AS (
-            SELECT o.user_id, o.day, o.at, o.op, 0 AS epoch, 1 AS place FROM operations AS o
+            SELECT o.user_id, o.day, o.at, o.op{label}, 0 AS epoch, 1 AS place FROM operations AS o
             WHERE o.at <= {through} AND NOT EXISTS (
                 SELECT 1 FROM several AS s WHERE s.user_id = o.user_id AND s.at = o.at
             )
             UNION ALL
-            SELECT e.user_id, e.day, e.at, e.op, e.epoch, ROW_NUMBER() OVER (
-                PARTITION BY e.user_id, e.at, e.day, e.epoch ORDER BY e.seq
+            SELECT o.user_id, o.day, o.at, o.op{label}, o.epoch, ROW_NUMBER() OVER (
+                PARTITION BY o.user_id, o.at, o.day, o.epoch ORDER BY o.seq
             ) AS place
-            FROM epochs AS e
+            FROM epochs AS o
         )"""
 
 
@@ -104,15 +135,21 @@ def arrived_fingerprint(log: Log, through: date) -> str:
     """A name for the operations that had arrived by the end of the day `through`, in whatever order the rows stand.
 
     Two logs with one name say the same up to then, barring an MD5 collision. Of operations of a user that arrive on one
-    day, it matters which come before an erasure and which after, and in what order those on one day come.
+    day, it matters which come before an erasure and which after, and in what order those on one day come. In a log with
+    segments it matters what operations say in their columns.
 
     Returns:
         32 hexadecimal digits.
     """
-    operation = OPERATION_TEXT.format(user='u."user"')
+    operation, label, labels = OPERATION_TEXT.format(user='u."user"'), "", ""
+    if log.segments:
+        said = ", ".join(f"l.{identifier(name)}" for name in log.segments)
+        # As JSON, so that no text of a segment looks like another label.
+        operation = f"concat({operation}, '|', to_json([{said}]))"
+        label, labels = ", o.label", " LEFT JOIN labels AS l ON l.label = o.label"
     ((count, first, second),) = log.connection.execute(
-        f"WITH {placed_operations((through - date(1970, 1, 1)).days)}, named AS (SELECT "
-        f"{operation} AS operation FROM placed AS o JOIN users AS u USING (user_id)) "
+        f"WITH {placed_operations((through - date(1970, 1, 1)).days, label)}, named AS (SELECT "
+        f"{operation} AS operation FROM placed AS o JOIN users AS u USING (user_id){labels}) "
         "SELECT COUNT(*), SUM(md5_number_lower(operation)), SUM(md5_number_upper(operation)) FROM named"
     ).fetchall()
     return fingerprint_of_sums(count, first, second)

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from dp.log.bad_rows import bad_rows
-from dp.log.checks import STAGED, Types, checked_query, raw_columns
-from dp.log.columns import choose_columns
+from dp.log.checks import Types, checked_query, raw_columns, staged
+from dp.log.columns import choose_columns, segment_fields
 from dp.log.files import LogFile, is_packed
 from dp.log.log import LogError
 from dp.log.moments import FLOATS, INTEGERS, MOMENT_TYPES
@@ -21,6 +21,7 @@ from dp.log.suggestions import looks_like
 FETCHED = 10_000
 """Bad rows that are in memory at once."""
 _DAYS = "text, dates or timestamps"
+_SEGMENTS = "text, numbers or booleans"
 _IDS = "text or whole numbers (cast it first: floats merge ids above 2^53)"
 
 
@@ -53,19 +54,23 @@ def _stage(reading: Reading, file: LogFile) -> int:
     listed = ", ".join(f'{expression} AS "{field}"' for field, expression in expressions.items())
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
     _check_types(reading, file, names, types, lambda field: _example(connection, expressions[field], table))
-    expressions["user"] = _as_text(expressions["user"], types["user"])
+    for field in ("user", *segment_fields(reading.segments)):
+        expressions[field] = _as_text(expressions[field], types[field])
     kinds = Types(types["day"], types.get("at", "VARCHAR"))
 
+    segments = reading.segment_names
+
     def checked(number: str) -> str:
-        raw = f"(SELECT {number} AS number, {raw_columns(expressions)} FROM {table})"
-        return f"({checked_query(connection, raw, kinds, reading.calendar)})"
+        raw = f"(SELECT {number} AS number, {raw_columns(expressions, segments)} FROM {table})"
+        return f"({checked_query(connection, raw, kinds, reading.calendar, list(segments))})"
 
     (used,) = connection.execute(
-        f"INSERT INTO staged SELECT {STAGED} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL"
+        f"INSERT INTO staged SELECT {staged(list(segments))} FROM {checked('NULL::BIGINT')} WHERE fault IS NULL"
     ).fetchall()[0]
     if rows > used:
         reading.progress("locating bad rows", None)
         values = {"user": '"user"', "day": "day_text", "op": "op_text", "at": "at_text"}
+        values |= {field: f'"{field}"' for field in segments}
         shown = ", ".join(f"{quoted(name)}, {values[field]}" for field, name in names.items())
         found = connection.sql(
             f"SELECT number, fault, json_object({shown})::VARCHAR FROM {checked('row_number() OVER ()')} "
@@ -87,7 +92,8 @@ def _chosen(reading: Reading, file: LogFile, table: str) -> tuple[dict[str, str]
         if pa.types.is_struct(column.type)
         for inside in _inside(column.name, identifier(name), column.type)
     ]
-    names = choose_columns(file, [*schema.names, *file.constants], reading.columns, [path for path, _ in nested])
+    found, inside = [*schema.names, *file.constants], [path for path, _ in nested]
+    names = choose_columns(file, found, reading.columns, inside, reading.segments)
     top = dict(zip(schema.names, map(identifier, given), strict=True))
     constants = {name: "NULL::VARCHAR" if value is None else quoted(value) for name, value in file.constants.items()}
     known = {**dict(nested), **constants, **top}
@@ -125,11 +131,18 @@ def _check_types(
             allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or _is_whole_decimal(kind), _IDS
         elif field == "op":
             allowed, words = kind == "VARCHAR", "text"
+        elif field in reading.segment_names:
+            plain = kind in {"VARCHAR", "BOOLEAN", "UUID", *INTEGERS, *FLOATS}
+            allowed, words = plain or kind.startswith(("DECIMAL", "ENUM")), _SEGMENTS
         else:
             allowed, words = kind in moments, days
         if not allowed:
             suggested = looks_like(example(field)) if field in ("day", "at") else ()
-            raise LogError("\n".join([f"{file}: column {name!r} ({field}) holds {kind}, expected {words}", *suggested]))
+            raise LogError(
+                "\n".join(
+                    [f"{file}: column {name!r} ({reading.fields[field]}) holds {kind}, expected {words}", *suggested]
+                )
+            )
 
 
 def _is_whole_decimal(kind: str) -> bool:

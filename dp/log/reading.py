@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +37,7 @@ def read_log(
     delimiter: str | None = None,
     hive: bool = False,
     like: str | None = None,
+    segments: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Log:
     """Read and check a log in CSV, JSON Lines or Parquet; the two text formats may be packed with gzip or zstd.
@@ -47,8 +48,8 @@ def read_log(
 
     Args:
         path: of a file, a pattern such as `logs/*.csv`, a folder, or several of these; `-` is standard input.
-        columns: from our names (user, day or timestamp, op, at) to the log's, where they differ. In JSON and Parquet a
-            name with dots is a path into an object: properties.distinct_id.
+        columns: from our names (user, day or timestamp, op, at, and those of `segments`) to the log's, where they
+            differ. In JSON and Parquet a name with dots is a path into an object: properties.distinct_id.
         timezone: IANA name; times with an offset are converted to it, times without one are wall-clock times there.
         date_format: how days and times are written: iso, iso-utc (times without an offset are in UTC), epoch-s,
             epoch-ms, epoch-us, or a pattern of strptime. None: as `like` says, or iso.
@@ -59,6 +60,8 @@ def read_log(
         hive: whether folders such as day=2024-01-31 in the path are columns.
         like: reads the exports of a tool: snowplow, segment, posthog, mixpanel, amplitude or ga4. `columns` and
             `date_format` go first.
+        segments: columns such as platform and country, by which users are told apart: they are kept as text, and what
+            is empty or missing there is absent.
         progress: called with a stage and the fraction done, None where it is not known.
 
     Returns:
@@ -66,7 +69,8 @@ def read_log(
 
     Raises:
         LogError: a file that cannot be read as a log, or bad rows without `quarantine`.
-        ValueError: an unknown time zone, format or key of `columns`; a quarantine file that is the input.
+        ValueError: an unknown time zone, format or key of `columns`; a segment column that is called like another
+            column; a quarantine file that is the input.
 
     Examples:
         >>> import tempfile
@@ -77,10 +81,10 @@ def read_log(
         ...         print(log.users, log.rows_used, log.last_day)
         1 2 2010-12-02
     """
-    how = read_as(columns=columns, timezone=timezone, date_format=date_format, like=like, hive=hive)
+    how = read_as(columns=columns, timezone=timezone, date_format=date_format, like=like, hive=hive, segments=segments)
     columns, date_format = applied(like, columns, date_format)
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
-    validate_columns(columns)
+    validate_columns(columns, segments)
     validate_date_format(date_format)
     validate_delimiter(delimiter)
     calendar = Calendar(zone_named(timezone), date_format)
@@ -97,9 +101,10 @@ def read_log(
         with suppress(duckdb.InvalidInputException):
             # In a notebook without widgets there is no progress bar, and none to turn off.
             connection.execute("SET enable_progress_bar = false")
-        create_staged(connection)
+        create_staged(connection, segments)
         with BadRows(aside, chosen.unit, name_files=len(files) > 1) as bad_rows:
-            reading = Reading(connection, columns, calendar, delimiter, bad_rows, progress or silent)
+            told = progress or silent
+            reading = Reading(connection, columns, calendar, delimiter, bad_rows, told, tuple(segments))
             reading.progress("reading", None)
             rows = sum(chosen.stage(reading, file) for file in files)
             bad_rows.refuse(name, rows)
@@ -110,10 +115,17 @@ def read_log(
 
 
 def read_as(
-    *, columns: Mapping[str, str] | None, timezone: str, date_format: str | None, like: str | None, hive: bool
+    *,
+    columns: Mapping[str, str] | None,
+    timezone: str,
+    date_format: str | None,
+    like: str | None,
+    hive: bool,
+    segments: Sequence[str] = (),
 ) -> str:
-    """What makes two series out of one log: the options of `read_log` that choose users and days; "" for the usual."""
-    chosen = {"columns": dict(columns or {}), "date_format": date_format, "like": like, "hive": hive}
+    """What makes two series out of one log: the options of `read_log` that choose what is counted; "" for the usual."""
+    chosen = {"columns": dict(columns or {}), "date_format": date_format, "like": like, "hive": hive,
+              "segments": sorted(segments)}  # fmt: skip
     told = {name: value for name, value in chosen.items() if value} | ({} if timezone == "UTC" else {"in": timezone})
     return json.dumps(told, sort_keys=True) if told else ""
 

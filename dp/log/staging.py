@@ -1,6 +1,6 @@
 """What a file format is, how a log is read, and how rows of text get into the table `staged`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -9,19 +9,15 @@ import pyarrow as pa
 
 from dp.arrays import Integers
 from dp.log.bad_rows import BadRows, bad_rows
-from dp.log.checks import STAGED, USER_FAULT, Types, checked_query
-from dp.log.columns import FIELDS
+from dp.log.checks import USER_FAULT, Types, checked_query, segment_faults, staged
+from dp.log.columns import FIELDS, segment_fields
 from dp.log.files import LogFile
 from dp.log.moments import Calendar
 from dp.progress import Progress
 
-RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
-"""Columns of a batch of rows of text."""
-
 SAMPLE = 10_000
 """Rows that tell whether it pays to look for equal ones."""
 _MOMENT = ("op", "day", "at")
-_SOUND = f"fault IS NULL AND moment_fault IS NULL AND {USER_FAULT} IS NULL"
 
 
 @dataclass(frozen=True)
@@ -35,6 +31,7 @@ class Reading:
         delimiter: between the fields of a CSV row; None: as the file says, or a comma.
         bad_rows: gets the others.
         progress: told how far the reading is.
+        segments: the segment columns, by our names.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -43,6 +40,17 @@ class Reading:
     delimiter: str | None
     bad_rows: BadRows
     progress: Progress
+    segments: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of a row of text: those of `FIELDS` and those of segments, and what each is called."""
+        return {**dict(zip(FIELDS, FIELDS, strict=True)), **self.segment_names}
+
+    @property
+    def segment_names(self) -> dict[str, str]:
+        """The fields of segments, and what each is called."""
+        return dict(zip(segment_fields(self.segments), self.segments, strict=True))
 
 
 @dataclass(frozen=True)
@@ -64,21 +72,22 @@ class Format:
 
 
 Values = tuple[str | None, ...]
-"""The texts of `FIELDS` in a row, and what is wrong with it."""
+"""The texts of the fields in a row, and what is wrong with it."""
 
 
-def bad(fault: str) -> Values:
-    """A row that cannot be used."""
-    return (*(None,) * len(FIELDS), fault)
+def bad(fault: str, width: int) -> Values:
+    """A row of so many fields that cannot be used."""
+    return (*(None,) * width, fault)
 
 
-def table_of(rows: Iterable[Values]) -> pa.Table:
+def table_of(rows: Iterable[Values], fields: Iterable[str]) -> pa.Table:
     """The rows as columns."""
-    columns: list[list[str | None]] = [[] for _ in range(len(FIELDS) + 1)]
+    names = [*fields, "fault"]
+    columns: list[list[str | None]] = [[] for _ in names]
     for row in rows:  # not kept as tuples, which the garbage collector would look through again and again
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-    return pa.table([pa.array(column, pa.string()) for column in columns], names=[*FIELDS, "fault"])
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=names)
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,8 @@ class Batch:
     """Some rows of a text file, one after the other.
 
     Attributes:
-        rows: the columns of `RAW`; number counts the rows of the batch from 0.
+        rows: number, which counts the rows of the batch from 0, a column of text for each of `Reading.fields`, and
+            fault.
         places: where each row stands in the file, from 1, shape (rows,).
         raw: from the numbers of some rows, shape (rows,), to their texts as they stand there.
     """
@@ -104,23 +114,27 @@ def integers(values: Integers) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
-def create_staged(connection: duckdb.DuckDBPyConnection) -> None:
+def create_staged(connection: duckdb.DuckDBPyConnection, segments: Sequence[str] = ()) -> None:
     """An empty table `staged`, whose rowid counts the rows that may be used in the order of the log."""
-    connection.execute('CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT)')
+    more = "".join(f", {field} VARCHAR" for field in segment_fields(segments))
+    connection.execute(f'CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT{more})')
 
 
 def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
     """Check rows of text, a batch at a time; returns how many there were."""
     connection, rows, kept, before = reading.connection, 0, 0, reading.bad_rows.count
+    texts = {f'"{field}"': name for field, name in reading.segment_names.items()}
+    faults = ["fault", USER_FAULT, "moment_fault", *segment_faults(texts)]
+    columns = staged(segment_fields(reading.segments))
+    sound = " AND ".join(f"{fault} IS NULL" for fault in faults)
     for batch in batches:
         connection.register("judged", _judged(reading, batch.rows))
         rows += batch.rows.num_rows
-        (used,) = connection.execute(f"INSERT INTO staged SELECT {STAGED} FROM judged WHERE {_SOUND}").fetchall()[0]
+        (used,) = connection.execute(f"INSERT INTO staged SELECT {columns} FROM judged WHERE {sound}").fetchall()[0]
         kept += used
         if rows - kept > reading.bad_rows.count - before:
             found = connection.sql(
-                f"SELECT number, COALESCE(fault, {USER_FAULT}, moment_fault) AS fault FROM judged "
-                f"WHERE NOT ({_SOUND}) ORDER BY number"
+                f"SELECT number, COALESCE({', '.join(faults)}) AS fault FROM judged WHERE NOT ({sound}) ORDER BY number"
             ).to_arrow_table()
             numbers = found["number"].to_numpy()
             reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
@@ -141,7 +155,7 @@ def _judged(reading: Reading, rows: pa.Table) -> pa.Table:
         example = np.empty(len(encoded.dictionary), np.int64)
         example[np.from_dlpack(encoded.indices)] = np.arange(len(rows))
         found = _said(reading, rows.select(_MOMENT).take(integers(example))).take(encoded.indices)
-    for name in ("number", "user", "fault"):
+    for name in ("number", "user", "fault", *segment_fields(reading.segments)):
         found = found.append_column(name, rows[name])
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from dp.presence.daily import Horizon
+from dp.presence.labels import read_labels
 from dp.presence.sql_engine import Session, SqlEngine
 from dp.presence.tombstones import Tombstones, spent_flips
 from dp.progress import Progress, silent
@@ -30,8 +31,14 @@ class DuckDBEngine(SqlEngine):
 
     @contextmanager
     def open_session(self, horizon: Horizon) -> Iterator[Session]:
-        """A cursor, whose temporary relations are its own, so that two questions at once do not meet."""
+        """A cursor, whose temporary relations are its own, so that two questions at once do not meet.
+
+        Raises:
+            ValueError: the log has segments, which the text does not know.
+        """
         with self.connection.cursor() as cursor:
+            if read_labels(cursor).columns:
+                raise ValueError("this log was read with segments, which only the engine numpy counts")
             spent = spent_flips(cursor, self.tombstones, self.key, horizon)
 
             def spend(window: int) -> None:

@@ -13,6 +13,8 @@ from dp.presence.sql_engine import Session, SqlEngine
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+CANONICAL = ("user", "day", "op", "at", "seq")
+"""The columns of a log without segments, as `dp.log.write_canonical` writes it."""
 OPERATIONS = (
     "user AS user_id",
     "CAST(unix_date(day) AS INT) AS day",
@@ -70,15 +72,22 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
     with `engine.session.stop()`.
 
     Raises:
-        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark.
+        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark. Or
+            it has others, that is segments, which Spark does not count.
     """
     session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
     columns = _read(session, path).columns
-    missing = [name for name in ("user", "day", "op", "at", "seq") if name not in columns]
+    missing = [name for name in CANONICAL if name not in columns]
     if missing:
         raise ValueError(
             f"{path} has the columns {columns} and lacks {missing}: Spark reads canonical logs only, because its rows "
             "have no order and ties are settled by the arrival number seq; make one with dp.log.write_canonical"
+        )
+    segments = [name for name in columns if name not in CANONICAL]
+    if segments:
+        raise ValueError(
+            f"{path} has the segment columns {segments}: with segments a day may be taken back in part, which Spark "
+            "does not count; count it with the engine numpy, or write a log without them"
         )
     return SparkEngine(session, path)
 

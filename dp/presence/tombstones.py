@@ -8,9 +8,12 @@ from datetime import date
 from hashlib import blake2b
 
 import duckdb
+import numpy as np
 
 from dp.log import Log, log_of
-from dp.presence.daily import Horizon, day_number, portable_text
+from dp.presence.daily import Horizon, day_number
+from dp.presence.numpy_cells import user_days
+from dp.presence.numpy_runs import presence_runs
 
 
 @dataclass(frozen=True)
@@ -132,20 +135,29 @@ def _with_gone(
     """The earlier spent flips and those of the users in `gone`, as in `Tombstones.spent`."""
     names = cursor.execute('SELECT user_id, "user" FROM users SEMI JOIN gone USING (user_id)').fetchall()
     named = {user_id: pseudonym(user) for user_id, user in names}
+    if not named:
+        return {
+            horizon.first: {window: dict(flips) for window, flips in before.items()}
+            for horizon, before in spent_before.items()
+        }
     spent: dict[date, dict[int, dict[bytes, int]]] = {}
+    gone = np.array(sorted(named), dtype=np.int64)
     for horizon, before in spent_before.items():
-        cells = f"SELECT * FROM ({portable_text('cells', horizon, 1)}) SEMI JOIN gone USING (user_id)"
-        cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS cells AS {cells}")
+        beyond = (horizon.last - horizon.first).days + 1
+        runs = {window: np.zeros(len(gone), dtype=np.int64) for window in horizon.windows}
+        for part in user_days(cursor, horizon):
+            for window, counted in runs.items():
+                users = presence_runs(part, window, beyond).users
+                place = np.searchsorted(gone, users)
+                np.add.at(counted, place[gone.take(place, mode="clip") == users], 1)
         spent[horizon.first] = windows = {}
-        for window in horizon.windows:
+        for window, counted in runs.items():
             windows[window] = flips = dict(before[window])
             # A removed user is absent at `through`: all runs have ended, so each is two flips.
-            runs = cursor.execute(
-                f"SELECT user_id, COUNT(*) FROM ({portable_text('runs', horizon, window)}) GROUP BY user_id"
-            ).fetchall()
-            for user_id, count in runs:
-                name = named[user_id]
-                flips[name] = flips.get(name, 0) + 2 * count
+            for user_id, count in zip(gone.tolist(), counted.tolist(), strict=True):
+                if count:
+                    name = named[user_id]
+                    flips[name] = flips.get(name, 0) + 2 * count
     return spent
 
 

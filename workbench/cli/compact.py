@@ -15,7 +15,7 @@ from dp.database_url import Place
 from dp.private_files import sync
 from experiments.engine.progress import progress_bar
 from workbench.cli.budget import ledger_option
-from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source
+from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source, segments_option
 from workbench.cli.output import keep_apart
 
 KEY_BYTES = 32
@@ -42,6 +42,7 @@ tombstones_option = click.option(
 @ledger_option
 @click.option("--earlier", type=FILE, default=None, help="The tombstones of this log, if it was made by 'compact'.")
 @click.option("--tombstones", type=FILE, required=True, help="Write to this new file what is left of erased users.")
+@segments_option
 @click.option("--out", type=FILE, required=True, help="Write the smaller log to this new file, as Parquet.")
 def compact(
     source: LogOptions,
@@ -50,6 +51,7 @@ def compact(
     ledger_path: Place,
     earlier: Path | None,
     tombstones: Path,
+    segments: tuple[str, ...],
     out: Path,
 ) -> None:
     """Remove the rows of erased users from a log for good, in such a way that its streams can be continued.
@@ -57,8 +59,8 @@ def compact(
     Of an erased user, the number of flips stays under a keyed pseudonym, so that W_BOUND holds if the user comes back.
     Published days and their charge stay what they are. From then on the streams go on from the smaller log alone:
     'dpdau release OUT --tombstones FILE --stream NAME ...'. Name all streams of the log at once, whatever their first
-    days and bounds; each must have published the days up to --through. Keep the file of tombstones as secret as the
-    log.
+    days and bounds; each must have published the days up to --through. Other columns leave the log, unless they are
+    named by --segment. Keep the file of tombstones as secret as the log.
     """
     from dp.ledger import has_ledger, open_ledger
     from dp.log import write_canonical
@@ -73,7 +75,7 @@ def compact(
         raise click.UsageError(f"there is no ledger at {ledger_path}")
     before = None if earlier is None else read_compaction(earlier)
     key = secrets.token_bytes(KEY_BYTES) if before is None else before.key
-    with progress_bar() as report, read_source(source, report) as log, open_ledger(ledger_path) as ledger:
+    with progress_bar() as report, read_source(source, report, segments) as log, open_ledger(ledger_path) as ledger:
         report("compacting", None)
         small, compaction = compacted(log, through, ledger, streams, key, before)
         with small, _new_files(tombstones, out) as (partial_tombstones, partial_log):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source
+from workbench.cli.options import FILE, DayType, LogCommand, LogOptions, log_options, read_source, segments_option
 from workbench.cli.output import keep_apart
 
 
@@ -59,18 +59,19 @@ def generate(
 
 @click.command(cls=LogCommand)
 @log_options
+@segments_option
 @click.option(
     "--out",
     type=FILE,
     default=None,
     help="Also write the checked log as Parquet with arrival numbers, which Spark reads.",
 )
-def validate(source: LogOptions, out: Path | None) -> None:
+def validate(source: LogOptions, segments: tuple[str, ...], out: Path | None) -> None:
     """Check a log row by row and say what is in it."""
     from dp.log import write_canonical
 
     keep_apart(log=source.log, quarantine=source.quarantine, out=out)
-    with progress_bar() as report, read_source(source, report) as checked:
+    with progress_bar() as report, read_source(source, report, segments) as checked:
         if out:
             write_canonical(checked, out)
         period = "" if checked.first_day is None else f", {checked.first_day} to {checked.last_day}"

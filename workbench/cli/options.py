@@ -160,11 +160,16 @@ class LogOptions:
     @property
     def read_as(self) -> str:
         """Those of them that make another series; see `dp.log.read_as`."""
+        return self.read_with(())
+
+    def read_with(self, segments: Sequence[str]) -> str:
+        """The same where these segment columns are read, too."""
         from dp.log import read_as
 
         return read_as(
-            columns=self.columns, timezone=self.timezone, date_format=self.date_format, like=self.like, hive=self.hive
-        )
+            columns=self.columns, timezone=self.timezone, date_format=self.date_format, like=self.like,
+            hive=self.hive, segments=segments,
+        )  # fmt: skip
 
     @property
     def identity(self) -> str:
@@ -259,11 +264,17 @@ output_options = gathered_as(
 )  # fmt: skip
 
 
+segments_option = click.option(
+    "--segment", "segments", multiple=True, metavar="COLUMN",
+    help="Keep this column, by which users are told apart (platform, country), in what is written. May be repeated.",
+)  # fmt: skip
+
+
 def read_source(source: LogOptions, report: Progress, segments: Sequence[str] = ()) -> Log:
     """The checked log with these segment columns; says how many rows were read, used and set aside."""
     from dp.log import read_log
 
-    checked = read_log(source.logs, quarantine=source.quarantine, progress=report, segments=segments, **source.reading)
+    checked = read_log(source.logs, quarantine=source.quarantine, segments=segments, progress=report, **source.reading)
     aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
     click.echo(
         f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",

@@ -16,12 +16,12 @@ from dp.counts import Counts
 from dp.database_url import Place
 from dp.face.arguments import DateLike, day_of, table_of, windows_of
 from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
-from dp.log import Log, read_log
+from dp.log import Attributes, Log, read_attributes, read_log
 from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND
 from dp.presence.tombstone_file import Compaction, past_name, read_compaction
-from dp.questions import Breakdown, questions_of
+from dp.questions import Breakdown, attribute_columns, questions_of, segment_columns
 from dp.release import (
     Plan,
     Request,
@@ -45,6 +45,8 @@ LogOrCounts = Log | Path | str | Mapping[str, Counts]
 """What can be counted: a log, the path of one, or counts that were counted for the plan."""
 TombstonesLike = Compaction | Path | str
 """What `dpdau compact` left of erased users when it made the log, or the path of its file."""
+UsersLike = Attributes | Path | str
+"""What is known of users, or the path of a table of users."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,20 +117,24 @@ class ReleasePlan:
     def _ticks(self) -> int:
         return (self.last - self.request.first).days + 1
 
-    def count(self, source: LogOrCounts, *, tombstones: TombstonesLike | None = None) -> dict[str, Counts]:
+    def count(
+        self, source: LogOrCounts, *, tombstones: TombstonesLike | None = None, users: UsersLike | None = None
+    ) -> dict[str, Counts]:
         """The counts that the plan needs. NOT PRIVATE.
 
         Args:
             source: a log, the path of one, or the plan's own counts.
             tombstones: of a log that `dpdau compact` made. From the day of the compaction on, the counts are those of
                 the whole log; before, they are without the users who left.
+            users: a table of users, for breakdowns of kind fixed (`dp.log.read_attributes`), or its path.
 
         Raises:
             LogError: the log cannot be read.
-            ValueError: the tombstones are of another log, or do not know the plan's first tick.
+            ValueError: the tombstones are of another log, or do not know the plan's first tick; or the log or the table
+                of users lacks a column of a breakdown.
         """
         with ExitStack() as stack:
-            return self._counted(source, tombstones, stack)[0]
+            return self._counted(source, tombstones, users, stack)[0]
 
     @overload
     def simulate(
@@ -137,14 +143,27 @@ class ReleasePlan:
         *,
         seed: int,
         tombstones: TombstonesLike | None = ...,
+        users: UsersLike | None = ...,
         rows: Literal[False] = False,
     ) -> pd.DataFrame: ...
     @overload
     def simulate(
-        self, source: LogOrCounts, *, seed: int, tombstones: TombstonesLike | None = ..., rows: Literal[True]
+        self,
+        source: LogOrCounts,
+        *,
+        seed: int,
+        tombstones: TombstonesLike | None = ...,
+        users: UsersLike | None = ...,
+        rows: Literal[True],
     ) -> list[dict[str, Any]]: ...
     def simulate(
-        self, source: LogOrCounts, *, seed: int, tombstones: TombstonesLike | None = None, rows: bool = False
+        self,
+        source: LogOrCounts,
+        *,
+        seed: int,
+        tombstones: TombstonesLike | None = None,
+        users: UsersLike | None = None,
+        rows: bool = False,
     ) -> pd.DataFrame | list[dict[str, Any]]:
         """A rehearsal: seeded noise, nothing charged, every row says `secure: False`. Not private.
 
@@ -152,13 +171,14 @@ class ReleasePlan:
             source: a log, the path of one, or the plan's own counts.
             seed: the same seed gives the same numbers.
             tombstones: of a log that `dpdau compact` made; see `count`.
+            users: for breakdowns of kind fixed; see `count`.
             rows: whether to return plain rows and no frame.
 
         Raises:
             LogError: the log cannot be read.
             ValueError: counts were not counted as the plan says.
         """
-        simulated = simulate_rows(self.calibrated, self.count(source, tombstones=tombstones), seed)
+        simulated = simulate_rows(self.calibrated, self.count(source, tombstones=tombstones, users=users), seed)
         return simulated if rows else _frame(simulated)
 
     @overload
@@ -170,6 +190,7 @@ class ReleasePlan:
         budget: str = ...,
         stream: str | None = ...,
         tombstones: TombstonesLike | None = ...,
+        users: UsersLike | None = ...,
         now: datetime | None = ...,
         rows: Literal[False] = False,
     ) -> pd.DataFrame: ...
@@ -182,6 +203,7 @@ class ReleasePlan:
         budget: str = ...,
         stream: str | None = ...,
         tombstones: TombstonesLike | None = ...,
+        users: UsersLike | None = ...,
         now: datetime | None = ...,
         rows: Literal[True],
     ) -> list[str]: ...
@@ -193,6 +215,7 @@ class ReleasePlan:
         budget: str = DEFAULT_BUDGET,
         stream: str | None = None,
         tombstones: TombstonesLike | None = None,
+        users: UsersLike | None = None,
         now: datetime | None = None,
         rows: bool = False,
     ) -> pd.DataFrame | list[str]:
@@ -209,6 +232,7 @@ class ReleasePlan:
                 added; then a log whose past is another is refused. Counts have no path: give every log of theirs a
                 stream of its own.
             tombstones: of a log that `dpdau compact` made; without them its streams are refused.
+            users: for breakdowns of kind fixed; see `count`.
             now: what the ledger's clock says; by default the time of day in UTC.
             rows: whether to return the published rows as they are stored, one JSON text each, and no frame.
 
@@ -224,7 +248,7 @@ class ReleasePlan:
             name = stream or self._name(source, book.place)
             published = recall(book, name, budget, self.calibrated, self._ticks, now)
             if published is None:
-                counts, arrived = self._counted(source, tombstones, stack)
+                counts, arrived = self._counted(source, tombstones, users, stack)
                 provide_budget(book, now.date())
                 published = publish(book, name, budget, self.calibrated, counts, now, arrived=arrived)
         return published if rows else _frame([json.loads(row) for row in published])
@@ -236,7 +260,7 @@ class ReleasePlan:
         return default_stream(self.request, log_name(paths, ledger), how) if paths else self.stream
 
     def _counted(
-        self, source: LogOrCounts, tombstones: TombstonesLike | None, stack: ExitStack
+        self, source: LogOrCounts, tombstones: TombstonesLike | None, users: UsersLike | None, stack: ExitStack
     ) -> tuple[dict[str, Counts], Callable[[date], str] | None]:
         """The counts and, of a log, what names the operations that had arrived by the end of a day."""
         if isinstance(source, Mapping):
@@ -248,11 +272,16 @@ class ReleasePlan:
             if tombstones is None or isinstance(tombstones, Compaction)
             else read_compaction(Path(tombstones))
         )
-        log = source if isinstance(source, Log) else stack.enter_context(read_log(source))
+        asked = self.request.questions
+        if not isinstance(source, Log):
+            source = stack.enter_context(read_log(source, segments=segment_columns(asked)))
+        log = source
+        if not (users is None or isinstance(users, Attributes)):
+            users = read_attributes(users, attribute_columns(asked))
         if left is not None:
             left.validate(log)
-        counts = count_log(log, self.calibrated, self.last, salts=self.salts, compaction=left)
-        return counts, functools.partial(past_name, log, compaction=left)
+        counts = count_log(log, self.calibrated, self.last, salts=self.salts, compaction=left, attributes=users)
+        return counts, functools.partial(past_name, log, compaction=left, segments=segment_columns(asked))
 
 
 def plan(

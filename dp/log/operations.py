@@ -1,6 +1,7 @@
 """The operations of a log: from checked rows to the tables of a `Log`, and from those to a file or a name."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -131,19 +132,21 @@ def placed_operations(through: int, label: str = "") -> str:
         )"""
 
 
-def arrived_fingerprint(log: Log, through: date) -> str:
+def arrived_fingerprint(log: Log, through: date, segments: Sequence[str] = ()) -> str:
     """A name for the operations that had arrived by the end of the day `through`, in whatever order the rows stand.
 
     Two logs with one name say the same up to then, barring an MD5 collision. Of operations of a user that arrive on one
-    day, it matters which come before an erasure and which after, and in what order those on one day come. In a log with
-    segments it matters what operations say in their columns.
+    day, it matters which come before an erasure and which after, and in what order those on one day come.
+
+    Args:
+        segments: segment columns of the log; what operations say there matters, too.
 
     Returns:
         32 hexadecimal digits.
     """
     operation, label, labels = OPERATION_TEXT.format(user='u."user"'), "", ""
-    if log.segments:
-        said = ", ".join(f"l.{identifier(name)}" for name in log.segments)
+    if segments:
+        said = ", ".join(f"l.{identifier(name)}" for name in sorted(segments))
         # As JSON, so that no text of a segment looks like another label.
         operation = f"concat({operation}, '|', to_json([{said}]))"
         label, labels = ", o.label", " LEFT JOIN labels AS l ON l.label = o.label"

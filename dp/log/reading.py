@@ -81,7 +81,7 @@ def read_log(
         ...         print(log.users, log.rows_used, log.last_day)
         1 2 2010-12-02
     """
-    how = read_as(columns=columns, timezone=timezone, date_format=date_format, like=like, hive=hive, segments=segments)
+    how = read_as(columns=columns, timezone=timezone, date_format=date_format, like=like, hive=hive)
     columns, date_format = applied(like, columns, date_format)
     delimiter = "\t" if delimiter in ("tab", "\\t") else delimiter
     validate_columns(columns, segments)
@@ -121,11 +121,12 @@ def read_as(
     date_format: str | None,
     like: str | None,
     hive: bool,
-    segments: Sequence[str] = (),
 ) -> str:
-    """What makes two series out of one log: the options of `read_log` that choose what is counted; "" for the usual."""
-    chosen = {"columns": dict(columns or {}), "date_format": date_format, "like": like, "hive": hive,
-              "segments": sorted(segments)}  # fmt: skip
+    """What makes two series out of one log: the options of `read_log` that choose what is counted; "" for the usual.
+
+    Segment columns are not among them: the questions that need them name them.
+    """
+    chosen = {"columns": dict(columns or {}), "date_format": date_format, "like": like, "hive": hive}
     told = {name: value for name, value in chosen.items() if value} | ({} if timezone == "UTC" else {"in": timezone})
     return json.dumps(told, sort_keys=True) if told else ""
 

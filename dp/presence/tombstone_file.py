@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -46,9 +47,13 @@ def left_behind(compaction: Compaction | None) -> tuple[Tombstones | None, bytes
     return (None, None) if compaction is None else (compaction.tombstones, compaction.key)
 
 
-def past_name(log: Log, through: date, compaction: Compaction | None) -> str:
-    """Names the operations that had arrived by the end of a day, and the tombstones of those that are gone."""
-    name = arrived_fingerprint(log, through)
+def past_name(log: Log, through: date, compaction: Compaction | None, segments: Sequence[str] = ()) -> str:
+    """Names the operations that had arrived by the end of a day, and the tombstones of those that are gone.
+
+    Args:
+        segments: as of `arrived_fingerprint`.
+    """
+    name = arrived_fingerprint(log, through, segments)
     return name if compaction is None else hashlib.sha256(f"{name} {compaction.name}".encode()).hexdigest()[:32]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from dp.arrays import Floats
 from dp.intervals.agreement import AgreedNumbers, Agreement, simultaneous_level
-from dp.intervals.error_covariance import ErrorCovariance
+from dp.intervals.error_covariance import BLOCK, ErrorCovariance
 from dp.intervals.measured import MeasuredQuestion
 from dp.mechanisms import family_of
 from dp.release.drawing import series_of
@@ -43,7 +44,7 @@ def with_agreement(plan: Plan, rows: Rows, *, simultaneous: bool = False) -> lis
     kept = None
     if family_of(plan.request.mechanism).noise == "laplace":
         kept = {name: (_values(own, "ci_low"), _values(own, "ci_high")) for name, own in published.items()}
-    ticks = {name: len(own[0]) for name, own in published.items()}
+    ticks = {name: _planned(plan, name, len(own[0])) for name, own in published.items()}
     agreed = agreement_of(plan, ticks).agree(
         {name: _values(own, "estimate") for name, own in published.items()}, level, kept
     )
@@ -71,6 +72,18 @@ def agreement_of(plan: Plan, ticks: Mapping[str, int]) -> Agreement:
             covariance = ErrorCovariance.of_decoder(errors, deviation=1.0)
             measured.append(MeasuredQuestion(series.question, covariance, plan.freeze is not None))
     return Agreement.of(measured)
+
+
+def _planned(plan: Plan, name: str, published: int) -> int:
+    """For how many numbers of each series of a question the agreement is made.
+
+    The same ones on every day, so that no later day changes the last digits of an earlier one.
+    """
+    request = plan.request
+    if request.horizon is None:
+        return -(-published // BLOCK) * BLOCK
+    (cell,) = {question.cell for question in request.asked if question.name == name}
+    return len(cell.days(request.first, request.first + timedelta(days=request.horizon - 1)))
 
 
 def _published(plan: Plan, by_series: Mapping[str, Rows]) -> dict[str, list[Rows]]:

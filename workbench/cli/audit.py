@@ -89,7 +89,7 @@ class AskedChoice:
         return max(1, users.ticks // {"week": 7, "month": 30}.get(self.cell, 1))
 
 
-class BreakdownType(click.ParamType[str]):
+class BreakdownKindType(click.ParamType[str]):
     """A kind of breakdown: fixed, last, any or any:K."""
 
     name = "kind"
@@ -108,7 +108,7 @@ asked_options = gathered_as(
     click.option("--cell", type=click.Choice(("rolling", "flows", *CALENDAR)), default="rolling", show_default=True,
                  help="What is counted: users present in the window, those who come into it and leave it, or calendar "
                       "cells. All series of the answer are attacked together."),
-    click.option("--breakdown", type=BreakdownType(), default=None, metavar="fixed | any:K | last",
+    click.option("--breakdown", type=BreakdownKindType(), default=None, metavar="fixed | any:K | last",
                  help="By segments of this kind; which they are makes no difference."),
 )  # fmt: skip
 

@@ -127,9 +127,7 @@ class Asked:
         if self.users is not None and not fixed:
             raise click.UsageError("--users goes with a breakdown of kind fixed: --by NAME=VALUES:fixed")
         if self.given and engine != "numpy":
-            raise click.UsageError(
-                f"flows, calendar cells and breakdowns are counted by --engine numpy, not by {engine}"
-            )
+            raise click.UsageError(f"flows, calendar cells and breakdowns need --engine numpy; this is {engine}")
         if self.given and tombstones is not None:
             raise click.UsageError(
                 "--tombstones do not say in which segments erased users had been: leave flows, --calendar and --by out"

@@ -146,7 +146,7 @@ def _counted_here(log: Log, query: Query, report: Progress, tombstones: Path | N
     if compaction is not None:
         compaction.validate(log)
     engine = chosen(log.connection, *left_behind(compaction), progress=report)
-    named = partial(past_name, log, compaction=compaction)
+    named = partial(past_name, log, compaction=compaction, segments=log.segments)
     return CountableLog(engine, log, _ticks(first, last), named, compaction and compaction.tombstones.through)
 
 

@@ -160,15 +160,11 @@ class LogOptions:
     @property
     def read_as(self) -> str:
         """Those of them that make another series; see `dp.log.read_as`."""
-        return self.read_with(())
-
-    def read_with(self, segments: Sequence[str]) -> str:
-        """The same where these segment columns are read, too."""
         from dp.log import read_as
 
         return read_as(
             columns=self.columns, timezone=self.timezone, date_format=self.date_format, like=self.like,
-            hive=self.hive, segments=segments,
+            hive=self.hive,
         )  # fmt: skip
 
     @property

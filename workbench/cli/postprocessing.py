@@ -14,8 +14,10 @@ from workbench.rows import TableRow
 if TYPE_CHECKING:
     from dp.release import Plan
 
-NUMBERS = ("estimate", "count")
-ENDS = ("ci_low", "ci_high", "noise_low", "noise_high", "band_low", "band_high", "count_low", "count_high")
+ENDS = {
+    "estimate": ("ci_low", "ci_high", "noise_low", "noise_high", "band_low", "band_high"),
+    "count": ("count_low", "count_high"),
+}
 """Between two ends lies the number, so that they go with it."""
 
 
@@ -72,17 +74,14 @@ postprocessing_options = gathered_as(
 
 
 def suppressed(rows: Sequence[TableRow], below: float) -> list[TableRow]:
-    """The rows, with `<N` in place of numbers below N, and nothing in place of their intervals.
-
-    Where a row has a `count`, made to agree with others, that is what is compared, else the `estimate`.
-    """
-    return [_withheld(row, below) if _number(row) < below else row for row in rows]
-
-
-def _number(row: TableRow) -> float:
-    number: Any = row.get("count", row["estimate"])
-    return float(number)
+    """The rows, with `<N` in place of numbers below N, and nothing in place of their intervals."""
+    return [_withheld(row, below) for row in rows]
 
 
 def _withheld(row: TableRow, below: float) -> TableRow:
-    return {name: f"<{below:g}" if name in NUMBERS else None if name in ENDS else value for name, value in row.items()}
+    written = dict(row)
+    for number, ends in ENDS.items():
+        value: Any = row.get(number)
+        if value is not None and value < below:
+            written |= {number: f"<{below:g}", **{end: None for end in ends if end in row}}
+    return written

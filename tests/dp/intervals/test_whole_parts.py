@@ -63,6 +63,8 @@ def test_without_bounds_each_part_moves_by_the_same_and_rounds_by_less_than_one(
 
 def test_of_equal_remainders_the_earlier_part_gets_the_unit():
     assert whole_parts(np.array([1.5, 1.5, 1.0]), np.array(4), np.array(0), np.array(9)).tolist() == [2, 1, 1]
+    halves = whole_parts(np.full(40, 0.5), np.array(20), np.array(0), np.array(9))
+    assert halves.tolist() == [1] * 20 + [0] * 20
 
 
 def test_whole_parts_with_the_right_sum_stay():

@@ -72,8 +72,8 @@ def spark_engine(master_or_session: "str | SparkSession", path: str) -> SparkEng
     with `engine.session.stop()`.
 
     Raises:
-        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark. Or it
-            has others, that is segments, which Spark does not count.
+        ValueError: the file lacks columns of a canonical log; `seq` is needed because rows have no order on Spark. Or
+            it has others, that is segments, which Spark does not count.
     """
     session = _session(master_or_session) if isinstance(master_or_session, str) else master_or_session
     columns = _read(session, path).columns

@@ -109,16 +109,11 @@ def open_log(
 
     Args:
         tombstones: a file that 'dpdau compact' wrote for this log.
-        segments: columns to read for breakdowns.
+        segments: columns that are read as segments; for an engine that counts here.
 
     Raises:
         click.UsageError: options that do not go with the engine, or a last tick before the first.
     """
-    if segments and query.engine != ENGINES_HERE[0]:
-        raise click.UsageError(
-            f"--engine is {query.engine}; segments ({', '.join(segments)}) are counted by the engine {ENGINES_HERE[0]} "
-            "alone: leave out --engine"
-        )
     if query.engine in ENGINES_HERE:
         with read_source(source, report, segments) as checked:
             yield _counted_here(checked, query, report, tombstones)

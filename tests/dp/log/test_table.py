@@ -20,6 +20,9 @@ TEXT = f"user,day,op,at\na,{DAY},+,\n"
 PAGE = (ROOT / "docs/logs.md").read_text(encoding="utf-8")
 
 
+PLATFORM = {"segments": ["platform"]}
+
+
 def row(*fields: str) -> str:
     return TEXT + ",".join(fields) + "\n"
 
@@ -51,11 +54,18 @@ FILES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "erase and day": ("log.csv", row("a", DAY, "erase", "2024-05-02"), {}),
     "before": ("log.csv", row("a", DAY, "+", "2024-04-30"), {}), "like": ("log.csv", TEXT, {"like": "excel"}),
     "quarantine": ("log.csv", TEXT, {"quarantine": "log.csv"}),
+    "no segment": ("log.csv", TEXT, {"segments": ["platform"]}),
+    "segment called like a column": ("log.csv", TEXT, {"segments": ["Day"]}),
+    "two of one name": ("log.csv", TEXT, {"segments": ["x", "X"]}),
+    "nul in a segment": ("log.csv", f"user,day,platform\na,{DAY},\0\n", PLATFORM),
+    "segment not utf-8": ("log.csv", f"user,day,platform\na,{DAY},\udcff\n", PLATFORM),
+    "segment": ("log.jsonl", json.dumps({"user": "a", "day": DAY, "platform": ["ios"]}), PLATFORM),
 }  # fmt: skip
 COLUMNS: dict[str, dict[str, pa.Array]] = {
     "user": {"user": pa.array([1.0]), "day": pa.array([DAY])},
     "op": {"user": pa.array(["a"]), "day": pa.array([DAY]), "op": pa.array([1])},
     "day": {"user": pa.array(["a"]), "day": pa.array([7])},
+    "segment": {"user": pa.array(["a"]), "day": pa.array([DAY]), "platform": pa.array([["ios"]])},
 }
 
 
@@ -82,7 +92,10 @@ def messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found = [message(path) for path in ("none.csv", "nothing", "none*", [path, path], [path, other])]
     found.append(message("-", input_format="parquet"))
     found += [message(write(tmp_path, content, name), **options) for name, content, options in FILES.values()]
-    return found + [message(parquet(tmp_path, columns)) for columns in COLUMNS.values()]
+    return found + [
+        message(parquet(tmp_path, columns), segments=["platform"] if "platform" in columns else ())
+        for columns in COLUMNS.values()
+    ]
 
 
 @pytest.mark.slow

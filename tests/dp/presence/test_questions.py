@@ -14,6 +14,7 @@ from hypothesis import Phase, example, find, given
 from hypothesis import strategies as st
 
 from dp.log import Attributes, Log
+from dp.presence import DuckDBEngine, NumpyEngine, compact
 from dp.presence.numpy_cells import BatchSizes
 from dp.presence.questions import count_questions
 from dp.presence.tombstones import Tombstones
@@ -230,3 +231,44 @@ def test_a_log_without_segments_answers_totals_and_what_is_fixed(connection: duc
     log = log_of(rows, connection)
     asked = [Question(cell, breakdown) for breakdown in BREAKDOWNS[:3] for cell in CELLS]
     assert found(log, asked, 18, 40, 2) == right([Written(*row, (None, None)) for row in rows], asked, 18, 40, 2)
+
+
+# Engines and compactions of logs with segments.
+
+
+@given(rows=written(), window=st.sampled_from((1, 7, 30)), w_bound=st.sampled_from(BOUNDS))
+@examples(6)
+def test_the_engine_counts_totals_of_a_log_with_segments(
+    connection: duckdb.DuckDBPyConnection, rows: list[Written], window: int, w_bound: int | None
+) -> None:
+    question = Question(rolling("some", window))
+    engine = NumpyEngine(labelled_log_of(rows, connection).connection)
+    counts = engine.daily_flips([window], day(18), day(60), w_bound)[window].counts.values
+    assert [counts.tolist()] == right(rows, [question], 18, 60, w_bound)["some"]
+
+
+def test_engines_that_run_the_text_refuse_segments(connection: duckdb.DuckDBPyConnection) -> None:
+    log = labelled_log_of([Written("a", 18, "+", 18, ("ios", None))], connection)
+    with pytest.raises(ValueError, match="which only the engine numpy counts"):
+        DuckDBEngine(log.connection).daily_flips([1], day(18), day(19))
+
+
+@given(rows=written(), through=st.integers(18, 60), w_bound=st.sampled_from((2, 3)))
+@pytest.mark.slow
+@examples(15)
+def test_a_compaction_carries_segments_along(rows: list[Written], through: int, w_bound: int) -> None:
+    key, first, last = b"sixteen bytes or more", day(18), day(70)
+    with labelled_log_of(rows, duckdb.connect()) as log:
+        full = NumpyEngine(log.connection).daily_flips([1, 30], first, last, w_bound)
+        small, left = compact(log, day(through), {first: [1, 30]}, key)
+        asked = [Question(cell, breakdown) for breakdown in BREAKDOWNS for cell in CELLS if cell.kind == "rolling"]
+        answers = found(log, asked, 18, 70, None)
+    with small:
+        assert small.segments == COLUMNS
+        kept = NumpyEngine(small.connection, left, key).daily_flips([1, 30], first, last, w_bound)
+        fewer = found(small, asked, 18, 70, None)
+    since = through - 18 + 1
+    for window in (1, 30):
+        assert kept[window].counts.values[since:].tolist() == full[window].counts.values[since:].tolist()
+    for name, series in answers.items():
+        assert [values[since:] for values in fewer[name]] == [values[since:] for values in series], name

@@ -30,8 +30,8 @@ def stage(reading: Reading, file: LogFile) -> int:
     Raises:
         LogError: the file is packed or not Parquet, or has not the columns of a log with types to read.
     """
-    if file.is_standard_input:
-        raise LogError("standard input cannot be Parquet, which is not read from front to back: give a file")
+    if file.is_stream:
+        raise LogError(f"{file} cannot be Parquet, which is not read from front to back: give a file")
     reading.progress("reading", None)
     try:
         if is_packed(file):
@@ -122,18 +122,15 @@ def _check_types(
     for field, name in names.items():
         kind = types[field]
         if field == "user":
-            allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or _is_whole_decimal(kind), _IDS
+            whole = kind.startswith("DECIMAL") and kind.endswith(",0)")
+            allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or whole, _IDS
         elif field == "op":
             allowed, words = kind == "VARCHAR", "text"
         else:
-            allowed, words = kind in moments, days
+            allowed, words = kind in moments or (numbers and kind.startswith("DECIMAL")), days
         if not allowed:
             suggested = looks_like(example(field)) if field in ("day", "at") else ()
             raise LogError("\n".join([f"{file}: column {name!r} ({field}) holds {kind}, expected {words}", *suggested]))
-
-
-def _is_whole_decimal(kind: str) -> bool:
-    return kind.startswith("DECIMAL") and kind.endswith(",0)")
 
 
 def _as_text(expression: str, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,11 @@ def test_numbers_need_a_date_format(tmp_path: Path) -> None:
         assert read(path, date_format="epoch-s") == [("1", DAY, "+", DAY)]
         with pytest.raises(LogError, match="numbers need a --date-format such as epoch-ms"):
             read(path)
+    for name, number in (("whole", Decimal(seconds)), ("parts", Decimal(f"{seconds}.250"))):
+        exact = parquet(tmp_path, {"user": [1], "timestamp": [number]}, f"{name}.parquet")
+        assert read(exact, date_format="epoch-s") == [("1", DAY, "+", DAY)]
+        with pytest.raises(LogError, match="looks like epoch seconds: --date-format epoch-s"):
+            read(exact)
     compact = parquet(tmp_path, {"user": [1], "day": [20240501]}, "compact.parquet")
     assert read(compact, date_format="%Y%m%d") == [("1", DAY, "+", DAY)]
 

@@ -41,7 +41,7 @@ def choose_columns(file: LogFile, found: list[str], columns: Mapping[str, str], 
     Raises:
         LogError: a name twice, a name in `columns` that is not there, no user, or not exactly one of day and timestamp.
     """
-    listed = f"columns found: {', '.join(map(printable, found))}"
+    listed = f"columns found: {', '.join(map(_shown, found))}"
     twice = [name for name, times in Counter(found).items() if times > 1]
     twice += [name for name, times in Counter(nested).items() if times > 1 and name in columns.values()]
     if twice:
@@ -61,3 +61,8 @@ def choose_columns(file: LogFile, found: list[str], columns: Mapping[str, str], 
         "day": chosen[days[0]],
         **{name: chosen[name] for name in FIELDS[2:] if name in chosen},
     }
+
+
+def _shown(name: str) -> str:
+    """The name, in quotes where it could not be told apart from another one."""
+    return printable(name) if name and name == name.strip() else repr(name)

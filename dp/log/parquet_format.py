@@ -52,6 +52,9 @@ def _stage(reading: Reading, file: LogFile) -> int:
     names, expressions = _chosen(reading, file, table)
     listed = ", ".join(f'{expression} AS "{field}"' for field, expression in expressions.items())
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
+    # What writes a column without a value may know no type for it.
+    for field in [field for field, kind in types.items() if kind == '"NULL"']:
+        expressions[field], types[field] = "NULL::VARCHAR", "VARCHAR"
     _check_types(reading, file, names, types, lambda field: _example(connection, expressions[field], table))
     expressions["user"] = _as_text(expressions["user"], types["user"])
     kinds = Types(types["day"], types.get("at", "VARCHAR"))

@@ -51,6 +51,7 @@ FILES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "erase and day": ("log.csv", row("a", DAY, "erase", "2024-05-02"), {}),
     "before": ("log.csv", row("a", DAY, "+", "2024-04-30"), {}), "like": ("log.csv", TEXT, {"like": "excel"}),
     "quarantine": ("log.csv", TEXT, {"quarantine": "log.csv"}),
+    "quarantine in a folder": ("log.csv", TEXT, {"quarantine": "nothing"}),
 }  # fmt: skip
 COLUMNS: dict[str, dict[str, pa.Array]] = {
     "user": {"user": pa.array([1.0]), "day": pa.array([DAY])},

@@ -62,7 +62,7 @@ def choose_columns(
             day and timestamp.
     """
     given = [name for name in found if not name.startswith(UNLISTED)]
-    listed = f"columns found: {', '.join(map(printable, given))}"
+    listed = f"columns found: {', '.join(map(_shown, given))}"
     twice = [name for name, times in Counter(found).items() if times > 1]
     wanted = {*columns.values(), *segments}
     twice += [name for name, times in Counter(nested).items() if times > 1 and name in wanted]
@@ -89,3 +89,8 @@ def choose_columns(
         **{name: chosen[name] for name in FIELDS[2:] if name in chosen},
         **{field: columns.get(name, name) for field, name in zip(segment_fields(segments), segments, strict=True)},
     }
+
+
+def _shown(name: str) -> str:
+    """The name, in quotes where it could not be told apart from another one."""
+    return printable(name) if name and name == name.strip() else repr(name)

@@ -205,14 +205,19 @@ class _Quotes:
             return cls(np.ones(len(lines), np.bool_), np.zeros(0, np.int64))
         quotes = lines.positions('"')
         before = np.searchsorted(quotes, lines.starts)
+        # Outside of a pair is the end of the field, or a quote that doubles this one. Before the first byte stands, as
+        # far as indices go, the last one, which is a line feed.
+        beside = np.zeros(256, np.bool_)
+        beside[[ord(delimiter), ord("\n"), ord('"')]] = True
+        if not (before & 1).any() and len(quotes) & 1 == 0:  # they alternate, whatever line they are on
+            outside = np.concatenate([quotes[::2] - 1, quotes[1::2] + 1])
+            if beside[lines.array[outside]].all():
+                return cls(np.ones(len(lines), np.bool_), quotes)
         counts = np.diff(before, append=len(quotes))
         owner = np.repeat(np.arange(len(lines)), counts)
         opens = (np.arange(len(quotes)) - before[owner]) & 1 == 0
-        # Outside of a pair is the end of the field, or a quote that doubles this one. Before the first byte stands, as
-        # far as indices go, the last one, which is a line feed.
-        outside = lines.array[quotes + np.where(opens, -1, 1)]
         well = counts & 1 == 0
-        well[owner[(outside != ord(delimiter)) & (outside != ord("\n")) & (outside != ord('"'))]] = False
+        well[owner[~beside[lines.array[quotes + np.where(opens, -1, 1)]]]] = False
         return cls(well, quotes[well[owner]])
 
 

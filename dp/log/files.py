@@ -1,7 +1,9 @@
 """The bytes of a log's files, packed or not, and what they are called in messages."""
 
+import errno
 import gzip
 import hashlib
+import io
 import re
 import sys
 import zlib
@@ -36,8 +38,13 @@ class LogFile:
 
     @property
     def is_standard_input(self) -> bool:
-        """Whether there is no file behind it: it can be read once, from front to back."""
+        """Whether there is no path behind it."""
         return str(self.path) == STANDARD_INPUT
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it can be read only once, from front to back, as standard input and pipes are."""
+        return self.is_standard_input or (self.path.exists() and not self.path.is_file())
 
     @property
     def unpacked_name(self) -> str:
@@ -70,10 +77,10 @@ def open_bytes(file: LogFile) -> Iterator[tuple[Any, Callable[[], float | None]]
         LogError: the file cannot be read, now or while the stream is used; a packed one may be damaged.
     """
     with _errors_as_log_errors(file), ExitStack() as stack:
-        packed: Any = sys.stdin.buffer
-        size = None
-        if not file.is_standard_input:
-            packed, size = stack.enter_context(file.path.open("rb")), max(file.path.stat().st_size, 1)
+        packed: Any = _standard_input() if file.is_standard_input else stack.enter_context(file.path.open("rb"))
+        size = None if file.is_stream else max(file.path.stat().st_size, 1)
+        if size is None:
+            packed = io.BufferedReader(_Rejoined(packed.read(4), packed))
         magic = packed.peek(4)[:4]
         stream: Any = packed
         if magic.startswith(GZIP_MAGIC):
@@ -81,6 +88,30 @@ def open_bytes(file: LogFile) -> Iterator[tuple[Any, Callable[[], float | None]]
         elif magic == ZSTD_MAGIC:
             stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd"))
         yield stream, lambda: None if size is None else min(packed.tell() / size, 1.0)
+
+
+def _standard_input() -> Any:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return sys.stdin.buffer
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were read already: a pipe may bring them one by one, and `peek` does not wait."""
+
+    def __init__(self, beginning: bytes, rest: Any) -> None:
+        self._beginning, self._rest = beginning, rest
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what comes next, as far as it is there."""
+        part = self._beginning[: len(buffer)] or self._rest.read1(len(buffer))
+        self._beginning = self._beginning[len(part) :]
+        buffer[: len(part)] = part
+        return len(part)
 
 
 @contextmanager

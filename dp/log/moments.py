@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute
 
 from dp.log.sql import quoted
 from dp.zones import EPOCH, MICROSECOND, Zone
@@ -95,6 +98,26 @@ def moment(name: str, type_name: str, date_format: str) -> Moment:
     if date_format in DATE_FORMATS:
         return _iso(text, given, wall)
     return _by_pattern(text, given, date_format)
+
+
+_TIMES = ((pa.timestamp("us"), "TIMESTAMP", 16), (pa.timestamp("us", "UTC"), "TIMESTAMP WITH TIME ZONE", 20))
+"""Without an offset and with one: the type in Arrow and in DuckDB, and how long a text with minutes is at least."""
+
+
+def as_times(column: pa.Array, date_format: str) -> tuple[pa.Array, str] | None:
+    """The same moments as times, and their type for `moment`; None unless all are times of day as Arrow reads them.
+
+    Arrow reads ISO 8601 several times faster than `moment` does. What it reads, that reads too and alike; but Arrow
+    also takes times without minutes, which are shorter, and years that no log is about.
+    """
+    if date_format not in (ISO, UTC_CLOCKS) or column.null_count == len(column):
+        return None
+    shortest = pa.compute.min(pa.compute.binary_length(column)).as_py()
+    for kind, name, least in _TIMES:
+        if shortest >= least:
+            with suppress(pa.ArrowInvalid):
+                return pa.compute.cast(column, kind), name
+    return None
 
 
 def wall_time(zone: Zone, instant: str) -> str:

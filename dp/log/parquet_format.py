@@ -31,8 +31,8 @@ def stage(reading: Reading, file: LogFile) -> int:
     Raises:
         LogError: the file is packed or not Parquet, or has not the columns of a log with types to read.
     """
-    if file.is_standard_input:
-        raise LogError("standard input cannot be Parquet, which is not read from front to back: give a file")
+    if file.is_stream:
+        raise LogError(f"{file} cannot be Parquet, which is not read from front to back: give a file")
     reading.progress("reading", None)
     try:
         if is_packed(file):
@@ -53,6 +53,9 @@ def _stage(reading: Reading, file: LogFile) -> int:
     names, expressions = _chosen(reading, file, table)
     listed = ", ".join(f'{expression} AS "{field}"' for field, expression in expressions.items())
     types = {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE SELECT {listed} FROM {table}").fetchall()}
+    # What writes a column without a value may know no type for it.
+    for field in [field for field, kind in types.items() if kind == '"NULL"']:
+        expressions[field], types[field] = "NULL::VARCHAR", "VARCHAR"
     _check_types(reading, file, names, types, lambda field: _example(connection, expressions[field], table))
     for field in ("user", *segment_fields(reading.segments)):
         expressions[field] = _as_text(expressions[field], types[field])
@@ -128,14 +131,15 @@ def _check_types(
     for field, name in names.items():
         kind = types[field]
         if field == "user":
-            allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or _is_whole_decimal(kind), _IDS
+            whole = kind.startswith("DECIMAL") and kind.endswith(",0)")
+            allowed, words = kind in {"VARCHAR", "UUID", "BLOB", *INTEGERS} or whole, _IDS
         elif field == "op":
             allowed, words = kind == "VARCHAR", "text"
         elif field in reading.segment_names:
             plain = kind in {"VARCHAR", "BOOLEAN", "UUID", *INTEGERS, *FLOATS}
             allowed, words = plain or kind.startswith(("DECIMAL", "ENUM")), _SEGMENTS
         else:
-            allowed, words = kind in moments, days
+            allowed, words = kind in moments or (numbers and kind.startswith("DECIMAL")), days
         if not allowed:
             suggested = looks_like(example(field)) if field in ("day", "at") else ()
             raise LogError(
@@ -143,10 +147,6 @@ def _check_types(
                     [f"{file}: column {name!r} ({reading.fields[field]}) holds {kind}, expected {words}", *suggested]
                 )
             )
-
-
-def _is_whole_decimal(kind: str) -> bool:
-    return kind.startswith("DECIMAL") and kind.endswith(",0)")
 
 
 def _as_text(expression: str, kind: str) -> str:

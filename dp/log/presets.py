@@ -1,4 +1,4 @@
-"""How the exports of common tools name what a log needs."""
+"""How the exports of common tools name what a log needs, as the tools' own documentation has it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,8 +27,10 @@ PRESETS = dict(
         LOG_PRESETS,
         (
             Preset({"user": "domain_userid", "timestamp": "derived_tstamp"}, UTC_CLOCKS, "the table `events`"),
-            Preset({"user": "userId", "timestamp": "timestamp"}, ISO, "calls as the Spec has them, JSON Lines"),
-            Preset({"user": "distinct_id", "timestamp": "timestamp"}, ISO, "a batch export of events"),
+            Preset({"user": "userId", "timestamp": "timestamp"}, UTC_CLOCKS,
+                   "calls as the Spec has them, JSON Lines"),
+            Preset({"user": "distinct_id", "timestamp": "timestamp"}, UTC_CLOCKS,
+                   "a batch export of events, JSON Lines or Parquet"),
             Preset({"user": "properties.distinct_id", "timestamp": "properties.time"}, "epoch-s",
                    "the raw event export, JSON Lines"),
             Preset({"user": "amplitude_id", "timestamp": "event_time"}, UTC_CLOCKS, "the export API, JSON Lines"),

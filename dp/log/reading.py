@@ -70,7 +70,7 @@ def read_log(
     Raises:
         LogError: a file that cannot be read as a log, or bad rows without `quarantine`.
         ValueError: an unknown time zone, format or key of `columns`; a segment column that is called like another
-            column; a quarantine file that is the input.
+            column; a quarantine file that is the input or a folder.
 
     Examples:
         >>> import tempfile
@@ -132,6 +132,8 @@ def read_as(
 
 
 def _keep_apart(quarantine: Path, files: list[LogFile]) -> None:
+    if quarantine.is_dir():
+        raise ValueError(f"quarantine = {quarantine} is a folder: name a file")
     for file in files:
         same = quarantine.exists() and file.path.exists() and quarantine.samefile(file.path)
         if same or quarantine.resolve() == file.path.resolve():

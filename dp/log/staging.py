@@ -12,7 +12,7 @@ from dp.log.bad_rows import BadRows, bad_rows
 from dp.log.checks import USER_FAULT, Types, checked_query, segment_faults, staged
 from dp.log.columns import FIELDS, segment_fields
 from dp.log.files import LogFile
-from dp.log.moments import Calendar
+from dp.log.moments import Calendar, as_times
 from dp.progress import Progress
 
 SAMPLE = 10_000
@@ -171,9 +171,24 @@ def _combinations(rows: pa.Table) -> pa.DictionaryArray:
 
 def _said(reading: Reading, rows: pa.Table) -> pa.Table:
     """What op, day and at say, row by row."""
-    connection = reading.connection
     # To plan the query of a text takes longest, and many logs have no column for it.
     types = Types(at="DATE" if rows["at"].null_count == len(rows) else "VARCHAR")
+    timed = {field: as_times(rows[field].combine_chunks(), reading.calendar.date_format) for field in ("day", "at")}
+    quick = {field: found for field, found in timed.items() if found is not None}
+    if quick:
+        table = rows
+        for field, (times, _) in quick.items():
+            table = table.set_column(table.column_names.index(field), field, times)
+        said = _asked(reading, table, types._replace(**{field: kind for field, (_, kind) in quick.items()}))
+        if said["moment_fault"].null_count == len(rows):
+            return said
+        # What is wrong is said of the texts as they stand.
+    return _asked(reading, rows, types)
+
+
+def _asked(reading: Reading, rows: pa.Table, types: Types) -> pa.Table:
+    """The same by one query, where day and at are of these types."""
+    connection = reading.connection
     raw = (
         f'(SELECT NULL::BIGINT AS number, \'-\' AS "user", op, "day", "at"::{types.at} AS "at", '
         "NULL::VARCHAR AS fault FROM moments)"

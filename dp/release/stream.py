@@ -114,11 +114,12 @@ def log_name(paths: Sequence[str], ledger: Place) -> str:
     grow by files.
 
     Raises:
-        ValueError: the log comes from standard input, which has no name.
+        ValueError: the log comes from standard input or a pipe of the shell, which have no name.
     """
-    if "-" in paths:
+    if any(path == "-" or Path(path).parts[:2] in (("/", "dev"), ("/", "proc")) for path in paths):
         raise ValueError(
-            "a log from standard input has no name of which a stream's could be made: name the stream (--stream)"
+            "a log from standard input or a pipe has no name of which a stream's could be made: name the stream "
+            "(--stream)"
         )
     if any("://" in path for path in paths):
         return " ".join(paths)

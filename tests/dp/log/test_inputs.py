@@ -1,11 +1,14 @@
-"""Where a log may lie: several files, patterns, folders, standard input, packed files, partitions, exports of tools."""
+"""Where a log may lie: several files, patterns, folders, standard input, packed files, partitions."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,35 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pack: A
     monkeypatch.setattr(sys, "stdin", Input)
     assert read("-", input_format="csv", quarantine=tmp_path / "bad.csv") == ONE
     assert listed(tmp_path / "bad.csv")[1][0] == "3"
+
+
+@pytest.mark.parametrize("first", [1, 2, 5])
+@pytest.mark.parametrize("pack", [gzip.compress, zstd, bytes])
+def test_a_pipe_may_bring_its_bytes_one_by_one(tmp_path: Path, pack: Any, first: int) -> None:
+    pipe, content = tmp_path / "log.csv", pack(TEXT.encode())
+    os.mkfifo(pipe)
+
+    def feed() -> None:
+        with pipe.open("wb", buffering=0) as stream:
+            stream.write(content[:first])
+            time.sleep(0.02)
+            stream.write(content[first:])
+
+    with ThreadPoolExecutor() as pool:
+        pool.submit(feed)
+        assert read(pipe) == ONE
+
+
+def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(LogError, match="standard input cannot be read: it is closed"):
+        read("-", input_format="csv")
+
+
+def test_a_pipe_cannot_be_parquet(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.parquet")  # that nobody writes to: to open it would wait for ever
+    with pytest.raises(LogError, match=r"log.parquet cannot be Parquet, which is not read from front to back"):
+        read(tmp_path / "log.parquet")
 
 
 def test_standard_input_has_no_name_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,80 +262,6 @@ def test_a_folder_may_say_that_there_is_no_value(tmp_path: Path) -> None:
     assert read(path, hive=True) == ONE
     path = parquet(tmp_path, {"user": ["a"], "day": [DAY]}, "op=__HIVE_DEFAULT_PARTITION__/log.parquet")
     assert read(path, hive=True) == ONE
-
-
-# Exports of tools
-
-DOCUMENTED: dict[str, list[dict[str, Any]]] = {
-    "snowplow": [{
-        "app_id": "shop", "platform": "web", "collector_tstamp": "2024-05-01 22:30:01.003", "event": "page_view",
-        "event_id": "c6ef3124-b53a-4b13-a233-0088f79dcbcb", "user_id": None, "user_ipaddress": "203.0.113.7",
-        "domain_userid": "bc2e92ec6c204a14", "domain_sessionidx": 3, "network_userid": "ecdff4d0-9175-40ac-a8bb-325c",
-        "derived_tstamp": "2024-05-01 22:30:00.000",
-    }],
-    "segment": [{
-        "anonymousId": "507f191e810c19729de860ea", "channel": "browser", "event": "Report Submitted",
-        "context": {"ip": "203.0.113.7", "library": {"name": "analytics.js", "version": "2.11.1"}},
-        "integrations": {"All": True}, "messageId": "022bb90c-bbac-11e4-8dfc-aa07a5b093db", "type": "track",
-        "receivedAt": "2024-05-01T22:30:01.000Z", "sentAt": "2024-05-01T22:30:00.500Z", "userId": "97980cfea0067",
-        "originalTimestamp": "2024-05-01T22:30:00.000Z", "timestamp": "2024-05-01T22:30:00.500Z", "version": 2,
-    }],
-    "posthog": [{
-        "uuid": "018e6b32-1b1d-0000-9d4c-b8f6ab9cd0f1", "event": "$pageview", "distinct_id": "user-17",
-        "properties": {"$browser": "Firefox"}, "timestamp": "2024-05-01T22:30:00.123000+00:00", "team_id": 2,
-        "person_id": "018e6b32-0000-0000-0000-000000000000",
-    }],
-    "mixpanel": [{
-        "event": "Signed up",
-        "properties": {"time": 1714602600, "distinct_id": "91304156-cafc-4673-a237-623d1129c801",
-                       "$insert_id": "29fc2962-6d9c-455d-95ad-95b84f09b9e4", "ip": "203.0.113.7"},
-    }],
-    "amplitude": [{
-        "server_received_time": "2024-05-01 22:30:01.123000", "app": 123456, "user_id": None, "device_id": "d1",
-        "amplitude_id": 7_349_281_234_567, "event_time": "2024-05-01 22:30:00.456000", "event_type": "watch",
-        "event_id": 842, "uuid": "a1b2c3d4-0000-0000-0000-000000000000", "$schema": 12, "event_properties": {},
-        "client_event_time": "2024-05-01 22:29:59.000000", "session_id": 1714602590000, "platform": "iOS",
-    }],
-    "ga4": [{
-        "event_date": "20240501", "event_timestamp": "1714602600123456", "event_name": "page_view",
-        "event_params": [{"key": "page_title", "value": {"string_value": "Home"}}], "user_id": None,
-        "user_pseudo_id": "1234567890.1714602500", "device": {"category": "mobile"}, "stream_id": "1234",
-    }],
-}  # fmt: skip
-USERS = {"snowplow": "bc2e92ec6c204a14", "segment": "97980cfea0067", "posthog": "user-17", "amplitude": "7349281234567",
-         "mixpanel": "91304156-cafc-4673-a237-623d1129c801", "ga4": "1234567890.1714602500"}  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tool", names.LOG_PRESETS)
-def test_exports_of_tools_in_their_documented_shape(tmp_path: Path, tool: str) -> None:
-    path = write(tmp_path, "".join(json.dumps(row) + "\n" for row in DOCUMENTED[tool]), "log.jsonl")
-    for zone, day in (("UTC", DAY), ("Europe/Berlin", "2024-05-02"), ("America/New_York", DAY)):
-        assert read(path, like=tool, timezone=zone) == active(f"{USERS[tool]} {day}")
-    packed = write(tmp_path, gzip.compress(path.read_bytes()), "log.json.gz")
-    assert read(packed, like=tool) == read(path, like=tool)
-
-
-def test_what_is_given_outright_goes_before_the_preset(tmp_path: Path) -> None:
-    path = write(tmp_path, json.dumps(DOCUMENTED["ga4"][0]), "log.jsonl")
-    assert read(path, like="ga4", columns={"day": "event_date"}) == active(f"{USERS['ga4']} {DAY}")
-    assert read(path, like="ga4", columns={"user": "event_name"}) == active(f"page_view {DAY}")
-    with pytest.raises(ValueError, match="like = 'excel': must be one of snowplow, segment"):
-        read(path, like="excel")
-
-
-def test_tables_of_ga4_and_snowplow(tmp_path: Path) -> None:
-    for tool, change in (("ga4", {"event_timestamp": 1714602600123456}), ("snowplow", {})):
-        rows = [row | change for row in DOCUMENTED[tool]]
-        path = parquet(tmp_path, pa.Table.from_pylist(rows))
-        assert read(path, like=tool, timezone="Europe/Berlin") == active(f"{USERS[tool]} 2024-05-02")
-    text = (
-        "\t".join(DOCUMENTED["snowplow"][0])
-        + "\n"
-        + "\t".join(str(v or "") for v in DOCUMENTED["snowplow"][0].values())
-    )
-    path = write(tmp_path, text, "events.tsv")
-    assert read(path, like="snowplow", timezone="Europe/Berlin") == active(f"{USERS['snowplow']} 2024-05-02")
 
 
 # One list of formats

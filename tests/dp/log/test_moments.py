@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+import dp.log.staging
 from dp.log import LogError, read_log
+from dp.log.moments import as_times
 from dp.log.suggestions import suggestion
-from tests.dp.log.reading import DAY, parquet, read, write
+from tests.dp.log.reading import DAY, listed, parquet, read, write
 from tests.examples import examples
 
 BERLIN = "Europe/Berlin"
@@ -48,6 +52,44 @@ def test_spellings_that_are_read_as_they_stand(tmp_path: Path) -> None:
     assert days(tmp_path, *values) == expected
     assert days(tmp_path, *values, timezone=BERLIN) == in_berlin
     assert days(tmp_path, *values, date_format="iso", timezone=BERLIN) == in_berlin
+
+
+TIMES = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(
+            ["2024-05-01", "2024-02-30", "1899-12-31", "0000-01-01", "2200-12-31", "2024-12-31", "20240501"]
+        ),
+        st.sampled_from(["T", " ", "t", ""]),
+        st.sampled_from(["00:00:00", "23:59:59", "08:26", "08", "24:00:00", "23:59:60", "8:26:00", ""]),
+        st.sampled_from(["", "", ".5", ".123456", ".123456789", "."]),
+        st.sampled_from(["", "", "Z", "z", " UTC", "+01", "-0330", "+14:00", "+24:00", "+1", "-00:00"]),
+    ),
+)
+
+
+@examples(60)
+@given(
+    days=st.lists(TIMES, min_size=1, max_size=3), ats=st.lists(TIMES, max_size=3),
+    zone=st.sampled_from(["UTC", BERLIN]), date_format=st.sampled_from(["iso", "iso-utc"]),
+)  # fmt: skip
+@example(days=["2024-05-01T08:26:00"], ats=["2024-05-01 08:26:00Z"], zone=BERLIN, date_format="iso")
+@example(days=["2024-05-01T22:26:00"], ats=[], zone=BERLIN, date_format="iso-utc")
+@example(days=["2024-05-01T08+01:00"], ats=[], zone=BERLIN, date_format="iso")
+@example(days=["0000-01-01T08:26:00"], ats=["0000-01-01T08:26:00"], zone="UTC", date_format="iso")
+@pytest.mark.slow
+def test_times_are_read_alike_by_arrow_and_by_sql(
+    tmp_path_factory: pytest.TempPathFactory, days: list[str], ats: list[str], zone: str, date_format: str
+) -> None:
+    folder, outcomes = tmp_path_factory.mktemp("both"), []
+    rows = [f"u{place},{day},{at}" for place, (day, at) in enumerate(zip_longest(days, ats, fillvalue=""))]
+    path = write(folder, "\n".join(["user,day,at", *rows]))
+    for quick in (as_times, lambda *_: None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dp.log.staging, "as_times", quick)
+            read_rows = read(path, timezone=zone, date_format=date_format, quarantine=folder / "bad.csv")
+        outcomes.append((read_rows, listed(folder / "bad.csv")))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_times_without_an_offset_may_be_in_utc(tmp_path: Path) -> None:
@@ -170,6 +212,11 @@ def test_numbers_need_a_date_format(tmp_path: Path) -> None:
         assert read(path, date_format="epoch-s") == [("1", DAY, "+", DAY)]
         with pytest.raises(LogError, match="numbers need a --date-format such as epoch-ms"):
             read(path)
+    for name, number in (("whole", Decimal(seconds)), ("parts", Decimal(f"{seconds}.250"))):
+        exact = parquet(tmp_path, {"user": [1], "timestamp": [number]}, f"{name}.parquet")
+        assert read(exact, date_format="epoch-s") == [("1", DAY, "+", DAY)]
+        with pytest.raises(LogError, match="looks like epoch seconds: --date-format epoch-s"):
+            read(exact)
     compact = parquet(tmp_path, {"user": [1], "day": [20240501]}, "compact.parquet")
     assert read(compact, date_format="%Y%m%d") == [("1", DAY, "+", DAY)]
 

@@ -62,6 +62,21 @@ def test_a_name_in_other_case_is_another_name(tmp_path: Path, name: str) -> None
             read(path)
 
 
+def test_a_column_without_a_value_needs_no_type(tmp_path: Path) -> None:
+    empty = pa.nulls(2)
+    path = parquet(tmp_path, {"user": ["a", "b"], "day": [DAY, DAY], "op": empty, "at": empty, "x": empty})
+    assert read(path) == active(f"a {DAY}", f"b {DAY}")
+    with pytest.raises(LogError, match=r"2 of 2 rows are bad.*\n.*empty user"):
+        read(parquet(tmp_path, {"user": empty, "day": [DAY, DAY]}, "nobody.parquet"))
+    with pytest.raises(LogError, match=r"2 of 2 rows are bad.*\n.*no day"):
+        read(parquet(tmp_path, {"user": ["a", "b"], "day": empty}, "never.parquet"))
+
+
+def test_blanks_around_a_name_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(LogError, match=r"no column 'day' for day; columns found: user, ' day', ''"):
+        read(write(tmp_path, f"user, day,\na,{DAY},\n"), columns={"day": "day"})
+
+
 def test_names_inside_of_columns_are_told_apart(tmp_path: Path) -> None:
     rows = pa.Table.from_pylist([{"who": {"ID": "a", "id": "b", "x": {"Id": "c"}}, "day": DAY}])
     for name, user in (("who.ID", "a"), ("who.id", "b"), ("who.x.Id", "c")):

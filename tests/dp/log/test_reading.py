@@ -320,6 +320,8 @@ def test_the_quarantine_file_is_fresh_and_never_the_input(tmp_path: Path) -> Non
     for same in (path, link, tmp_path / "." / "log.csv"):
         with pytest.raises(ValueError, match="is the input file"):
             read_log(path, quarantine=same)
+    with pytest.raises(ValueError, match="is a folder: name a file"):
+        read_log(path, quarantine=tmp_path)
     assert path.read_text(encoding="utf-8") == f"user,day\na,{DAY}\n"
 
 

@@ -60,6 +60,7 @@ FILES: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "nul in a segment": ("log.csv", f"user,day,platform\na,{DAY},\0\n", PLATFORM),
     "segment not utf-8": ("log.csv", f"user,day,platform\na,{DAY},\udcff\n", PLATFORM),
     "segment": ("log.jsonl", json.dumps({"user": "a", "day": DAY, "platform": ["ios"]}), PLATFORM),
+    "quarantine in a folder": ("log.csv", TEXT, {"quarantine": "nothing"}),
 }  # fmt: skip
 COLUMNS: dict[str, dict[str, pa.Array]] = {
     "user": {"user": pa.array([1.0]), "day": pa.array([DAY])},

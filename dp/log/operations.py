@@ -7,36 +7,28 @@ from pathlib import Path
 from dp.log.log import Log
 from dp.log.moments import instant
 from dp.log.sql import quoted
-from dp.log.staging import Reading
+from dp.log.staging import Reading, number_users
 from dp.zones import DAY, EPOCH
 
 
 def log_from_staged(reading: Reading, rows_read: int) -> Log:
-    """The log of the rows in `staged`, which is dropped."""
+    """The log of all rows that were staged."""
     connection = reading.connection
     reading.progress("indexing users", None)
-    connection.execute(
-        'CREATE TABLE users AS SELECT CAST(row_number() OVER () AS INTEGER) AS user_id, "user" '
-        'FROM (SELECT DISTINCT "user" FROM staged)'
-    )
-    first_day, last_day, used, timed = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), COUNT(clock) FROM staged"
-    ).fetchall()[0]
-    seq = "s.position"
-    if timed:
-        # What arrives on a day without saying when arrives as the day begins.
-        first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
-        begins = instant(reading.calendar.zone.between(first, last), "midnight")
-        seq = f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), s.position)"
-    connection.execute(
-        "CREATE TABLE operations AS SELECT user_id, "
-        "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
-        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {seq} AS seq, op "
-        f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
-        'JOIN users USING ("user")'
-    )
-    (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
+    number_users(reading, least=0)
     connection.execute("DROP TABLE staged")
+    first_day, last_day, used = connection.execute(
+        "SELECT DATE '1970-01-01' + MIN(COALESCE(o.day, o.at)), DATE '1970-01-01' + MAX(o.at), COUNT(*) "
+        "FROM operations AS o"
+    ).fetchall()[0]
+    if "clock" in [name for name, *_ in connection.execute("DESCRIBE operations").fetchall()]:
+        _order_by_clock(reading, first_day, last_day)
+    (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
+    if reading.compressed:
+        # Cursors of the connection begin in its first database.
+        connection.execute("USE memory")
+        for table in ("operations", "users"):
+            connection.execute(f"CREATE VIEW {table} AS FROM compressed.{table}")
     return Log(
         connection=connection,
         rows_read=rows_read,
@@ -46,6 +38,19 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
         last_day=last_day,
         users=users,
     )
+
+
+def _order_by_clock(reading: Reading, first_day: date, last_day: date) -> None:
+    """Number the operations by the time of arrival; one that does not say when arrives as its day begins."""
+    first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
+    begins = instant(reading.calendar.zone.between(first, last), "midnight")
+    reading.connection.execute(
+        'CREATE TABLE ordered AS SELECT user_id, "day", "at", '
+        f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), seq) AS seq, op "
+        f"FROM (SELECT o.*, o.at::BIGINT * {DAY} AS midnight FROM operations AS o)"
+    )
+    reading.connection.execute("DROP TABLE operations")
+    reading.connection.execute("ALTER TABLE ordered RENAME TO operations")
 
 
 def write_canonical(log: Log, path: str | Path) -> None:

@@ -18,6 +18,8 @@ from dp.progress import Progress
 RAW = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in (*FIELDS, "fault"))])
 """Columns of a batch of rows of text."""
 
+MOST_STAGED = 1 << 20
+"""Rows that wait in `staged` for their users to be numbered; as texts, users take most of the memory."""
 SAMPLE = 10_000
 """Rows that tell whether it pays to look for equal ones."""
 _MOMENT = ("op", "day", "at")
@@ -35,6 +37,7 @@ class Reading:
         delimiter: between the fields of a CSV row; None: as the file says, or a comma.
         bad_rows: gets the others.
         progress: told how far the reading is.
+        compressed: whether the rows are kept compressed.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -43,6 +46,7 @@ class Reading:
     delimiter: str | None
     bad_rows: BadRows
     progress: Progress
+    compressed: bool
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,50 @@ def integers(values: Integers) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
-def create_staged(connection: duckdb.DuckDBPyConnection) -> None:
-    """An empty table `staged`, whose rowid counts the rows that may be used in the order of the log."""
-    connection.execute('CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT)')
+def create_tables(reading: Reading) -> None:
+    """The tables of a log, and `staged`, whose rowid counts the rows that may be used in the order of the log."""
+    if reading.compressed:
+        reading.connection.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
+        reading.connection.execute("USE compressed")
+    reading.connection.execute('CREATE TABLE users (user_id INTEGER, "user" VARCHAR)')
+    reading.connection.execute(
+        'CREATE TABLE operations (user_id INTEGER, "day" INTEGER, "at" INTEGER, seq BIGINT, op TINYINT)'
+    )
+    _create_staged(reading)
+
+
+def _create_staged(reading: Reading) -> None:
+    reading.connection.execute(
+        'CREATE OR REPLACE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT)'
+    )
+
+
+def number_users(reading: Reading, *, least: int) -> None:
+    """Move the rows of `staged` to `operations`, where seq is their place in the log, if there are at least so many.
+
+    Where a row says at what time it arrived, `operations` gets a column `clock`.
+    """
+    execute = reading.connection.execute
+    staged, timed, users, before = execute(
+        "SELECT COUNT(*), COUNT(clock) > 0, (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM operations) FROM staged"
+    ).fetchall()[0]
+    if staged < least:
+        return
+    execute(
+        f'INSERT INTO users SELECT {users} + row_number() OVER (), "user" '
+        'FROM (SELECT DISTINCT "user" FROM staged ANTI JOIN users USING ("user"))'
+    )
+    if timed:
+        execute("ALTER TABLE operations ADD COLUMN IF NOT EXISTS clock BIGINT")
+    execute(
+        "INSERT INTO operations BY NAME SELECT user_id, "
+        "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
+        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {before} + position AS seq, op{', clock' if timed else ''} "
+        'FROM (SELECT *, rowid AS position FROM staged) JOIN users USING ("user")'
+    )
+    _create_staged(reading)
+    if reading.compressed:
+        execute("CHECKPOINT compressed")
 
 
 def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
@@ -125,6 +170,7 @@ def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> 
             numbers = found["number"].to_numpy()
             reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
         connection.unregister("judged")
+        number_users(reading, least=MOST_STAGED)
     return rows
 
 

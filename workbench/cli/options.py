@@ -259,11 +259,13 @@ output_options = gathered_as(
 )  # fmt: skip
 
 
-def read_source(source: LogOptions, report: Progress) -> Log:
+def read_source(source: LogOptions, report: Progress, *, compressed: bool = False) -> Log:
     """The checked log; says how many rows were read, used and set aside."""
     from dp.log import read_log
 
-    checked = read_log(source.logs, quarantine=source.quarantine, progress=report, **source.reading)
+    checked = read_log(
+        source.logs, quarantine=source.quarantine, progress=report, compressed=compressed, **source.reading
+    )
     aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
     click.echo(
         f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",

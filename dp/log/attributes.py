@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,13 @@ def read_attributes(path: str | Path, columns: Sequence[str]) -> Attributes:
     file = LogFile(Path(path), {UNLISTED + name: value for name, value in _ONE_DAY.items()})
     form = format_of([file], "auto")
     with duckdb.connect() as connection:
-        create_staged(connection, columns)
         with BadRows(None, form.unit, name_files=False) as bad_rows:
             named = {name: UNLISTED + name for name in _ONE_DAY}
-            reading = Reading(connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns))
+            reading = Reading(
+                connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns),
+                most_staged=sys.maxsize,
+            )  # fmt: skip
+            create_staged(reading)
             try:
                 rows = form.stage(reading, file)
             except LogError as error:

@@ -13,7 +13,7 @@ import pyarrow.compute
 
 from dp.arrays import Integers
 
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 """Bytes read at once."""
 LONGEST = 1 << 26
 """Bytes of the longest line that is kept; a longer one is a bad row, so that no row takes all memory."""

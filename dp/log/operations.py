@@ -4,42 +4,32 @@ import hashlib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 from dp.log.log import Log
 from dp.log.moments import instant
 from dp.log.sql import identifier, quoted
-from dp.log.staging import Reading
+from dp.log.staging import Reading, number_users
 from dp.zones import DAY, EPOCH
 
 
 def log_from_staged(reading: Reading, rows_read: int) -> Log:
-    """The log of the rows in `staged`, which is dropped."""
+    """The log of all rows that were staged."""
     connection = reading.connection
     reading.progress("indexing users", None)
-    connection.execute(
-        'CREATE TABLE users AS SELECT CAST(row_number() OVER () AS INTEGER) AS user_id, "user" '
-        'FROM (SELECT DISTINCT "user" FROM staged)'
-    )
-    first_day, last_day, used, timed = connection.execute(
-        "SELECT MIN(COALESCE(day, arrival)), MAX(arrival), COUNT(*), COUNT(clock) FROM staged"
-    ).fetchall()[0]
-    seq = "s.position"
-    if timed:
-        # What arrives on a day without saying when arrives as the day begins.
-        first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
-        begins = instant(reading.calendar.zone.between(first, last), "midnight")
-        seq = f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), s.position)"
-    label = _create_labels(reading)
-    connection.execute(
-        "CREATE TABLE operations AS SELECT user_id, "
-        "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
-        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {seq} AS seq, op{label.column} "
-        f"FROM (SELECT *, rowid AS position, (arrival - DATE '1970-01-01') * {DAY} AS midnight FROM staged) AS s "
-        f'JOIN users USING ("user"){label.join}'
-    )
-    (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
+    number_users(reading, least=0)
     connection.execute("DROP TABLE staged")
+    first_day, last_day, used = connection.execute(
+        "SELECT DATE '1970-01-01' + MIN(COALESCE(o.day, o.at)), DATE '1970-01-01' + MAX(o.at), COUNT(*) "
+        "FROM operations AS o"
+    ).fetchall()[0]
+    if "clock" in [name for name, *_ in connection.execute("DESCRIBE operations").fetchall()]:
+        _order_by_clock(reading, first_day, last_day)
+    (users,) = connection.execute("SELECT COUNT(*) FROM users").fetchall()[0]
+    if reading.compressed:
+        # Cursors of the connection begin in its first database.
+        connection.execute("USE memory")
+        for table in ("operations", "users", *(["labels"] if reading.segments else [])):
+            connection.execute(f"CREATE VIEW {table} AS FROM compressed.{table}")
     return Log(
         connection=connection,
         rows_read=rows_read,
@@ -52,26 +42,18 @@ def log_from_staged(reading: Reading, rows_read: int) -> Log:
     )
 
 
-class _Label(NamedTuple):
-    """SQL that finds the label of a row of `staged`: a column of `operations`, and a join."""
-
-    column: str = ""
-    join: str = ""
-
-
-def _create_labels(reading: Reading) -> _Label:
-    """Make the table `labels`, if there are segment columns."""
-    if not reading.segments:
-        return _Label()
-    named = reading.segment_names
-    fields, columns = ", ".join(named), ", ".join(f"{field} AS {identifier(name)}" for field, name in named.items())
+def _order_by_clock(reading: Reading, first_day: date, last_day: date) -> None:
+    """Number the operations by the time of arrival; one that does not say when arrives as its day begins."""
+    first, last = ((day - EPOCH.date()).days * DAY for day in (first_day, last_day))
+    begins = instant(reading.calendar.zone.between(first, last), "midnight")
+    label = ", label" if reading.segments else ""
     reading.connection.execute(
-        f"CREATE TABLE labels AS SELECT CAST(row_number() OVER (ORDER BY {fields}) - 1 AS INTEGER) AS label, {columns} "
-        f"FROM (SELECT DISTINCT {fields} FROM staged WHERE op <> 0)"
+        'CREATE TABLE ordered AS SELECT user_id, "day", "at", '
+        f"row_number() OVER (ORDER BY COALESCE(clock, {begins}), seq) AS seq, op{label} "
+        f"FROM (SELECT o.*, o.at::BIGINT * {DAY} AS midnight FROM operations AS o)"
     )
-    same = [f"s.{field} IS NOT DISTINCT FROM l.{identifier(name)}" for field, name in named.items()]
-    # An erasure has no label.
-    return _Label(", label", f" LEFT JOIN labels AS l ON s.op <> 0 AND {' AND '.join(same)}")
+    reading.connection.execute("DROP TABLE operations")
+    reading.connection.execute("ALTER TABLE ordered RENAME TO operations")
 
 
 def write_canonical(log: Log, path: str | Path) -> None:

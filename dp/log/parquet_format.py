@@ -15,7 +15,7 @@ from dp.log.files import LogFile, is_packed
 from dp.log.log import LogError
 from dp.log.moments import FLOATS, INTEGERS, MOMENT_TYPES
 from dp.log.sql import identifier, quoted, quoted_path
-from dp.log.staging import Reading
+from dp.log.staging import Reading, number_users
 from dp.log.suggestions import looks_like
 
 FETCHED = 10_000
@@ -81,6 +81,7 @@ def _stage(reading: Reading, file: LogFile) -> int:
         )
         for batch in found.to_arrow_reader(FETCHED):
             reading.bad_rows.add(file, bad_rows(*batch.columns))
+    number_users(reading, least=reading.most_staged)
     return int(rows)
 
 

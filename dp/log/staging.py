@@ -1,6 +1,6 @@
 """What a file format is, how a log is read, and how rows of text get into the table `staged`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -13,8 +13,11 @@ from dp.log.checks import USER_FAULT, Types, checked_query, segment_faults, stag
 from dp.log.columns import FIELDS, segment_fields
 from dp.log.files import LogFile
 from dp.log.moments import Calendar, as_times
+from dp.log.sql import identifier
 from dp.progress import Progress
 
+MOST_STAGED = 1 << 20
+"""Rows that wait in `staged` for their users to be numbered; as texts, users take most of the memory."""
 SAMPLE = 10_000
 """Rows that tell whether it pays to look for equal ones."""
 _MOMENT = ("op", "day", "at")
@@ -32,6 +35,8 @@ class Reading:
         bad_rows: gets the others.
         progress: told how far the reading is.
         segments: the segment columns, by our names.
+        compressed: whether the rows are kept compressed.
+        most_staged: rows that wait in `staged` for their users to be numbered.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -41,6 +46,8 @@ class Reading:
     bad_rows: BadRows
     progress: Progress
     segments: tuple[str, ...] = ()
+    compressed: bool = False
+    most_staged: int = MOST_STAGED
 
     @property
     def fields(self) -> dict[str, str]:
@@ -114,10 +121,74 @@ def integers(values: Integers) -> pa.Array:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
-def create_staged(connection: duckdb.DuckDBPyConnection, segments: Sequence[str] = ()) -> None:
+def create_tables(reading: Reading) -> None:
+    """The tables of a log, and `staged`."""
+    execute = reading.connection.execute
+    if reading.compressed:
+        execute("ATTACH ':memory:' AS compressed (COMPRESS)")
+        execute("USE compressed")
+    execute('CREATE TABLE users (user_id INTEGER, "user" VARCHAR)')
+    label = ", label INTEGER" if reading.segments else ""
+    execute(f'CREATE TABLE operations (user_id INTEGER, "day" INTEGER, "at" INTEGER, seq BIGINT, op TINYINT{label})')
+    if reading.segments:
+        columns = ", ".join(f"{identifier(name)} VARCHAR" for name in reading.segments)
+        execute(f"CREATE TABLE labels (label INTEGER, {columns})")
+    create_staged(reading)
+
+
+def create_staged(reading: Reading) -> None:
     """An empty table `staged`, whose rowid counts the rows that may be used in the order of the log."""
-    more = "".join(f", {field} VARCHAR" for field in segment_fields(segments))
-    connection.execute(f'CREATE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT{more})')
+    more = "".join(f", {field} VARCHAR" for field in segment_fields(reading.segments))
+    reading.connection.execute(
+        f'CREATE OR REPLACE TABLE staged ("user" VARCHAR, op TINYINT, day DATE, arrival DATE, clock BIGINT{more})'
+    )
+
+
+def number_users(reading: Reading, *, least: int) -> None:
+    """Move the rows of `staged` to `operations`, where seq is their place in the log, if there are at least so many.
+
+    Where a row says at what time it arrived, `operations` gets a column `clock`.
+    """
+    execute = reading.connection.execute
+    staged_rows, timed, users, before = execute(
+        "SELECT COUNT(*), COUNT(clock) > 0, (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM operations) FROM staged"
+    ).fetchall()[0]
+    if staged_rows < least:
+        return
+    execute(
+        f'INSERT INTO users SELECT {users} + row_number() OVER (), "user" '
+        'FROM (SELECT DISTINCT "user" FROM staged ANTI JOIN users USING ("user"))'
+    )
+    label, labelled = _number_labels(reading)
+    if timed:
+        execute("ALTER TABLE operations ADD COLUMN IF NOT EXISTS clock BIGINT")
+    execute(
+        "INSERT INTO operations BY NAME SELECT user_id, "
+        "CASE WHEN op <> 0 THEN (day - DATE '1970-01-01')::INTEGER END AS day, "
+        f"(arrival - DATE '1970-01-01')::INTEGER AS at, {before} + position AS seq, op"
+        f"{label}{', clock' if timed else ''} "
+        f'FROM (SELECT *, rowid AS position FROM staged) AS s JOIN users USING ("user"){labelled}'
+    )
+    create_staged(reading)
+    if reading.compressed:
+        execute("CHECKPOINT compressed")
+
+
+def _number_labels(reading: Reading) -> tuple[str, str]:
+    """Add to `labels` what rows of `staged` say in the segment columns; a column and a join that find it again."""
+    if not (named := reading.segment_names):
+        return "", ""
+    # An erasure has no label.
+    same = "s.op <> 0 AND " + " AND ".join(
+        f"s.{field} IS NOT DISTINCT FROM l.{identifier(name)}" for field, name in named.items()
+    )
+    fields = ", ".join(f"s.{field}" for field in named)
+    reading.connection.execute(
+        f"INSERT INTO labels SELECT (SELECT COUNT(*) FROM labels) + row_number() OVER (ORDER BY ALL) - 1, * "
+        f"FROM (SELECT DISTINCT {fields} FROM staged AS s WHERE s.op <> 0 "
+        f"AND NOT EXISTS (SELECT 1 FROM labels AS l WHERE {same}))"
+    )
+    return ", label", f" LEFT JOIN labels AS l ON {same}"
 
 
 def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> int:
@@ -139,6 +210,7 @@ def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> 
             numbers = found["number"].to_numpy()
             reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
         connection.unregister("judged")
+        number_users(reading, least=reading.most_staged)
     return rows
 
 

@@ -71,6 +71,8 @@ def create_app(
         title="dpdau", description=DESCRIPTION, lifespan=lifespan, redoc_url=None, responses=documented_problems(),
         # Such a redirect repeats the path, and a user may be in it.
         redirect_slashes=False,
+        # So would the spans of a tracer that the environment names.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )  # fmt: skip
     explain(app)
     add_event_routes(app, service, metrics)

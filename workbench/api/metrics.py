@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections import Counter as Tally
@@ -44,6 +45,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # To find the one of some labels takes longer than to count, and there are few.
+        self._labelled = functools.cache(lambda metric, *labels: metric.labels(*labels))
         self._requests = Counter(
             "dpdau_http_requests", "HTTP requests by method, route and status.", ["method", "route", "status"],
             registry=self.registry,
@@ -81,15 +84,15 @@ class Metrics:
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._labelled(self._requests, method, route, str(status)).inc()
+        self._labelled(self._seconds, method, route).observe(seconds)
         if status >= 500:
             self._failures.labels(route).inc()
 
     def count_events(self, operations: Sequence[Operation], ingested: Ingested) -> None:
         """Count events that are durable."""
-        for op, number in Tally(operation.op for operation in operations).items():
-            self._events.labels(OP_NAMES[op]).inc(number)
+        for op, number in Tally([operation.op for operation in operations]).items():
+            self._labelled(self._events, OP_NAMES[op]).inc(number)
         self._late.inc(ingested.late)
 
     def count_erasure(self) -> None:

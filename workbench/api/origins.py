@@ -21,6 +21,11 @@ def only_here(host: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=64)
+def _names_here(host: str) -> bool:
+    return only_here(_name(f"//{host}"))
+
+
 def from_here(connection: HTTPConnection) -> bool:
     """Whether a program of this machine asks, or a page that comes from this service, but no other site's page.
 
@@ -28,8 +33,7 @@ def from_here(connection: HTTPConnection) -> bool:
     origin, or says that it is cross-site, or calls this machine by a name of its own (DNS rebinding).
     """
     host, origin = connection.headers.get("host", ""), connection.headers.get("origin")
-    named = only_here(_name(f"//{host}"))
-    return named and not foreign(connection) and (origin is None or _net(origin) == host)
+    return _names_here(host) and not foreign(connection) and (origin is None or _net(origin) == host)
 
 
 def foreign(connection: HTTPConnection) -> bool:

@@ -266,11 +266,14 @@ segments_option = click.option(
 )  # fmt: skip
 
 
-def read_source(source: LogOptions, report: Progress, segments: Sequence[str] = ()) -> Log:
+def read_source(source: LogOptions, report: Progress, segments: Sequence[str] = (), *, compressed: bool = False) -> Log:
     """The checked log with these segment columns; says how many rows were read, used and set aside."""
     from dp.log import read_log
 
-    checked = read_log(source.logs, quarantine=source.quarantine, progress=report, segments=segments, **source.reading)
+    checked = read_log(
+        source.logs, quarantine=source.quarantine, segments=segments, progress=report, compressed=compressed,
+        **source.reading,
+    )  # fmt: skip
     aside = f" (see {source.quarantine})" if checked.rows_set_aside else ""
     click.echo(
         f"{checked.rows_read:,} rows read, {checked.rows_used:,} used, {checked.rows_set_aside:,} set aside{aside}",

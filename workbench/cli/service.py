@@ -35,13 +35,8 @@ from workbench.cli.options import (
 from workbench.cli.output import keep_apart
 
 if TYPE_CHECKING:
-    from dp.log import Log
-    from dp.progress import Progress
-    from workbench.service import Operation, Service, Settings
-    from workbench.service.loading import Loading
-    from workbench.service.packing import Arriving, Names
+    from workbench.service import Service, Settings
 
-ROWS_AT_ONCE = 50_000
 STOPPED = "Stopped."
 DEMO_STOPPED = "Stopped. The same command continues the demonstration."
 SHOWN = ("metric", "day", "estimate", "ci_low", "ci_high", "std")
@@ -164,16 +159,22 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     been loaded is not loaded again. Operations count from their arrival ('at'), or from the open day if that is later.
     Days are in the service's time zone.
     """
+    from workbench.cli.loading import all_plain, columns_in_order, operations_in_order, pseudonyms
+
     source = dataclasses.replace(source, timezone=days_in(ctx, settings))
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_place)
-    with progress_bar() as report, read_source(source, report) as log, _open(settings) as service:
+    with (
+        progress_bar() as report,
+        read_source(source, report, compressed=True) as log,
+        _open(settings) as service,
+    ):
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
-        users = _pseudonyms(log, loading)
-        if users is None or not _all_plain(log, users, service, report):
-            loading.check(_operations(log))
+        users = pseudonyms(log, loading)
+        if users is None or not all_plain(log, users, service, report):
+            loading.check(operations_in_order(log))
         assert users is not None, "a bad user was refused"
         done = before = loading.resume(file)
-        for columns in _columns(log, users, before):
+        for columns in columns_in_order(log, users, before):
             ingested = loading.store_columns(file, done, columns)
             done += ingested.accepted
             late += ingested.late
@@ -260,64 +261,6 @@ def days_in(ctx: click.Context, settings: Settings) -> str:
     if ctx.get_parameter_source("timezone") != ParameterSource.DEFAULT and given != settings.timezone:
         raise click.UsageError(f"--timezone is {given}, but the days of this service are in {settings.timezone}")
     return settings.timezone
-
-
-def _pseudonyms(log: Log, loading: Loading) -> Names | None:
-    """The pseudonym of each user of a log, by user_id; None if one of them is no user id."""
-    import numpy as np
-
-    from workbench.service.packing import NAME
-
-    with log.connection.cursor() as cursor:
-        row = cursor.execute("SELECT COALESCE(MAX(user_id), 0) FROM users").fetchone()
-        found = np.zeros((row[0] if row else 0) + 1, NAME)
-        cursor.execute('SELECT user_id, "user" FROM users')
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            places, users = zip(*rows, strict=True)
-            names = loading.names(users)
-            if names is None:
-                return None
-            found[list(places)] = names
-    return found
-
-
-def _all_plain(log: Log, users: Names, service: Service, report: Progress) -> bool:
-    """Whether no row of a log can be wrong."""
-    from dp.presence.daily import day_number
-
-    today, total = day_number(service.today()), log.rows_used
-    for number, columns in enumerate(_columns(log, users, 0)):
-        report("checking", number * ROWS_AT_ONCE / total)
-        if not service.loading.plain(columns, today):
-            return False
-    return True
-
-
-def _columns(log: Log, users: Names, skip: int) -> Iterator[Arriving]:
-    """The operations of a log in the order of arrival, without the first `skip`."""
-    import numpy as np
-
-    from workbench.service.packing import NEVER, Arriving
-
-    with log.connection.cursor() as cursor:
-        query = "SELECT o.user_id, o.day, o.op, o.at FROM operations AS o ORDER BY o.at, o.seq OFFSET ?"
-        for batch in cursor.sql(query, params=[skip]).to_arrow_reader(ROWS_AT_ONCE):
-            user, day, op, at = (column.fill_null(NEVER if name != "op" else 0).to_numpy(zero_copy_only=False)
-                                 for name, column in zip(batch.schema.names, batch.columns, strict=True))  # fmt: skip
-            yield Arriving(users[user], day.astype(np.int64), op.astype(np.int8), at.astype(np.int64))
-
-
-def _operations(log: Log) -> Iterator[Operation]:
-    """The operations of a log in the order of arrival."""
-    from workbench.service import Operation
-
-    with log.connection.cursor() as cursor:
-        cursor.execute(
-            'SELECT u."user", o.day, o.op, o.at FROM operations AS o JOIN users AS u USING (user_id) '
-            "ORDER BY o.at, o.seq"
-        )
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            yield from (Operation(*row) for row in rows)
 
 
 def _open(settings: Settings, *, finish: bool = True, beside: bool = False) -> AbstractContextManager[Service]:

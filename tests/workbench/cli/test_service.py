@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import workbench.cli.service as cli_service
+import workbench.cli.loading as cli_loading
 from tests.conftest import Run
 from workbench.service import Ingested, Refused, Settings, load_settings, open_service
 from workbench.service.loading import Loading
@@ -45,7 +45,7 @@ def test_a_loaded_log_counts_as_the_batch_query_does(run: Run, name: str) -> Non
 @pytest.mark.slow
 def test_a_load_goes_on_where_it_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(*LOG, "log.csv")
-    monkeypatch.setattr(cli_service, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(cli_loading, "ROWS_AT_ONCE", 100)
     original, calls = Loading.store_columns, []
 
     def stopping(self: Loading, file: str, start: int, columns: Any) -> Ingested:
@@ -94,7 +94,7 @@ def test_load_refuses_bad_rows_and_future_days(run: Run, tmp_path: Path) -> None
 def test_a_file_with_a_bad_row_far_down_stores_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_service, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(cli_loading, "ROWS_AT_ONCE", 2)
     tomorrow = datetime.now(UTC).date() + timedelta(days=2)
     (tmp_path / "log.csv").write_text("user,day\n" + "ann,2024-01-01\n" * 9 + f"ann,{tomorrow}\n")
     assert "nothing was stored: row 10: day" in run("load", "log.csv", code=1).stderr

@@ -149,7 +149,7 @@ def _request_key(request: Request, body: bytes) -> RequestKey | None:
 
 
 def _partial(request: Request) -> bool:
-    chosen = request.query_params.get("on_error", "refuse")
+    chosen = request.query_params.get("on_error", "refuse") if request.scope["query_string"] else "refuse"
     if chosen not in ("refuse", "partial"):
         raise Refused("bad-request", "on_error is neither 'refuse' nor 'partial'; nothing was stored")
     return chosen == "partial"

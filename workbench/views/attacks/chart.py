@@ -56,7 +56,7 @@ def bounds_chart(rows: Sequence[TableRow], height: int = 380) -> Chart:
         )
     )
     return alt.layer(
-        lines, rule.encode(y=promised), name.encode(y=promised, text="text:N", x=alt.value(0)), points
+        lines, rule.encode(y=promised), name.encode(y=promised, text=alt.Text("text:N"), x=alt.value(0)), points
     ).properties(height=height)
 
 

@@ -23,6 +23,7 @@ from workbench.views.attacks.wording import (
 )
 from workbench.views.charts import Chart
 from workbench.views.committed import where_from
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
 from workbench.words import WORDS
@@ -140,12 +141,12 @@ def _draw_computed(question: AttackQuestion, tables: Tables, charts: Mapping[str
     if bounds:
         with st.container(border=True):
             st.header("ε that is proved, as trials come in", anchor=False)
-            st.altair_chart(charts["bounds"], width="stretch", key="bounds", alt="ε proved against trials")
+            draw_chart(charts["bounds"], key="bounds", words="ε proved against trials")
             st.caption(_method(question, bounds[-1]))
     if readings:
         with st.container(border=True):
             st.header("What was read", anchor=False)
-            st.altair_chart(charts["readings"], width="stretch", key="readings", alt="Readings over what is allowed")
+            draw_chart(charts["readings"], key="readings", words="Readings over what is allowed")
             with st.expander("As numbers"):
                 st.dataframe(readings, hide_index=True, column_order=("what", "measured", "allowed", "broken"))
 
@@ -170,12 +171,13 @@ def _draw_committed(question: AttackQuestion, tables: Tables, charts: Mapping[st
         st.caption(where_from([name], AUDIT_COMMAND, here=f"committed-{name}" in tables))
         shown = [chart for chart in COMMITTED_CHARTS if chart in charts]
         if len(shown) == 1:
-            st.altair_chart(charts[shown[0]], width="stretch", key=shown[0], alt=COMMITTED_CHARTS[shown[0]])
+            draw_chart(charts[shown[0]], key=shown[0], words=COMMITTED_CHARTS[shown[0]])
         elif shown:
             if not question.broken:
                 shown.reverse()
             for chart, tab in zip(shown, st.tabs([COMMITTED_CHARTS[chart] for chart in shown]), strict=True):
-                tab.altair_chart(charts[chart], width="stretch", key=chart, alt=COMMITTED_CHARTS[chart])
+                with tab:
+                    draw_chart(charts[chart], key=chart, words=COMMITTED_CHARTS[chart])
 
 
 def _draw_service() -> None:

@@ -99,7 +99,7 @@ def _marks(base: alt.Chart, aside: alt.XOffset, share: alt.Scale, title: str, ta
     axis = alt.Axis(title=title, format="%")
     colour, shape = mechanism_marks(list(dict.fromkeys(table["mechanism"])))
     bars = base.mark_rule(strokeWidth=1.6).encode(
-        y=alt.Y("low:Q", scale=share, axis=axis), y2="high:Q", xOffset=aside, color=colour
+        y=alt.Y("low:Q", scale=share, axis=axis), y2=alt.Y2("high:Q"), xOffset=aside, color=colour
     )
     points = base.mark_point(size=64, strokeWidth=1.8, opacity=1).encode(
         y=alt.Y("share:Q", scale=share, axis=axis), xOffset=aside, color=colour, shape=shape,

@@ -14,6 +14,7 @@ from workbench.views.answering import show_answer
 from workbench.views.compared import draw_compared
 from workbench.views.coverage.committed import MADE_BY, SHOWN, TABLE, committed_cells, nearest_cell
 from workbench.views.coverage.research import BATCHES, LEVELS, CoverageQuestion, at_level, coverage_charts
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.numbers import ShownNumber, draw_numbers
 from workbench.views.population import draw_population, population_words
@@ -77,11 +78,11 @@ def _draw(question: CoverageQuestion, tables: Tables) -> None:
     with left, st.container(border=True):
         st.header("Day by day", anchor=False)
         st.caption("pointwise intervals, on one random day of each trial")
-        st.altair_chart(charts["pointwise"], width="stretch", key="pointwise", alt="Coverage of intervals by level")
+        draw_chart(charts["pointwise"], key="pointwise", words="Coverage of intervals by level")
     with right, st.container(border=True):
         st.header(f"All {row['horizon']:,} days at once", anchor=False)
         st.caption("simultaneous bands, by Bonferroni")
-        st.altair_chart(charts["simultaneous"], width="stretch", key="simultaneous", alt="Coverage of bands by level")
+        draw_chart(charts["simultaneous"], key="simultaneous", words="Coverage of bands by level")
     if "by-day" in charts:
         with st.container(border=True):
             st.header("The true count, day by day", anchor=False)
@@ -89,7 +90,7 @@ def _draw(question: CoverageQuestion, tables: Tables) -> None:
                 f"{100 * question.level:g} % intervals. The longer the series, the more users are frozen, and the "
                 "rarer an interval holds the truth."
             )
-            st.altair_chart(charts["by-day"], width="stretch", key="by-day", alt="Coverage on each day")
+            draw_chart(charts["by-day"], key="by-day", words="Coverage on each day")
     st.caption(_reading(question, row))
     _draw_committed(rows)
 

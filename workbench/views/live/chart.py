@@ -159,9 +159,9 @@ def series_chart(style: SeriesStyle, data: pd.DataFrame | None = None) -> Chart:
     low = alt.Y("low:Q", axis=axis, scale=scale)
     value = alt.Y(f"{style.value}:Q", scale=scale)
     layers: list[alt.Chart] = [
-        base.mark_rule(color=RELEASED, strokeWidth=5, opacity=0.4).encode(y=low, y2="high:Q")
+        base.mark_rule(color=RELEASED, strokeWidth=5, opacity=0.4).encode(y=low, y2=alt.Y2("high:Q"))
         if few
-        else base.mark_area(color=RELEASED, opacity=0.32).encode(y=low, y2="high:Q"),
+        else base.mark_area(color=RELEASED, opacity=0.32).encode(y=low, y2=alt.Y2("high:Q")),
         base.mark_line(color=RELEASED, strokeWidth=1.8).encode(y=value),
     ]
     for column, _ in style.besides:

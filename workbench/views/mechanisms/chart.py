@@ -48,7 +48,7 @@ def frontier_chart(
     colour, shape = mechanism_marks(list(table["mechanism"]) if len(table) else [])
     chart = alt.Chart(table)
     pick = alt.selection_point(PICKED, fields=["mechanism"], on="click", empty=False)
-    worst = chart.mark_rule(strokeWidth=1.4, opacity=0.75).encode(x=x, y=y, y2="max_std:Q", color=colour)
+    worst = chart.mark_rule(strokeWidth=1.4, opacity=0.75).encode(x=x, y=y, y2=alt.Y2("max_std:Q"), color=colour)
     hollow = (
         chart.mark_point(size=120, strokeWidth=2, fill="#80808022", opacity=1)
         .encode(x=x, y=y, color=colour, shape=shape, tooltip=_tooltip())
@@ -111,7 +111,7 @@ def _bound(bound: Sequence[TableRow], y: alt.Y) -> list[alt.Chart]:
     return [
         base.mark_rule(color=TRUTH, strokeDash=[6, 4], strokeWidth=1.6),
         base.mark_text(color=TRUTH, align="left", baseline="top", dy=4, fontSize=11).encode(
-            x=alt.value(4), text="text:N"
+            x=alt.value(4), text=alt.Text("text:N")
         ),
     ]
 
@@ -174,7 +174,7 @@ def _releases(rows: Sequence[TableRow], metric: str) -> Chart:
         .transform_fold([*columns], as_=["column", "users"])
         .transform_calculate(line=f"{json.dumps(lines)}[datum.column]")
         .mark_line(strokeWidth=width, opacity=opacity)
-        .encode(x=x, y=y, color=colour, strokeDash=dash, detail="column:N", tooltip=tooltip)
+        .encode(x=x, y=y, color=colour, strokeDash=dash, detail=alt.Detail("column:N"), tooltip=tooltip)
         for columns, width, opacity in ((published, 1.1, 0.75), (counts, 2.2, 1.0))
     ]
     return alt.layer(*layers, data=values)

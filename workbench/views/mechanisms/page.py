@@ -13,6 +13,7 @@ from experiments.engine.places import RESULTS
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.bundle import table_csv
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.mechanisms.chart import ACROSS, PICKED, able_rows, frontier_chart, releases_chart
 from workbench.views.mechanisms.research import BENCH, RELEASES, MechanismsQuestion
@@ -90,9 +91,9 @@ def _frontier(rows: Sequence[TableRow], bound: Sequence[TableRow], across: str, 
         return
     # A new key for each mechanism: the chart forgets its click, so that the same point can be clicked again.
     key = f"frontier-{across}-{chosen}"
-    st.altair_chart(
-        frontier_chart(rows, bound, across, chosen), width="stretch", key=key, on_select=lambda: _pick(key),
-        selection_mode=PICKED, alt=f"Error of a released day against {across}, one point a mechanism",
+    draw_chart(
+        frontier_chart(rows, bound, across, chosen), key=key, on_select=lambda: _pick(key),
+        selection_mode=PICKED, words=f"Error of a released day against {across}, one point a mechanism",
     )  # fmt: skip
     st.caption(
         "Click a point, or choose a mechanism above: it is ringed, and its releases are drawn. Filled: no other has a "
@@ -120,9 +121,9 @@ def _shown(question: MechanismsQuestion, tables: Tables, chosen: str) -> None:
     st.markdown(facts(row))
     drawn = [release for release in tables["releases"] if release["mechanism"] == chosen]
     if drawn:
-        st.altair_chart(
-            releases_chart(drawn, question.metric), width="stretch", key="releases",
-            alt=f"{RELEASES} releases by {chosen} beside the truth",
+        draw_chart(
+            releases_chart(drawn, question.metric), key="releases",
+            words=f"{RELEASES} releases by {chosen} beside the truth",
         )  # fmt: skip
         st.caption(
             f"{RELEASES} seeded releases of {question.users:,} generated users; 15 % of the activity is retracted "

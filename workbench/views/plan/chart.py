@@ -38,7 +38,7 @@ def dots_chart(row: TableRow, dots: Sequence[TableRow], height: int = 210) -> Ch
         alt.Chart(asked)
         .mark_rect(color=ASKED, opacity=0.22)
         .encode(
-            x=alt.X("low:Q", scale=scale), x2="high:Q",
+            x=alt.X("low:Q", scale=scale), x2=alt.X2("high:Q"),
             tooltip=[alt.Tooltip("low:Q", title="Error asked for, from [users]", format=",.0f"),
                      alt.Tooltip("high:Q", title="to [users]", format=",.0f")],
         )
@@ -105,6 +105,6 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
         x=x, tooltip=alt.Tooltip("epsilon:Q", title="ε of the strip", format=".4~g")
     )  # fmt: skip
     label = alt.Chart(allowed).mark_text(color=ASKED, align="center", baseline="bottom", fontSize=12).encode(
-        x=x, y=alt.value(-3), text="text:N"
+        x=x, y=alt.value(-3), text=alt.Text("text:N")
     )  # fmt: skip
     return alt.layer(bars, rule, label).properties(height=230)

@@ -13,6 +13,7 @@ from dp.names import METRICS
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.plan.research import PlanQuestion, plan_charts
 from workbench.views.plan.settings import pairs_of, settings_command, settings_file
@@ -139,7 +140,7 @@ def _series(row: TableRow, charts: Mapping[str, Any]) -> None:
     st.metric(f"**{row['metric'].upper()}** [ε]", f"{row['epsilon']:.4g}")
     st.caption(cost_of(row))
     name = f"dots-{row['metric']}"
-    st.altair_chart(charts[name], width="stretch", key=name, alt=f"Fifty releases of {row['metric'].upper()} to expect")
+    draw_chart(charts[name], key=name, words=f"Fifty releases of {row['metric'].upper()} to expect")
 
 
 def cost_of(row: TableRow) -> str:
@@ -159,7 +160,7 @@ def _shortly(delta: float) -> str:
 def _split(question: PlanQuestion, charts: Mapping[str, Any]) -> None:
     with st.container(border=True):
         st.header("One budget, split", anchor=False)
-        st.altair_chart(charts["split"], width="stretch", key="split", alt="ε of each series and together")
+        draw_chart(charts["split"], key="split", words="ε of each series and together")
         st.caption(
             "Above: each dot is one of 50 equally likely numbers for a day with the expected count; the band is the "
             "error that you asked for. Here: the service charges each series on its own, so that ε and δ add up; each "

@@ -37,7 +37,7 @@ def errors_chart(rows: Sequence[TableRow], height: int = 360) -> Chart:
     y = alt.Y("rmse:Q", title="RMSE of a published count [%]", scale=scale, axis=_per_cent_axis(low, high))
     colour, shape = _sketches(list(table["sketch"]))
     base = alt.Chart(table).encode(x=x, color=colour)
-    spread = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("rmse_low:Q", scale=scale), y2="rmse_high:Q")
+    spread = base.mark_rule(strokeWidth=1.6).encode(y=alt.Y("rmse_low:Q", scale=scale), y2=alt.Y2("rmse_high:Q"))
     formula = base.mark_tick(thickness=2, size=22, orient="horizontal").encode(y=alt.Y("formula:Q", scale=scale))
     dots = base.mark_point(size=90, filled=True, opacity=1).encode(y=y, shape=shape, tooltip=_tooltip())
     return alt.layer(spread, formula, dots).properties(height=height)

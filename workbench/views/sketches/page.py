@@ -11,6 +11,7 @@ from dp.names import RELEASED_SKETCHES, SKETCHES
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.committed import where_from
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.sketches.research import COMMITTED, SketchQuestion
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
@@ -85,7 +86,7 @@ def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
     st.markdown(best_sentence(rows))
     with st.container(border=True):
         st.header("Error and memory", anchor=False)
-        st.altair_chart(errors_chart(rows), width="stretch", key="errors", alt="Error of every sketch against its size")
+        draw_chart(errors_chart(rows), key="errors", words="Error of every sketch against its size")
         st.caption(
             f"Computed here, from {rows[0]['trials']} trials so far with fresh salts and noise. Upright lines: two "
             "standard errors. Short bars: what the formula says."
@@ -93,9 +94,7 @@ def _draw_computed(question: SketchQuestion, tables: Tables) -> None:
     st.markdown(privacy_sentence(rows))
     with st.container(border=True):
         st.header("Day by day", anchor=False)
-        st.altair_chart(
-            days_chart(tables["days"]), width="stretch", key="sketch-days", alt="Published counts and the truth by day"
-        )
+        draw_chart(days_chart(tables["days"]), key="sketch-days", words="Published counts and the truth by day")
         st.caption(
             f"One trial. Dashed: how many generated users there were. {question.deletions:.0%} of the active days are "
             f"taken back and {question.deletions:.0%} of the users are erased."
@@ -113,9 +112,9 @@ def _draw_committed(question: SketchQuestion, tables: Tables) -> None:
         return
     with st.container(horizontal=True, gap="small"):
         for name in question.sketches:
-            st.altair_chart(
+            draw_chart(
                 panel_chart(name, memory, turnstile, PANEL_HEIGHT), width=PANEL_ROOM, key=f"panel-{name}",
-                alt=f"Committed error of {name} against its size",
+                words=f"Committed error of {name} against its size",
             )  # fmt: skip
     one, other = memory[0], turnstile[0]
     st.caption(

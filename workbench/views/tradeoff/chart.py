@@ -32,6 +32,7 @@ def error_chart(
         ringed: mechanism → its row that is ringed; the least of all has a thick ring and its place in words.
         height: with axes and legends, in pixels.
     """
+    # What stands in an encoding without its channel is looked up in the whole schema: as slow as all the rest.
     table = pd.DataFrame(list(rows))
     x = _horizontal(table, along, title, logarithmic)
     scale, users = _vertical(table)
@@ -40,7 +41,7 @@ def error_chart(
     dash = _dash()
     chart = alt.Chart(table)
     band = chart.mark_area(opacity=0.22, clip=True).encode(
-        x=x, y=alt.Y("rmse_p05:Q", axis=users, scale=scale), y2="rmse_p95:Q", color=colour
+        x=x, y=alt.Y("rmse_p05:Q", axis=users, scale=scale), y2=alt.Y2("rmse_p95:Q"), color=colour
     )
     share = alt.Y("users:Q", axis=users, scale=scale)
     noise = alt.Chart(noisy).mark_line(strokeWidth=1.9, clip=True).encode(x=x, y=share, color=colour, strokeDash=dash)
@@ -54,7 +55,7 @@ def error_chart(
         .encode(x=x, tooltip=alt.Tooltip(f"{along}:Q", title=title))
     )
     rings = _rings(ringed, along, x, alt.Y("total_rms:Q", axis=users, scale=scale), colour)
-    return alt.layer(marker, band, missed, noise, dots, *rings).properties(height=height)
+    return alt.layer(marker, band, missed, noise, dots, *rings, height=height)
 
 
 def _rings(ringed: Mapping[str, TableRow], along: str, x: alt.X, y: alt.Y, colour: alt.Color) -> list[alt.Chart]:
@@ -70,15 +71,15 @@ def _rings(ringed: Mapping[str, TableRow], along: str, x: alt.X, y: alt.Y, colou
         .mark_point(shape="circle", filled=False, opacity=1)
         .encode(
             x=x, y=y, color=colour,
-            size=alt.condition("datum.best", alt.value(420), alt.value(200)),
-            strokeWidth=alt.condition("datum.best", alt.value(3), alt.value(1.5)),
+            size=alt.SizeValue(200, condition={"test": "datum.best", "value": 420}),
+            strokeWidth=alt.StrokeWidthValue(1.5, condition={"test": "datum.best", "value": 3}),
         )
     )  # fmt: skip
     words = (
         alt.Chart(table)
         .transform_filter("datum.best")
         .mark_text(dx=14, dy=20, align="left", fontWeight="bold", fontSize=13, color=CHOSEN)
-        .encode(x=x, y=y, text="words:N")
+        .encode(x=x, y=y, text=alt.Text("words:N"))
     )
     return [ring, words]
 

@@ -12,6 +12,7 @@ from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.compared import draw_compared
+from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
 from workbench.views.log_choice import draw_log_choice
 from workbench.views.numbers import ShownNumber, draw_numbers
@@ -86,13 +87,11 @@ def _draw(question: TradeoffQuestion, tables: Tables) -> None:
     with left, st.container(border=True):
         st.header("Error against ε", anchor=False)
         st.caption(f"W_BOUND = {question.w_bound}; both axes logarithmic")
-        st.altair_chart(charts["by-epsilon"], width="stretch", key="by-epsilon", alt="RMSE of a released day against ε")
+        draw_chart(charts["by-epsilon"], key="by-epsilon", words="RMSE of a released day against ε")
     with right, st.container(border=True):
         st.header("Error against W_BOUND", anchor=False)
         st.caption(f"ε = {question.epsilon:g}; vertical axis logarithmic")
-        st.altair_chart(
-            charts["by-w-bound"], width="stretch", key="by-w-bound", alt="RMSE of a released day against W_BOUND"
-        )
+        draw_chart(charts["by-w-bound"], key="by-w-bound", words="RMSE of a released day against W_BOUND")
     st.caption(_reading(question))
 
 

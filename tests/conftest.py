@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,9 +22,17 @@ from workbench.cli.main import main
 load_profile()
 
 
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 2**30
+"""Free memory beyond which the files of tests lie there: a run leaves less than a quarter of that."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Designs are computed once for all workers and runs of the same code, in a cache that is not the user's."""
     os.environ["DPDAU_CACHE"] = str(ROOT / ".cache" / "designs")
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+        # Stores wait for the disk at every commit. What a killed process leaves is the same in memory.
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_collection() -> None:

@@ -23,6 +23,8 @@ LARGEST_CHUNK = 16
 CHUNKS_PER_PROCESS = 16
 FEWEST_POOLED = 4
 """Fewer tasks than this are done before a pool has started."""
+DASK_PATIENCE_SECONDS = 10.0
+"""How long a scheduler may take to answer at first."""
 
 
 class TimedRow(NamedTuple):
@@ -133,7 +135,7 @@ def _dask(scheduler: str) -> Iterator[tuple[Executor, int]]:
     except ImportError as error:
         raise ValueError('--scheduler needs Dask, the extra "dask": `make setup EXTRAS="--extra dask"`') from error
     try:
-        client = distributed.Client(scheduler, timeout=10)
+        client = distributed.Client(scheduler, timeout=DASK_PATIENCE_SECONDS)
     except (OSError, TimeoutError) as error:
         raise ValueError(f"scheduler is {scheduler!r}; nothing answers there") from error
     with client, client.get_executor(pure=False) as executor:

@@ -74,7 +74,7 @@ class TestSmallScales:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scale", range(1, 21))
+@pytest.mark.parametrize("scale", [1, 2, 3, 7, 8, 13, 20])
 def test_many_secure_draws_have_the_exact_distribution(kind, scale):
     assert chi_square_p_value(kind(scale).secure(60_000), kind, scale) > LEVEL
 

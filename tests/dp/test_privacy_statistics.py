@@ -128,8 +128,8 @@ def test_a_year_of_intervals_covers_at_every_tick(instance):
 
 @pytest.mark.parametrize("instance", COVERAGE_INSTANCES, ids=str)
 def test_secure_noise_is_covered_too(instance):
-    """2,500 series of OpenDP's draws, which have no seed: the band is one of probability 1 − 1e-6."""
-    mechanism, trials = mechanism_of(instance), 2500
+    """1,000 series of OpenDP's draws, which have no seed: the band is one of probability 1 − 1e-6."""
+    mechanism, trials = mechanism_of(instance), 1000
     draws = mechanism.strategy.draws(0, instance.ticks)
     noise = mechanism.noise.secure(trials * draws).reshape(trials, draws)
     errors, half_width = mechanism.errors(noise.astype(np.float64)), mechanism.half_width(LEVEL, instance.ticks)

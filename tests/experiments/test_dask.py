@@ -93,7 +93,8 @@ def workers_of(address: str) -> int:
         return len(client.scheduler_info()["workers"])
 
 
-def test_a_scheduler_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.engine.executors.DASK_PATIENCE_SECONDS", 0.5)
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     with pytest.raises(ValueError, match=r"scheduler is 'tcp://127.0.0.1:1'; nothing answers there"):

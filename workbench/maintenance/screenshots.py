@@ -25,6 +25,15 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PAGES = tuple(page.address for page in APP_PAGES)
 PATIENCE_MS = 600_000
 SETTLING_MS = 1_000
+QUIET_MS = 400
+"""A page in which nothing has changed for so long is not waited for any longer: what it puts off, it puts off less."""
+_WATCH = """() => {
+  window.lastChange = window.watchedSince = performance.now();
+  window.watching ??= new MutationObserver(() => { window.lastChange = performance.now(); });
+  window.watching.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+}"""
+_QUIET = f"""() => performance.now() - window.lastChange > {QUIET_MS}
+  || performance.now() - window.watchedSince > {SETTLING_MS}"""
 _STILL = """() => {
   // Those in a tab that is not shown are not drawn.
   const charts = [...document.querySelectorAll("[data-testid=stVegaLiteChart]")].filter(chart => chart.offsetParent);
@@ -84,7 +93,9 @@ def take(browser: Browser, address: str, folder: Path, pages: Sequence[str] = PA
 def settle(page: Page) -> None:
     """Wait until a page has drawn all that it will draw by itself: no script runs and nothing is computed."""
     wait_until_still(page)
-    page.wait_for_timeout(SETTLING_MS)
+    page.evaluate(_WATCH)
+    # The pages of the live service change again and again, and are not waited for without end.
+    page.wait_for_function(_QUIET, timeout=PATIENCE_MS)
 
 
 def wait_until_still(page: Page) -> None:

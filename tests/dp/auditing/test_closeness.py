@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -418,28 +417,22 @@ def test_what_depends_on_the_data_decides_both_ways() -> None:
     assert 0.1 < np.mean(path[:, -1] == 0) < 0.9
 
 
-QUICK_NAMES = ("gaussian",)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK_NAMES else pytest.mark.slow) for name in MECHANISMS]
-)
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_released_numbers_are_those_of_the_simulation(name: str, tmp_path: Path) -> None:
     """With OpenDP's draws; with half the noise they are not.
 
     Of a mechanism that shows one number a tick, the draws of a quick attack are enough to reject half the noise
     (`test_broken_draws_lie_beyond_the_tolerance_of_a_quick_attack`).
     """
-    here = setting(tmp_path, quick=name in QUICK_NAMES)
     mechanism = attack.small_mechanism(name)
     _, cells = attack.observation_cells(mechanism, attack.counts_for(mechanism), np.random.default_rng(0))
+    here = setting(tmp_path, quick=cells == attack.CELLS)
 
     def half(noise: Noise, size: int) -> np.ndarray:
         return noise.seeded(here.generator, (size,)).astype(np.int64) // 2
 
     assert all(reading.held for reading in attack.release_readings(here, name, secure_source))
-    rejecting = replace(here, quick=here.quick or cells == attack.CELLS)
-    assert not any(reading.held for reading in attack.release_readings(rejecting, name, half))
+    assert not any(reading.held for reading in attack.release_readings(here, name, half))
 
 
 def test_a_source_of_seeded_draws_gives_what_is_simulated() -> None:

@@ -231,7 +231,7 @@ def test_one_run_is_exact_but_for_rounding():
         ("user-day", 2, 8, None), ("user-day", 3, 4, 3),
         ("user-day", 30, 60, 31),
         ("user", 1, 24, 25),
-        ("user", 1, 1, 100_000),
+        ("user", 1, 1, 20_000),
     ],
 )  # fmt: skip
 def test_degenerate_classes_are_served(arguments):

@@ -17,7 +17,7 @@ from dp.log.files import LogFile
 from dp.log.formats import format_of
 from dp.log.log import LogError
 from dp.log.moments import Calendar
-from dp.log.staging import Reading, create_staged
+from dp.log.staging import Reading, create_tables
 from dp.progress import silent
 from dp.zones import zone_named
 
@@ -65,7 +65,7 @@ def read_attributes(path: str | Path, columns: Sequence[str]) -> Attributes:
                 connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns),
                 most_staged=sys.maxsize,
             )  # fmt: skip
-            create_staged(reading)
+            create_tables(reading)
             try:
                 rows = form.stage(reading, file)
             except LogError as error:

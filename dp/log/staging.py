@@ -183,9 +183,9 @@ def _number_labels(reading: Reading) -> tuple[str, str]:
         f"s.{field} IS NOT DISTINCT FROM l.{identifier(name)}" for field, name in named.items()
     )
     fields = ", ".join(f"s.{field}" for field in named)
+    number = f"(SELECT COUNT(*) FROM labels) + row_number() OVER (ORDER BY {', '.join(named)}) - 1"
     reading.connection.execute(
-        f"INSERT INTO labels SELECT (SELECT COUNT(*) FROM labels) + row_number() OVER (ORDER BY ALL) - 1, * "
-        f"FROM (SELECT DISTINCT {fields} FROM staged AS s WHERE s.op <> 0 "
+        f"INSERT INTO labels SELECT {number}, * FROM (SELECT DISTINCT {fields} FROM staged AS s WHERE s.op <> 0 "
         f"AND NOT EXISTS (SELECT 1 FROM labels AS l WHERE {same}))"
     )
     return ", label", f" LEFT JOIN labels AS l ON {same}"

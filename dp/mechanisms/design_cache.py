@@ -36,9 +36,10 @@ from dp.mechanisms.dense import DenseStrategy
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.smooth_binary import SmoothBinaryStrategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
-from dp.units import ProtectedClass
+from dp.units import PresenceChange, ProtectedClass
 
 Value = TypeVar("Value")
+Change = TypeVar("Change", ProtectedClass, PresenceChange)
 Json = Any
 
 FOLDER_VARIABLE = "DPDAU_CACHE"
@@ -77,19 +78,22 @@ def choice(name: str, protected: ProtectedClass, choose: Callable[[ProtectedClas
         strategy = choose(protected)
         return Choice(strategy, strategy.sensitivity_squared(protected), strategy.touched(protected))
 
-    # The key says which code of this package chose, and knows of no other.
-    ours = choose.__module__.startswith("dp.mechanisms.")
-    return _kept(name, protected, compute, _from_choice, _to_choice) if ours else compute()
+    return _kept(name, protected, compute, _from_choice, _to_choice) if is_ours(choose) else compute()
 
 
-def number(name: str, protected: ProtectedClass, compute: Callable[[ProtectedClass], float]) -> float:
+def is_ours(choose: Callable[[ProtectedClass], Strategy]) -> bool:
+    """Whether code of this package chooses: a key says which code of it did, and knows of no other."""
+    return choose.__module__.startswith("dp.mechanisms.")
+
+
+def number(name: str, protected: Change, compute: Callable[[Change], float]) -> float:
     """What `compute` gives for the class, from disk if it is there."""
     return _kept(name, protected, lambda: compute(protected), float.hex, _to_positive)
 
 
 def _kept(
     name: str,
-    protected: ProtectedClass,
+    protected: ProtectedClass | PresenceChange,
     compute: Callable[[], Value],
     to_json: Callable[[Value], Json],
     from_json: Callable[[Json], Value],

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from dp.mechanisms import family_of
-from dp.mechanisms.design_cache import choice
+from dp.mechanisms.design_cache import choice, is_ours, number
 from dp.mechanisms.linear import LinearDesign, Strategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import FlowChange, PresenceChange, ProtectedClass
@@ -39,22 +39,42 @@ def question_design(name: str, change: PresenceChange | FlowChange) -> LinearDes
     if isinstance(change, FlowChange):
         # Entries change by one each, so that they are both ℓ₁ and ℓ₂².
         return _design(name, ToeplitzStrategy(()), float(change.entries), change.entries)
-    strategy = _strategy(name, family.strategy, change)
+    strategy, squared = _chosen(name, family.strategy, change)
     touched = sum(strategy.touched(protected) for protected in change.series)
-    return _design(name, strategy, several_series_squared(strategy, change), touched)
+    return _design(name, strategy, squared, touched)
 
 
-def _strategy(name: str, strategy_for: Callable[[ProtectedClass], Strategy], change: PresenceChange) -> Strategy:
-    """The strategy for what the worst case shows in one series; it spreads the runs over as many as it may."""
+def _chosen(
+    name: str, strategy_for: Callable[[ProtectedClass], Strategy], change: PresenceChange
+) -> tuple[Strategy, float]:
+    """The strategy for what the worst case shows in one series, and the sensitivity² of all series together.
+
+    The worst case spreads the runs over as many series as it may.
+    """
     widest = change.series[0]
     spread = replace(widest, runs=-(-change.runs // len(change.series)))
-    strategy, _, _ = choice(name, spread, strategy_for)
     try:
-        strategy.sensitivity_squared(widest)
+        return _with_sensitivity(name, strategy_for, spread, change)
     except ValueError:
         # Some strategies serve only the class that they were made for.
-        strategy, _, _ = choice(name, widest, strategy_for)
-    return strategy
+        return _with_sensitivity(name, strategy_for, widest, change)
+
+
+def _with_sensitivity(
+    name: str, strategy_for: Callable[[ProtectedClass], Strategy], protected: ProtectedClass, change: PresenceChange
+) -> tuple[Strategy, float]:
+    """The strategy for a class, and its sensitivity² for a change of several series; both from disk if they are there.
+
+    Raises:
+        ValueError: the strategy cannot serve the change.
+    """
+    strategy, squared, _ = choice(name, protected, strategy_for)
+    if change.series == (protected,):
+        return strategy, squared
+    if not is_ours(strategy_for):
+        return strategy, several_series_squared(strategy, change)
+    runs = f"{name}-for-{protected.runs}-runs"
+    return strategy, number(runs, change, lambda change: several_series_squared(strategy, change))
 
 
 def several_series_squared(strategy: Strategy, change: PresenceChange) -> float:

@@ -101,7 +101,8 @@ def _kept(
     folder = _folder()
     if folder is None:
         return compute()
-    key = {"name": name, "class": asdict(protected), "code": _code_digest()}
+    # As JSON gives it back.
+    key = json.loads(json.dumps({"name": name, "class": asdict(protected), "code": _code_digest()}))
     path = folder / f"{name}-{_digest(json.dumps(key))[:32]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         return from_json(_read(path, key))

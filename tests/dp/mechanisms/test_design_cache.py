@@ -13,7 +13,7 @@ import pytest
 
 from dp.mechanisms import MECHANISMS, design_cache
 from dp.mechanisms.toeplitz import ToeplitzStrategy
-from dp.units import ProtectedClass, protected_class
+from dp.units import PresenceChange, ProtectedClass, protected_class
 
 WEEK = protected_class("user-day", 7, 2, 60)
 LINEAR = [name for name, family in MECHANISMS.items() if family.strategy is not None]
@@ -69,6 +69,13 @@ def test_a_number_is_kept_to_the_last_bit(folder):
     assert design_cache.number("third", WEEK, lambda protected: 1 / 3) == 1 / 3
     assert design_cache.number("third", WEEK, lambda protected: 2.0) == 1 / 3
     assert design_cache.number("other", WEEK, lambda protected: 2.0) == 2.0
+
+
+def test_numbers_of_changes_of_several_series_are_kept(folder):
+    change = PresenceChange((WEEK, WEEK), 2)
+    assert design_cache.number("third", change, lambda change: 1 / 3) == 1 / 3
+    assert design_cache.number("third", change, lambda change: 2.0) == 1 / 3
+    assert design_cache.number("third", dataclasses.replace(change, runs=1), lambda change: 2.0) == 2.0
 
 
 def test_every_part_of_the_class_and_the_code_belong_to_the_key(folder, monkeypatch):

@@ -287,10 +287,9 @@ def _labelled_days_of(packed: _Packed, keys: Integers, beyond: int) -> LabelledD
     # An addition lasts until the next operation on its day under its label, or the next that covers it.
     stops = np.full(len(keys), beyond)
     np.copyto(stops[:-1], starts[1:], where=cells[1:] == cells[:-1])
-    _end(packed, packed.erasures, widths.of_user(cells), places, stops)
+    _end(packed, packed.erasures, None, cells, places, stops)
     for kept, retractions in packed.wide:
-        said = cells >> widths.label_bits << widths.label_bits | kept[cells & (1 << widths.label_bits) - 1]
-        _end(packed, retractions, said, places, stops)
+        _end(packed, retractions, kept, cells, places, stops)
     adds = keys & 1 == 1
     lasting = np.flatnonzero(adds & (starts < stops))
     users, days, labels = widths.unpacked(cells[lasting])
@@ -312,21 +311,40 @@ def _contested(cells: Integers, places: Integers, adds: NDArray[np.bool_], width
     return Additions(nothing, nothing, nothing, nothing)
 
 
-def _end(packed: _Packed, events: Integers, owners: Integers, places: Integers, stops: Integers) -> None:
-    """Bring stops forward to the next event of the same owner, such as the next erasure of a user.
+def _end(
+    packed: _Packed, events: Integers, kept: Integers | None, cells: Integers, places: Integers, stops: Integers
+) -> None:
+    """Bring stops forward to the next event: a user's next erasure, or the next retraction that covers the label.
 
     Args:
-        events: a number for each, ascending: owner and place.
-        owners: of each operation.
+        events: one of `_Packed.erasures`, or of `_Packed.wide`.
+        kept: with it, of each label what such retractions say; None of erasures.
+        cells: user, day and label of each operation, ascending.
         places: of each operation.
     """
-    if not len(events):
-        return
-    shift = packed.widths.place_bits
-    low, high = np.searchsorted(events, [int(owners.min()) << shift, int(owners.max()) + 1 << shift])
+    widths, shift = packed.widths, packed.widths.place_bits
+    label_bits = 0 if kept is None else widths.label_bits
+    groups = widths.of_user(cells) if kept is None else cells >> label_bits
+    edges = [groups[0] << label_bits + shift, groups[-1] + 1 << label_bits + shift]
+    low, high = np.searchsorted(events, edges)
     if low == high:
         return
-    events, written = events[low:high], owners << shift | places
+    events = events[low:high]
+    rows = _positions_among(groups, events >> label_bits + shift)
+    owners = groups[rows]
+    if kept is not None:
+        owners = owners << label_bits | kept[cells[rows] & (1 << label_bits) - 1]
+    written = owners << shift | places[rows]
     following = events.take(np.searchsorted(events, written), mode="clip")
     ended = np.flatnonzero((following > written) & (following >> shift == owners))
-    stops[ended] = np.minimum(stops[ended], packed.arrived[following[ended] & (1 << shift) - 1])
+    rows, ended_at = rows[ended], packed.arrived[following[ended] & (1 << shift) - 1]
+    stops[rows] = np.minimum(stops[rows], ended_at)
+
+
+def _positions_among(values: Integers, wanted: Integers) -> Integers:
+    """The positions of all values that are among the wanted ones; both ascend."""
+    wanted = wanted[np.diff(wanted, prepend=-1) != 0]
+    first, after = np.searchsorted(values, wanted), np.searchsorted(values, wanted, side="right")
+    lengths = after - first
+    positions: Integers = np.repeat(after - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+    return positions

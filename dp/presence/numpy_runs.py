@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dp.arrays import Integers
 from dp.presence.numpy_cells import UserDays
@@ -18,20 +20,32 @@ class Runs:
         users: ids, ascending; shape (runs,).
         starts: ascending for each user; shape (runs,).
         stops: the tick after the last where the run does not end within the horizon; shape (runs,).
-        numbers: from 1 for each user, in time; shape (runs,).
     """
 
     users: Integers
     starts: Integers
     stops: Integers
-    numbers: Integers
+
+    @cached_property
+    def numbers(self) -> Integers:
+        """From 1 for each user, in time; shape (runs,)."""
+        return positions_within(self.users)
+
+    @property
+    def firsts(self) -> NDArray[np.bool_]:
+        """Whether each run is the first of its user; shape (runs,)."""
+        firsts: NDArray[np.bool_] = np.diff(self.users, prepend=-1) != 0
+        return firsts
 
 
 def presence_runs(active: UserDays, window: int, beyond: int) -> Runs:
     """The runs of some users in a trailing window of that many days; `beyond` is the tick after the last."""
     stops = np.minimum(active.stops, active.days + window)
-    lasting = np.flatnonzero(active.starts < stops)
-    return joined_runs(active.users[lasting], active.starts[lasting], stops[lasting], beyond)
+    lasting = active.starts < stops
+    if lasting.all():
+        return joined_runs(active.users, active.starts, stops, beyond)
+    rows = np.flatnonzero(lasting)
+    return joined_runs(active.users[rows], active.starts[rows], stops[rows], beyond)
 
 
 def joined_runs(users: Integers, starts: Integers, stops: Integers, beyond: int) -> Runs:
@@ -51,7 +65,7 @@ def joined_runs(users: Integers, starts: Integers, stops: Integers, beyond: int)
     starts, stops = starts[opening], reach[closing]
     users = stops >> tick_bits
     tick = (1 << tick_bits) - 1
-    return Runs(users, starts & tick, stops & tick, positions_within(users))
+    return Runs(users, starts & tick, stops & tick)
 
 
 def calendar_runs(active: UserDays, begins: int, ends: Integers) -> Runs:
@@ -64,18 +78,20 @@ def calendar_runs(active: UserDays, begins: int, ends: Integers) -> Runs:
         begins: the first day of the first cell, counted as in `UserDays`.
         ends: the last day of each cell, one or more, likewise.
     """
-    cells = np.searchsorted(ends, active.days)
-    closing = ends.take(cells, mode="clip")
-    inside = (active.days >= begins) & (cells < len(ends))
-    seen = inside & (active.starts <= closing) & (closing < active.stops)
-    there = sorted_unique(active.users[seen] * len(ends) + cells[seen])
+    cell_of = np.searchsorted(ends, np.arange(begins, ends[-1] + 1))
+    rows = np.flatnonzero((active.days >= begins) & (active.days <= ends[-1]))
+    cells = cell_of[active.days[rows] - begins]
+    closing = ends[cells]
+    seen = (active.starts[rows] <= closing) & (closing < active.stops[rows])
+    there = sorted_unique(active.users[rows[seen]] * len(ends) + cells[seen])
     users, cells = there // len(ends), there % len(ends)
     return joined_runs(users, cells, cells + 1, len(ends))
 
 
 def sorted_unique(values: Integers) -> Integers:
-    """What `numpy.unique` returns; that one sorts a table of hashes, which takes several times as long."""
-    values = np.sort(values)
+    """What `numpy.unique` returns; that one makes a table of hashes, which takes several times as long."""
+    if (values[1:] < values[:-1]).any():
+        values = np.sort(values)
     unique: Integers = values[np.diff(values, prepend=values[:1] - 1) != 0]
     return unique
 

@@ -23,9 +23,15 @@ def by_segment(active: UserDays, segments: Integers, number: int, beyond: int) -
         number: of segments.
         beyond: the tick after the last.
     """
-    users = np.cumsum(np.diff(active.users, prepend=active.users[:1]) != 0) * number + segments
-    order = np.argsort(users << beyond.bit_length() | active.starts)
-    return UserDays(users, active.starts, active.stops, active.days).some(order)
+    ranks = np.cumsum(np.diff(active.users, prepend=active.users[:1]) != 0)
+    users, rows = ranks * number + segments, len(ranks)
+    tick_bits, row_bits = beyond.bit_length(), rows.bit_length()
+    # Numbers with their position in the last bits are sorted several times as fast as positions by numbers.
+    keys = (users << tick_bits | active.starts) << row_bits | np.arange(rows)
+    keys.sort()
+    order = keys & (1 << row_bits) - 1
+    keys >>= row_bits
+    return UserDays(keys >> tick_bits, keys & (1 << tick_bits) - 1, active.stops[order], active.days[order])
 
 
 def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.bool_]:

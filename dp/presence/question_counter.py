@@ -64,7 +64,7 @@ class QuestionCounter:
         reach: days of the longest cell.
         beyond: the tick after the last.
         moves: for each axis in how many runs users came for the first time, came again, and left, shape
-            (3, segments, T); `add` adds to it.
+            (3, segments, T + 1), the last for runs that do not end; `add` adds to it.
     """
 
     breakdown: Breakdown | None
@@ -83,7 +83,7 @@ class QuestionCounter:
         axes = {}
         for cell in cells:
             axis = _Axis.of(cell, horizon)
-            axes[_axis_of(cell)] = axis, np.zeros((len(FLOWS), number, axis.length), dtype=np.int64)
+            axes[_axis_of(cell)] = axis, np.zeros((len(FLOWS), number, axis.length + 1), dtype=np.int64)
         beyond = (horizon.last - horizon.first).days + 1
         return cls(breakdown, segment_of, number, max(horizon.windows), beyond, axes)
 
@@ -96,10 +96,10 @@ class QuestionCounter:
 
     def answer(self, cell: Cell) -> Integers:
         """The counts of one of the cells, shape (series, days), series in the order of `Question.series`."""
-        _, moves = self.axes[_axis_of(cell)]
+        axis, moves = self.axes[_axis_of(cell)]
+        new, returning, gone = within = moves[:, :, : axis.length]
         if cell.kind == "flows":
-            return moves.reshape(-1, moves.shape[-1])
-        new, returning, gone = moves
+            return within.reshape(len(FLOWS) * self.number, axis.length)
         counts: Integers = (new + returning - gone).cumsum(axis=-1)
         return counts
 
@@ -120,20 +120,23 @@ class QuestionCounter:
         return by_segment(part.active.some(kept), segments, self.number, self.beyond)
 
     def _add(self, runs: Runs, bound: int, moves: Integers) -> None:
-        if self._shared:
-            segments = runs.users % self.number
-            counted = _counted_together(runs.users // self.number, runs.starts, segments, bound)
-            comes, leaves = counted, counted
-        else:
-            segments = self.segment_of[runs.users] if self.breakdown else np.zeros(len(runs.users), dtype=np.int64)
-            comes, leaves = 2 * runs.numbers - 1 <= bound, 2 * runs.numbers <= bound
-        leaves = leaves & (runs.stops < moves.shape[-1])
-        _, number, ticks = moves.shape
-        came = ((runs.numbers > 1) * number + segments) * ticks + runs.starts
-        left = (2 * number + segments) * ticks + runs.stops
-        counts = moves.reshape(-1)
-        np.add.at(counts, came[comes], 1)
-        np.add.at(counts, left[leaves], 1)
+        users = runs.users // self.number if self._shared else runs.users
+        segments = runs.users - users * self.number if self._shared else self._segments_of(users)
+        ticks = moves.shape[-1]
+        came = segments * ticks + runs.starts + np.where(runs.firsts, 0, self.number * ticks)
+        left = segments * ticks + runs.stops + 2 * self.number * ticks
+        if bound < NO_BOUND:
+            if self._shared:
+                comes = leaves = _counted_together(users, runs.starts, segments, bound)
+            else:
+                comes, leaves = 2 * runs.numbers - 1 <= bound, 2 * runs.numbers <= bound
+            came, left = came[comes], left[leaves]
+        np.add.at(moves.reshape(-1), came, 1)
+        np.add.at(moves.reshape(-1), left, 1)
+
+    def _segments_of(self, users: Integers) -> Integers:
+        """The segment of each user where it is fixed; 0 in total."""
+        return self.segment_of[users] if self.breakdown else np.zeros(len(users), dtype=np.int64)
 
 
 def _axis_of(cell: Cell) -> object:
@@ -143,8 +146,7 @@ def _axis_of(cell: Cell) -> object:
 
 def _counted_together(users: Integers, starts: Integers, segments: Integers, bound: int) -> NDArray[np.bool_]:
     """Which runs count if the bound covers the start and the end of each, those of a user in the order of start."""
-    counted = np.ones(len(users), dtype=np.bool_)
-    if bound < NO_BOUND:
-        order = np.lexsort((segments, starts, users))
-        counted[order] = 2 * positions_within(users[order]) <= bound
+    counted = np.empty(len(users), dtype=np.bool_)
+    order = np.lexsort((segments, starts, users))
+    counted[order] = 2 * positions_within(users[order]) <= bound
     return counted

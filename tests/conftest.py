@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
         # Stores wait for the disk at every commit. What a killed process leaves is the same in memory.
         os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+    # Spark's process lives too briefly for the time that its second compiler takes: a third of all.
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 def pytest_collection() -> None:

@@ -130,8 +130,9 @@ def question_class(question: Question, unit: str, w_bound: int, horizon: int | N
     if breakdown is None or not by_activity:
         return PresenceChange((whole,), whole.runs)
     if unit == "user":
-        runs = min(w_bound // 2, whole.runs)
-        return PresenceChange((ProtectedClass(runs, whole.hull, horizon),) * runs, runs)
+        # In several segments there may be more of them than one series has room for.
+        runs = w_bound // 2
+        return PresenceChange((ProtectedClass(min(runs, whole.runs), whole.hull, horizon),) * runs, runs)
     if breakdown.kind == "any":
         return PresenceChange((whole,) * breakdown.most, breakdown.most * whole.runs)
     return _last_segment_class(whole, w_bound, cell.window)

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dp.mechanisms import EMPTY_STATE, GRID, Strategy
-from dp.mechanisms.question_design import question_design
+from dp.mechanisms.question_design import question_design, several_series_squared
+from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.questions import Breakdown, Cell, CellKind, Question
 from dp.units import FlowChange, PresenceChange, ProtectedClass, question_class
 from tests.oracles.questions import Written, answer
@@ -346,7 +347,7 @@ def test_users_in_segments_share_one_bound(kind: str) -> None:
     """Everything that a user does changes w/2 runs at most, over all segments, and w entries of the flows."""
     rng = np.random.default_rng(3)
     histories = random_histories(rng, 60, 2, 0.7)
-    for w_bound in (2, 3, 4):
+    for w_bound in (2, 3, 4, 8):
         presence = question_class(asked(kind, 2), "user", w_bound, TICKS)
         moves = question_class(asked(kind, 2, "flows"), "user", w_bound, TICKS)
         assert isinstance(presence, PresenceChange)
@@ -357,6 +358,21 @@ def test_users_in_segments_share_one_bound(kind: str) -> None:
             assert not outside(shown_runs[None], presence).any()
             entries = np.sum(answer(rows, asked(kind, 2, "flows"), 0, TICKS - 1, columns=("s",), w_bound=w_bound))
             assert entries <= moves.entries
+
+
+def test_users_have_more_runs_in_all_segments_than_one_series_has_room_for() -> None:
+    """Two weeks, each in every segment: one run in each of three series, where one series has room for one."""
+    question = Question(Cell("week", "week"), ANY)
+    labels = (*VALUES, "else")
+    rows = [Written("u", day, "+", day, (label,)) for day in (0, 1, 7, 8) for label in labels[day % 7 :]]
+    differences = np.array(answer(rows, question, 0, 10, columns=("s",), w_bound=8))
+    change = question_class(question, "user", 8, 2)
+    assert isinstance(change, PresenceChange)
+    assert differences.shape == (3, 2)
+    padded = np.pad(differences, ((0, 0), (0, TICKS - 2)))
+    assert run_starts(padded[None], 1).sum() == 3 > change.series[0].runs
+    assert not outside(padded[None], change).any()
+    assert several_series_squared(ToeplitzStrategy(()), change) >= differences.sum()
 
 
 @pytest.mark.parametrize(("kind", "most"), [(None, 1), ("any", 2), ("last", 2)])

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pandas as pd
 
 from experiments.engine.claims import require
+from experiments.kinds.questions.config import SHARINGS
 
 
 def whole_dashboard(table: pd.DataFrame) -> str:
     """What is gained by one release, and what a week costs beside a trailing month."""
     at_one = table[table["epsilon"] == 1.0].pivot(index="question", columns="sharing", values="max_std")
+    require(set(SHARINGS) <= set(at_one.columns), "every sharing is there at an ε of 1")
     gain = at_one["apart"] / at_one["even"]
     require(bool((gain > 1).all()), "every question errs less in one release")
     alike = at_one["equal-error"]

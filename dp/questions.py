@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dp.names import BREAKDOWN_KINDS, CALENDAR, FLOWS, METRICS
 
@@ -260,6 +260,21 @@ def questions_of(
     return (
         *(Question(cell) for cell in others),
         *(Question(cell, divided) for divided in by for cell in (*totals, *others)),
+    )
+
+
+def question_from(plain: Mapping[str, Any]) -> Question:
+    """The question that its fields in JSON spell.
+
+    Raises:
+        KeyError: a field is missing.
+    """
+    breakdown = plain["breakdown"]
+    if breakdown is None:
+        return Question(Cell(**plain["cell"]))
+    listed = tuple(tuple(values) for values in breakdown["listed"])
+    return Question(
+        Cell(**plain["cell"]), Breakdown(**{**breakdown, "columns": tuple(breakdown["columns"]), "listed": listed})
     )
 
 

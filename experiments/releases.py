@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from dp.questions import SeriesName
 from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.numbers import power_of_ten
 from experiments.engine.style import RELEASED, SETTINGS
@@ -21,8 +23,10 @@ HEIGHT, STRIP = 1.35, 0.6
 """Heights of a panel of counts and of one of errors, in inches."""
 AREA = "#C8C8C8"
 """Of the true counts, light enough for what stands on it."""
+MOST_SERIES = 24
+"""In one figure; more have panels too low to be read on a screen."""
 RELEASE_COLUMNS = frozenset(
-    {"metric", "window", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
+    {"metric", "day", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon_total", "delta_total"}
     | {"mechanism", "unit", "w_bound"}
 )
 TRUTH_COLUMNS = frozenset({"metric", "day", "count"})
@@ -43,10 +47,34 @@ def read_rows(path: Path, needed: frozenset[str]) -> pd.DataFrame:
             table = pd.read_parquet(path)
         case _:
             raise ValueError(f"{path}: rows are read from .csv, .json or .parquet files")
+    if {"question", "breakdown", "segment"} <= set(table.columns):
+        names = zip(table["question"], table["breakdown"], table["segment"], strict=True)
+        table["metric"] = [SeriesName(name, *(None if pd.isna(one) else one for one in by)).key for name, *by in names]
     if missing := needed - set(table.columns):
         kind = "exact" if needed == TRUTH_COLUMNS else "release"
         raise ValueError(f"{path} has no column {', '.join(sorted(missing))}; it is no output of 'dpdau {kind}'")
+    for column in {"estimate", "ci_low", "ci_high"} & set(table.columns):
+        # What was withheld (--suppress-below) is not drawn.
+        table[column] = pd.to_numeric(table[column], errors="coerce")
     return table.assign(day=pd.to_datetime(table["day"]))
+
+
+def chosen_rows(rows: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
+    """The rows of some metrics or questions, such as mau, mau/new or mau/country; all where none is named.
+
+    Raises:
+        ValueError: a name has no rows, or there are more series than a figure holds.
+    """
+    names = rows["metric"].str.partition("=")[0]
+    if unknown := [name for name in only if name not in set(names)]:
+        raise ValueError(f"there are no rows of {unknown[0]!r}; choose from {', '.join(dict.fromkeys(names))}")
+    chosen = rows[names.isin(only)] if only else rows
+    if (number := chosen["metric"].nunique()) > MOST_SERIES:
+        raise ValueError(
+            f"there are {number} series, of which a figure holds {MOST_SERIES}; choose from "
+            f"{', '.join(dict.fromkeys(names))}"
+        )
+    return chosen
 
 
 def release_figure(
@@ -106,26 +134,26 @@ def _counts(panel: Axes, part: pd.DataFrame) -> None:
             label="noise's part of it",
         )  # fmt: skip
     panel.plot(part["day"], part["estimate"], color=RELEASED, linewidth=1.0, label="released")
-    panel.set_ylabel(f"{part['metric'].iloc[0].upper()} [users]")
-    panel.set_title(
-        f"{part['metric'].iloc[0].upper()}, trailing {one['window']} day{'s' if one['window'] > 1 else ''}: "
-        + _noise_words(part),
-        loc="left",
-    )
+    name = one["metric"] if "question" in part else one["metric"].upper()
+    window = f", trailing {one['window']} day{'s' if one['window'] > 1 else ''}" if "window" in part else ""
+    panel.set_ylabel("users" if "question" in part else f"{name} [users]")
+    panel.set_title(f"{name}{window}: {_noise_words(part)}", loc="left")
 
 
 def _errors(panel: Axes, part: pd.DataFrame, known: pd.DataFrame) -> None:
     """By how much each release is off, between the ends of its interval."""
-    both = part.merge(known[["day", "count"]], on="day")
+    # A release has counts of its own where they were made to agree.
+    both = part.merge(known[["day", "count"]].rename(columns={"count": "truth"}), on="day")
     panel.fill_between(
         both["day"], both["ci_low"] - both["estimate"], both["ci_high"] - both["estimate"], color=RELEASED, alpha=0.15,
         linewidth=0,
     )  # fmt: skip
     panel.axhline(0, color=AREA, linewidth=1.5)
-    error = both["estimate"] - both["count"]
+    error = both["estimate"] - both["truth"]
     panel.plot(both["day"], error, color=RELEASED, linewidth=0.7)
-    outside = int(((both["count"] < both["ci_low"]) | (both["count"] > both["ci_high"])).sum())
-    panel.set_title(f"Released less true: outside the interval on {outside} of {len(both)} days", loc="left")
+    outside = int(((both["truth"] < both["ci_low"]) | (both["truth"] > both["ci_high"])).sum())
+    drawn = int(both["estimate"].notna().sum())
+    panel.set_title(f"Released less true: outside the interval on {outside} of {drawn} days", loc="left")
     panel.set_ylabel("error [users]")
 
 

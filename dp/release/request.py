@@ -12,7 +12,7 @@ from dp.counts import Sample
 from dp.mechanisms import family_of
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_W_BOUND
-from dp.questions import Breakdown, Cell, Question, rolling
+from dp.questions import Question, question_from, rolling
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,7 @@ def request_of(specification: Mapping[str, Any]) -> Request:
         on_time=on_time and Exceptions(*(int(part.partition("=")[2]) for part in on_time.split(","))),
         sketch=plain.get("sketch", "exact"),
         sample=sample and Sample(sample["rate"], sample["salt"]),
-        questions=tuple(_question_of(question) for question in plain.get("questions", ())),
-    )
-
-
-def _question_of(plain: Mapping[str, Any]) -> Question:
-    """The question that a specification spells."""
-    breakdown = plain["breakdown"]
-    if breakdown is None:
-        return Question(Cell(**plain["cell"]))
-    listed = tuple(tuple(values) for values in breakdown["listed"])
-    return Question(
-        Cell(**plain["cell"]), Breakdown(**{**breakdown, "columns": tuple(breakdown["columns"]), "listed": listed})
+        questions=tuple(map(question_from, plain.get("questions", ()))),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dp.ledger import Budget, Charge
+from dp.questions import question_from
 from workbench.service.periods import Period
 
 
@@ -35,6 +37,12 @@ def period_row(period: Period) -> dict[str, Any]:
     }
 
 
+def _asked(specification: Mapping[str, Any]) -> list[str]:
+    """The names of the metrics and of all other questions."""
+    others = map(question_from, specification.get("questions", ()))
+    return [*specification["windows"], *(question.name for question in others)]
+
+
 def charge_row(charge: Charge) -> dict[str, Any]:
     """A charge: when, to what, how much and what for."""
     return {
@@ -43,7 +51,7 @@ def charge_row(charge: Charge) -> dict[str, Any]:
         "charged_at": charge.charged_at,
         "epsilon": charge.guarantee.epsilon,
         "delta": charge.guarantee.delta,
-        "metrics": "+".join(charge.specification["windows"]),
+        "metrics": "+".join(_asked(charge.specification)),
         "unit": charge.specification["unit"],
         "mechanism": charge.specification["mechanism"],
         "first_day": charge.specification["first"],

@@ -161,3 +161,20 @@ def test_small_numbers_are_withheld(folder: Path) -> None:
              "--simulate", "--seed", "1", "--format", "json", "--suppress-below", "1000"]  # fmt: skip
     assert {(row["estimate"], row["ci_low"], row["ci_high"]) for row in rows_of(*words)} == {("<1000", None, None)}
     assert {row["count"] for row in rows_of(*words, "--consistent")} == {"<1000"}
+
+
+def test_the_ledger_says_what_was_asked(folder: Path) -> None:
+    words = ["release", "log.csv", "--metric", "dau", "--calendar", "week", "--by", SPELT[1], *LEDGER,
+             "--from", str(FIRST), "--to", str(LAST), "--epsilon", "1", "--format", "csv"]  # fmt: skip
+    assert run(*words, "--out", "released.csv", "--consistent", "--suppress-below", "3").exit_code == 0
+    (charge,) = json.loads(run("budget", *LEDGER, "--format", "json").stdout)["charges"]
+    assert charge["metrics"] == "dau+week+dau/country+week/country"
+    exact = run("exact", "log.csv", *words[2:8], "--from", str(FIRST), "--to", str(LAST), "--format", "csv",
+                "--out", "truth.csv")  # fmt: skip
+    assert exact.exit_code == 0, exact.stderr
+    assert (
+        run("plot", "released.csv", "--truth", "truth.csv", "--only", "week/country", "--out", "p.png").exit_code == 0
+    )
+    refused = run("plot", "released.csv", "--only", "mau", "--out", "p.png")
+    assert refused.exit_code == 1
+    assert "there are no rows of 'mau'; choose from dau, week, dau/country, week/country" in refused.stderr

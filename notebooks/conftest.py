@@ -1,0 +1,24 @@
+"""Notebooks that read logs beside the repository are skipped where these are absent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.places import DATA
+
+
+def absent_logs(notebook: Path) -> list[str]:
+    """The logs in shared/data that a notebook names and that are not there."""
+    named = re.findall(r"shared/data/([\w.-]+)", notebook.read_text(encoding="utf-8"))
+    return [log for log in dict.fromkeys(named) if not (DATA / log).exists()]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the cells of notebooks whose logs are absent."""
+    absent = {path: absent_logs(path) for path in {item.path for item in items if item.path.suffix == ".ipynb"}}
+    for item in items:
+        if logs := absent.get(item.path):
+            item.add_marker(pytest.mark.skip(reason=f"{', '.join(logs)} is not in shared/data"))

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
-from tests.places import DATA
-
-
-def absent_logs(notebook: Path) -> list[str]:
-    """The logs in shared/data that a notebook names and that are not there."""
-    named = re.findall(r"shared/data/([\w.-]+)", notebook.read_text(encoding="utf-8"))
-    return [log for log in dict.fromkeys(named) if not (DATA / log).exists()]
+from tests.places import absent_logs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,6 @@ import copy
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from matplotlib.figure import Figure
 from dp.intervals.binomial import clopper_pearson
 from experiments.notebook import curves, picture, round_coordinates, small_multiples
 from tests.patience import PATIENCE_SECONDS
-from tests.places import ROOT
+from tests.places import ROOT, absent_logs
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -166,7 +165,6 @@ def test_the_question_comes_first_and_its_answer_next(path: Path) -> None:
 
 
 def test_a_notebook_is_skipped_for_the_logs_that_are_absent(tmp_path: Path) -> None:
-    absent_logs = runpy.run_path(str(FOLDER / "conftest.py"))["absent_logs"]
     path = tmp_path / "small.ipynb"
     path.write_text('"LOGS = \\"shared/data/no.csv.gz\\", \\"shared/data/none.csv\\"\\n"', encoding="utf-8")
     assert absent_logs(path) == ["no.csv.gz", "none.csv"]

@@ -21,7 +21,7 @@ import vl_convert
 from matplotlib.figure import Figure
 
 from experiments.engine.places import RESULTS as RESULTS
-from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES
+from experiments.engine.style import COLOURS, DASHES, MARKERS, RELEASED, SETTINGS, SHAPES, TRUTH
 
 PALETTE = ("#0072B2", "#D55E00", "#1B9E77", "#CC79A7", "#777777", "#E69F00", "#56B4E9", "#A6761D")
 """Mostly by Okabe and Ito; distinguishable under the common kinds of colour blindness."""
@@ -40,6 +40,9 @@ DECIMALS = 2
 
 # Altair types its charts by dozens of classes that share no base with `to_dict`.
 Drawing = Figure | Any
+
+UTC_DAYS = alt.Scale(type="utc", nice=False)
+"""Days that lie and are written alike in every time zone."""
 
 CHART_CONFIG: dict[str, Any] = {
     "font": FONT,
@@ -140,8 +143,7 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
         ValueError: a column is missing, or there are more than eight curves, not all of them mechanisms, which no eye
             keeps apart.
     """
-    if missing := [name for name in (x, y, by, panel) if name is not None and name not in table]:
-        raise ValueError(f"table has no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}")
+    _require_columns(table, [name for name in (x, y, by, panel) if name is not None])
     names = list(dict.fromkeys(table[by]))
     mechanisms = set(names) <= set(COLOURS)
     if len(names) > len(PALETTE) and not mechanisms:
@@ -169,6 +171,40 @@ def curves(table: pd.DataFrame, x: str, y: str, by: str, *, log: str = "", panel
     header = alt.Header(title=None, labelFontSize=12)
     beside: alt.Chart = chart.properties(width=300).encode(column=alt.Column("panel:N", header=header, sort=None))
     return beside
+
+
+def small_multiples(table: pd.DataFrame, users: str, *, dates: str) -> alt.FacetChart:
+    """Counts over days with their intervals and the truth; a panel a segment, each with a scale of its own.
+
+    Args:
+        table: one row a day and segment, with day (in UTC), segment, count, count_low, count_high and truth.
+        users: title of the vertical axes, with the unit.
+        dates: how days are written, such as %b for months and %Y for years.
+
+    Raises:
+        ValueError: a column is missing, or days are not in UTC.
+    """
+    _require_columns(table, ["day", "segment", "count", "count_low", "count_high", "truth"])
+    if str(getattr(table["day"].dtype, "tz", None)) != "UTC":
+        raise ValueError(f"days are of type {table['day'].dtype}; they must be in UTC: pd.to_datetime(…, utc=True)")
+    lines, key = ("count", "truth"), alt.Legend(title=None, orient="top")
+    colour = alt.Color("key:N", scale=alt.Scale(domain=[*lines], range=[RELEASED, TRUTH]), legend=key)
+    dash = alt.StrokeDash("key:N", scale=alt.Scale(domain=[*lines], range=[[1, 0], [1.5, 1.5]]), legend=key)
+    base = alt.Chart().encode(x=alt.X("day:T", title=None, scale=UTC_DAYS, axis=alt.Axis(format=dates, tickCount=5)))
+    # Labels of one width: the panels of a column then stand below each other.
+    low = alt.Y("count_low:Q", title=users, axis=alt.Axis(tickCount=4, minExtent=36, maxExtent=36))
+    band = base.mark_area(opacity=0.3, color=RELEASED).encode(y=low, y2="count_high:Q")
+    line = base.transform_fold([*lines]).mark_line(strokeWidth=1.2, strokeJoin="round")
+    panel = alt.layer(band, line.encode(y="value:Q", color=colour, strokeDash=dash))
+    segments = alt.Facet("segment:N", title=None, sort=list(dict.fromkeys(table["segment"])))
+    panels = panel.properties(width=200, height=110, data=table).facet(segments, columns=3, bounds="flush")
+    spaced: alt.FacetChart = panels.resolve_scale(y="independent").properties(spacing={"row": 45, "column": 75})
+    return spaced
+
+
+def _require_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    if missing := [name for name in names if name not in table]:
+        raise ValueError(f"table has no column {missing[0]!r}; it has {', '.join(map(repr, table.columns))}")
 
 
 def _colours(names: Sequence[str], mechanisms: bool) -> list[str]:

@@ -28,9 +28,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from dp.intervals.binomial import clopper_pearson
-from experiments.notebook import curves, picture, round_coordinates
+from experiments.notebook import curves, picture, round_coordinates, small_multiples
 from tests.patience import PATIENCE_SECONDS
-from tests.places import ROOT
+from tests.places import ROOT, absent_logs
 
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -44,6 +44,7 @@ NAMES = (
     "05_attacks",
     "06_sketches",
     "07_how_a_year_is_accounted",
+    "08_the_whole_dashboard",
 )
 IMPORTED = {"dp", "experiments", "numpy", "pandas", "altair", "matplotlib", "IPython"}
 STANDARD = {"dataclasses", "datetime", "pathlib", "statistics", "tempfile"}
@@ -161,6 +162,14 @@ def test_the_question_comes_first_and_its_answer_next(path: Path) -> None:
     assert first["cell_type"] == "markdown"
     assert re.match(r"# .+\n\n\*\*In one sentence:\*\* ", text), text[:80]
     assert text.count("\n# ") == 0
+
+
+def test_a_notebook_is_skipped_for_the_logs_that_are_absent(tmp_path: Path) -> None:
+    path = tmp_path / "small.ipynb"
+    path.write_text('"LOGS = \\"shared/data/no.csv.gz\\", \\"shared/data/none.csv\\"\\n"', encoding="utf-8")
+    assert absent_logs(path) == ["no.csv.gz", "none.csv"]
+    path.write_text('"LOG = \\"log.csv\\"\\n"', encoding="utf-8")
+    assert absent_logs(path) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -332,6 +341,28 @@ def test_curves_name_their_axes_whatever_is_in_the_name() -> None:
     made = picture(curves(table, "W: 1", "error [users].", "who", log="y", panel="at"), "two panels")
     assert {"W: 1", "error [users].", "p", "q"} <= set(re.findall(r">([^<>]+)</text>", made.svg))
     ElementTree.fromstring(made.svg)
+
+
+def counted(**changes: Any) -> pd.DataFrame:
+    """Two segments, whose names are not in the order of the alphabet, over three days."""
+    days = pd.date_range("2024-03-30", periods=3, tz="UTC").repeat(2)
+    numbers = dict.fromkeys(["count", "count_low", "count_high", "truth"], range(6))
+    return pd.DataFrame({"day": days, "segment": ["web", "ios"] * 3, **numbers} | changes)
+
+
+def test_small_multiples_stand_in_the_order_of_their_rows_and_name_their_axes() -> None:
+    made = picture(small_multiples(counted(), "MAU [users]", dates="%d"), "two panels side by side")
+    words = re.findall(r">([^<>]+)</text>", made.svg)
+    assert [word for word in words if word in ("ios", "web")] == ["web", "ios"]
+    assert words.count("MAU [users]") == 2
+    assert {"count", "truth", "30", "31", "01"} <= set(words)
+
+
+def test_small_multiples_refuse_missing_columns_and_days_of_no_time_zone() -> None:
+    with pytest.raises(ValueError, match="table has no column 'truth'; it has 'day', 'segment'"):
+        small_multiples(counted().drop(columns="truth"), "MAU [users]", dates="%d")
+    with pytest.raises(ValueError, match=r"days are of type datetime64.*; they must be in UTC"):
+        small_multiples(counted(day=pd.Timestamp("2024-03-30")), "MAU [users]", dates="%d")
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (95, 100), (40, 40)])

@@ -1,7 +1,7 @@
 """In which segments users are active: intervals by segment, for each kind of breakdown.
 
-Users are numbered anew, and a user and a segment make one number, user · segments + segment. To what counts runs this
-number is a user.
+Users are numbered anew, and a user and a segment make one number, with the segment in the lower bits. To what counts
+runs this number is a user.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 from dp.arrays import Integers
 from dp.presence.numpy_cells import Additions, LabelledDays, UserDays
-from dp.presence.numpy_runs import positions_within, sorted_unique
+from dp.presence.numpy_runs import PackedDays, positions_within, sorted_unique
 
 
-def by_segment(active: UserDays, segments: Integers, number: int, beyond: int) -> UserDays:
+def by_segment(active: UserDays, segments: Integers, segment_bits: int, beyond: int) -> PackedDays:
     """The same intervals with a user for each user and segment, in the order of these and start.
 
     Args:
         active: the users ascend.
         segments: of each interval; shape (intervals,).
-        number: of segments.
+        segment_bits: bits of a segment.
         beyond: the tick after the last.
     """
     ranks = np.cumsum(np.diff(active.users, prepend=active.users[:1]) != 0)
-    users, rows = ranks * number + segments, len(ranks)
-    tick_bits, row_bits = beyond.bit_length(), rows.bit_length()
+    tick_bits, row_bits = beyond.bit_length(), len(ranks).bit_length()
     # Numbers with their position in the last bits are sorted several times as fast as positions by numbers.
-    keys = (users << tick_bits | active.starts) << row_bits | np.arange(rows)
+    keys = ((ranks << segment_bits | segments) << tick_bits | active.starts) << row_bits | np.arange(len(ranks))
     keys.sort()
     order = keys & (1 << row_bits) - 1
-    keys >>= row_bits
-    return UserDays(keys >> tick_bits, keys & (1 << tick_bits) - 1, active.stops[order], active.days[order])
+    starts = keys >> row_bits
+    users = starts >> tick_bits << tick_bits
+    return PackedDays(starts, users | active.stops[order], users + active.days[order], tick_bits)
 
 
 def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.bool_]:

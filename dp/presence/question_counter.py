@@ -119,19 +119,13 @@ class QuestionCounter:
         if self.breakdown.kind == "last":
             active, labels = latest(part, self.reach, self.beyond)
             return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
-        kept = np.flatnonzero(admitted(part, self.segment_of, self.breakdown.most))
-        segments = self.segment_of[part.labels[kept]]
-        return by_segment(part.active.some(kept), segments, self._segment_bits, self.beyond)
+        active, labels = admitted(part, self.segment_of, self.breakdown.most)
+        return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
 
     def _add(self, runs: PackedRuns, bound: int, moves: Integers) -> None:
         # Segment and tick in one number are a place in `moves`.
-        size, bits = moves[0].size, runs.tick_bits
-        again = np.ones(len(runs.starts), dtype=np.int64)
-        again[np.flatnonzero(runs.users[1:] != runs.users[:-1]) + 1] = 0
-        again[:1] = 0
-        came, left = (self._places(ends, bits) for ends in (runs.starts, runs.stops))
-        came += again * size
-        left += 2 * size
+        came, left = (self._places(ends, runs.tick_bits) for ends in (runs.starts, runs.stops))
+        came[1:] += (runs.users[1:] == runs.users[:-1]) * moves[0].size
         if bound < NO_BOUND:
             if self._shared:
                 comes = leaves = self._counted_together(runs, bound)
@@ -139,9 +133,8 @@ class QuestionCounter:
                 numbers = positions_within(runs.users)
                 comes, leaves = 2 * numbers - 1 <= bound, 2 * numbers <= bound
             came, left = came[comes], left[leaves]
-        counts = moves.reshape(-1)
-        np.add.at(counts, came, 1)
-        np.add.at(counts, left, 1)
+        np.add.at(moves[:2].reshape(-1), came, 1)
+        np.add.at(moves[2].reshape(-1), left, 1)
 
     def _places(self, ends: Integers, tick_bits: int) -> Integers:
         """Segment and tick of starts or stops, in one number."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dp.arrays import Integers
 from dp.presence.numpy_cells import UserDays
@@ -31,44 +30,82 @@ class Runs:
         """From 1 for each user, in time; shape (runs,)."""
         return positions_within(self.users)
 
+
+@dataclass(frozen=True)
+class PackedDays:
+    """The intervals of `UserDays` in the order of user and start, with the user in the upper bits of every number.
+
+    Windows differ in what they make of days; packed once, they do it in a few steps each.
+
+    Attributes:
+        starts: user and start; shape (intervals,).
+        stops: user and stop; shape (intervals,).
+        days: user · 2**tick_bits + day; shape (intervals,).
+        tick_bits: bits below the user; every tick fits, and the one after the last.
+    """
+
+    starts: Integers
+    stops: Integers
+    days: Integers
+    tick_bits: int
+
+    @classmethod
+    def of(cls, active: UserDays, beyond: int) -> PackedDays:
+        """The same intervals; `beyond` is the tick after the last."""
+        tick_bits = beyond.bit_length()
+        users = active.users << tick_bits
+        return cls(users | active.starts, users | active.stops, users + active.days, tick_bits)
+
+
+@dataclass(frozen=True)
+class PackedRuns:
+    """The runs of `Runs`, packed like `PackedDays`."""
+
+    starts: Integers
+    stops: Integers
+    tick_bits: int
+
+    @cached_property
+    def users(self) -> Integers:
+        """The user of each run, ascending; shape (runs,)."""
+        return self.starts >> self.tick_bits
+
     @property
-    def firsts(self) -> NDArray[np.bool_]:
-        """Whether each run is the first of its user; shape (runs,)."""
-        firsts: NDArray[np.bool_] = np.diff(self.users, prepend=-1) != 0
-        return firsts
+    def runs(self) -> Runs:
+        """The same, unpacked."""
+        tick = (1 << self.tick_bits) - 1
+        return Runs(self.users, self.starts & tick, self.stops & tick)
 
 
 def presence_runs(active: UserDays, window: int, beyond: int) -> Runs:
     """The runs of some users in a trailing window of that many days; `beyond` is the tick after the last."""
+    return window_runs(PackedDays.of(active, beyond), window).runs
+
+
+def window_runs(active: PackedDays, window: int) -> PackedRuns:
+    """The runs of some users in a trailing window of that many days."""
     stops = np.minimum(active.stops, active.days + window)
-    lasting = active.starts < stops
-    if lasting.all():
-        return joined_runs(active.users, active.starts, stops, beyond)
-    rows = np.flatnonzero(lasting)
-    return joined_runs(active.users[rows], active.starts[rows], stops[rows], beyond)
+    starts, lasting = active.starts, active.starts < stops
+    if not lasting.all():
+        starts, stops = starts[lasting], stops[lasting]
+    return joined_runs(starts, stops, active.tick_bits)
 
 
-def joined_runs(users: Integers, starts: Integers, stops: Integers, beyond: int) -> Runs:
-    """The union of intervals [starts, stops), in the order of user and start; those that touch make one run.
+def joined_runs(starts: Integers, stops: Integers, tick_bits: int) -> PackedRuns:
+    """The union of packed intervals [starts, stops), in the order of user and start; those that touch make one run.
 
     A user and a tick share a number, so that the running maximum begins anew with each user by itself.
     """
-    tick_bits = beyond.bit_length()
-    users = users << tick_bits
-    starts = users | starts
-    reach = np.maximum.accumulate(users | stops)
+    reach = np.maximum.accumulate(stops)
     # A run ends where nothing later touches what was reached; the next user never does.
-    closing = np.ones(len(users), dtype=bool)
+    closing = np.ones(len(starts), dtype=bool)
     np.less(reach[:-1], starts[1:], out=closing[:-1])
-    opening = np.ones(len(users), dtype=bool)
+    opening = np.ones(len(starts), dtype=bool)
     opening[1:] = closing[:-1]
-    starts, stops = starts[opening], reach[closing]
-    users = stops >> tick_bits
-    tick = (1 << tick_bits) - 1
-    return Runs(users, starts & tick, stops & tick)
+    return PackedRuns(starts[opening], reach[closing], tick_bits)
 
 
-def calendar_runs(active: UserDays, begins: int, ends: Integers) -> Runs:
+def calendar_runs(active: PackedDays, begins: int, ends: Integers) -> PackedRuns:
     """The runs of some users in cells of the calendar that follow each other; their ticks are the numbers of cells.
 
     A user is present in a cell if there is activity on one of its days, as known on its last day.
@@ -79,13 +116,15 @@ def calendar_runs(active: UserDays, begins: int, ends: Integers) -> Runs:
         ends: the last day of each cell, one or more, likewise.
     """
     cell_of = np.searchsorted(ends, np.arange(begins, ends[-1] + 1))
-    rows = np.flatnonzero((active.days >= begins) & (active.days <= ends[-1]))
-    cells = cell_of[active.days[rows] - begins]
-    closing = ends[cells]
+    users = active.starts >> active.tick_bits << active.tick_bits
+    days = active.days - users
+    rows = np.flatnonzero((days >= begins) & (days <= ends[-1]))
+    cells = cell_of[days[rows] - begins]
+    closing = users[rows] + ends[cells]
     seen = (active.starts[rows] <= closing) & (closing < active.stops[rows])
-    there = sorted_unique(active.users[rows[seen]] * len(ends) + cells[seen])
-    users, cells = there // len(ends), there % len(ends)
-    return joined_runs(users, cells, cells + 1, len(ends))
+    bits = len(ends).bit_length()
+    there = sorted_unique(users[rows[seen]] >> active.tick_bits << bits | cells[seen])
+    return joined_runs(there, there + 1, bits)
 
 
 def sorted_unique(values: Integers) -> Integers:

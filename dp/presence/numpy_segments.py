@@ -1,7 +1,7 @@
 """In which segments users are active: intervals by segment, for each kind of breakdown.
 
-Users are numbered anew, and a user and a segment make one number, user · segments + segment. To what counts runs this
-number is a user.
+Users are numbered anew, and a user and a segment make one number, with the segment in the lower bits. To what counts
+runs this number is a user.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 
 from dp.arrays import Integers
 from dp.presence.numpy_cells import Additions, LabelledDays, UserDays
-from dp.presence.numpy_runs import positions_within, sorted_unique
+from dp.presence.numpy_runs import PackedDays, positions_within, sorted_unique
 
 
-def by_segment(active: UserDays, segments: Integers, number: int, beyond: int) -> UserDays:
+def by_segment(active: UserDays, segments: Integers, segment_bits: int, beyond: int) -> PackedDays:
     """The same intervals with a user for each user and segment, in the order of these and start.
 
     Args:
         active: the users ascend.
         segments: of each interval; shape (intervals,).
-        number: of segments.
+        segment_bits: bits of a segment.
         beyond: the tick after the last.
     """
     ranks = np.cumsum(np.diff(active.users, prepend=active.users[:1]) != 0)
-    users, rows = ranks * number + segments, len(ranks)
-    tick_bits, row_bits = beyond.bit_length(), rows.bit_length()
+    tick_bits, row_bits = beyond.bit_length(), len(ranks).bit_length()
     # Numbers with their position in the last bits are sorted several times as fast as positions by numbers.
-    keys = (users << tick_bits | active.starts) << row_bits | np.arange(rows)
+    keys = ((ranks << segment_bits | segments) << tick_bits | active.starts) << row_bits | np.arange(len(ranks))
     keys.sort()
     order = keys & (1 << row_bits) - 1
-    keys >>= row_bits
-    return UserDays(keys >> tick_bits, keys & (1 << tick_bits) - 1, active.stops[order], active.days[order])
+    starts = keys >> row_bits
+    users = starts >> tick_bits << tick_bits
+    return PackedDays(starts, users | active.stops[order], users + active.days[order], tick_bits)
 
 
-def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.bool_]:
-    """Whether each interval is in one of the first `most` segments to which its user-day was added.
+def admitted(part: LabelledDays, segment_of: Integers, most: int) -> tuple[UserDays, Integers]:
+    """The intervals in the first `most` segments to which their user-day was added, and the label of each.
 
     Args:
         segment_of: of each label; shape (labels,).
@@ -43,7 +43,7 @@ def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.
     contested, active = part.contested, part.active
     segments, number = segment_of[contested.labels], int(segment_of.max(initial=0)) + 1
     if len(contested.users) == 0 or most >= number:
-        return np.ones(len(active.users), dtype=np.bool_)
+        return active, part.labels
     user_days = _numbered_user_days(contested)
     # The first addition under each segment, and how many segments of that user-day came before it.
     order = np.lexsort((contested.places, segments, user_days))
@@ -51,13 +51,16 @@ def admitted(part: LabelledDays, segment_of: Integers, most: int) -> NDArray[np.
     firsts = order[np.flatnonzero(np.diff(pairs, prepend=-1))]
     firsts = firsts[np.lexsort((contested.places[firsts], user_days[firsts]))]
     late = firsts[positions_within(user_days[firsts]) > most]
-    return ~_are_among(active, segment_of[part.labels], contested, late, segments)
+    if not len(late):
+        return active, part.labels
+    kept = np.flatnonzero(~_are_among(active, segment_of[part.labels], contested, late, segments))
+    return active.some(kept), part.labels[kept]
 
 
 def _are_among(
     active: UserDays, segments: Integers, contested: Additions, late: Integers, theirs: Integers
 ) -> NDArray[np.bool_]:
-    """Which intervals have the user, day and segment of one of the additions `late`."""
+    """Which intervals have the user, day and segment of one of the additions `late`, of which there are some."""
     least = int(min(active.days.min(initial=0), contested.days.min(initial=0)))
     days = int(max(active.days.max(initial=0), contested.days.max(initial=0))) - least + 1
     number = int(max(segments.max(initial=0), theirs.max(initial=0))) + 1
@@ -65,9 +68,7 @@ def _are_among(
     refused = ((contested.users[late] - base) * days + contested.days[late] - least) * number + theirs[late]
     refused.sort()
     pairs = ((active.users - base) * days + active.days - least) * number + segments
-    among = np.zeros(len(pairs), dtype=np.bool_)
-    if len(refused):
-        np.equal(refused.take(np.searchsorted(refused, pairs), mode="clip"), pairs, out=among)
+    among: NDArray[np.bool_] = refused.take(np.searchsorted(refused, pairs), mode="clip") == pairs
     return among
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from dp.arrays import Integers
 from dp.names import FLOWS
 from dp.presence.daily import NO_BOUND, Horizon
-from dp.presence.numpy_cells import LabelledDays, UserDays, in_time
-from dp.presence.numpy_runs import Runs, calendar_runs, positions_within, presence_runs
+from dp.presence.numpy_cells import LabelledDays, in_time
+from dp.presence.numpy_runs import PackedDays, PackedRuns, calendar_runs, positions_within, window_runs
 from dp.presence.numpy_segments import admitted, by_segment, latest
 from dp.questions import Breakdown, Cell
 
@@ -42,11 +42,11 @@ class _Axis:
         begins = (_first_day(cell, days[0]) - horizon.first).days if days and cell.window is None else 0
         return cls(cell.window, len(days), begins, ends)
 
-    def runs(self, active: UserDays) -> Runs:
-        """The presence of users on this axis; `active` is in the order of user and start."""
+    def runs(self, active: PackedDays) -> PackedRuns:
+        """The presence of users on this axis."""
         if self.window is None:
             return calendar_runs(active, self.begins, self.ends)
-        return presence_runs(active, self.window, self.length)
+        return window_runs(active, self.window)
 
 
 def _first_day(cell: Cell, last_day: date) -> date:
@@ -64,7 +64,7 @@ class QuestionCounter:
         reach: days of the longest cell.
         beyond: the tick after the last.
         moves: for each axis in how many runs users came for the first time, came again, and left, shape
-            (3, segments, T + 1), the last for runs that do not end; `add` adds to it.
+            (3, segments, 2**tick_bits), with room for the tick after the last; `add` adds to it.
     """
 
     breakdown: Breakdown | None
@@ -83,7 +83,7 @@ class QuestionCounter:
         axes = {}
         for cell in cells:
             axis = _Axis.of(cell, horizon)
-            axes[_axis_of(cell)] = axis, np.zeros((len(FLOWS), number, axis.length + 1), dtype=np.int64)
+            axes[_axis_of(cell)] = axis, np.zeros((len(FLOWS), number, 1 << axis.length.bit_length()), dtype=np.int64)
         beyond = (horizon.last - horizon.first).days + 1
         return cls(breakdown, segment_of, number, max(horizon.windows), beyond, axes)
 
@@ -108,45 +108,51 @@ class QuestionCounter:
         """Whether users move between segments, so that what they do there is bounded in all together."""
         return self.breakdown is not None and self.breakdown.kind != "fixed"
 
-    def _active(self, part: LabelledDays) -> UserDays:
-        """When users are active, in the order of user and start; if segments are shared, of user and segment."""
+    @property
+    def _segment_bits(self) -> int:
+        return (self.number - 1).bit_length()
+
+    def _active(self, part: LabelledDays) -> PackedDays:
+        """When users are active; if segments are shared, when they are in each."""
         if self.breakdown is None or not self._shared:
-            return in_time(part.active, self.beyond)
+            return PackedDays.of(in_time(part.active, self.beyond), self.beyond)
         if self.breakdown.kind == "last":
             active, labels = latest(part, self.reach, self.beyond)
-            return by_segment(active, self.segment_of[labels], self.number, self.beyond)
-        kept = np.flatnonzero(admitted(part, self.segment_of, self.breakdown.most))
-        segments = self.segment_of[part.labels[kept]]
-        return by_segment(part.active.some(kept), segments, self.number, self.beyond)
+            return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
+        active, labels = admitted(part, self.segment_of, self.breakdown.most)
+        return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
 
-    def _add(self, runs: Runs, bound: int, moves: Integers) -> None:
-        users = runs.users // self.number if self._shared else runs.users
-        segments = runs.users - users * self.number if self._shared else self._segments_of(users)
-        ticks = moves.shape[-1]
-        came = segments * ticks + runs.starts + np.where(runs.firsts, 0, self.number * ticks)
-        left = segments * ticks + runs.stops + 2 * self.number * ticks
+    def _add(self, runs: PackedRuns, bound: int, moves: Integers) -> None:
+        # Segment and tick in one number are a place in `moves`.
+        came, left = (self._places(ends, runs.tick_bits) for ends in (runs.starts, runs.stops))
+        came[1:] += (runs.users[1:] == runs.users[:-1]) * moves[0].size
         if bound < NO_BOUND:
             if self._shared:
-                comes = leaves = _counted_together(users, runs.starts, segments, bound)
+                comes = leaves = self._counted_together(runs, bound)
             else:
-                comes, leaves = 2 * runs.numbers - 1 <= bound, 2 * runs.numbers <= bound
+                numbers = positions_within(runs.users)
+                comes, leaves = 2 * numbers - 1 <= bound, 2 * numbers <= bound
             came, left = came[comes], left[leaves]
-        np.add.at(moves.reshape(-1), came, 1)
-        np.add.at(moves.reshape(-1), left, 1)
+        np.add.at(moves[:2].reshape(-1), came, 1)
+        np.add.at(moves[2].reshape(-1), left, 1)
 
-    def _segments_of(self, users: Integers) -> Integers:
-        """The segment of each user where it is fixed; 0 in total."""
-        return self.segment_of[users] if self.breakdown else np.zeros(len(users), dtype=np.int64)
+    def _places(self, ends: Integers, tick_bits: int) -> Integers:
+        """Segment and tick of starts or stops, in one number."""
+        if self._shared:
+            return ends & (1 << self._segment_bits + tick_bits) - 1
+        ticks = ends & (1 << tick_bits) - 1
+        return self.segment_of[ends >> tick_bits] << tick_bits | ticks if self.breakdown else ticks
+
+    def _counted_together(self, runs: PackedRuns, bound: int) -> NDArray[np.bool_]:
+        """Which runs count if the bound covers the start and the end of each, those of a user in the order of start."""
+        users, places = runs.users >> self._segment_bits, self._places(runs.starts, runs.tick_bits)
+        segments, starts = places >> runs.tick_bits, places & (1 << runs.tick_bits) - 1
+        order = np.lexsort((segments, starts, users))
+        counted = np.empty(len(users), dtype=np.bool_)
+        counted[order] = 2 * positions_within(users[order]) <= bound
+        return counted
 
 
 def _axis_of(cell: Cell) -> object:
     """What two cells have in common that are counted by the same runs."""
     return cell.window or cell.kind
-
-
-def _counted_together(users: Integers, starts: Integers, segments: Integers, bound: int) -> NDArray[np.bool_]:
-    """Which runs count if the bound covers the start and the end of each, those of a user in the order of start."""
-    counted = np.empty(len(users), dtype=np.bool_)
-    order = np.lexsort((segments, starts, users))
-    counted[order] = 2 * positions_within(users[order]) <= bound
-    return counted

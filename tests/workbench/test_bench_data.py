@@ -10,6 +10,7 @@ import pytest
 
 from dp.log import read_log
 from workbench.bench import data as bench
+from workbench.bench.questions import bench_questions
 
 
 @pytest.mark.slow
@@ -38,3 +39,11 @@ def test_the_log_adds_takes_back_and_erases(tmp_path: Path) -> None:
     assert sum(found.values()) == 20_000
     assert found[-1] / 20_000 == pytest.approx(0.15, abs=0.01)
     assert found[0] / 20_000 == pytest.approx(0.001, abs=0.0008)
+
+
+def test_segments_are_measured_beside_windows_without_them() -> None:
+    (row,) = bench_questions(2_000, 200, 30, 4, 1)
+    assert (row["questions"], row["series"]) == (11, 3 + 3 + 1 + 6 * 4)
+    assert row["ratio"] > 0
+    with pytest.raises(ValueError, match="segments = 2: must be at least 3"):
+        bench_questions(2_000, 200, 30, 2, 1)

@@ -30,19 +30,32 @@ def bench() -> None:
 @click.option(
     "--log-format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True, help="Of what is read."
 )
+@click.option(
+    "--segments",
+    type=click.IntRange(min=3),
+    default=None,
+    help="Measure instead what so many segments cost: windows, flows and weeks in total and by segment, beside "
+    "three windows without segments; counting alone.",
+)
 @click.option("--format", "format_name", type=click.Choice(["table", "csv", "json"]), default="table")
 def bench_data(
-    events: float, users: float, days: int, w_bound: int, seed: int, log_format: str, format_name: str
-) -> None:
+    events: float, users: float, days: int, w_bound: int, seed: int, log_format: str, segments: int | None,
+    format_name: str,
+) -> None:  # fmt: skip
     """Time reading a log and counting three windows with truncation, beside plain SQL for one window without it.
 
     At three sizes, each in a process of its own. The ratios are ours by those of DuckDB, which runs the SQL on the
     same log without checking a row; read_cpu_ratio is that of reading and indexing users alone.
     """
     from workbench.bench.data import bench_data as measure
+    from workbench.bench.questions import bench_questions
 
     with progress_bar() as report:
         report("measuring", None)
+        if segments:
+            costs = bench_questions(int(events), int(users), days, segments, seed)
+            write_rows(costs, format_name, None, title="Data column: questions by segment, and windows without")
+            return
         rows = measure(int(events), int(users), days, (1, 7, 30), w_bound, seed, log_format)
     write_rows(rows, format_name, None, title=f"Data column: from a log in {log_format} to daily counts")
 

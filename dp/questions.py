@@ -9,6 +9,7 @@ be there for one user. Everything else counts as `other`.
 from __future__ import annotations
 
 import itertools
+from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -71,6 +72,25 @@ class Cell:
             following = day + timedelta(days=1)
             day = following if self.window is not None else self.last_day(following)
 
+    def place(self, first: date, day: date) -> int:
+        """How many days it is published from `first` on before `day`, which is one of them."""
+        if self.window is not None:
+            return (day - first).days
+        begins = self.last_day(first)
+        if self.kind == "week":
+            return (day - begins).days // 7
+        return 12 * (day.year - begins.year) + day.month - begins.month
+
+    def number(self, first: date, ticks: int) -> int:
+        """On how many days it is published among so many ticks from `first` on; no cell is beyond the calendar."""
+        if self.window is not None:
+            return ticks
+        last = first + timedelta(days=min(ticks - 1, (date.max - first).days - 7))
+        begins = self.last_day(first)
+        if last < begins:
+            return 0
+        return self.place(first, last) + (self.kind == "week" or self.last_day(last) == last)
+
     def last_day(self, day: date) -> date:
         """The day on which what happened on `day` is published, in a calendar cell.
 
@@ -80,7 +100,7 @@ class Cell:
         if self.kind == "week":
             return day + timedelta(days=7 - day.isoweekday())
         if self.kind == "month":
-            return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+            return day.replace(day=monthrange(day.year, day.month)[1])
         raise ValueError(f"cell is {self.name}, a trailing window; only calendar cells have a last day")
 
 

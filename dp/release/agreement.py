@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -83,7 +82,7 @@ def _planned(plan: Plan, name: str, published: int) -> int:
     if request.horizon is None:
         return -(-published // BLOCK) * BLOCK
     (cell,) = {question.cell for question in request.asked if question.name == name}
-    return len(cell.days(request.first, request.first + timedelta(days=request.horizon - 1)))
+    return cell.number(request.first, request.horizon)
 
 
 def _published(plan: Plan, by_series: Mapping[str, Rows]) -> dict[str, list[Rows]]:

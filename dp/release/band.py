@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,11 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         if series.mechanism.data_dependent:
             raise ValueError(f"band needs noise that does not depend on the data, and that of {request.mechanism} does")
         own = [row for row in rows if series_of(row) == series.metric]
-        days = [day.isoformat() for day in series.days(request.first, request.horizon)]
-        level = 1 - (1 - request.ci_level) / len(days)
-        half = half_widths(series.mechanism, len(days), level)[[days.index(row["day"]) for row in own]]
+        cell = series.question.cell
+        ticks = cell.number(request.first, request.horizon)
+        level = 1 - (1 - request.ci_level) / ticks
+        places = [cell.place(request.first, date.fromisoformat(row["day"])) for row in own]
+        half = half_widths(series.mechanism, ticks, level)[places]
         estimates = np.array([row["estimate"] for row in own])
         low, high = estimates - half, estimates + half
         found[series.metric] = iter(low.tolist()), iter(high.tolist())

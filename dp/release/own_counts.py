@@ -62,7 +62,7 @@ def _checked(plan: Plan, series: Series, counts: Mapping[str, Counts]) -> NDArra
     if np.any((values < 0) | (values > MOST_USERS) | (values != np.floor(values))):
         raise ValueError(f"counts of {metric} must be whole numbers between 0 and 2^36")
     horizon = plan.request.horizon
-    if horizon is not None and len(values) > (most := len(series.days(plan.request.first, horizon))):
+    if horizon is not None and len(values) > (most := series.question.cell.number(plan.request.first, horizon)):
         raise ValueError(
             f"{len(values)} ticks were asked for, but the guarantee covers a horizon of {most}; "
             "for more days open another stream, which is charged again"

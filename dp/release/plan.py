@@ -141,11 +141,10 @@ def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism
 
 def _question_design(request: Request, question: Question) -> LinearDesign:
     horizon = request.horizon
-    if question.cell.window is None and horizon is not None:
-        first = request.first
-        horizon = len(question.cell.days(first, first + timedelta(days=horizon - 1)))
+    if horizon is not None:
+        horizon = question.cell.number(request.first, horizon)
         if not horizon:
-            raise ValueError(f"no {question.cell.name} ends within the {request.horizon} ticks from {first} on")
+            raise ValueError(f"no {question.cell.name} ends within the {request.horizon} ticks from {request.first} on")
     return question_design(request.mechanism, question_class(question, request.unit, request.w_bound, horizon))
 
 

@@ -16,7 +16,7 @@ def largest_deviations(plan: Plan) -> dict[str, float]:
     request = plan.request
     deviations = {}
     for series in {one.question.name: one for one in plan.series}.values():
-        ticks = len(series.days(request.first, request.horizon or STEADY))
+        ticks = series.question.cell.number(request.first, request.horizon or STEADY)
         deviations[series.question.name] = float(series.mechanism.standard_deviation(ticks).max())
     return deviations
 

@@ -35,6 +35,9 @@ _DATE = re.compile(
 """Year, month and day, written one after the other or parted alike, perhaps with a time behind; day, month and year;
 year and month; year and week."""
 
+_PIPE = re.compile(r"/dev/(?:stdin|fd/[0-9]+)|/proc/[^/]+/fd/[0-9]+")
+"""What a shell calls a pipe; every shell has its own of that name. A file in /dev/shm is a file like any other."""
+
 
 def publish(
     ledger: Ledger,
@@ -100,7 +103,7 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
         return None
     # Refuses other parameters, and costs nothing.
     ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": ""}, now)
-    wanted = {series.metric: len(series.days(plan.request.first, ticks)) for series in plan.series}
+    wanted = {series.metric: series.question.cell.number(plan.request.first, ticks) for series in plan.series}
     if any(ledger.count_releases(stream, metric) < number for metric, number in wanted.items()):
         return None
     return published(ledger, stream, wanted)
@@ -116,7 +119,7 @@ def log_name(paths: Sequence[str], ledger: Place) -> str:
     Raises:
         ValueError: the log comes from standard input or a pipe of the shell, which have no name.
     """
-    if any(path == "-" or Path(path).parts[:2] in (("/", "dev"), ("/", "proc")) for path in paths):
+    if any(path == "-" or _PIPE.fullmatch(path) for path in paths):
         raise ValueError(
             "a log from standard input or a pipe has no name of which a stream's could be made: name the stream "
             "(--stream)"

@@ -84,7 +84,7 @@ def _rows(planned: Plan, alike: dict[str, float], sizes: dict[str, float] | None
     for series in {one.question.name: one for one in planned.series}.values():
         question = series.question
         deviation = deviations[question.name]
-        ticks = len(series.days(request.first, request.horizon or TICKS))
+        ticks = question.cell.number(request.first, request.horizon or TICKS)
         row: TableRow = {
             "question": question.cell.name,
             "breakdown": question.breakdown and question.breakdown.name,

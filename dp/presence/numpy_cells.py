@@ -300,15 +300,20 @@ def _labelled_days_of(packed: _Packed, keys: Integers, beyond: int) -> LabelledD
 def _contested(cells: Integers, places: Integers, adds: NDArray[np.bool_], widths: _Widths) -> Additions:
     """The first additions under each label, on user-days that were added to under several."""
     if widths.label_bits:
-        added, at = cells[adds], places[adds]
-        new = np.flatnonzero(np.diff(added, prepend=-1))
-        added, at = added[new], at[new]
-        user_days = added >> widths.label_bits
-        again = user_days[1:] == user_days[:-1]
-        several = np.flatnonzero(np.append(again, False) | np.append(False, again))
-        return Additions(*widths.unpacked(added[several]), at[several])
+        # Most user-days have one operation, so they go first.
+        rows = beside_an_equal(cells >> widths.label_bits)
+        rows = rows[adds[rows]]
+        rows = rows[np.diff(cells[rows], prepend=-1) != 0]
+        rows = rows[beside_an_equal(cells[rows] >> widths.label_bits)]
+        return Additions(*widths.unpacked(cells[rows]), places[rows])
     nothing = np.zeros(0, dtype=np.int64)
     return Additions(nothing, nothing, nothing, nothing)
+
+
+def beside_an_equal(values: Integers) -> Integers:
+    """The positions of values of which a neighbour is the same."""
+    same = values[1:] == values[:-1]
+    return np.flatnonzero(np.append(same, False) | np.append(False, same))
 
 
 def _end(
@@ -330,7 +335,7 @@ def _end(
     if low == high:
         return
     events = events[low:high]
-    rows = _positions_among(groups, events >> label_bits + shift)
+    rows = positions_among(groups, events >> label_bits + shift)
     owners = groups[rows]
     if kept is not None:
         owners = owners << label_bits | kept[cells[rows] & (1 << label_bits) - 1]
@@ -341,7 +346,7 @@ def _end(
     stops[rows] = np.minimum(stops[rows], ended_at)
 
 
-def _positions_among(values: Integers, wanted: Integers) -> Integers:
+def positions_among(values: Integers, wanted: Integers) -> Integers:
     """The positions of all values that are among the wanted ones; both ascend."""
     wanted = wanted[np.diff(wanted, prepend=-1) != 0]
     first, after = np.searchsorted(values, wanted), np.searchsorted(values, wanted, side="right")

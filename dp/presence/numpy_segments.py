@@ -6,11 +6,13 @@ runs this number is a user.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dp.arrays import Integers
-from dp.presence.numpy_cells import Additions, LabelledDays, UserDays
+from dp.presence.numpy_cells import Additions, LabelledDays, UserDays, beside_an_equal, positions_among
 from dp.presence.numpy_runs import PackedDays, positions_within, sorted_unique
 
 
@@ -41,35 +43,44 @@ def admitted(part: LabelledDays, segment_of: Integers, most: int) -> tuple[UserD
         segment_of: of each label; shape (labels,).
     """
     contested, active = part.contested, part.active
-    segments, number = segment_of[contested.labels], int(segment_of.max(initial=0)) + 1
-    if len(contested.users) == 0 or most >= number:
-        return active, part.labels
-    user_days = _numbered_user_days(contested)
+    user_days, segments = _numbered_user_days(contested), segment_of[contested.labels]
+    # Where no user-day was added to under more labels, none is in more segments.
+    crowded = np.zeros(len(user_days), dtype=np.bool_)
+    crowded[user_days[positions_within(user_days) > most]] = True
+    rows = np.flatnonzero(crowded[user_days])
     # The first addition under each segment, and how many segments of that user-day came before it.
-    order = np.lexsort((contested.places, segments, user_days))
-    pairs = (user_days * number + segments)[order]
-    firsts = order[np.flatnonzero(np.diff(pairs, prepend=-1))]
-    firsts = firsts[np.lexsort((contested.places[firsts], user_days[firsts]))]
-    late = firsts[positions_within(user_days[firsts]) > most]
+    rows = rows[np.lexsort((contested.places[rows], segments[rows], user_days[rows]))]
+    rows = rows[(np.diff(user_days[rows], prepend=-1) != 0) | (np.diff(segments[rows], prepend=-1) != 0)]
+    rows = rows[np.lexsort((contested.places[rows], user_days[rows]))]
+    late = rows[positions_within(user_days[rows]) > most]
     if not len(late):
         return active, part.labels
-    kept = np.flatnonzero(~_are_among(active, segment_of[part.labels], contested, late, segments))
-    return active.some(kept), part.labels[kept]
+    refused = _Cells(contested.users[late], contested.days[late], segments[late])
+    # Only these users are looked at.
+    looked = positions_among(active.users, refused.users)
+    theirs = _Cells(active.users[looked], active.days[looked], segment_of[part.labels[looked]])
+    kept = np.ones(len(active.users), dtype=np.bool_)
+    kept[looked[theirs.are_among(refused)]] = False
+    chosen = np.flatnonzero(kept)
+    return active.some(chosen), part.labels[chosen]
 
 
-def _are_among(
-    active: UserDays, segments: Integers, contested: Additions, late: Integers, theirs: Integers
-) -> NDArray[np.bool_]:
-    """Which intervals have the user, day and segment of one of the additions `late`, of which there are some."""
-    least = int(min(active.days.min(initial=0), contested.days.min(initial=0)))
-    days = int(max(active.days.max(initial=0), contested.days.max(initial=0))) - least + 1
-    number = int(max(segments.max(initial=0), theirs.max(initial=0))) + 1
-    base = int(contested.users.min())
-    refused = ((contested.users[late] - base) * days + contested.days[late] - least) * number + theirs[late]
-    refused.sort()
-    pairs = ((active.users - base) * days + active.days - least) * number + segments
-    among: NDArray[np.bool_] = refused.take(np.searchsorted(refused, pairs), mode="clip") == pairs
-    return among
+class _Cells(NamedTuple):
+    """Users, days and segments, each in an array of the same shape."""
+
+    users: Integers
+    days: Integers
+    segments: Integers
+
+    def are_among(self, others: _Cells) -> NDArray[np.bool_]:
+        """Which of these are among others, of which there are some."""
+        both = [np.concatenate(pair) for pair in zip(self, others, strict=True)]
+        numbers = np.zeros(len(both[0]), dtype=np.int64)
+        for values in both:
+            least = int(values.min())
+            numbers = numbers * (int(values.max()) - least + 1) + values - least
+        among: NDArray[np.bool_] = np.isin(numbers[: len(self.users)], numbers[len(self.users) :])
+        return among
 
 
 def _numbered_user_days(additions: Additions) -> Integers:
@@ -95,8 +106,7 @@ def latest(part: LabelledDays, reach: int, beyond: int) -> tuple[UserDays, Integ
     user_days = active.users * (int(days.max(initial=0)) + 1) + days
     order = np.arange(len(days))
     # On most days a user was active under one label; additions under one are in the order of arrival.
-    same = user_days[1:] == user_days[:-1]
-    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    several = beside_an_equal(user_days)
     order[several] = several[np.lexsort((part.places[several], user_days[several]))]
     ends = np.minimum(active.stops, active.days + reach)
     order = order[(active.starts < ends)[order]]

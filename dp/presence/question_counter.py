@@ -27,20 +27,22 @@ class _Axis:
         length: how many ticks.
         begins: first day of the first cell of a calendar, counted from the first tick of the horizon.
         ends: last days of these cells, likewise.
+        flows: whether anybody asks who is new and who returns; if not, all count as new.
     """
 
     window: int | None
     length: int
     begins: int
     ends: Integers
+    flows: bool
 
     @classmethod
-    def of(cls, cell: Cell, horizon: Horizon) -> _Axis:
+    def of(cls, cell: Cell, horizon: Horizon, *, flows: bool) -> _Axis:
         """The axis of a cell."""
         days = cell.days(horizon.first, horizon.last)
         ends = np.array([(day - horizon.first).days for day in days], dtype=np.int64)
         begins = (_first_day(cell, days[0]) - horizon.first).days if days and cell.window is None else 0
-        return cls(cell.window, len(days), begins, ends)
+        return cls(cell.window, len(days), begins, ends, flows)
 
     def runs(self, active: PackedDays) -> PackedRuns:
         """The presence of users on this axis."""
@@ -81,8 +83,9 @@ class QuestionCounter:
         """A counter at zero for these cells; the horizon has one window, the longest cell."""
         number = 1 if breakdown is None else len(breakdown.segments)
         axes = {}
+        with_flows = {_axis_of(cell) for cell in cells if cell.kind == "flows"}
         for cell in cells:
-            axis = _Axis.of(cell, horizon)
+            axis = _Axis.of(cell, horizon, flows=_axis_of(cell) in with_flows)
             axes[_axis_of(cell)] = axis, np.zeros((len(FLOWS), number, 1 << axis.length.bit_length()), dtype=np.int64)
         beyond = (horizon.last - horizon.first).days + 1
         return cls(breakdown, segment_of, number, max(horizon.windows), beyond, axes)
@@ -92,7 +95,7 @@ class QuestionCounter:
         active = self._active(part)
         for axis, moves in self.axes.values():
             if axis.length:
-                self._add(axis.runs(active), bound, moves)
+                self._add(axis.runs(active), bound, axis.flows, moves)
 
     def answer(self, cell: Cell) -> Integers:
         """The counts of one of the cells, shape (series, days), series in the order of `Question.series`."""
@@ -122,10 +125,11 @@ class QuestionCounter:
         active, labels = admitted(part, self.segment_of, self.breakdown.most)
         return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
 
-    def _add(self, runs: PackedRuns, bound: int, moves: Integers) -> None:
+    def _add(self, runs: PackedRuns, bound: int, flows: bool, moves: Integers) -> None:
         # Segment and tick in one number are a place in `moves`.
         came, left = (self._places(ends, runs.tick_bits) for ends in (runs.starts, runs.stops))
-        came[1:] += (runs.users[1:] == runs.users[:-1]) * moves[0].size
+        if flows:
+            came[1:] += (runs.users[1:] == runs.users[:-1]) * moves[0].size
         if bound < NO_BOUND:
             if self._shared:
                 comes = leaves = self._counted_together(runs, bound)

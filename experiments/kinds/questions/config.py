@@ -29,7 +29,7 @@ class QuestionPoint:
     @property
     def identity(self) -> str:
         """The point in words; shards derive from it."""
-        return f"question={self.question} sharing={self.sharing} epsilon={self.epsilon:g}"
+        return f"question={self.question} sharing={self.sharing} epsilon={self.epsilon}"
 
 
 class QuestionGrid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

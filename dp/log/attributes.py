@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +60,7 @@ def read_attributes(path: str | Path, columns: Sequence[str]) -> Attributes:
     with duckdb.connect() as connection:
         with BadRows(None, form.unit, name_files=False) as bad_rows:
             named = {name: UNLISTED + name for name in _ONE_DAY}
-            reading = Reading(
-                connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns),
-                most_staged=sys.maxsize,
-            )  # fmt: skip
+            reading = Reading(connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns))
             create_tables(reading)
             try:
                 rows = form.stage(reading, file)

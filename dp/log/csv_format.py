@@ -95,7 +95,7 @@ def stage(reading: Reading, file: LogFile) -> int:
         LogError: the file has no header, or one that is not that of a log.
     """
     with open_bytes(file) as (stream, fraction):
-        return stage_batches(reading, file, _batches(reading, file, lines_of(stream), fraction))
+        return stage_batches(reading, file, _batches(reading, file, lines_of(stream, reading.block), fraction))
 
 
 def _batches(reading: Reading, file: LogFile, blocks: Iterator[Lines], fraction: Any) -> Iterator[Batch]:

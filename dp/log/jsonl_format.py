@@ -25,7 +25,7 @@ CHUNK = 100_000
 def stage(reading: Reading, file: LogFile) -> int:
     """Stage every line that is not blank, or every element if the whole file is one array."""
     with open_bytes(file) as (stream, fraction):
-        return stage_batches(reading, file, _batches(reading, file, lines_of(stream), fraction))
+        return stage_batches(reading, file, _batches(reading, file, lines_of(stream, reading.block), fraction))
 
 
 def _batches(

@@ -13,8 +13,9 @@ import pyarrow.compute
 
 from dp.arrays import Integers
 
-BLOCK = 1 << 22
-"""Bytes read at once."""
+BLOCK = 1 << 24
+"""Bytes read at once; fewer take less memory, and more time."""
+SMALL_BLOCK = 1 << 22
 LONGEST = 1 << 26
 """Bytes of the longest line that is kept; a longer one is a bad row, so that no row takes all memory."""
 TOO_LONG = f"the line is longer than {LONGEST >> 20} MiB"
@@ -96,14 +97,18 @@ class Lines:
         return replace(self, content=self.content[self.ends[index] + 1 :], first=self.first + index + 1)
 
 
-def lines_of(stream: Any) -> Iterator[Lines]:
+def lines_of(stream: Any, block: int | None = None) -> Iterator[Lines]:
     """The lines of a stream of bytes; they end in LF, CR LF or CR, and the last one need not.
 
     A byte order mark is no part of the first line.
+
+    Args:
+        block: bytes read at once; by default `BLOCK`.
     """
+    block = block or BLOCK
     pending, number, ended = stream.read(len(BOM)).removeprefix(BOM), 1, False
     while not ended:
-        chunk = stream.read(BLOCK)
+        chunk = stream.read(block)
         ended = not chunk
         content = pending + chunk
         # A CR at the very end may be half of a CR LF.
@@ -114,9 +119,9 @@ def lines_of(stream: Any) -> Iterator[Lines]:
             number += len(lines)
             yield lines
         if len(pending) > LONGEST:
-            yield Lines(pending[:BLOCK].replace(b"\r", b"") + b"\n", number, cut=True)
+            yield Lines(pending[:block].replace(b"\r", b"") + b"\n", number, cut=True)
             number += 1
-            pending, ended = _behind_the_line(stream)
+            pending, ended = _behind_the_line(stream, block)
 
 
 def spelt_out(content: bytes) -> str:
@@ -133,9 +138,9 @@ def _line_feeds(content: bytes, number: int) -> Lines:
     return Lines(content if content.endswith(b"\n") else content + b"\n", number)
 
 
-def _behind_the_line(stream: Any) -> tuple[bytes, bool]:
+def _behind_the_line(stream: Any, block: int) -> tuple[bytes, bool]:
     """Skip the rest of a line: what follows in the last chunk read, and whether the stream has ended."""
-    while chunk := stream.read(BLOCK):
+    while chunk := stream.read(block):
         ends = [position for position in (chunk.find(b"\n"), chunk.find(b"\r")) if position >= 0]
         if ends:
             return chunk[min(ends) + 1 :], False

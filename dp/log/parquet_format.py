@@ -81,7 +81,7 @@ def _stage(reading: Reading, file: LogFile) -> int:
         )
         for batch in found.to_arrow_reader(FETCHED):
             reading.bad_rows.add(file, bad_rows(*batch.columns))
-    number_users(reading, least=reading.most_staged)
+    number_users(reading, least=reading.rows_at_once)
     return int(rows)
 
 

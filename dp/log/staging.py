@@ -1,5 +1,6 @@
 """What a file format is, how a log is read, and how rows of text get into the table `staged`."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from dp.log.bad_rows import BadRows, bad_rows
 from dp.log.checks import USER_FAULT, Types, checked_query, segment_faults, staged
 from dp.log.columns import FIELDS, segment_fields
 from dp.log.files import LogFile
+from dp.log.lines import SMALL_BLOCK
 from dp.log.moments import Calendar, as_times
 from dp.log.sql import identifier
 from dp.progress import Progress
@@ -35,8 +37,9 @@ class Reading:
         bad_rows: gets the others.
         progress: told how far the reading is.
         segments: the segment columns, by our names.
-        compressed: whether the rows are kept compressed.
-        most_staged: rows that wait in `staged` for their users to be numbered.
+        compressed: whether the rows are kept compressed, and read in small parts.
+        most_staged: rows that wait in `staged` for their users to be numbered; by default `MOST_STAGED` where memory
+            is to be saved, else all of them, which is faster.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -47,7 +50,17 @@ class Reading:
     progress: Progress
     segments: tuple[str, ...] = ()
     compressed: bool = False
-    most_staged: int = MOST_STAGED
+    most_staged: int | None = None
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that wait in `staged`."""
+        return self.most_staged or (MOST_STAGED if self.compressed else sys.maxsize)
+
+    @property
+    def block(self) -> int | None:
+        """Bytes of text that are read at once; None: as usual."""
+        return SMALL_BLOCK if self.compressed else None
 
     @property
     def fields(self) -> dict[str, str]:
@@ -210,7 +223,7 @@ def stage_batches(reading: Reading, file: LogFile, batches: Iterable[Batch]) -> 
             numbers = found["number"].to_numpy()
             reading.bad_rows.add(file, bad_rows(batch.places[numbers], found["fault"], batch.raw(numbers)))
         connection.unregister("judged")
-        number_users(reading, least=reading.most_staged)
+        number_users(reading, least=reading.rows_at_once)
     return rows
 
 

@@ -182,8 +182,7 @@ def servers(settings: Settings) -> Iterator[Finding]:
 
 def _server(url: DatabaseUrl) -> Iterator[Finding]:
     def setting(name: str) -> Any:
-        (value,) = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()  # type: ignore[misc]
-        return value
+        return connection.execute("SELECT current_setting(%s)", (name,)).fetchall()[0][0]
 
     try:
         with closing(connect(url)) as connection:

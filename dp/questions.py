@@ -255,6 +255,15 @@ def kind_of(text: str) -> tuple[BreakdownKind, int]:
     return kinds[kind], int(most or 1)
 
 
+def totals_of(windows: Mapping[str, int]) -> tuple[Question, ...]:
+    """How many users are present in each window.
+
+    Args:
+        windows: metric → trailing days.
+    """
+    return tuple(Question(rolling(metric, window)) for metric, window in windows.items())
+
+
 def questions_of(
     windows: Mapping[str, int], flows: Sequence[str], calendar: Sequence[str], by: Sequence[Breakdown]
 ) -> tuple[Question, ...]:
@@ -274,7 +283,7 @@ def questions_of(
         raise ValueError(f"flows are asked of {unknown[0]!r}; choose from {', '.join(known)}")
     if unknown := [kind for kind in calendar if kind not in CALENDAR]:
         raise ValueError(f"calendar is {unknown[0]!r}; choose from {', '.join(CALENDAR)}")
-    totals = [rolling(metric, window) for metric, window in windows.items()]
+    totals = [question.cell for question in totals_of(windows)]
     others = [Cell("flows", metric, known[metric]) for metric in dict.fromkeys(flows)]
     others += [Cell("week" if kind == "week" else "month", kind) for kind in dict.fromkeys(calendar)]
     return (

@@ -52,9 +52,26 @@ def audit_mechanism(
     Raises:
         ValueError: the mechanism is unknown, cannot serve the class, or the guarantee or the trials are out of range.
     """
-    claim = Guarantee(promised.epsilon, 0.0) if family_of(name).delta == "none" else promised
+    claim = claim_of(name, promised)
     mechanism = calibrate_designs([design(name, protected)], claim, [1.0])[0]
     return audit_cases(cases(mechanism, protected, claim, generator), trials, generator, options)
+
+
+def claim_of(name: str, promised: Guarantee) -> Guarantee:
+    """What a mechanism claims of a promise; pure ones ignore δ."""
+    return Guarantee(promised.epsilon, 0.0) if family_of(name).delta == "none" else promised
+
+
+def audited_ticks(protected: ProtectedClass) -> int:
+    """How many ticks of a series are audited.
+
+    Raises:
+        ValueError: the series is too long.
+    """
+    ticks = protected.horizon or UNLIMITED_HULLS * protected.hull
+    if ticks > MAX_TICKS:
+        raise ValueError(f"the audit would take {ticks} ticks; it takes up to {MAX_TICKS}, choose a shorter horizon")
+    return ticks
 
 
 def cases(
@@ -73,9 +90,7 @@ def cases(
     Raises:
         ValueError: the series is too long, or the mechanism is of a kind that is not known here.
     """
-    ticks = protected.horizon or UNLIMITED_HULLS * protected.hull
-    if ticks > MAX_TICKS:
-        raise ValueError(f"the audit would take {ticks} ticks; it takes up to {MAX_TICKS}, choose a shorter horizon")
+    audited_ticks(protected)
     return _cases(mechanism, protected, claim, generator, release_sampler)
 
 
@@ -119,7 +134,7 @@ def _linear_cases(
     generator: np.random.Generator,
     release_sampler: ReleaseSampler | None,
 ) -> list[Case]:
-    ticks = protected.horizon or UNLIMITED_HULLS * protected.hull
+    ticks = audited_ticks(protected)
     audited: tuple[View, ...] = ("releases",) if release_sampler else views(mechanism, ticks)
     counts = np.full(ticks, BASE_COUNT)
     return [

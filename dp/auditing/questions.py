@@ -18,12 +18,12 @@ from dp.arrays import Floats
 from dp.auditing.case import Case
 from dp.auditing.likelihood import LikelihoodRatio, likelihood_ratio, mu_of_claim, views
 from dp.auditing.measurements import simulate_measurements
-from dp.auditing.mechanisms import MAX_TICKS, UNLIMITED_HULLS
+from dp.auditing.mechanisms import audited_ticks, claim_of
 from dp.auditing.options import DEFAULT_OPTIONS, AuditOptions
 from dp.auditing.result import Audit
 from dp.auditing.sampling import Sampler, simulate_releases
 from dp.auditing.verdict import audit_cases
-from dp.mechanisms import LinearMechanism, family_of
+from dp.mechanisms import LinearMechanism
 from dp.mechanisms.question_design import question_design
 from dp.questions import Question
 from dp.units import FlowChange, PresenceChange, ProtectedClass, question_class
@@ -53,7 +53,7 @@ def audit_question(
     Raises:
         ValueError: the mechanism cannot serve the class, or a number is out of range.
     """
-    claim = Guarantee(promised.epsilon, 0.0) if family_of(mechanism).delta == "none" else promised
+    claim = claim_of(mechanism, promised)
     change = question_class(question, unit, w_bound, horizon)
     calibrated = calibrate_linear([question_design(mechanism, change)], claim, [1.0])[0]
     return audit_cases(question_cases(calibrated, question.name, change, claim, generator), trials, generator, options)
@@ -72,9 +72,7 @@ def question_cases(
         ValueError: the series is too long.
     """
     classes = _spread(change)
-    ticks = classes[0].horizon or UNLIMITED_HULLS * classes[0].hull
-    if ticks > MAX_TICKS:
-        raise ValueError(f"the audit would take {ticks} ticks; it takes up to {MAX_TICKS}, choose a shorter horizon")
+    ticks = audited_ticks(classes[0])
     return [
         _case(mechanism, subject, claim, [likelihood_ratio(mechanism, one, ticks, generator, view) for one in classes])
         for view in views(mechanism, ticks)

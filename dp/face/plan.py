@@ -71,7 +71,7 @@ class ReleasePlan:
     @property
     def mechanisms(self) -> dict[str, Mechanism]:
         """The calibrated mechanism of every question; all series of one have noise of their own."""
-        return {series.question.name: series.mechanism for series in self.calibrated.series}
+        return {name: series.mechanism for name, series in self.calibrated.by_question.items()}
 
     @property
     def guarantee(self) -> Guarantee:
@@ -107,10 +107,10 @@ class ReleasePlan:
 
         rate = 1.0 if self.request.sample is None else self.request.sample.rate
         frame = pd.DataFrame(index=pd.date_range(self.request.first, periods=self._ticks, name="day"))
-        for series in {one.question.name: one for one in self.calibrated.series}.values():
+        for name, series in self.calibrated.by_question.items():
             days = series.days(self.request.first, self._ticks)
             deviations = series.mechanism.standard_deviation(len(days)) / rate
-            frame[series.question.name] = pd.Series(deviations, index=pd.DatetimeIndex(days))
+            frame[name] = pd.Series(deviations, index=pd.DatetimeIndex(days))
         return frame
 
     @property

@@ -16,7 +16,7 @@ from dp.log.files import LogFile
 from dp.log.formats import format_of
 from dp.log.log import LogError
 from dp.log.moments import Calendar
-from dp.log.staging import Reading, create_tables
+from dp.log.staging import Reading, create_staged
 from dp.progress import silent
 from dp.zones import zone_named
 
@@ -61,7 +61,7 @@ def read_attributes(path: str | Path, columns: Sequence[str]) -> Attributes:
         with BadRows(None, form.unit, name_files=False) as bad_rows:
             named = {name: UNLISTED + name for name in _ONE_DAY}
             reading = Reading(connection, named, Calendar(zone_named("UTC")), None, bad_rows, silent, tuple(columns))
-            create_tables(reading)
+            create_staged(reading)
             try:
                 rows = form.stage(reading, file)
             except LogError as error:

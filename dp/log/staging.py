@@ -163,11 +163,12 @@ def number_users(reading: Reading, *, least: int) -> None:
     Where a row says at what time it arrived, `operations` gets a column `clock`.
     """
     execute = reading.connection.execute
-    staged_rows, timed, users, before = execute(
-        "SELECT COUNT(*), COUNT(clock) > 0, (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM operations) FROM staged"
-    ).fetchall()[0]
-    if staged_rows < least:
+    # DuckDB knows this number, and must look through the rows for the others.
+    if execute("SELECT COUNT(*) FROM staged").fetchall()[0][0] < least:
         return
+    timed, users, before = execute(
+        "SELECT COUNT(clock) > 0, (SELECT COUNT(*) FROM users), (SELECT COUNT(*) FROM operations) FROM staged"
+    ).fetchall()[0]
     execute(
         f'INSERT INTO users SELECT {users} + row_number() OVER (), "user" '
         'FROM (SELECT DISTINCT "user" FROM staged ANTI JOIN users USING ("user"))'

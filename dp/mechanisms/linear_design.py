@@ -21,7 +21,11 @@ def choose(
     Raises:
         ValueError: the strategy cannot serve the class.
     """
-    strategy, squared, touched = design_cache.choice(name, protected, strategy_for)
+    return design_of(name, noise, *design_cache.choice(name, protected, strategy_for))
+
+
+def design_of(name: str, noise: NoiseName, strategy: Strategy, squared: float, touched: int) -> LinearDesign:
+    """The design of a strategy with this ℓ₂ sensitivity², and so many measurements that one change can alter."""
     # Strategies that serve Laplace noise change every measurement by −1, 0 or 1, for which ℓ₁ = ℓ₂².
     sensitivity = squared if noise == "laplace" else math.sqrt(squared)
     return LinearDesign(name, noise, strategy, sensitivity, touched)

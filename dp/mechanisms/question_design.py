@@ -6,7 +6,6 @@ Every series of a question gets independent noise of one scale. What one protect
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -14,6 +13,7 @@ from functools import lru_cache
 from dp.mechanisms import family_of
 from dp.mechanisms.design_cache import choice, is_ours, number
 from dp.mechanisms.linear import LinearDesign, Strategy
+from dp.mechanisms.linear_design import design_of
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import FlowChange, PresenceChange, ProtectedClass
 
@@ -38,10 +38,10 @@ def question_design(name: str, change: PresenceChange | FlowChange) -> LinearDes
         raise ValueError(f"mechanism is {name!r}, whose error depends on the data; questions need a linear mechanism")
     if isinstance(change, FlowChange):
         # Entries change by one each, so that they are both ℓ₁ and ℓ₂².
-        return _design(name, ToeplitzStrategy(()), float(change.entries), change.entries)
+        return design_of(name, family.noise, ToeplitzStrategy(()), float(change.entries), change.entries)
     strategy, squared = _chosen(name, family.strategy, change)
     touched = sum(strategy.touched(protected) for protected in change.series)
-    return _design(name, strategy, squared, touched)
+    return design_of(name, family.noise, strategy, squared, touched)
 
 
 def _chosen(
@@ -100,9 +100,3 @@ def _energies(strategy: Strategy, protected: ProtectedClass) -> list[float]:
     """The sensitivity² for every number of runs from 0 to that of the class."""
     some = (strategy.sensitivity_squared(replace(protected, runs=runs)) for runs in range(1, protected.runs + 1))
     return [0.0, *some]
-
-
-def _design(name: str, strategy: Strategy, squared: float, touched: int) -> LinearDesign:
-    noise = family_of(name).noise
-    # As for one series: ℓ₁ = ℓ₂² where Laplace noise is drawn.
-    return LinearDesign(name, noise, strategy, squared if noise == "laplace" else math.sqrt(squared), touched)

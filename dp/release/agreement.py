@@ -63,11 +63,11 @@ def agreement_of(plan: Plan, ticks: Mapping[str, int]) -> Agreement:
     if plan.request.sample is not None:
         raise ValueError("counts of a sample are not brought into agreement: a sample errs too, beyond its noise")
     measured = []
-    for series in {one.question.name: one for one in plan.series}.values():
-        if number := ticks.get(series.question.name, 0):
+    for name, series in plan.by_question.items():
+        if number := ticks.get(name, 0):
             if (errors := series.mechanism.errors_of_draws(number)) is None:
-                name = series.mechanism.name
-                raise ValueError(f"the error of {name} depends on the data, so that counts cannot be agreed")
+                mechanism = series.mechanism.name
+                raise ValueError(f"the error of {mechanism} depends on the data, so that counts cannot be agreed")
             covariance = ErrorCovariance.of_decoder(errors, deviation=1.0)
             measured.append(MeasuredQuestion(series.question, covariance, plan.freeze is not None))
     return Agreement.of(measured)
@@ -81,8 +81,7 @@ def _planned(plan: Plan, name: str, published: int) -> int:
     request = plan.request
     if request.horizon is None:
         return -(-published // BLOCK) * BLOCK
-    (cell,) = {question.cell for question in request.asked if question.name == name}
-    return cell.number(request.first, request.horizon)
+    return plan.by_question[name].question.cell.number(request.first, request.horizon)
 
 
 def _published(plan: Plan, by_series: Mapping[str, Rows]) -> dict[str, list[Rows]]:

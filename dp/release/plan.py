@@ -64,6 +64,11 @@ class Plan:
     series: tuple[Series, ...]
 
     @property
+    def by_question(self) -> dict[str, Series]:
+        """Name of each question → one of its series; they differ in nothing but their names."""
+        return {series.question.name: series for series in self.series}
+
+    @property
     def freeze(self) -> Freeze:
         """After how many flips the counts must leave a user out.
 

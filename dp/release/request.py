@@ -12,7 +12,7 @@ from dp.counts import Sample
 from dp.mechanisms import family_of
 from dp.mechanisms.joint import Exceptions
 from dp.names import DEFAULT_W_BOUND
-from dp.questions import Question, question_from, rolling
+from dp.questions import Question, question_from, totals_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Request:
     @property
     def asked(self) -> tuple[Question, ...]:
         """All questions, in the order in which their rows are published."""
-        return (*(Question(rolling(metric, window)) for metric, window in self.windows.items()), *self.questions)
+        return (*totals_of(self.windows), *self.questions)
 
     @property
     def flip_bound(self) -> int | None:

@@ -15,9 +15,9 @@ def largest_deviations(plan: Plan) -> dict[str, float]:
     """The largest standard deviation of each question's series over the horizon, in users."""
     request = plan.request
     deviations = {}
-    for series in {one.question.name: one for one in plan.series}.values():
+    for name, series in plan.by_question.items():
         ticks = series.question.cell.number(request.first, request.horizon or STEADY)
-        deviations[series.question.name] = float(series.mechanism.standard_deviation(ticks).max())
+        deviations[name] = float(series.mechanism.standard_deviation(ticks).max())
     return deviations
 
 

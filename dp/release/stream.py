@@ -247,10 +247,9 @@ def _publish_series(
     if not len(fresh):
         return
 
-    days = list(itertools.islice(series.question.cell.days_from(plan.request.first), len(counts)))
-
     def name_arrived(ticks: int) -> str | None:
-        return arrived(days[ticks - 1]) if arrived else None
+        days = series.question.cell.days_from(plan.request.first)
+        return arrived(next(itertools.islice(days, ticks - 1, None))) if arrived else None
 
     mechanism = _name_mechanism(series.mechanism)
     if before:

@@ -47,6 +47,6 @@ def _name(by: Breakdown | None) -> str:
 
 def cost(question: Question, unit: str, w_bound: int) -> float:
     """The largest standard deviation of one of its series over a year, times μ, under the default mechanism."""
-    ticks = len(question.cell.days(FIRST, date.fromordinal(FIRST.toordinal() + YEAR - 1)))
+    ticks = question.cell.number(FIRST, YEAR)
     design = question_design(DEFAULT_MECHANISM, question_class(question, unit, w_bound, ticks))
     return float(design.sensitivity * design.strategy.decoder_energy(ticks).max() ** 0.5)

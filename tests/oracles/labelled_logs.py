@@ -1,12 +1,14 @@
 """Logs with segments in memory, from lists of what was written, and streams of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 from hypothesis import strategies as st
 
 from dp.log import Log
-from tests.oracles.logs import CODES, day
+from tests.oracles.logs import day, log_of
+from tests.oracles.presence import Operation
 from tests.oracles.questions import Label, Written
 
 COLUMNS = ("platform", "country")
@@ -20,24 +22,12 @@ def labelled_log_of(
     rows: Sequence[Written], connection: duckdb.DuckDBPyConnection, columns: Sequence[str] = COLUMNS
 ) -> Log:
     """A log in memory, as read_log would make it from a file with these rows and segment columns."""
-    users = sorted({row.user for row in rows})
+    log = log_of([Operation(*row[:4]) for row in rows], connection)
     labels = sorted({row.label for row in rows}, key=str)
     connection.execute(
-        "CREATE OR REPLACE TABLE operations AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::INTEGER[]) AS day, "
-        "unnest(?::INTEGER[]) AS at, unnest(?::BIGINT[]) AS seq, unnest(?::TINYINT[]) AS op, "
-        "unnest(?::INTEGER[]) AS label",
-        [
-            [users.index(row.user) for row in rows],
-            [row.day for row in rows],
-            [row.at for row in rows],
-            list(range(len(rows))),
-            [CODES[row.op] for row in rows],
-            [labels.index(row.label) for row in rows],
-        ],
-    )
-    connection.execute(
-        'CREATE OR REPLACE TABLE users AS SELECT unnest(?::INTEGER[]) AS user_id, unnest(?::VARCHAR[]) AS "user"',
-        [list(range(len(users))), users],
+        "CREATE OR REPLACE TABLE operations AS SELECT o.*, l.label FROM operations AS o "
+        "JOIN (SELECT unnest(?::BIGINT[]) AS seq, unnest(?::INTEGER[]) AS label) AS l ON l.seq = o.seq",
+        [list(range(len(rows))), [labels.index(row.label) for row in rows]],
     )
     values = [[label[place] for label in labels] for place in range(len(columns))]
     listed = "".join(f', unnest(?::VARCHAR[]) AS "{column}"' for column in columns)
@@ -45,8 +35,7 @@ def labelled_log_of(
         f"CREATE OR REPLACE TABLE labels AS SELECT unnest(?::INTEGER[]) AS label{listed}",
         [list(range(len(labels))), *values],
     )
-    count = len(rows)
-    return Log(connection, count, count, 0, day(DAYS[0]), day(DAYS[-1]), len(users), segments=tuple(columns))
+    return replace(log, first_day=day(DAYS[0]), last_day=day(DAYS[-1]), segments=tuple(columns))
 
 
 @st.composite

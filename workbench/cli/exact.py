@@ -76,12 +76,8 @@ def exact(
     rows: list[TableRow] = []
     for metric in series:
         for tick, day in list(enumerate(log.ticks))[-1 if last_only else 0 :]:
-            count = int(truth[metric].values[tick])
-            row = {"metric": metric, "day": day.isoformat(), "count": count}
-            if bounded:
-                kept = int(bounded[metric].values[tick])
-                row |= {"bounded_count": kept, "truncation_bias": kept - count}
-            rows.append(row)
+            counts = [int(one[metric].values[tick]) for one in (truth, bounded) if one]
+            rows.append({"metric": metric, "day": day.isoformat(), **_counted(*counts)})
     _warn("these are true counts")
     output.write(rows, title="NOT PRIVATE — true counts")
 
@@ -92,19 +88,17 @@ def _answer(
 ) -> None:  # fmt: skip
     """Write the counts of every series of every question."""
     from dp.presence.questions import count_questions
-    from dp.questions import Question, rolling
+    from dp.questions import totals_of
 
     windows = asked.windows(query)
     asked.validate(query.engine, tombstones)
-    questions = [*(Question(rolling(*one)) for one in windows.items()), *asked.questions(windows)]
+    questions = [*totals_of(windows), *asked.questions(windows)]
     with progress_bar() as report, open_log(source, query, report, tombstones, asked.segments(windows)) as log:
         report("counting users", None)
         assert log.log is not None  # other engines are refused
-        first, last = log.ticks[0], log.ticks[-1]
+        first, last, users = log.ticks[0], log.ticks[-1], asked.attributes(windows)
         answers = [
-            count_questions(
-                log.log, questions, first, last, w_bound=bound, attributes=asked.attributes(windows), progress=report
-            )
+            count_questions(log.log, questions, first, last, w_bound=bound, attributes=users, progress=report)
             for bound in ([None, w_bound] if w_bound else [None])
         ]
     rows: list[TableRow] = []
@@ -113,12 +107,16 @@ def _answer(
         for place, name in enumerate(question.series):
             for tick, day in list(enumerate(days))[-1 if last_only else 0 :]:
                 counts = [int(answer[question.name][place, tick]) for answer in answers]
-                row = {**name._asdict(), "day": day.isoformat(), "count": counts[0]}
-                if w_bound:
-                    row |= {"bounded_count": counts[1], "truncation_bias": counts[1] - counts[0]}
-                rows.append(row)
+                rows.append({**name._asdict(), "day": day.isoformat(), **_counted(*counts)})
     _warn("these are true counts")
     output.write(rows, title="NOT PRIVATE — true counts")
+
+
+def _counted(count: int, bounded: int | None = None) -> TableRow:
+    """The columns of a count, and of the one in which users are frozen, where that is asked for."""
+    if bounded is None:
+        return {"count": count}
+    return {"count": count, "bounded_count": bounded, "truncation_bias": bounded - count}
 
 
 def _write_summary(row: TableRow, output: Output) -> None:

@@ -81,20 +81,19 @@ def _rows(planned: Plan, alike: dict[str, float], sizes: dict[str, float] | None
     request, deviations = planned.request, largest_deviations(planned)
     whole = sum(request.shares.values())
     rows: list[TableRow] = []
-    for series in {one.question.name: one for one in planned.series}.values():
-        question = series.question
-        deviation = deviations[question.name]
+    for name, series in planned.by_question.items():
+        question, deviation = series.question, deviations[name]
         ticks = question.cell.number(request.first, request.horizon or TICKS)
         row: TableRow = {
             "question": question.cell.name,
             "breakdown": question.breakdown and question.breakdown.name,
             "series": len(question.series),
-            "share": request.shares[question.name] / whole,
+            "share": request.shares[name] / whole,
             "epsilon": series.guarantee.epsilon,
             "std": deviation,
             "half_width": float(half_widths(series.mechanism, ticks, request.ci_level).max()),
         }
         if sizes is not None:
-            row["std_percent"] = 100 * deviation / sizes[question.name]
-        rows.append({**row, "equal_share": alike[question.name]})
+            row["std_percent"] = 100 * deviation / sizes[name]
+        rows.append({**row, "equal_share": alike[name]})
     return rows

@@ -11,7 +11,7 @@ import msgspec
 
 from dp.accounting.composition import Guarantee
 from dp.names import METRICS
-from dp.questions import Breakdown, Question, breakdown, kind_of, questions_of, rolling
+from dp.questions import Breakdown, Question, breakdown, kind_of, questions_of, totals_of
 from dp.release import Plan, Request, plan_release
 from dp.release.shares import equal_shares, largest_deviations
 from experiments.engine.grid import refuse_unknown
@@ -76,8 +76,7 @@ def asked(config: QuestionConfig) -> tuple[Question, ...]:
     refuse_unknown("metrics", config.metrics, METRICS)
     windows = {metric: METRICS[metric] for metric in config.metrics}
     by = [_breakdown(name, kind, config.segments) for name, kind in config.breakdowns.items()]
-    totals = (Question(rolling(metric, window)) for metric, window in windows.items())
-    return (*totals, *questions_of(windows, config.flows, config.calendar, by))
+    return (*totals_of(windows), *questions_of(windows, config.flows, config.calendar, by))
 
 
 def _breakdown(name: str, kind: str, segments: int) -> Breakdown:

@@ -281,7 +281,7 @@ class ReleasePlan:
         if left is not None:
             left.validate(log)
         counts = count_log(log, self.calibrated, self.last, salts=self.salts, compaction=left, attributes=users)
-        return counts, functools.partial(past_name, log, compaction=left, segments=segment_columns(asked))
+        return counts, functools.partial(past_name, log, compaction=left, segments=log.segments)
 
 
 def plan(

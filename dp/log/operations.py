@@ -74,6 +74,15 @@ def write_canonical(log: Log, path: str | Path) -> None:
     )
 
 
+def takes_back_segments(log: Log) -> bool:
+    """Whether a retraction says a segment; where that column is not read, it takes back the whole day."""
+    if not log.segments:
+        return False
+    said = " OR ".join(f"l.{identifier(name)} IS NOT NULL" for name in log.segments)
+    query = f"SELECT COUNT(*) > 0 FROM operations AS o JOIN labels AS l USING (label) WHERE o.op < 0 AND ({said})"
+    return bool(log.connection.execute(query).fetchall()[0][0])
+
+
 OPERATION_TEXT = (
     "concat_ws('|', {user}, o.day, o.at, o.op, CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.epoch END, "
     "CASE WHEN o.epoch > 0 OR o.place > 1 THEN o.place END)"

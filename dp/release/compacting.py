@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from dp.ledger import Ledger, LedgerError
-from dp.log import Log, arrived_fingerprint
+from dp.log import Log, arrived_fingerprint, takes_back_segments
 from dp.presence import compact
 from dp.presence.tombstone_file import Compaction, past_name
 from dp.release.counting import count_log
@@ -31,8 +31,14 @@ def compacted(
 
     Raises:
         LedgerError: a stream does not exist.
-        ValueError: a stream does not count all users, or has not published `through`.
+        ValueError: a stream does not count all users, or has not published `through`; or the log was read with
+            segments that a retraction names, so that flips are not those that the streams counted.
     """
+    if takes_back_segments(log):
+        raise ValueError(
+            f"log takes back days in one segment ({', '.join(log.segments)}), and its streams of metrics counted that "
+            "as the whole day: compact it without these columns"
+        )
     before = None if earlier is None else earlier.tombstones
     going_on = _going_on(ledger, streams)
     for stream, plan in going_on.items():

@@ -159,6 +159,18 @@ def test_a_stream_is_not_continued_from_a_log_that_is_read_in_another_way(folder
     assert len(whole.publish("small.csv", ledger="l.db", stream="s")) == 5
 
 
+def test_flips_that_a_stream_counted_are_not_forgotten_because_segments_are_kept(folder: Path) -> None:
+    days = ("--from", str(FIRST), "--to", str(LAST))
+    stream = ["release", "log.csv", "--metric", "wau", "--unit", "user", "--w-bound", "4", "--epsilon", "1", *days]
+    assert run(*stream, "--stream", "s", *LEDGER, "--format", "csv").exit_code == 0
+    compact = ["compact", "log.csv", "--through", "2024-02-10", "--stream", "s", *LEDGER, "--out", "small.parquet",
+               "--tombstones", "t.json"]  # fmt: skip
+    refused = run(*compact, "--segment", "country")
+    assert refused.exit_code == 1
+    assert "takes back days in one segment (country)" in refused.stderr
+    assert run(*compact).exit_code == 0
+
+
 def test_what_a_log_or_a_table_lacks_is_named(folder: Path) -> None:
     missing = run("exact", "log.csv", "--metric", "dau", "--by", "plan=free:last")
     assert missing.exit_code == 1

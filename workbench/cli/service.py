@@ -159,22 +159,22 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     been loaded is not loaded again. Operations count from their arrival ('at'), or from the open day if that is later.
     Days are in the service's time zone.
     """
-    from workbench.cli.loading import all_plain, columns_in_order, operations_in_order, pseudonyms
+    from workbench.cli.loading import all_plain, columns_in_order, label_numbers, operations_in_order, pseudonyms
 
     source = dataclasses.replace(source, timezone=days_in(ctx, settings))
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_place)
     with (
         progress_bar() as report,
-        read_source(source, report, compressed=True) as log,
+        read_source(source, report, settings.codes.columns, compressed=True) as log,
         _open(settings) as service,
     ):
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
-        users = pseudonyms(log, loading)
-        if users is None or not all_plain(log, users, service, report):
+        users, labels = pseudonyms(log, loading), label_numbers(log, settings.codes)
+        if users is None or not all_plain(log, users, labels, service, report):
             loading.check(operations_in_order(log))
         assert users is not None, "a bad user was refused"
         done = before = loading.resume(file)
-        for columns in columns_in_order(log, users, before):
+        for columns in columns_in_order(log, users, labels, before):
             ingested = loading.store_columns(file, done, columns)
             done += ingested.accepted
             late += ingested.late

@@ -19,14 +19,20 @@ from dp.extensions import known_names
 from dp.mechanisms import MECHANISMS, family_of
 from dp.names import DEFAULT_MECHANISM
 from dp.noise import validate_level
-from dp.presence.daily import day_number
-from dp.release import Request, freezes
+from dp.presence.daily import EPOCH, day_number
+from dp.questions import Breakdown, Question
+from dp.release import Request, freezes, plan_release
 from dp.units import protected_class
 from dp.zones import Zone, zone_named
 from workbench.service.folding import RecordLayout
+from workbench.service.labels import LabelCodes
+from workbench.service.live_questions import LiveQuestion
+from workbench.service.question_settings import BreakdownSettings, QuestionSettings, question_named
 
 MOST_FRESH_DAYS = 3660
 SERIES = ("dau", "wau", "mau")
+TABLES: dict[str, type[msgspec.Struct]] = {"questions": QuestionSettings, "by": BreakdownSettings}
+"""Settings whose parts are named by whoever sets them → what each part has."""
 LogFormat = Literal["text", "json"]
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 MOST_GRACE_MINUTES = 30 * 24 * 60
@@ -93,6 +99,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         dau: the series of daily active users.
         wau: the series of weekly active users.
         mau: the series of monthly active users.
+        questions: what else is published, by name: flows such as mau/flows, week, month, and any of these and of the
+            metrics by a breakdown, such as mau/platform.
+        by: the breakdowns, by name.
     """
 
     store: str = "dpdau.store"
@@ -120,6 +129,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dau: SeriesSettings = SeriesSettings(window=1, epsilon=0.3, mechanism="gaussian")
     wau: SeriesSettings = SeriesSettings(window=7, epsilon=0.4)
     mau: SeriesSettings = SeriesSettings(window=30, epsilon=0.5)
+    questions: dict[str, QuestionSettings] = {}
+    by: dict[str, BreakdownSettings] = {}
 
     @property
     def series(self) -> dict[str, SeriesSettings]:
@@ -137,9 +148,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return {one.window: one.w_bound if freezes(one.unit, one.mechanism) else None for one in self.series.values()}
 
     @property
+    def asked(self) -> dict[str, Question]:
+        """The questions besides the metrics, by name in alphabetical order.
+
+        Raises:
+            ValueError: there is no question or no breakdown of that name.
+        """
+        windows = {metric: one.window for metric, one in self.series.items()}
+        breakdowns = {name: one.named(name) for name, one in self.by.items()}
+        return {name: question_named(name, windows, breakdowns) for name in sorted(self.questions)}
+
+    @property
+    def codes(self) -> LabelCodes:
+        """What operations can say of segments."""
+        found = (question.breakdown for question in self.asked.values())
+        return LabelCodes.of(one for one in found if one is not None and one.kind != "fixed")
+
+    @property
     def layout(self) -> RecordLayout:
         """What the store has to remember of a user."""
-        return RecordLayout.needed(self.bounds, self.fresh_days)
+        asked = [live_question(question, self.question_request(name, EPOCH)) for name, question in self.asked.items()]
+        return RecordLayout.needed(self.bounds, self.fresh_days, asked)
 
     @property
     def store_place(self) -> Place:
@@ -181,6 +210,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The time zone in which a day is a day."""
         return zone_named(self.timezone)
 
+    def requests(self, first: date) -> dict[str, Request]:
+        """What is asked of `dp` for series that start on `first`: by metric, then by question."""
+        return {
+            **{metric: self.request(metric, first) for metric in self.series},
+            **{name: self.question_request(name, first) for name in self.asked},
+        }
+
+    def question_request(self, name: str, first: date) -> Request:
+        """What is asked of `dp` for one question besides the metrics, from `first` on."""
+        one = self.questions[name]
+        return Request(
+            windows={},
+            unit=one.unit,
+            w_bound=one.w_bound,
+            guarantee=Guarantee(one.epsilon, one.delta),
+            mechanism=one.mechanism,
+            first=first,
+            horizon=self.horizon,
+            shares={name: 1.0},
+            ci_level=self.ci_level,
+            questions=(self.asked[name],),
+        )
+
     def request(self, metric: str, first: date) -> Request:
         """What is asked of `dp` for one series that starts on `first`."""
         one = self.series[metric]
@@ -207,12 +259,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         )
 
 
+def live_question(question: Question, request: Request) -> LiveQuestion:
+    """A question as it is counted for a request."""
+    return LiveQuestion(question, request.w_bound if freezes(request.unit, request.mechanism) else None)
+
+
 def names() -> list[str]:
     """Every setting by its full name, those of a series as `mau.epsilon`."""
     series = [name for name in SeriesSettings.__struct_fields__]
     return [
         full
         for name in Settings.__struct_fields__
+        if name not in TABLES
         for full in ([f"{name}.{part}" for part in series] if name in SERIES else [name])
     ]
 
@@ -269,8 +327,25 @@ def _validate(settings: Settings) -> None:
                     validate_guarantee(epsilon, one.delta)
                 else:
                     validate_epsilon(epsilon)
+    for name in settings.by:
+        with _named(f"by.{name}"):
+            _validate_breakdown(settings.by[name].named(name))
+    with _named("questions"):
+        _ = settings.codes
+    for name, request in settings.requests(EPOCH).items():
+        if name in settings.questions:
+            with _named(f"questions.{name}"):
+                plan_release(request)
     with _named("ci_level"):
         validate_level(settings.ci_level)
+
+
+def _validate_breakdown(found: Breakdown) -> None:
+    if found.kind == "fixed":
+        raise ValueError(
+            "kind is 'fixed', which needs a table of users; a live store has none. Choose last or any, or release from "
+            "a log with --users"
+        )
 
 
 def _validate_places(settings: Settings) -> None:

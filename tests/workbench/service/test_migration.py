@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from workbench.service import StoreError
-from workbench.service.counting import count_day, preview, recount
+from workbench.service.counting import Wanted, count_day, preview, recount
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout
 from workbench.service.opening import open_store
@@ -57,10 +57,13 @@ def test_a_store_of_version_1_goes_on(path: Path, made: dict[str, Any]) -> None:
         for index, wanted in enumerate(made["next"]):
             day = made["open"] + index
             with reading(store.database) as reader:
-                assert preview(reader, day, bounds, layout) == counts(wanted)
+                assert preview(reader, day, Wanted(bounds, layout)).windows == counts(wanted)
             with store.database.lease():
                 count_day(
-                    lambda: reading(store.database), lambda work: writer.submit(work).result(), day, bounds, layout
+                    lambda: reading(store.database),
+                    lambda work: writer.submit(work).result(),
+                    day,
+                    Wanted(bounds, layout),
                 )
             assert [store.closed_counts(window)[-1] for window in bounds] == list(counts(wanted).values())
     finally:

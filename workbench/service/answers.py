@@ -68,6 +68,11 @@ class Answers:
         found = (rows for _, series in self.account.answered(name) for rows in zip(*series.values(), strict=True))
         return [row for rows in found for row in rows]
 
+    def latest(self) -> list[str]:
+        """The rows of the last day on which each question is published."""
+        published = [(name, rows) for name in self.questions if (rows := self.account.answered(name))]
+        return [series[-1] for _, periods in published for series in periods[-1][1].values() if series]
+
     def last_day(self, name: str) -> date:
         """The last day on which a question is published.
 

@@ -231,6 +231,10 @@ class Service:
         self._check_metric(metric)
         return self.account.releases(metric)
 
+    def rows(self, name: str) -> list[str]:
+        """All published rows of a metric, or of a question besides the metrics, oldest first."""
+        return self.releases(name) if name in self.settings.series else self.answers.rows(name)
+
     @property
     def answers(self) -> Answers:
         """What is published of questions besides the metrics."""

@@ -45,6 +45,15 @@ def day_or_last(service: Service, text: str | None) -> date:
     return day
 
 
+def published_rows(service: Service, name: str) -> list[str]:
+    """All published rows of a metric or of another question, oldest first.
+
+    Raises:
+        Refused: there is nothing of that name.
+    """
+    return service.releases(name) if name in service.settings.series else service.answers.rows(name)
+
+
 def answer_rows(service: Service, question: str, text: str | None) -> list[str]:
     """The published rows of all series of a question on a day, or on the last one on which it is published.
 

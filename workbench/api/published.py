@@ -126,8 +126,11 @@ class PublishedGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The families, without the ends that a mechanism does not have."""
-        yield from _families("dpdau_published", ("metric",), self._rows)
-        yield from _families("dpdau_published_question", ("question", "breakdown", "segment"), self._rows)
+        metrics = [row for row in self._rows if "metric" in row]
+        yield from _families("dpdau_published", ("metric",), metrics)
+        if len(metrics) < len(self._rows):
+            others = [row for row in self._rows if "metric" not in row]
+            yield from _families("dpdau_published_question", ("question", "breakdown", "segment"), others)
 
     def text(self) -> bytes:
         """Everything in Prometheus's text format."""
@@ -137,10 +140,8 @@ class PublishedGauges(Collector):
 
 
 def _families(prefix: str, labels: Sequence[str], rows: Sequence[TableRow]) -> Iterator[GaugeMetricFamily]:
-    """What rows say that have these labels; where there are none, nothing."""
-    named = [([row[label] or "" for label in labels], row) for row in rows if labels[0] in row]
-    if not named:
-        return
+    """What rows say, by these labels."""
+    named = [([row[label] or "" for label in labels], row) for row in rows]
     for column, meaning in GAUGES.items():
         family = GaugeMetricFamily(f"{prefix}_{column}", meaning, labels=labels)
         for values, row in named:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from workbench.api.closing import answer_rows, day_or_last, measured_close, measured_fresh, parse_day
+from workbench.api.closing import answer_rows, day_or_last, measured_close, measured_fresh, parse_day, published_rows
 from workbench.api.entrance import Entrance
 from workbench.api.events import EventRules
 from workbench.api.intake import Intake
@@ -119,7 +119,7 @@ class Facade:
     async def _list_releases(self, call: Call) -> None:
         request = await call.request(pb.ListReleasesRequest)
         start, end = (parse_day(text) if text else None for text in (request.from_day, request.to_day))
-        published = await asyncio.to_thread(self._service.rows, request.metric)
+        published = await asyncio.to_thread(published_rows, self._service, request.metric)
         for row in rows_between(published, start, end):
             await call.send(release_of(row))
 

@@ -16,7 +16,7 @@ from workbench.service.settings import Settings
 
 
 @dataclass(frozen=True)
-class Answers:
+class PublishedAnswers:
     """Published rows of questions; use `Service.answers`."""
 
     account: Account
@@ -90,8 +90,8 @@ class Answers:
 
     def _check(self, name: str) -> None:
         if name not in (known := self.questions):
-            choice = f"choose {', '.join(known)}" if known else "the settings ask no question besides the metrics"
-            raise Refused("unknown-metric", f"there is no such question; {choice}")
+            choice = ", ".join([*self.settings.series, *known])
+            raise Refused("unknown-metric", f"there is no such metric or question; choose {choice}")
 
     def _period(self, name: str, day: date) -> Period:
         periods = self.account.all_periods()

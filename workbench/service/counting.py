@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from dp.arrays import Integers
 from dp.presence.daily import day_number
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.database import Database, Fence
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout, count, within
-from workbench.service.live_questions import LiveQuestion
 from workbench.service.operations import ERASE
 from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records, translated
 from workbench.service.periods import Period
@@ -90,7 +90,7 @@ class Wanted:
 
     bounds: Mapping[int, int | None]
     layout: RecordLayout
-    asked: tuple[LiveQuestion, ...] = ()
+    asked: tuple[CountedQuestion, ...] = ()
     anew: bool = False
 
     @classmethod

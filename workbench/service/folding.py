@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.service.counted_questions import CountedQuestion, remembering
 from workbench.service.labelled_days import LabelRules
 from workbench.service.labels import NO_LABELS, LabelCodes
-from workbench.service.live_questions import LiveQuestion, remembering
 from workbench.service.operations import ADD, ERASE, RETRACT
 from workbench.service.packing import NAME, Names, Records, put_names
 
@@ -61,7 +61,7 @@ class RecordLayout:
 
     @classmethod
     def needed(
-        cls, bounds: Mapping[int, int | None], fresh_days: int, asked: Sequence[LiveQuestion] = ()
+        cls, bounds: Mapping[int, int | None], fresh_days: int, asked: Sequence[CountedQuestion] = ()
     ) -> RecordLayout:
         """What windows need, of which those without a bound freeze nobody, questions, and fresh releases of so many
         past days."""

@@ -18,10 +18,10 @@ from dp.counts import Counts
 from dp.ledger import Charge
 from dp.release import Request, charged, freezes
 from dp.release.request import request_of
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.errors import Refused
 from workbench.service.folding import Count
-from workbench.service.live_questions import LiveQuestion
-from workbench.service.settings import Settings, live_question
+from workbench.service.settings import Settings, counted_question
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Period:
         }
 
     @property
-    def asked(self) -> tuple[LiveQuestion, ...]:
+    def asked(self) -> tuple[CountedQuestion, ...]:
         """What is asked besides how many are present in each window, in alphabetical order."""
         return tuple(
-            live_question(question, request)
+            counted_question(question, request)
             for _, request in sorted(self.requests.items())
             for question in request.questions
         )
@@ -198,4 +198,4 @@ def _cost_of_day(periods: Sequence[Period], day: date) -> Guarantee:
 
 def reach_of(request: Request) -> int:
     """Days of the longest cell that a series of a service counts over."""
-    return max(*request.windows.values(), *(LiveQuestion(question).reach for question in request.questions), 1)
+    return max(*request.windows.values(), *(CountedQuestion(question).reach for question in request.questions), 1)

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dp.arrays import Integers
+from workbench.service.counted_questions import FLIPS, CountedQuestion, Flips, Present, answer, present_in, remembering
 from workbench.service.folding import RecordLayout, Users, by_name, fold, within
 from workbench.service.labelled_days import LABELLED, Labelled, days_of, fold_labels, merged, unlabelled
-from workbench.service.live_questions import FLIPS, Flips, LiveQuestion, Present, answer, present_in, remembering
 from workbench.service.packing import Records
 
 Kept = npt.NDArray[np.bool_]
@@ -158,7 +158,7 @@ class Roster:
         return replace(self, flips=np.zeros(0, FLIPS))
 
     def answered(
-        self, asked: Sequence[LiveQuestion], layout: RecordLayout, tick: int
+        self, asked: Sequence[CountedQuestion], layout: RecordLayout, tick: int
     ) -> tuple[dict[str, Integers], Roster]:
         """What the day answers to questions that are published on it, and the users with the flips that it brought."""
         places, answers = remembering(asked), dict[str, Integers]()
@@ -175,7 +175,7 @@ class Roster:
                 flips[place] = found.flips
         return answers, replace(self, flips=np.concatenate([np.zeros(0, FLIPS), *flips]))
 
-    def _present(self, asked: LiveQuestion, layout: RecordLayout, tick: int, length: int) -> Present:
+    def _present(self, asked: CountedQuestion, layout: RecordLayout, tick: int, length: int) -> Present:
         if asked.by_activity:
             assert layout.label_rules is not None
             return present_in(asked, self.labels, layout.label_rules, tick)

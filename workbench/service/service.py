@@ -21,7 +21,7 @@ from dp.presence.daily import EPOCH, day_number
 from dp.release import plan_release, publish
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
-from workbench.service.answers import Answers
+from workbench.service.answers import PublishedAnswers
 from workbench.service.counting import Counter, Wanted, preview, recount
 from workbench.service.counting_process import CountingProcess
 from workbench.service.days import (
@@ -231,14 +231,10 @@ class Service:
         self._check_metric(metric)
         return self.account.releases(metric)
 
-    def rows(self, name: str) -> list[str]:
-        """All published rows of a metric, or of a question besides the metrics, oldest first."""
-        return self.releases(name) if name in self.settings.series else self.answers.rows(name)
-
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> PublishedAnswers:
         """What is published of questions besides the metrics."""
-        return Answers(self.account, self.access, self.settings)
+        return PublishedAnswers(self.account, self.access, self.settings)
 
     def published_days(self) -> int:
         """How many days are published."""

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from dp.database_url import DatabaseUrl
-from workbench.service.settings import SERIES, TABLES, Settings, SettingsError, names, validated
+from workbench.service.setting_checks import validated
+from workbench.service.settings import SERIES, TABLES, Settings, SettingsError, names
 
 VARIABLE_PREFIX = "DPDAU_"
 

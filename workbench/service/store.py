@@ -16,7 +16,7 @@ from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dp.arrays import Integers
@@ -26,7 +26,7 @@ from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, Refused, StoreError
 from workbench.service.folding import Count, RecordLayout
 from workbench.service.key_file import CHECKED
-from workbench.service.labels import NO_LABELS, LabelCodes
+from workbench.service.labels import NO_LABELS
 from workbench.service.operations import ERASE, Ingested, Operation
 from workbench.service.packing import (
     NAME,
@@ -36,12 +36,11 @@ from workbench.service.packing import (
     Erasure,
     PackedBatch,
     Records,
-    loaded,
     pack,
-    stored,
 )
 from workbench.service.roster import Packed, Roster
-from workbench.service.tables import answers, batches, closed, erasures, label_codes, loads, parts, requests, standing
+from workbench.service.stored_rows import answer_row, batch_row, left_of_batch, part_row, read_batches
+from workbench.service.tables import answers, batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
 BATCHES_AT_ONCE = 256
@@ -129,28 +128,11 @@ class Store:
         if not arrivals.batches:
             return
         run = self.connection.execute
-        run(batches.insert(), [batch_row(batch, self._codes_number) for batch in arrivals.batches])
+        run(batches.insert(), [batch_row(self.connection, batch, self.codes) for batch in arrivals.batches])
         if arrivals.erasures:
             run(erasures.insert(), [asdict(one) for one in arrivals.erasures])
             self.somebody_leaves = True
         run(update(standing).values(arrived=arrivals.ingested[-1].seq))
-
-    def _batches(self, query: Select[Any], options: Mapping[str, Any] | None = None) -> Iterator[PackedBatch]:
-        """Batches as they are asked for."""
-        found = self.connection.execute(select(label_codes)).all()
-        codes = {row.id: LabelCodes.from_plain(json.loads(row.codes)) for row in found}
-        for row in self.connection.execute(query, execution_options=options or {}):
-            records = loaded(row.records, labelled=row.labels is not None)
-            yield PackedBatch(row.at, row.first, records, NO_LABELS if row.labels is None else codes[row.labels])
-
-    def _codes_number(self) -> int:
-        """The number of the codes of what is taken in."""
-        run, text = self.connection.execute, json.dumps(asdict(self.codes))
-        numbers: dict[str, int] = {row.codes: row.id for row in run(select(label_codes))}
-        if text not in numbers:
-            numbers[text] = len(numbers) + 1
-            run(label_codes.insert().values(id=numbers[text], codes=text))
-        return numbers[text]
 
     def name_at(self, seq: int) -> bytes:
         """The pseudonym of the user whom the operation of this number names.
@@ -159,7 +141,7 @@ class Store:
             StoreError: it names nobody, or is counted already.
         """
         query = select(batches).where(batches.c.first <= seq, batches.c.last >= seq)
-        for batch in self._batches(query):
+        for batch in read_batches(self.connection, query):
             found = batch.records[batch.records["offset"] == seq - batch.first]
             if len(found) and (found["high"][0] or found["low"][0]):
                 return bytes(found[["high", "low"]][0].tobytes()[:16])
@@ -191,7 +173,7 @@ class Store:
         """What arrived last and is not counted yet, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
         found: list[tuple[int, bytes | None, int | None, int, int]] = []
         query = select(batches).order_by(batches.c.last.desc()).limit(most)
-        for batch in self._batches(query):
+        for batch in read_batches(self.connection, query):
             for one in batch.records[-most:]:
                 high, low, offset, day, op, _ = one.item()
                 name = one.tobytes()[:16] if high or low else None
@@ -226,10 +208,7 @@ class Store:
         ]
         run(closed.insert(), rows)
         if answered:
-            run(answers.insert(), [
-                {"day": day, "question": name, "counts": found.astype("<i8").tobytes()}
-                for name, found in answered.items()
-            ])  # fmt: skip
+            run(answers.insert(), [answer_row(day, name, found) for name, found in answered.items()])
         run(
             update(standing).values(
                 first=func.coalesce(standing.c.first, day), last=day, sealed=None, part_bits=part_bits,
@@ -253,9 +232,8 @@ class Store:
         """Some of a batch's operations are gone."""
         run = self.connection.execute
         where = batches.c.first == batch.first
-        content, labelled = stored(records)
-        values = {"records": content} if labelled else {"records": content, "labels": None}
-        run(update(batches).where(where).values(values) if len(records) else batches.delete().where(where))
+        left = update(batches).where(where).values(left_of_batch(records))
+        run(left if len(records) else batches.delete().where(where))
 
     def forget_erasures(self, last: int, through: int) -> None:
         """Everything of the users is gone whose erasures arrived up to this one and count as of that tick."""
@@ -316,7 +294,7 @@ class Store:
         if after is not None:
             query = query.where(batches.c.at > after)
         streaming = {"stream_results": True, "yield_per": BATCHES_AT_ONCE}
-        return self._batches(query, streaming)
+        return read_batches(self.connection, query, streaming)
 
     def leaving(self, through: int = LAST_TICK) -> list[Erasure]:
         """Who is to leave, as of that tick, and has not left everywhere."""
@@ -415,26 +393,6 @@ def reading(database: Database) -> Iterator[Store]:
         finally:
             with suppress(SQLAlchemyError):
                 connection.exec_driver_sql("ROLLBACK")
-
-
-def batch_row(batch: PackedBatch, number_of_codes: Callable[[], int]) -> dict[str, Any]:
-    """A batch as a row of its table.
-
-    Args:
-        number_of_codes: of its labels, asked where there are some.
-    """
-    content, labelled = stored(batch.records)
-    codes = number_of_codes() if labelled else None
-    return {"first": batch.first, "last": batch.last, "at": batch.at, "records": content, "labels": codes}
-
-
-def part_row(tick: int, part: int, roster: Roster) -> dict[str, Any]:
-    """Users as a row of their table."""
-    users, labels, flips = roster.packed()
-    return {
-        "tick": tick, "part": part, "users": len(roster.users), "records": users,
-        "labelled": labels or None, "flips": flips or None,
-    }  # fmt: skip
 
 
 def _keyless(user: str) -> bytes:

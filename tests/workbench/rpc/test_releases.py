@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from tests.places import ROOT
 from tests.workbench.rpc.common import PROTO, active, generate, refused
 from workbench.api.problems import REFUSALS
-from workbench.api.published import COLUMNS
+from workbench.api.published import COLUMNS, QUESTION_COLUMNS
 from workbench.rpc import dpdau_pb2 as pb
 from workbench.rpc.calls import CODES
 from workbench.rpc.messages import RELEASE_FIELDS
@@ -32,7 +32,7 @@ def test_the_generated_code_is_that_of_the_proto_file(tmp_path: Any) -> None:
 
 
 def test_a_release_has_the_columns_of_a_table() -> None:
-    assert sorted(RELEASE_FIELDS) == sorted(COLUMNS)
+    assert sorted(RELEASE_FIELDS) == sorted({*COLUMNS, *QUESTION_COLUMNS})
 
 
 def test_every_refusal_has_a_code() -> None:

@@ -15,6 +15,7 @@ from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout
 from workbench.service.opening import open_store
 from workbench.service.store import reading
+from workbench.service.versions import VERSION
 from workbench.service.writer import Writer
 
 DATA = Path(__file__).parent / "data"
@@ -77,7 +78,7 @@ def test_nothing_of_version_1_is_left_and_it_is_done_once(path: Path) -> None:
     connection = sqlite3.connect(path)
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert not names & {"operations", "pending", "cells", "touched", "latest", "flips", "facts"}
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
@@ -88,7 +89,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(path: Path, monkeypat
     def broken(*given: object) -> None:
         raise NotNext("broken")
 
-    monkeypatch.setattr("workbench.service.migrations.packing_rows.fold", broken)
+    monkeypatch.setattr("workbench.service.migrations.packing_rows.split", broken)
     with pytest.raises(NotNext):
         open_store(path, path.with_name("key"))
     monkeypatch.undo()
@@ -98,7 +99,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(path: Path, monkeypat
 
 def test_a_store_of_a_later_version_is_refused(path: Path) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(StoreError, match="version 1 to 2"):
+    with pytest.raises(StoreError, match=f"version 1 to {VERSION}"):
         open_store(path, path.with_name("key"))

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Query, Request
 from starlette.responses import Response
 
-from workbench.api.closing import parse_day
+from workbench.api.closing import parse_day, published_rows
 from workbench.api.metrics import TEXT_FORMAT
 from workbench.api.published import (
     COLUMNS,
@@ -50,7 +50,7 @@ def add_release_routes(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """The published rows, oldest first; all days by default."""
         start, end = (None if text is None else parse_day(text) for text in (since, until))
-        published = service.rows(name)
+        published = published_rows(service, name)
         settled = end is not None and bool(published) and end <= day_of(published[-1])
         if form is None:
             whole = "[" + ",".join(rows_between(published, start, end)) + "]"

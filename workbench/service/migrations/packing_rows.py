@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 
 from workbench.service.counting import PARTS_AT_ONCE_BITS, split
 from workbench.service.folding import RecordLayout, Users, by_name
+from workbench.service.labels import NO_LABELS
 from workbench.service.packing import NAME, NEVER, RECORD, PackedBatch, Records, by_tick, put_names
 from workbench.service.roster import Roster
-from workbench.service.store import batch_row, part_row
+from workbench.service.stored_rows import batch_row, part_row
 from workbench.service.tables import batches, parts, standing, tables
 
 REMEMBERED_DAYS = 30
@@ -44,7 +45,7 @@ def pack_rows(connection: Connection) -> None:
         (waiting if last is None or batch.at > last else counted).append(batch)
     tables.create_all(connection)
     if waiting:
-        run(batches.insert(), [batch_row(batch, _no_codes) for batch in waiting])
+        run(batches.insert(), [batch_row(connection, batch, NO_LABELS) for batch in waiting])
     if last is not None:
         counted.sort(key=lambda batch: (batch.at, batch.first))
         due = np.concatenate([batch.records for batch in counted]) if counted else np.zeros(0, RECORD)
@@ -63,10 +64,6 @@ def pack_rows(connection: Connection) -> None:
     )  # fmt: skip
     for name in OLD:
         run(text(f"DROP TABLE {name}"))
-
-
-def _no_codes() -> int:
-    raise AssertionError("operations of version 1 say nothing of segments")
 
 
 def _arrived(connection: Connection) -> Iterator[PackedBatch]:

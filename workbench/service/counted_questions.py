@@ -26,7 +26,7 @@ Flips = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
-class LiveQuestion:
+class CountedQuestion:
     """A question that days answer.
 
     Attributes:
@@ -80,7 +80,7 @@ class Present:
         return cls(keys >> 32, keys & 2**32 - 1)
 
 
-def present_in(asked: LiveQuestion, rows: Labelled, rules: LabelRules, tick: int) -> Present:
+def present_in(asked: CountedQuestion, rows: Labelled, rules: LabelRules, tick: int) -> Present:
     """Who is present in which segment at a tick, of a question by activity.
 
     Args:
@@ -127,7 +127,7 @@ def admitted(rows: Labelled, segments: Integers, most: int) -> npt.NDArray[np.bo
 
 
 @dataclass(frozen=True)
-class Answer:
+class TickAnswer:
     """What a tick answers to a question, and the flips so far of those who were ever present.
 
     Attributes:
@@ -139,7 +139,7 @@ class Answer:
     flips: Flips
 
 
-def answer(asked: LiveQuestion, present: Present, before: Flips, place: int) -> Answer:
+def answer(asked: CountedQuestion, present: Present, before: Flips, place: int) -> TickAnswer:
     """What a tick answers, given who is present.
 
     Args:
@@ -149,7 +149,7 @@ def answer(asked: LiveQuestion, present: Present, before: Flips, place: int) -> 
     question = asked.question
     segments = 1 if question.breakdown is None else len(question.breakdown.segments)
     if not asked.remembers:
-        return Answer(np.bincount(present.segments, minlength=segments), np.zeros(0, FLIPS))
+        return TickAnswer(np.bincount(present.segments, minlength=segments), np.zeros(0, FLIPS))
     old = before["user"].astype(np.int64) << 32 | before["segment"]
     here = present.users << 32 | present.segments
     keys = np.union1d(old, here)
@@ -176,7 +176,7 @@ def answer(asked: LiveQuestion, present: Present, before: Flips, place: int) -> 
     after = np.zeros(np.count_nonzero(known), FLIPS)
     after["user"], after["segment"], after["flips"] = keys[known] >> 32, of[known], flips[known]
     after["question"] = place
-    return Answer(counts, after)
+    return TickAnswer(counts, after)
 
 
 def _within_shared(
@@ -192,6 +192,6 @@ def _within_shared(
     return within
 
 
-def remembering(questions: Sequence[LiveQuestion]) -> dict[str, int]:
+def remembering(questions: Sequence[CountedQuestion]) -> dict[str, int]:
     """Name of each question that remembers → its place among them."""
     return {one.question.name: place for place, one in enumerate(one for one in questions if one.remembers)}

@@ -15,9 +15,9 @@ from tests.oracles import questions as oracle
 from tests.oracles.labelled_logs import COLUMNS, dense, written
 from tests.oracles.question_twins import TWINS
 from tests.oracles.questions import Label, Written
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.folding import RecordLayout
 from workbench.service.labels import LabelCodes
-from workbench.service.live_questions import LiveQuestion
 from workbench.service.operations import OPS
 from workbench.service.packing import NEVER, RECORD, Records
 from workbench.service.roster import Packed, Roster
@@ -66,7 +66,7 @@ def unlisted_alike(rows: Sequence[Written]) -> list[Written]:
 
 
 def answered(
-    rows: Sequence[Written], asked: Sequence[LiveQuestion], first: int, last: int, *, parts: int = 1, warm: int = 60
+    rows: Sequence[Written], asked: Sequence[CountedQuestion], first: int, last: int, *, parts: int = 1, warm: int = 60
 ) -> dict[str, list[list[int]]]:
     """Answers when every day is folded on the one before, and users lie in parts meanwhile.
 
@@ -102,7 +102,9 @@ def stored(roster: Roster, layout: RecordLayout, parts: int) -> Roster:
     return Roster.unpacked([Packed(*map(bytes, one)) for one in packed], layout)
 
 
-def right(rows: Sequence[Written], asked: Sequence[LiveQuestion], first: int, last: int) -> dict[str, list[list[int]]]:
+def right(
+    rows: Sequence[Written], asked: Sequence[CountedQuestion], first: int, last: int
+) -> dict[str, list[list[int]]]:
     return {
         one.question.name: oracle.answer(rows, one.question, first, last, columns=COLUMNS, w_bound=one.bound)
         for one in asked
@@ -120,7 +122,7 @@ def right(rows: Sequence[Written], asked: Sequence[LiveQuestion], first: int, la
 def test_days_one_by_one_answer_what_the_replay_of_all_answers(
     rows: list[Written], first: int, length: int, w_bound: int | None, parts: int
 ) -> None:
-    rows, asked = unlisted_alike(rows), [LiveQuestion(question, w_bound) for question in QUESTIONS]
+    rows, asked = unlisted_alike(rows), [CountedQuestion(question, w_bound) for question in QUESTIONS]
     counts = answered(rows, asked, first, first + length, parts=parts)
     replayed = right(rows, asked, first, first + length)
     for one in asked:
@@ -133,7 +135,7 @@ def test_a_broken_twin_is_told_apart(monkeypatch: pytest.MonkeyPatch, twin: str)
     name, broken, question, w_bound = TWINS[twin]
     monkeypatch.setattr(oracle, name, broken, raising=False)
     # Of totals only those depend on labels that are counted beside a breakdown.
-    asked = [LiveQuestion(question, w_bound), LiveQuestion(Question(rolling("dau", 1), BREAKDOWNS[1]))]
+    asked = [CountedQuestion(question, w_bound), CountedQuestion(Question(rolling("dau", 1), BREAKDOWNS[1]))]
 
     def told_apart(rows: list[Written]) -> bool:
         rows = unlisted_alike(rows)

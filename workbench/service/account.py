@@ -86,6 +86,15 @@ class Account:
         return False
 
     @contextmanager
+    def opened(self) -> Iterator[Ledger | None]:
+        """The ledger, where there is one."""
+        if not self.has_ledger():
+            yield None
+            return
+        with self._same_ledger() as ledger:
+            yield ledger
+
+    @contextmanager
     def _same_ledger(self) -> Iterator[Ledger]:
         """The ledger; refuses another one than at first."""
         self._file.check()

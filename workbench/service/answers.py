@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from dp.ledger import Ledger
 from dp.questions import Question
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account
@@ -41,22 +42,27 @@ class PublishedAnswers:
             Refused: there is no such question, or it is not published on that day, or not yet.
         """
         self._check(name)
-        period = self._period(name, day)
+        with self.account.opened() as ledger:
+            periods = self.account.periods(ledger) if ledger else []
+            if ledger is None or not periods:
+                raise Refused("open-day", f"no day is closed yet, so there is no {name} of {day}: close it first")
+            return self._on(ledger, _period_of(periods, name, day), name, day)
+
+    def all_on(self, day: date) -> list[str]:
+        """The rows of all questions that are published on a closed day."""
+        with self.account.open() as ledger:
+            period = period_of(self.account.periods(ledger), day)
+            asked = () if period is None else period.asked
+            names = [one.question.name for one in asked if one.question.cell.days(day, day)]
+            return [row for name in names if period for row in self._on(ledger, period, name, day)]
+
+    def _on(self, ledger: Ledger, period: Period, name: str, day: date) -> list[str]:
         (question,) = period.requests[name].questions
         tick = question.cell.place(period.first, day)
-        with self.account.open() as ledger:
-            rows = ledger.releases_at(self.account.stream(name, period.number), tick)
+        rows = ledger.releases_at(self.account.stream(name, period.number), tick)
         if not rows:
             raise Refused("open-day", f"{day} is not closed yet, so there is no {name} of it")
         return [rows[series.key] for series in question.series]
-
-    def all_of(self, day: date, periods: Sequence[Period]) -> list[str]:
-        """The rows of all questions that are published on a closed day."""
-        period = period_of(periods, day)
-        if period is None:
-            return []
-        names = [one.question.name for one in period.asked if one.question.cell.days(day, day)]
-        return [row for name in names for row in self.on(name, day)]
 
     def rows(self, name: str) -> list[str]:
         """All rows of a question, oldest day first, those of a day in the order of its series.
@@ -89,19 +95,18 @@ class PublishedAnswers:
         raise Refused("open-day", f"no row of {name} is published yet: its first day has to be closed")
 
     def _check(self, name: str) -> None:
-        if name not in (known := self.questions):
+        if name not in self.settings.questions and name not in (known := self.questions):
             choice = ", ".join([*self.settings.series, *known])
             raise Refused("unknown-metric", f"there is no such metric or question; choose {choice}")
 
-    def _period(self, name: str, day: date) -> Period:
-        periods = self.account.all_periods()
-        if not periods:
-            raise Refused("open-day", f"no day is closed yet, so there is no {name} of {day}: close it first")
-        period = period_of(periods, day)
-        if period is None or name not in period.requests:
-            raise Refused("unknown-day", f"{name} is not asked on {day}: it is no day of a period that asks it")
-        (question,) = period.requests[name].questions
-        if not question.cell.days(day, day):
-            last = question.cell.last_day(day)
-            raise Refused("unknown-day", f"{name} is published on the last day of a {question.cell.kind}: {last}")
-        return period
+
+def _period_of(periods: Sequence[Period], name: str, day: date) -> Period:
+    """The period in which a question is published on a day."""
+    period = period_of(periods, day)
+    if period is None or name not in period.requests:
+        raise Refused("unknown-day", f"{name} is not asked on {day}: it is no day of a period that asks it")
+    (question,) = period.requests[name].questions
+    if not question.cell.days(day, day):
+        last = question.cell.last_day(day)
+        raise Refused("unknown-day", f"{name} is published on the last day of a {question.cell.kind}: {last}")
+    return period

@@ -354,7 +354,7 @@ class Service:
     def _rows_of(self, day: date) -> list[str]:
         """All rows of a closed day."""
         rows = [self.release(metric, day) for metric in self.settings.series]
-        return [*rows, *self.answers.all_of(day, self.account.all_periods())]
+        return [*rows, *(self.answers.all_on(day) if self.settings.questions else [])]
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:

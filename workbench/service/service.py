@@ -167,7 +167,7 @@ class Service:
                     raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
                 self._finish_count()
                 self._finish_closes()
-                return self._rows_of(day)
+                return self.rows_on(day)
             with self.account.open() as ledger, ledger.transaction():
                 periods = self.account.periods(ledger)
                 first = first_tick(self.settings, progress, periods, day)
@@ -186,7 +186,7 @@ class Service:
             self._counting.count(day_number(day), period)
             self._leavers.wake()
             self._finish_closes()
-        return self._rows_of(day)
+        return self.rows_on(day)
 
     def close_through(self, last: date, report: Callable[[date, float], None] = lambda day, fraction: None) -> int:
         """Close every day from the open one to `last`; returns how many. `report` is told each day and the share done.
@@ -351,8 +351,8 @@ class Service:
         with self.access.reading() as store:
             self.account.check(ledger, store)
 
-    def _rows_of(self, day: date) -> list[str]:
-        """All rows of a closed day."""
+    def rows_on(self, day: date) -> list[str]:
+        """All rows of a closed day, of the metrics and of the questions that are published on it."""
         rows = [self.release(metric, day) for metric in self.settings.series]
         return [*rows, *(self.answers.all_on(day) if self.settings.questions else [])]
 

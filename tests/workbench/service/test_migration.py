@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.oracles.service_model import FIRST, add, day, service_on, settings_in
 from workbench.service import StoreError
 from workbench.service.counting import Wanted, count_day, preview, recount
+from workbench.service.database import writing
 from workbench.service.errors import NotNext
 from workbench.service.folding import Count, RecordLayout
+from workbench.service.migrations.versions.version_3 import NEW_COLUMNS
 from workbench.service.opening import open_store
 from workbench.service.store import reading
 from workbench.service.versions import VERSION
@@ -103,3 +106,30 @@ def test_a_store_of_a_later_version_is_refused(path: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match=f"version 1 to {VERSION}"):
         open_store(path, path.with_name("key"))
+
+
+@pytest.mark.usefixtures("database")
+def test_a_store_of_version_2_goes_on(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, first_day=FIRST)
+    with service_on(settings) as service:
+        service.ingest([add("ann", 0), add("bob", 1)])
+        service.close(FIRST)
+        service.ingest([add("cem", 1)])
+        rows = service.close(day(1))
+    store = open_store(settings.store_place, settings.key_path)
+    with writing(store.database, store.connection):
+        for table, column in NEW_COLUMNS:
+            store.connection.exec_driver_sql(f"ALTER TABLE {table.name} DROP COLUMN {column.name}")
+        for name in ("answers", "label_codes"):
+            store.connection.exec_driver_sql(f"DROP TABLE {name}")
+        store.database.mark(store.connection, 2)
+    store.close()
+    for _ in range(2):
+        with service_on(settings) as service:
+            assert service.close(day(1)) == rows
+            assert [one.truth for one in service.truth("wau").counts] == [1, 3]
+    with service_on(settings) as service:
+        service.close(day(2))
+        assert [one.truth for one in service.truth("wau").counts] == [1, 3, 3]
+        with service.access.reading() as store:
+            assert store.database.version(store.connection) == VERSION

@@ -232,7 +232,8 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
 def erase(user: tuple[str, ...], settings: Settings) -> None:
     """Remove every row of USER.
 
-    Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym.
+    Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym; where flows are asked,
+    it remains that the user was present.
     """
     if len(user) > 1:
         raise click.UsageError("give one USER, in quotes if it has blanks, and behind -- if it begins with -")

@@ -123,7 +123,8 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def delete_user(user: str, request: Request) -> Response:
         """Answers when the erasure is on disk; every row of the user goes within seconds.
 
-        Where the unit is a user, what stays is how often the presence changed, under a keyed pseudonym.
+        Where the unit is a user, what stays is how often the presence changed, under a keyed pseudonym; where flows are
+        asked, that the user was present.
         """
         # What is not UTF-8 was replaced in the decoded path, and somebody else would be erased.
         if not is_utf8(unquote(request.scope["raw_path"], errors="surrogateescape")):

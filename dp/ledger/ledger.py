@@ -235,6 +235,13 @@ class Ledger:
         )
         return [content for (content,) in rows]
 
+    def releases_at(self, stream: str, tick: int) -> dict[str, str]:
+        """The releases of all series of a stream at one of their ticks, by series, exactly as they were stored."""
+        rows = self._connection.execute(
+            "SELECT series, content FROM releases WHERE stream = ? AND tick = ?", (stream, tick)
+        )
+        return {series: content for series, content in rows}
+
     def count_releases(self, stream: str, series: str) -> int:
         """The number of releases of a series."""
         (count,) = self._connection.execute(

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
+from dp.names import CALENDAR
 from workbench.api.problems import EXAMPLE_PROBLEM, MEDIA_TYPE
 from workbench.service.keyring import ALL_SCOPES, Caller
 from workbench.service.keys import INGEST, METRICS, OPERATE, READ
@@ -30,8 +31,12 @@ ACCESS: Mapping[tuple[str | None, str], RouteNeeds] = {
     ("DELETE", "/users/{user:path}"): frozenset({OPERATE}),
     ("POST", "/days/{day}/close"): frozenset({OPERATE}),
     ("POST", "/renewal"): frozenset({OPERATE}),
-    **{("GET", f"/{metric}{day}"): frozenset({READ}) for metric in SERIES for day in ("", "/{day}")},
-    ("GET", "/releases/{metric}"): frozenset({READ}),
+    **{
+        ("GET", f"/{cell}{day}"): frozenset({READ})
+        for cell in (*SERIES, *(f"{metric}/flows" for metric in SERIES), *CALENDAR)
+        for day in ("", "/{day}")
+    },
+    ("GET", "/releases/{name:path}"): frozenset({READ}),
     ("GET", "/budget"): frozenset({READ}),
     ("GET", "/config"): frozenset({READ}),
     ("GET", "/metrics"): frozenset({METRICS}),

@@ -24,6 +24,7 @@ from workbench.api.problems import documented_problems, explain
 from workbench.api.routes.days import add_day_routes
 from workbench.api.routes.events import add_event_routes
 from workbench.api.routes.operation import add_operation_routes
+from workbench.api.routes.questions import add_question_routes
 from workbench.api.routes.releases import add_release_routes
 from workbench.service import Service
 from workbench.service.keyring import Keyring
@@ -76,6 +77,7 @@ def create_app(
     )  # fmt: skip
     explain(app)
     add_event_routes(app, service, metrics)
+    add_question_routes(app, service)
     add_day_routes(app, service, metrics, new_id)
     add_release_routes(app, service)
     add_operation_routes(app, service, metrics)

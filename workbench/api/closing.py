@@ -20,8 +20,8 @@ def measured_close(service: Service, metrics: Metrics, day: date, *, confirmed: 
     if before is None or day > before:
         LOG.info("a day is closed and published", extra={"day": day})
         metrics.count_close(time.perf_counter() - started, time.time())
-        for metric in service.settings.series:
-            metrics.count_release(metric, "published")
+        for name in service.settings.requests(day):
+            metrics.count_release(name, "published")
     return rows
 
 
@@ -43,6 +43,25 @@ def day_or_last(service: Service, text: str | None) -> date:
     if day is None:
         raise Refused("open-day", "no day is closed yet; POST /days/{day}/close closes one")
     return day
+
+
+def published_rows(service: Service, name: str) -> list[str]:
+    """All published rows of a metric or of another question, oldest first.
+
+    Raises:
+        Refused: there is nothing of that name.
+    """
+    return service.releases(name) if name in service.settings.series else service.answers.rows(name)
+
+
+def answer_rows(service: Service, question: str, text: str | None) -> list[str]:
+    """The published rows of all series of a question on a day, or on the last one on which it is published.
+
+    Raises:
+        Refused: it is no day, there is no such question, or nothing of it is published then.
+    """
+    answers = service.answers
+    return answers.on(question, parse_day(text) if text else answers.last_day(question))
 
 
 def parse_day(text: str) -> date:

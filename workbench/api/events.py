@@ -16,6 +16,7 @@ import msgspec
 
 from dp.presence.daily import day_number
 from workbench.service import ERASE, Operation, Refused, Service, UndatedDay
+from workbench.service.labels import LabelCodes
 from workbench.service.operations import OPS
 
 NDJSON = "application/x-ndjson"
@@ -29,6 +30,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     day: date | None = None
     timestamp: datetime | None = None
     op: Literal["+", "-", "erase"] = "+"
+    segments: dict[str, str] | None = None
 
 
 EVENT_SCHEMA = {
@@ -51,6 +53,12 @@ EVENT_SCHEMA = {
             "default": "+",
             "description": "'+' active, '-' that activity is taken back, 'erase' everything of this user goes.",
         },
+        "segments": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "In which segments: a value for each column that a breakdown of this service asks for. '-' "
+            "takes back what was said with these values; without them, the whole day.",
+        },
     },
 }
 EXAMPLE_EVENT = {"user": "ann", "day": "2026-01-01"}
@@ -68,22 +76,33 @@ Faults = list[tuple[int, str]]
 
 
 @dataclass(frozen=True)
-class DayRules:
-    """Which day an event is about that does not name one.
+class EventRules:
+    """What an event means that does not say all of it.
 
     Attributes:
         day_of: the day of a time; None at the very edge of the calendar.
         undated: the day of an event without a day and a time; asked only where there is one.
+        codes: of what it says of segments.
     """
 
     day_of: Callable[[datetime], date | None]
     undated: Callable[[], date]
+    codes: LabelCodes
+
+    def label_of(self, segments: dict[str, str]) -> int | str:
+        """What an event says of segments, or why it cannot say so."""
+        try:
+            return self.codes.code_of(segments)
+        except KeyError:
+            # Not the name: it may be anything.
+            known = ", ".join(self.codes.columns)
+            return f"segments name a column that no question asks for; {known or 'none'} can be named"
 
     @classmethod
-    def of(cls, service: Service) -> DayRules:
-        """The rules of a service: its time zone, and its clock."""
+    def of(cls, service: Service) -> EventRules:
+        """The rules of a service: its time zone, its clock, and its breakdowns."""
         undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
-        return cls(service.settings.zone.day, undated)
+        return cls(service.settings.zone.day, undated, service.settings.codes)
 
 
 @dataclass(frozen=True)
@@ -119,7 +138,7 @@ class Parsed:
         return None if self.json_lines is None else [number for number, _ in _rows(self.json_lines)]
 
 
-def read_event(body: bytes, days: DayRules) -> Parsed:
+def read_event(body: bytes, rules: EventRules) -> Parsed:
     """The operation of a single JSON object.
 
     Raises:
@@ -131,33 +150,33 @@ def read_event(body: bytes, days: DayRules) -> Parsed:
         raise Refused("bad-event", f"nothing was stored: the event is not usable: {_reason(error)}") from None
     except UNREADABLE as error:
         raise Refused("bad-event", f"nothing was stored: the body is not JSON: {_reason(error)}") from None
-    return judged([event], [0], [], days)
+    return judged([event], [0], [], rules)
 
 
-def read_events(body: bytes, media_type: str, days: DayRules) -> Parsed:
+def read_events(body: bytes, media_type: str, rules: EventRules) -> Parsed:
     """The events of a JSON array, or of JSON Lines if `media_type` says so.
 
     Raises:
         Refused: it is neither, so that there is no telling one event from another.
     """
     if media_type == NDJSON:
-        return _read_lines(body, days)
+        return _read_lines(body, rules)
     try:
         events = _many.decode(body)
     except UNREADABLE:
-        return _one_by_one(_elements(body), days)
-    return judged(events, range(len(events)), [], days)
+        return _one_by_one(_elements(body), rules)
+    return judged(events, range(len(events)), [], rules)
 
 
-def _read_lines(body: bytes, days: DayRules) -> Parsed:
+def _read_lines(body: bytes, rules: EventRules) -> Parsed:
     try:
         events = _one.decode_lines(body)
     except UNREADABLE:
         events = None
     # The decoder also takes several values in a line, and one over several lines.
     if events is not None and len(events) == len([row for row in body.split(b"\n") if row and not row.isspace()]):
-        return judged(events, range(len(events)), [], days, body)
-    return _one_by_one([row for _, row in _rows(body)], days, body)
+        return judged(events, range(len(events)), [], rules, body)
+    return _one_by_one([row for _, row in _rows(body)], rules, body)
 
 
 def _rows(body: bytes) -> list[tuple[int, bytes]]:
@@ -178,7 +197,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     raise Refused("bad-event", f"nothing was stored: {what}")
 
 
-def _one_by_one(rows: Sequence[bytes | msgspec.Raw], days: DayRules, json_lines: bytes | None = None) -> Parsed:
+def _one_by_one(rows: Sequence[bytes | msgspec.Raw], rules: EventRules, json_lines: bytes | None = None) -> Parsed:
     events, indices, faults = [], [], []
     for index, row in enumerate(rows):
         try:
@@ -187,11 +206,11 @@ def _one_by_one(rows: Sequence[bytes | msgspec.Raw], days: DayRules, json_lines:
             faults.append((index, _reason(error)))
         else:
             indices.append(index)
-    return judged(events, indices, faults, days, json_lines)
+    return judged(events, indices, faults, rules, json_lines)
 
 
 def judged(
-    events: Sequence[Event], indices: Sequence[int], faults: Faults, days: DayRules, json_lines: bytes | None = None
+    events: Sequence[Event], indices: Sequence[int], faults: Faults, rules: EventRules, json_lines: bytes | None = None
 ) -> Parsed:
     """What events mean, and which of them cannot be right.
 
@@ -211,17 +230,26 @@ def judged(
         if event.op == "erase":
             if day is not None or event.timestamp is not None:
                 wrong.append((place, "an erasure has no day: it takes everything of the user back"))
+            if event.segments:
+                wrong.append((place, "an erasure has no segments: it takes everything of the user back"))
             operations.append(Operation(user, None, ERASE))
             continue
         if event.timestamp is not None:
             if day is not None:
                 wrong.append((place, "both a day and a timestamp; send one of them"))
-            elif (day := days.day_of(event.timestamp)) is None:
+            elif (day := rules.day_of(event.timestamp)) is None:
                 wrong.append((place, "the timestamp is at the very edge of the calendar"))
                 day = date.min
         elif day is None:
-            day = today = today or days.undated()
-        operations.append(Operation(user, numbers[day], OPS[event.op]))
+            day = today = today or rules.undated()
+        if not event.segments:
+            operations.append(Operation(user, numbers[day], OPS[event.op]))
+            continue
+        label = rules.label_of(event.segments)
+        if isinstance(label, str):
+            wrong.append((place, label))
+            label = 0
+        operations.append(Operation(user, numbers[day], OPS[event.op], None, label))
     return Parsed(operations, indices, faults, json_lines).without(wrong)
 
 

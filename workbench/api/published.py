@@ -32,6 +32,11 @@ COLUMNS = {
     "budget": TEXT, "budget_remaining": NUMBER, "secure": TRUTH,
 }  # fmt: skip
 """Column → its type in Arrow; JSON and CSV write the same values as text, a day as YYYY-MM-DD."""
+QUESTION_COLUMNS = {
+    "question": TEXT, "breakdown": TEXT, "segment": TEXT,
+    **{name: kind for name, kind in COLUMNS.items() if name not in ("metric", "window")},
+}  # fmt: skip
+"""The same of questions other than the metrics."""
 GAUGES = {
     "estimate": "The published estimate of the last published day.",
     "ci_low": "Lower end of its interval.",
@@ -72,22 +77,23 @@ def table_rows(published: Sequence[str], start: date | None, end: date | None) -
     for text in rows_between(published, start, end):
         row = json.loads(text)
         row["as_of"] = row["day"]
-        others = [name for name in row if name not in COLUMNS]
-        rows.append({name: row.get(name) for name in [*COLUMNS, *others]})
+        columns = QUESTION_COLUMNS if "question" in row else COLUMNS
+        others = [name for name in row if name not in columns]
+        rows.append({name: row.get(name) for name in [*columns, *others]})
     return rows
 
 
-def encoded(rows: Sequence[TableRow], form: TableFormat) -> bytes:
-    """Rows in one of the formats."""
+def encoded(rows: Sequence[TableRow], form: TableFormat, columns: Mapping[str, str]) -> bytes:
+    """Rows in one of the formats; `columns` are those that all of them have."""
     if form == "json":
         return msgspec.json.encode(rows)
     if form == "csv":
-        return csv_text(rows, list(COLUMNS)).encode()
+        return csv_text(rows, list(columns)).encode()
     import pyarrow as pa
 
     typed = [{**row, "day": date.fromisoformat(row["day"]), "as_of": date.fromisoformat(row["as_of"])} for row in rows]
-    others = [] if not typed else [name for name in typed[0] if name not in COLUMNS]
-    known = [(name, getattr(pa, "bool_" if kind == TRUTH else kind)()) for name, kind in COLUMNS.items()]
+    others = [] if not typed else [name for name in typed[0] if name not in columns]
+    known = [(name, getattr(pa, "bool_" if kind == TRUTH else kind)()) for name, kind in columns.items()]
     # Columns of single mechanisms have the types of their values.
     inferred = pa.Table.from_pylist([{name: row[name] for name in others} for row in typed]).schema if others else []
     return parquet_bytes(typed, pa.schema([*known, *inferred]))
@@ -109,31 +115,44 @@ def cacheable(request: Request, content: bytes, media_type: str, *, settled: boo
 
 
 class PublishedGauges(Collector):
-    """The last published row of each metric as gauges."""
+    """The last published rows as gauges.
 
-    def __init__(self, last: Mapping[str, str]) -> None:
-        self._rows = {metric: json.loads(row) for metric, row in last.items()}
+    Args:
+        rows: of metrics, and of questions.
+    """
+
+    def __init__(self, rows: Sequence[str]) -> None:
+        self._rows = [json.loads(row) for row in rows]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The families, without the ends that a mechanism does not have."""
-        for column, meaning in GAUGES.items():
-            family = GaugeMetricFamily(f"dpdau_published_{column}", meaning, labels=["metric"])
-            for metric, row in self._rows.items():
-                if row[column] is not None:
-                    family.add_metric([metric], row[column])
-            yield family
-        family = GaugeMetricFamily(
-            "dpdau_published_day_timestamp_seconds", "The last published day, as Unix time of its first second in UTC.",
-            labels=["metric"],
-        )  # fmt: skip
-        for metric, row in self._rows.items():
-            family.add_metric(
-                [metric], datetime.combine(date.fromisoformat(row["day"]), datetime.min.time(), UTC).timestamp()
-            )
-        yield family
+        metrics = [row for row in self._rows if "metric" in row]
+        yield from _families("dpdau_published", ("metric",), metrics)
+        if len(metrics) < len(self._rows):
+            others = [row for row in self._rows if "metric" not in row]
+            yield from _families("dpdau_published_question", ("question", "breakdown", "segment"), others)
 
     def text(self) -> bytes:
         """Everything in Prometheus's text format."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
+
+
+def _families(prefix: str, labels: Sequence[str], rows: Sequence[TableRow]) -> Iterator[GaugeMetricFamily]:
+    """What rows say, by these labels."""
+    named = [([row[label] or "" for label in labels], row) for row in rows]
+    for column, meaning in GAUGES.items():
+        family = GaugeMetricFamily(f"{prefix}_{column}", meaning, labels=labels)
+        for values, row in named:
+            if row[column] is not None:
+                family.add_metric(values, row[column])
+        yield family
+    family = GaugeMetricFamily(
+        f"{prefix}_day_timestamp_seconds", "The last published day, as Unix time of its first second in UTC.",
+        labels=labels,
+    )  # fmt: skip
+    for values, row in named:
+        day = datetime.combine(date.fromisoformat(row["day"]), datetime.min.time(), UTC)
+        family.add_metric(values, day.timestamp())
+    yield family

@@ -14,6 +14,10 @@ RELEASE_EXAMPLE = {
     "mechanism": "damped-square-root", "sketch": "exact", "unit": "user-day", "w_bound": 2, "horizon": 365,
     "budget": "live", "budget_remaining": 1.8, "secure": True,
 }  # fmt: skip
+QUESTION_EXAMPLE = {
+    "question": "mau", "breakdown": "platform", "segment": "ios",
+    **{name: value for name, value in RELEASE_EXAMPLE.items() if name not in ("metric", "window")},
+}  # fmt: skip
 
 
 def json_response(content: Any) -> Response:

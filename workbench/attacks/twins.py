@@ -8,6 +8,7 @@ from datetime import date
 from uuid import uuid4
 
 import msgspec
+import numpy as np
 
 from dp.accounting.composition import Guarantee
 from dp.auditing.attacks.ledger import CAP
@@ -15,8 +16,8 @@ from dp.presence.tombstones import pseudonyms
 from workbench.attacks.asking import make_budget
 from workbench.service import Service, Settings
 from workbench.service.account import Account, Clock
-from workbench.service.folding import Users
 from workbench.service.opening import open_store
+from workbench.service.roster import Roster
 from workbench.service.store import Store
 
 
@@ -69,11 +70,11 @@ class Monthly(Account):
 class Resetting(Store):
     """Whose erasures take the flips away, too."""
 
-    def put_parts(self, tick: int, users: Mapping[int, Users]) -> None:
+    def put_parts(self, tick: int, rosters: Mapping[int, Roster]) -> None:
         """Forget what users have spent who leave."""
         if tick == self.progress().last:
-            users = {part: some[some["days"].any(axis=1)] for part, some in users.items()}
-        super().put_parts(tick, users)
+            rosters = {part: some.some(np.any(some.users["days"], axis=1)) for part, some in rosters.items()}
+        super().put_parts(tick, rosters)
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from dp.log import Log
 from dp.presence.daily import day_number
 from dp.progress import Progress
 from workbench.service import Operation, Service
+from workbench.service.labels import LabelCodes
 from workbench.service.loading import Loading
 from workbench.service.packing import NAME, NEVER, Arriving, Names
 
@@ -32,31 +34,50 @@ def pseudonyms(log: Log, loading: Loading) -> Names | None:
     return found
 
 
-def all_plain(log: Log, users: Names, service: Service, report: Progress) -> bool:
+def all_plain(log: Log, users: Names, labels: npt.NDArray[np.uint32], service: Service, report: Progress) -> bool:
     """Whether no row of a log can be wrong."""
     today, total = day_number(service.today()), log.rows_used
-    for number, columns in enumerate(columns_in_order(log, users, 0)):
+    for number, columns in enumerate(columns_in_order(log, users, labels, 0)):
         report("checking", number * ROWS_AT_ONCE / total)
         if not service.loading.plain(columns, today):
             return False
     return True
 
 
-def columns_in_order(log: Log, users: Names, skip: int) -> Iterator[Arriving]:
-    """The operations of a log in the order of arrival, without the first `skip`."""
+def label_numbers(log: Log, codes: LabelCodes) -> npt.NDArray[np.uint32]:
+    """What each label of a log is to the store, by its number there."""
+    if not log.segments:
+        return np.zeros(1, np.uint32)
+    names = ", ".join(f'"{column}"' for column in log.segments)
+    rows = log.connection.execute(f"SELECT {names} FROM labels ORDER BY label").fetchall()
+    said = [
+        {column: value for column, value in zip(log.segments, row, strict=True) if value is not None} for row in rows
+    ]
+    return np.array([codes.code_of(segments) for segments in said] or [0], np.uint32)
+
+
+def columns_in_order(log: Log, users: Names, labels: npt.NDArray[np.uint32], skip: int) -> Iterator[Arriving]:
+    """The operations of a log in the order of arrival, without the first `skip`.
+
+    Args:
+        users: pseudonym of each user, by user_id.
+        labels: what each label is to the store, by its number in the log.
+    """
+    label = "o.label" if log.segments else "0"
     query = (
-        "SELECT o.user_id, o.day, o.op, o.at FROM operations AS o WHERE o.at BETWEEN ? AND ? "
+        f"SELECT o.user_id, o.day, o.op, o.at, {label} AS label FROM operations AS o WHERE o.at BETWEEN ? AND ? "
         "ORDER BY o.at, o.seq OFFSET ?"
     )
     for first, last, rows in _spans(log):
         with log.connection.cursor() as cursor:
             found = cursor.sql(query, params=[first, last, min(skip, rows)])
             for batch in found.to_arrow_reader(ROWS_AT_ONCE):
-                user, day, op, at = (
-                    column.fill_null(NEVER if name != "op" else 0).to_numpy(zero_copy_only=False)
+                user, day, op, at, said = (
+                    column.fill_null(NEVER if name in ("day", "at") else 0).to_numpy(zero_copy_only=False)
                     for name, column in zip(batch.schema.names, batch.columns, strict=True)
                 )
-                yield Arriving(users[user], day.astype(np.int64), op.astype(np.int8), at.astype(np.int64))
+                named = np.where(op == 0, 0, labels[said]).astype(np.uint32)
+                yield Arriving(users[user], day.astype(np.int64), op.astype(np.int8), at.astype(np.int64), named)
         skip = max(0, skip - rows)
 
 

@@ -24,7 +24,7 @@ from workbench.cli.logs import generate, validate
 from workbench.cli.mechanisms import calibrate, mechanisms
 from workbench.cli.plan import plan
 from workbench.cli.plot import plot
-from workbench.cli.published import METRIC_COMMANDS
+from workbench.cli.published import METRIC_COMMANDS, answer
 from workbench.cli.release import release
 from workbench.cli.renewal import renew
 from workbench.cli.rotate_key import rotate_key
@@ -125,7 +125,7 @@ def _exit_code(error: BaseException) -> int | None:
 for _command in (
     generate, validate, exact, plan, release, budget, plot, bench, mechanisms, calibrate, figure, audit, attack,
     compose, sketches, salt, keys, experiment, compact, doctor, backup, renew, rotate_key, *SERVICE_COMMANDS,
-    *METRIC_COMMANDS,
+    *METRIC_COMMANDS, answer,
 ):  # fmt: skip
     _command.epilog = glossary(_help_of(_command))
     main.add_command(_command)

@@ -114,4 +114,21 @@ def _show_published(
         write_published([row], output)
 
 
+@click.command()
+@click.argument("question")
+@service_options
+@click.option("--day", type=DayType(), default=None, help="The day; the last on which it is published by default.")
+@output_options
+def answer(question: str, settings: Settings, day: date | None, output: Output) -> None:
+    """Print what the live service published of QUESTION on one day: flows, a week or month, or segments.
+
+    QUESTION is a name in the settings: mau/flows, week, mau/platform, mau/flows/platform.
+    """
+    output.validate(store=settings.store_place, ledger=settings.ledger_place)
+    with progress_bar() as report, existing_service(settings) as service:
+        report("looking", None)
+        rows = service.answers.on(question, day or service.answers.last_day(question))
+    write_published(rows, output)
+
+
 METRIC_COMMANDS = tuple(_metric(metric) for metric in ("dau", "wau", "mau"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from dp.questions import SeriesName
 from experiments.engine.interrupts import EXIT_INTERRUPTED, leave
 from experiments.engine.progress import progress_bar
 from workbench.cli.address import Address, address_options
@@ -33,13 +34,14 @@ from workbench.cli.options import (
     with_options,
 )
 from workbench.cli.output import keep_apart
+from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from workbench.service import Service, Settings
 
 STOPPED = "Stopped."
 DEMO_STOPPED = "Stopped. The same command continues the demonstration."
-SHOWN = ("metric", "day", "estimate", "ci_low", "ci_high", "std")
+SHOWN = ("metric", "question", "breakdown", "segment", "day", "estimate", "ci_low", "ci_high", "std")
 
 
 def service_options(command: Function) -> Function:
@@ -159,22 +161,22 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     been loaded is not loaded again. Operations count from their arrival ('at'), or from the open day if that is later.
     Days are in the service's time zone.
     """
-    from workbench.cli.loading import all_plain, columns_in_order, operations_in_order, pseudonyms
+    from workbench.cli.loading import all_plain, columns_in_order, label_numbers, operations_in_order, pseudonyms
 
     source = dataclasses.replace(source, timezone=days_in(ctx, settings))
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_place)
     with (
         progress_bar() as report,
-        read_source(source, report, compressed=True) as log,
+        read_source(source, report, settings.codes.columns, compressed=True) as log,
         _open(settings) as service,
     ):
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
-        users = pseudonyms(log, loading)
-        if users is None or not all_plain(log, users, service, report):
+        users, labels = pseudonyms(log, loading), label_numbers(log, settings.codes)
+        if users is None or not all_plain(log, users, labels, service, report):
             loading.check(operations_in_order(log))
         assert users is not None, "a bad user was refused"
         done = before = loading.resume(file)
-        for columns in columns_in_order(log, users, before):
+        for columns in columns_in_order(log, users, labels, before):
             ingested = loading.store_columns(file, done, columns)
             done += ingested.accepted
             late += ingested.late
@@ -197,7 +199,7 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
 )
 @output_options
 def close(settings: Settings, day: date | None, through: date | None, confirmed: bool, output: Output) -> None:
-    """Close a day: count it once and publish DAU, WAU and MAU. A closed day is never revised.
+    """Close a day: count it once and publish DAU, WAU, MAU and whatever else is asked. A closed day is never revised.
 
     The first close charges the budget for the whole horizon and cannot be undone. Exit code 3: the budget does not
     suffice, and nothing happened.
@@ -216,7 +218,7 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
             closed = service.close_through(through, lambda which, share: report(f"closing days: {which}", share))
             for index in range(closed):
                 assert start is not None
-                rows += [service.release(metric, start + timedelta(days=index)) for metric in settings.series]
+                rows += service.rows_on(start + timedelta(days=index))
             if not closed:
                 click.echo(f"{through} is closed already; nothing to do", err=True)
                 return
@@ -230,7 +232,8 @@ def close(settings: Settings, day: date | None, through: date | None, confirmed:
 def erase(user: tuple[str, ...], settings: Settings) -> None:
     """Remove every row of USER.
 
-    Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym.
+    Where the unit is a user, the number of changes of presence remains, under a keyed pseudonym; where flows are asked,
+    it remains that the user was present.
     """
     if len(user) > 1:
         raise click.UsageError("give one USER, in quotes if it has blanks, and behind -- if it begins with -")
@@ -298,9 +301,16 @@ def _last_line(settings: Settings) -> str:
     return log_line("json", STOPPED) if settings.log_format == "json" else STOPPED
 
 
+def _as_question(row: TableRow) -> TableRow:
+    others = {name: value for name, value in row.items() if name not in ("metric", "window")}
+    return {**SeriesName(row["metric"])._asdict(), **others}
+
+
 def write_published(released: Sequence[str], output: Output) -> None:
-    """Write rows as the service published them."""
+    """Write rows as the service published them; a metric beside other questions is one of them."""
     rows = [json.loads(row) for row in released]
+    if any("question" in row for row in rows):
+        rows = [row if "question" in row else _as_question(row) for row in rows]
     title = f"{100 * rows[-1]['ci_level']:g}% intervals for the noise; budget left: ε {rows[-1]['budget_remaining']:g}"
     output.write(rows, title=title, hidden=[name for name in rows[0] if name not in SHOWN])
 

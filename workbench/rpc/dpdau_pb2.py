@@ -25,43 +25,51 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19workbench/rpc/dpdau.proto\x12\x08\x64pdau.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x01\n\x05\x45vent\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x02op\x18\x04 \x01(\x0e\x32\x12.dpdau.v1.Event.Op\"%\n\x02Op\x12\x07\n\x03\x41\x44\x44\x10\x00\x12\x0b\n\x07RETRACT\x10\x01\x12\t\n\x05\x45RASE\x10\x02\"A\n\rIngestRequest\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.dpdau.v1.Event\x12\x0f\n\x07partial\x18\x02 \x01(\x08\"\x85\x01\n\x0eIngestResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0c\n\x04late\x18\x02 \x01(\x03\x12\x10\n\x03seq\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08rejected\x18\x04 \x01(\x03\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.dpdau.v1.RejectedEventB\x06\n\x04_seq\".\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x0f\x43loseDayRequest\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x02 \x01(\x08\"7\n\x10\x43loseDayResponse\x12#\n\x08releases\x18\x01 \x03(\x0b\x32\x11.dpdau.v1.Release\" \n\x10\x45raseUserRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\"\x13\n\x11\x45raseUserResponse\"6\n\x17\x44rawFreshReleaseRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\"0\n\x11GetReleaseRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\"G\n\x13ListReleasesRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_day\x18\x02 \x01(\t\x12\x0e\n\x06to_day\x18\x03 \x01(\t\"\xf9\x03\n\x07Release\x12\x0b\n\x03row\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x0e\n\x06window\x18\x03 \x01(\x05\x12\x0b\n\x03\x64\x61y\x18\x04 \x01(\t\x12\r\n\x05\x61s_of\x18\x05 \x01(\t\x12\x10\n\x08\x65stimate\x18\x06 \x01(\x01\x12\x13\n\x06\x63i_low\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x63i_high\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x63i_level\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03std\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x0f\n\x07\x65psilon\x18\x0b \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x0c \x01(\x01\x12\x15\n\repsilon_total\x18\r \x01(\x01\x12\x13\n\x0b\x64\x65lta_total\x18\x0e \x01(\x01\x12\x11\n\tmechanism\x18\x0f \x01(\t\x12\x0e\n\x06sketch\x18\x10 \x01(\t\x12\x0c\n\x04unit\x18\x11 \x01(\t\x12\x14\n\x07w_bound\x18\x12 \x01(\x05H\x04\x88\x01\x01\x12\x14\n\x07horizon\x18\x13 \x01(\x05H\x05\x88\x01\x01\x12\x0e\n\x06\x62udget\x18\x14 \x01(\t\x12\x1d\n\x10\x62udget_remaining\x18\x15 \x01(\x01H\x06\x88\x01\x01\x12\x0e\n\x06secure\x18\x16 \x01(\x08\x42\t\n\x07_ci_lowB\n\n\x08_ci_highB\x0b\n\t_ci_levelB\x06\n\x04_stdB\n\n\x08_w_boundB\n\n\x08_horizonB\x13\n\x11_budget_remaining\"\x12\n\x10GetStatusRequest\"\xc8\x01\n\x11GetStatusResponse\x12\x0f\n\x07promise\x18\x01 \x01(\t\x12\x16\n\tfirst_day\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0flast_closed_day\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08open_day\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x17\n\noperations\x18\x05 \x01(\x03H\x03\x88\x01\x01\x42\x0c\n\n_first_dayB\x12\n\x10_last_closed_dayB\x0b\n\t_open_dayB\r\n\x0b_operations2\xaa\x04\n\x0b\x41\x63tiveUsers\x12;\n\x06Ingest\x12\x17.dpdau.v1.IngestRequest\x1a\x18.dpdau.v1.IngestResponse\x12\x43\n\x0cIngestStream\x12\x17.dpdau.v1.IngestRequest\x1a\x18.dpdau.v1.IngestResponse(\x01\x12\x41\n\x08\x43loseDay\x12\x19.dpdau.v1.CloseDayRequest\x1a\x1a.dpdau.v1.CloseDayResponse\x12\x44\n\tEraseUser\x12\x1a.dpdau.v1.EraseUserRequest\x1a\x1b.dpdau.v1.EraseUserResponse\x12H\n\x10\x44rawFreshRelease\x12!.dpdau.v1.DrawFreshReleaseRequest\x1a\x11.dpdau.v1.Release\x12<\n\nGetRelease\x12\x1b.dpdau.v1.GetReleaseRequest\x1a\x11.dpdau.v1.Release\x12\x42\n\x0cListReleases\x12\x1d.dpdau.v1.ListReleasesRequest\x1a\x11.dpdau.v1.Release0\x01\x12\x44\n\tGetStatus\x12\x1a.dpdau.v1.GetStatusRequest\x1a\x1b.dpdau.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19workbench/rpc/dpdau.proto\x12\x08\x64pdau.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n\x05\x45vent\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x02op\x18\x04 \x01(\x0e\x32\x12.dpdau.v1.Event.Op\x12/\n\x08segments\x18\x05 \x03(\x0b\x32\x1d.dpdau.v1.Event.SegmentsEntry\x1a/\n\rSegmentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"%\n\x02Op\x12\x07\n\x03\x41\x44\x44\x10\x00\x12\x0b\n\x07RETRACT\x10\x01\x12\t\n\x05\x45RASE\x10\x02\"A\n\rIngestRequest\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.dpdau.v1.Event\x12\x0f\n\x07partial\x18\x02 \x01(\x08\"\x85\x01\n\x0eIngestResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x03\x12\x0c\n\x04late\x18\x02 \x01(\x03\x12\x10\n\x03seq\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08rejected\x18\x04 \x01(\x03\x12\'\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x17.dpdau.v1.RejectedEventB\x06\n\x04_seq\".\n\rRejectedEvent\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x0f\x43loseDayRequest\x12\x0b\n\x03\x64\x61y\x18\x01 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x02 \x01(\x08\"7\n\x10\x43loseDayResponse\x12#\n\x08releases\x18\x01 \x03(\x0b\x32\x11.dpdau.v1.Release\" \n\x10\x45raseUserRequest\x12\x0c\n\x04user\x18\x01 \x01(\t\"\x13\n\x11\x45raseUserResponse\"6\n\x17\x44rawFreshReleaseRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\"0\n\x11GetReleaseRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\"1\n\x10GetAnswerRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x02 \x01(\t\"-\n\x06\x41nswer\x12#\n\x08releases\x18\x01 \x03(\x0b\x32\x11.dpdau.v1.Release\"G\n\x13ListReleasesRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_day\x18\x02 \x01(\t\x12\x0e\n\x06to_day\x18\x03 \x01(\t\"\xe5\x04\n\x07Release\x12\x0b\n\x03row\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x0e\n\x06window\x18\x03 \x01(\x05\x12\x0b\n\x03\x64\x61y\x18\x04 \x01(\t\x12\r\n\x05\x61s_of\x18\x05 \x01(\t\x12\x10\n\x08\x65stimate\x18\x06 \x01(\x01\x12\x13\n\x06\x63i_low\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07\x63i_high\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\x08\x63i_level\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x10\n\x03std\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x0f\n\x07\x65psilon\x18\x0b \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x0c \x01(\x01\x12\x15\n\repsilon_total\x18\r \x01(\x01\x12\x13\n\x0b\x64\x65lta_total\x18\x0e \x01(\x01\x12\x11\n\tmechanism\x18\x0f \x01(\t\x12\x0e\n\x06sketch\x18\x10 \x01(\t\x12\x0c\n\x04unit\x18\x11 \x01(\t\x12\x14\n\x07w_bound\x18\x12 \x01(\x05H\x04\x88\x01\x01\x12\x14\n\x07horizon\x18\x13 \x01(\x05H\x05\x88\x01\x01\x12\x0e\n\x06\x62udget\x18\x14 \x01(\t\x12\x1d\n\x10\x62udget_remaining\x18\x15 \x01(\x01H\x06\x88\x01\x01\x12\x0e\n\x06secure\x18\x16 \x01(\x08\x12\x15\n\x08question\x18\x17 \x01(\tH\x07\x88\x01\x01\x12\x16\n\tbreakdown\x18\x18 \x01(\tH\x08\x88\x01\x01\x12\x14\n\x07segment\x18\x19 \x01(\tH\t\x88\x01\x01\x42\t\n\x07_ci_lowB\n\n\x08_ci_highB\x0b\n\t_ci_levelB\x06\n\x04_stdB\n\n\x08_w_boundB\n\n\x08_horizonB\x13\n\x11_budget_remainingB\x0b\n\t_questionB\x0c\n\n_breakdownB\n\n\x08_segment\"\x12\n\x10GetStatusRequest\"\xc8\x01\n\x11GetStatusResponse\x12\x0f\n\x07promise\x18\x01 \x01(\t\x12\x16\n\tfirst_day\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x1c\n\x0flast_closed_day\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08open_day\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x17\n\noperations\x18\x05 \x01(\x03H\x03\x88\x01\x01\x42\x0c\n\n_first_dayB\x12\n\x10_last_closed_dayB\x0b\n\t_open_dayB\r\n\x0b_operations2\xe5\x04\n\x0b\x41\x63tiveUsers\x12;\n\x06Ingest\x12\x17.dpdau.v1.IngestRequest\x1a\x18.dpdau.v1.IngestResponse\x12\x43\n\x0cIngestStream\x12\x17.dpdau.v1.IngestRequest\x1a\x18.dpdau.v1.IngestResponse(\x01\x12\x41\n\x08\x43loseDay\x12\x19.dpdau.v1.CloseDayRequest\x1a\x1a.dpdau.v1.CloseDayResponse\x12\x44\n\tEraseUser\x12\x1a.dpdau.v1.EraseUserRequest\x1a\x1b.dpdau.v1.EraseUserResponse\x12H\n\x10\x44rawFreshRelease\x12!.dpdau.v1.DrawFreshReleaseRequest\x1a\x11.dpdau.v1.Release\x12<\n\nGetRelease\x12\x1b.dpdau.v1.GetReleaseRequest\x1a\x11.dpdau.v1.Release\x12\x42\n\x0cListReleases\x12\x1d.dpdau.v1.ListReleasesRequest\x1a\x11.dpdau.v1.Release0\x01\x12\x39\n\tGetAnswer\x12\x1a.dpdau.v1.GetAnswerRequest\x1a\x10.dpdau.v1.Answer\x12\x44\n\tGetStatus\x12\x1a.dpdau.v1.GetStatusRequest\x1a\x1b.dpdau.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'workbench.rpc.dpdau_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EVENT_SEGMENTSENTRY']._loaded_options = None
+  _globals['_EVENT_SEGMENTSENTRY']._serialized_options = b'8\001'
   _globals['_EVENT']._serialized_start=73
-  _globals['_EVENT']._serialized_end=225
-  _globals['_EVENT_OP']._serialized_start=188
-  _globals['_EVENT_OP']._serialized_end=225
-  _globals['_INGESTREQUEST']._serialized_start=227
-  _globals['_INGESTREQUEST']._serialized_end=292
-  _globals['_INGESTRESPONSE']._serialized_start=295
-  _globals['_INGESTRESPONSE']._serialized_end=428
-  _globals['_REJECTEDEVENT']._serialized_start=430
-  _globals['_REJECTEDEVENT']._serialized_end=476
-  _globals['_CLOSEDAYREQUEST']._serialized_start=478
-  _globals['_CLOSEDAYREQUEST']._serialized_end=525
-  _globals['_CLOSEDAYRESPONSE']._serialized_start=527
-  _globals['_CLOSEDAYRESPONSE']._serialized_end=582
-  _globals['_ERASEUSERREQUEST']._serialized_start=584
-  _globals['_ERASEUSERREQUEST']._serialized_end=616
-  _globals['_ERASEUSERRESPONSE']._serialized_start=618
-  _globals['_ERASEUSERRESPONSE']._serialized_end=637
-  _globals['_DRAWFRESHRELEASEREQUEST']._serialized_start=639
-  _globals['_DRAWFRESHRELEASEREQUEST']._serialized_end=693
-  _globals['_GETRELEASEREQUEST']._serialized_start=695
-  _globals['_GETRELEASEREQUEST']._serialized_end=743
-  _globals['_LISTRELEASESREQUEST']._serialized_start=745
-  _globals['_LISTRELEASESREQUEST']._serialized_end=816
-  _globals['_RELEASE']._serialized_start=819
-  _globals['_RELEASE']._serialized_end=1324
-  _globals['_GETSTATUSREQUEST']._serialized_start=1326
-  _globals['_GETSTATUSREQUEST']._serialized_end=1344
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1347
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1547
-  _globals['_ACTIVEUSERS']._serialized_start=1550
-  _globals['_ACTIVEUSERS']._serialized_end=2104
+  _globals['_EVENT']._serialized_end=323
+  _globals['_EVENT_SEGMENTSENTRY']._serialized_start=237
+  _globals['_EVENT_SEGMENTSENTRY']._serialized_end=284
+  _globals['_EVENT_OP']._serialized_start=286
+  _globals['_EVENT_OP']._serialized_end=323
+  _globals['_INGESTREQUEST']._serialized_start=325
+  _globals['_INGESTREQUEST']._serialized_end=390
+  _globals['_INGESTRESPONSE']._serialized_start=393
+  _globals['_INGESTRESPONSE']._serialized_end=526
+  _globals['_REJECTEDEVENT']._serialized_start=528
+  _globals['_REJECTEDEVENT']._serialized_end=574
+  _globals['_CLOSEDAYREQUEST']._serialized_start=576
+  _globals['_CLOSEDAYREQUEST']._serialized_end=623
+  _globals['_CLOSEDAYRESPONSE']._serialized_start=625
+  _globals['_CLOSEDAYRESPONSE']._serialized_end=680
+  _globals['_ERASEUSERREQUEST']._serialized_start=682
+  _globals['_ERASEUSERREQUEST']._serialized_end=714
+  _globals['_ERASEUSERRESPONSE']._serialized_start=716
+  _globals['_ERASEUSERRESPONSE']._serialized_end=735
+  _globals['_DRAWFRESHRELEASEREQUEST']._serialized_start=737
+  _globals['_DRAWFRESHRELEASEREQUEST']._serialized_end=791
+  _globals['_GETRELEASEREQUEST']._serialized_start=793
+  _globals['_GETRELEASEREQUEST']._serialized_end=841
+  _globals['_GETANSWERREQUEST']._serialized_start=843
+  _globals['_GETANSWERREQUEST']._serialized_end=892
+  _globals['_ANSWER']._serialized_start=894
+  _globals['_ANSWER']._serialized_end=939
+  _globals['_LISTRELEASESREQUEST']._serialized_start=941
+  _globals['_LISTRELEASESREQUEST']._serialized_end=1012
+  _globals['_RELEASE']._serialized_start=1015
+  _globals['_RELEASE']._serialized_end=1628
+  _globals['_GETSTATUSREQUEST']._serialized_start=1630
+  _globals['_GETSTATUSREQUEST']._serialized_end=1648
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1651
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1851
+  _globals['_ACTIVEUSERS']._serialized_start=1854
+  _globals['_ACTIVEUSERS']._serialized_end=2467
 # @@protoc_insertion_point(module_scope)

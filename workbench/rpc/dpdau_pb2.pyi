@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Event(_message.Message):
-    __slots__ = ("user", "day", "timestamp", "op")
+    __slots__ = ("user", "day", "timestamp", "op", "segments")
     class Op(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ADD: _ClassVar[Event.Op]
@@ -20,15 +20,24 @@ class Event(_message.Message):
     ADD: Event.Op
     RETRACT: Event.Op
     ERASE: Event.Op
+    class SegmentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     USER_FIELD_NUMBER: _ClassVar[int]
     DAY_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     user: str
     day: str
     timestamp: _timestamp_pb2.Timestamp
     op: Event.Op
-    def __init__(self, user: _Optional[str] = ..., day: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., op: _Optional[_Union[Event.Op, str]] = ...) -> None: ...
+    segments: _containers.ScalarMap[str, str]
+    def __init__(self, user: _Optional[str] = ..., day: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., op: _Optional[_Union[Event.Op, str]] = ..., segments: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class IngestRequest(_message.Message):
     __slots__ = ("events", "partial")
@@ -100,6 +109,20 @@ class GetReleaseRequest(_message.Message):
     day: str
     def __init__(self, metric: _Optional[str] = ..., day: _Optional[str] = ...) -> None: ...
 
+class GetAnswerRequest(_message.Message):
+    __slots__ = ("question", "day")
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    question: str
+    day: str
+    def __init__(self, question: _Optional[str] = ..., day: _Optional[str] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("releases",)
+    RELEASES_FIELD_NUMBER: _ClassVar[int]
+    releases: _containers.RepeatedCompositeFieldContainer[Release]
+    def __init__(self, releases: _Optional[_Iterable[_Union[Release, _Mapping]]] = ...) -> None: ...
+
 class ListReleasesRequest(_message.Message):
     __slots__ = ("metric", "from_day", "to_day")
     METRIC_FIELD_NUMBER: _ClassVar[int]
@@ -111,7 +134,7 @@ class ListReleasesRequest(_message.Message):
     def __init__(self, metric: _Optional[str] = ..., from_day: _Optional[str] = ..., to_day: _Optional[str] = ...) -> None: ...
 
 class Release(_message.Message):
-    __slots__ = ("row", "metric", "window", "day", "as_of", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon", "delta", "epsilon_total", "delta_total", "mechanism", "sketch", "unit", "w_bound", "horizon", "budget", "budget_remaining", "secure")
+    __slots__ = ("row", "metric", "window", "day", "as_of", "estimate", "ci_low", "ci_high", "ci_level", "std", "epsilon", "delta", "epsilon_total", "delta_total", "mechanism", "sketch", "unit", "w_bound", "horizon", "budget", "budget_remaining", "secure", "question", "breakdown", "segment")
     ROW_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +157,9 @@ class Release(_message.Message):
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     BUDGET_REMAINING_FIELD_NUMBER: _ClassVar[int]
     SECURE_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    BREAKDOWN_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
     row: str
     metric: str
     window: int
@@ -156,7 +182,10 @@ class Release(_message.Message):
     budget: str
     budget_remaining: float
     secure: bool
-    def __init__(self, row: _Optional[str] = ..., metric: _Optional[str] = ..., window: _Optional[int] = ..., day: _Optional[str] = ..., as_of: _Optional[str] = ..., estimate: _Optional[float] = ..., ci_low: _Optional[float] = ..., ci_high: _Optional[float] = ..., ci_level: _Optional[float] = ..., std: _Optional[float] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., epsilon_total: _Optional[float] = ..., delta_total: _Optional[float] = ..., mechanism: _Optional[str] = ..., sketch: _Optional[str] = ..., unit: _Optional[str] = ..., w_bound: _Optional[int] = ..., horizon: _Optional[int] = ..., budget: _Optional[str] = ..., budget_remaining: _Optional[float] = ..., secure: _Optional[bool] = ...) -> None: ...
+    question: str
+    breakdown: str
+    segment: str
+    def __init__(self, row: _Optional[str] = ..., metric: _Optional[str] = ..., window: _Optional[int] = ..., day: _Optional[str] = ..., as_of: _Optional[str] = ..., estimate: _Optional[float] = ..., ci_low: _Optional[float] = ..., ci_high: _Optional[float] = ..., ci_level: _Optional[float] = ..., std: _Optional[float] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., epsilon_total: _Optional[float] = ..., delta_total: _Optional[float] = ..., mechanism: _Optional[str] = ..., sketch: _Optional[str] = ..., unit: _Optional[str] = ..., w_bound: _Optional[int] = ..., horizon: _Optional[int] = ..., budget: _Optional[str] = ..., budget_remaining: _Optional[float] = ..., secure: _Optional[bool] = ..., question: _Optional[str] = ..., breakdown: _Optional[str] = ..., segment: _Optional[str] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from workbench.api.closing import day_or_last, measured_close, measured_fresh, parse_day
+from workbench.api.closing import answer_rows, day_or_last, measured_close, measured_fresh, parse_day, published_rows
 from workbench.api.entrance import Entrance
-from workbench.api.events import DayRules
+from workbench.api.events import EventRules
 from workbench.api.intake import Intake
 from workbench.api.published import rows_between
 from workbench.rpc import dpdau_pb2 as pb
@@ -29,6 +29,7 @@ METHOD_ACCESS: Mapping[str, frozenset[str]] = {
     "DrawFreshRelease": frozenset({OPERATE, READ}),
     "GetRelease": frozenset({READ}),
     "ListReleases": frozenset({READ}),
+    "GetAnswer": frozenset({READ}),
     "GetStatus": frozenset({READ}),
 }
 
@@ -46,7 +47,7 @@ class Facade:
         self._metrics = entrance.metrics
         self._new_id = entrance.new_id
         self._intake = Intake(entrance.service, entrance.metrics)
-        self._days = DayRules.of(entrance.service)
+        self._rules = EventRules.of(entrance.service)
 
     @property
     def behaviours(self) -> Mapping[str, Behaviour]:
@@ -59,6 +60,7 @@ class Facade:
             "DrawFreshRelease": self._draw_fresh_release,
             "GetRelease": self._get_release,
             "ListReleases": self._list_releases,
+            "GetAnswer": self._get_answer,
             "GetStatus": self._get_status,
         }
 
@@ -83,7 +85,7 @@ class Facade:
         request = parse_message(pb.IngestRequest, content)
         operates = call.may(OPERATE)
         result = await self._intake.store(
-            read_request(request, self._days), call.request_key(method, content, number), operates=operates,
+            read_request(request, self._rules), call.request_key(method, content, number), operates=operates,
             partial=request.partial,
         )  # fmt: skip
         add_result(answer, result, before, seq=operates)
@@ -117,9 +119,14 @@ class Facade:
     async def _list_releases(self, call: Call) -> None:
         request = await call.request(pb.ListReleasesRequest)
         start, end = (parse_day(text) if text else None for text in (request.from_day, request.to_day))
-        published = await asyncio.to_thread(self._service.releases, request.metric)
+        published = await asyncio.to_thread(published_rows, self._service, request.metric)
         for row in rows_between(published, start, end):
             await call.send(release_of(row))
+
+    async def _get_answer(self, call: Call) -> None:
+        request = await call.request(pb.GetAnswerRequest)
+        rows = await asyncio.to_thread(answer_rows, self._service, request.question, request.day)
+        await call.send(pb.Answer(releases=releases_of(rows)))
 
     async def _get_status(self, call: Call) -> None:
         await call.request(pb.GetStatusRequest)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from workbench.api.closing import parse_day
-from workbench.api.events import DayRules, Event, Faults, Parsed, judged
+from workbench.api.events import Event, EventRules, Faults, Parsed, judged
 from workbench.api.published import table_rows
 from workbench.rpc import dpdau_pb2 as pb
 from workbench.service import Refused
@@ -41,7 +41,7 @@ def parse_message(kind: type[Received], content: bytes) -> Received:
     return message
 
 
-def read_request(request: pb.IngestRequest, days: DayRules) -> Parsed:
+def read_request(request: pb.IngestRequest, rules: EventRules) -> Parsed:
     """The events of a request, explained one by one where they are wrong."""
     named = _Days()
     events: list[Event] = []
@@ -50,14 +50,14 @@ def read_request(request: pb.IngestRequest, days: DayRules) -> Parsed:
     for index, sent in enumerate(request.events):
         try:
             timestamp = _moment(sent) if sent.HasField("timestamp") else None
-            events.append(Event(sent.user, named[sent.day], timestamp, OP_OF[sent.op]))  # type: ignore[arg-type]
+            events.append(Event(sent.user, named[sent.day], timestamp, OP_OF[sent.op], dict(sent.segments)))  # type: ignore[arg-type]
         except KeyError:
             faults.append((index, f"op is none of {', '.join(pb.Event.Op.keys())}"))
         except ValueError as error:
             faults.append((index, str(error)))
         else:
             indices.append(index)
-    return judged(events, indices, faults, days)
+    return judged(events, indices, faults, rules)
 
 
 class _Days(dict[str, date | None]):
@@ -98,7 +98,7 @@ def add_result(answer: pb.IngestResponse, result: IngestResult, before: int, *, 
 def release_of(row: str) -> pb.Release:
     """A published row."""
     (named,) = table_rows([row], None, None)
-    values = {name: named[name] for name in RELEASE_FIELDS if named[name] is not None}
+    values = {name: named[name] for name in RELEASE_FIELDS if named.get(name) is not None}
     return pb.Release(row=row, **values)
 
 

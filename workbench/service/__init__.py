@@ -8,8 +8,9 @@ from workbench.service.operations import ADD, ERASE, RETRACT, Ingested, Operatio
 from workbench.service.promise import promise_of_all
 from workbench.service.renewal import horizon_advice
 from workbench.service.service import Service
+from workbench.service.setting_checks import validated
 from workbench.service.setting_sources import load_settings, settings_text
-from workbench.service.settings import Settings, SettingsError, validated
+from workbench.service.settings import Settings, SettingsError
 from workbench.service.undated import UndatedDay
 
 __all__ = [

@@ -15,11 +15,13 @@ from dp.release.request import request_of
 from workbench.service.errors import Refused
 from workbench.service.periods import Period, check_same_series, period_of
 from workbench.service.same_file import SameFile
-from workbench.service.settings import Settings
+from workbench.service.settings import SERIES, Settings
 from workbench.service.store import Store
 
 Clock = Callable[[], datetime]
 LIVE = "live-"
+QUESTIONS = "questions"
+"""In the names of streams, where a metric stands otherwise."""
 
 
 class Account:
@@ -45,10 +47,12 @@ class Account:
         assert today is not None, "a clock shows times of the calendar"
         return today
 
-    def stream(self, metric: str, period: int = 1) -> str:
-        """The stream of a series in a period."""
-        first = f"{LIVE}{self._store_name}/{metric}"
-        return first if period == 1 else f"{first}/{period}"
+    def stream(self, name: str, period: int = 1) -> str:
+        """The stream of a metric, or of a question, in a period."""
+        own = f"{LIVE}{self._store_name}/"
+        if name not in SERIES:
+            return f"{own}{QUESTIONS}/{period}/{name}"
+        return f"{own}{name}" if period == 1 else f"{own}{name}/{period}"
 
     def fresh_stream(self, metric: str, day: date, request_id: str) -> str:
         """The stream of a fresh release of one day."""
@@ -80,6 +84,15 @@ class Account:
             return True
         self._file.check_held(None)
         return False
+
+    @contextmanager
+    def opened(self) -> Iterator[Ledger | None]:
+        """The ledger, where there is one."""
+        if not self.has_ledger():
+            yield None
+            return
+        with self._same_ledger() as ledger:
+            yield ledger
 
     @contextmanager
     def _same_ledger(self) -> Iterator[Ledger]:
@@ -122,6 +135,19 @@ class Account:
                 for row in ledger.releases(self.stream(metric, period.number), metric)
             ]
 
+    def answered(self, name: str) -> list[tuple[Period, dict[str, list[str]]]]:
+        """The published rows of a question, by period and series, oldest first; periods in which it was asked."""
+        if not self.has_ledger():
+            return []
+        with self._same_ledger() as ledger:
+            return [
+                (period, {
+                    series.key: ledger.releases(self.stream(name, period.number), series.key)
+                    for question in period.requests[name].questions for series in question.series
+                })
+                for period in self.periods(ledger) if name in period.requests
+            ]  # fmt: skip
+
     def released_fresh(self, metric: str, day: date, request_id: str) -> str | None:
         """The row of a fresh release, where it was drawn before."""
         if not self.has_ledger():
@@ -155,13 +181,24 @@ class Account:
     def periods(self, ledger: Ledger) -> list[Period]:
         """The periods that were charged for, oldest first."""
         found: list[Period] = []
+        questions = self._charged_questions(ledger)
         while True:
             number = len(found) + 1
-            charges = {metric: ledger.find_charge(self.stream(metric, number)) for metric in self._settings.series}
+            charges = {metric: ledger.find_charge(self.stream(metric, number)) for metric in SERIES}
             made = {metric: charge for metric, charge in charges.items() if charge is not None}
             if not made:
                 return found
-            found.append(Period.of_charges(number, made))
+            found.append(Period.of_charges(number, {**made, **questions.get(number, {})}))
+
+    def _charged_questions(self, ledger: Ledger) -> dict[int, dict[str, Charge]]:
+        """Period → question → its charge; also of questions that are set no more, because they were promised."""
+        found: dict[int, dict[str, Charge]] = {}
+        begin = f"{LIVE}{self._store_name}/{QUESTIONS}/"
+        for charge in ledger.charges():
+            if charge.stream.startswith(begin):
+                number, _, name = charge.stream.removeprefix(begin).partition("/")
+                found.setdefault(int(number), {})[name] = charge
+        return found
 
     def all_periods(self) -> list[Period]:
         """`periods`, where there is a ledger."""
@@ -195,7 +232,20 @@ class Account:
                 f"the guarantee covers {last.horizon} days from {last.first}, and {day} is after them: "
                 "begin the next period, which is charged on its own (dpdau renew)",
             )
-        return found if found is not periods[-1] else self.period_by_settings(found.number, found.first)
+        return found if found is not periods[-1] else self._as_set(found)
+
+    def _as_set(self, made: Period) -> Period:
+        """A period as it would be charged for now; refuses to ask other questions than it was charged for."""
+        as_set = self.period_by_settings(made.number, made.first)
+        if as_set.requests.keys() != made.requests.keys():
+            differ = ", ".join(sorted(as_set.requests.keys() ^ made.requests.keys()))
+            raise Refused(
+                "other-settings",
+                f"the questions of the period {made.days} are {', '.join(made.requests)}, and those that are set now "
+                f"differ ({differ}); they are fixed by the first close, or by the last renewal: set them back, or "
+                "renew with them when the period is over",
+            )
+        return as_set
 
     def expected_period(self, day: date) -> Period:
         """The period of a day; the one that would begin on it if it has none yet."""
@@ -209,11 +259,10 @@ class Account:
             Refused, OtherParameters: they differ; the message names them.
         """
         for last in periods[-1:]:
-            as_set = self.period_by_settings(last.number, last.first)
             if last.is_over(open_day):
-                check_same_series(last, as_set)
+                check_same_series(last, self.period_by_settings(last.number, last.first))
             else:
-                self.charge(ledger, as_set)
+                self.charge(ledger, self._as_set(last))
 
     # Charging
 
@@ -278,8 +327,7 @@ class Account:
     def _released(self, ledger: Ledger) -> list[int]:
         numbers = [period.number for period in self.periods(ledger)]
         return [
-            sum(ledger.count_releases(self.stream(metric, number), metric) for number in numbers)
-            for metric in self._settings.series
+            sum(ledger.count_releases(self.stream(metric, number), metric) for number in numbers) for metric in SERIES
         ]
 
     def _owns(self, charge: Charge) -> bool:

@@ -6,6 +6,7 @@ a later day. A process that dies leaves a sealed day or a list of users who are 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,13 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dp.arrays import Integers
 from dp.presence.daily import day_number
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.database import Database, Fence
 from workbench.service.errors import NotNext
-from workbench.service.folding import Count, RecordLayout, Users, count, fold, remembered, within
+from workbench.service.folding import Count, RecordLayout, count, within
 from workbench.service.operations import ERASE
-from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records
+from workbench.service.packing import NAME, RECORD, Erasure, Names, PackedBatch, Records, translated
 from workbench.service.periods import Period
+from workbench.service.roster import Roster, added
 from workbench.service.settings import Settings
 from workbench.service.store import LAST_TICK, Store
 
@@ -68,25 +72,65 @@ class Leaving:
         staying: Records = batch.records[(batch.records["op"] == ERASE) | (arrived >= leaves)]
         return staying
 
-    def absent(self, users: Users) -> Users:
+    def absent(self, roster: Roster, layout: RecordLayout) -> Roster:
         """The users, of whom those that leave are present on no day; what they have spent stays."""
-        if not (leaves := self.seq_of(users)).any():
-            return users
-        users = users.copy()
-        users["days"][leaves > 0] = 0
-        return users
+        return roster.absent(self.seq_of(roster.users) > 0, slots=layout.slots)
 
 
-def preview(
-    store: Store, day: int, bounds: Mapping[int, int | None], layout: RecordLayout, *, anew: bool = False
-) -> dict[int, Count]:
-    """Window → what closing that day now would count; see `count_day`."""
-    total = {window: Count(0, 0) for window in bounds}
-    for users, _ in _folded(lambda: nullcontext(store), day, layout, day):
-        if anew:
-            users["spent"] = 0
-        total = _sum(total, count(users, layout, bounds))
-    return total
+@dataclass(frozen=True)
+class Wanted:
+    """What is counted of a day.
+
+    Attributes:
+        bounds: window → after how many flips its users are frozen; None where nobody is.
+        layout: what has to be remembered.
+        asked: what else is asked.
+        anew: whether flips are counted from this day on: whoever is present on it has spent one.
+    """
+
+    bounds: Mapping[int, int | None]
+    layout: RecordLayout
+    asked: tuple[CountedQuestion, ...] = ()
+    anew: bool = False
+
+    @classmethod
+    def of(cls, period: Period, fresh_days: int, day: int) -> Wanted:
+        """What is counted of a day of a period."""
+        layout = RecordLayout.needed(period.bounds, fresh_days, period.asked)
+        return cls(period.bounds, layout, period.asked, day == day_number(period.first))
+
+
+@dataclass(frozen=True)
+class DayCounts:
+    """What a day counts; NOT PRIVATE.
+
+    Attributes:
+        windows: window → users present in it.
+        answers: name of each question that is published on the day → the counts of its series; shape (series,).
+    """
+
+    windows: Mapping[int, Count]
+    answers: Mapping[str, Integers]
+
+    def __add__(self, other: DayCounts) -> DayCounts:
+        windows = {window: one + other.windows[window] for window, one in self.windows.items()}
+        return DayCounts(windows, added(self.answers, other.answers))
+
+
+def counted(roster: Roster, wanted: Wanted, tick: int) -> tuple[DayCounts, Roster]:
+    """What a day counts of some users, and these users with what they have spent on it."""
+    roster = roster.counted_anew() if wanted.anew else roster
+    windows = count(roster.users, wanted.layout, wanted.bounds)
+    answers, roster = roster.answered(wanted.asked, wanted.layout, tick)
+    return DayCounts(windows, answers), roster
+
+
+def preview(store: Store, day: int, wanted: Wanted) -> DayCounts:
+    """What closing that day now would count."""
+    found = (
+        counted(roster, wanted, day)[0] for roster, _ in _folded(lambda: nullcontext(store), day, wanted.layout, day)
+    )
+    return functools.reduce(DayCounts.__add__, found)
 
 
 def recount(store: Store, day: int, window: int, layout: RecordLayout) -> int:
@@ -94,7 +138,7 @@ def recount(store: Store, day: int, window: int, layout: RecordLayout) -> int:
     open_day = store.progress().open_day
     assert open_day is not None
     folded = _folded(lambda: nullcontext(store), open_day, layout, LAST_TICK)
-    return sum(int(np.count_nonzero(within(users, layout, open_day - day, window))) for users, _ in folded)
+    return sum(int(np.count_nonzero(within(one.users, layout, open_day - day, window))) for one, _ in folded)
 
 
 @dataclass(frozen=True)
@@ -108,9 +152,9 @@ class Counter:
 
     def count(self, day: int, period: Period) -> None:
         """Count a day of a period for good, unless another process has done so meanwhile; then its count stands."""
-        layout, anew = RecordLayout.needed(period.bounds, self.settings.fresh_days), day == day_number(period.first)
+        wanted = Wanted.of(period, self.settings.fresh_days, day)
         with suppress(NotNext), self.database.lease() as fence:
-            count_day(self.read, self._fenced(fence), day, period.bounds, layout, anew=anew)
+            count_day(self.read, self._fenced(fence), day, wanted)
 
     def let_go(self) -> None:
         """Remove everything of the users who are to leave."""
@@ -133,13 +177,8 @@ class Counter:
         return write
 
 
-def count_day(
-    read: Read, write: Write, day: int, bounds: Mapping[int, int | None], layout: RecordLayout, *, anew: bool = False
-) -> None:
+def count_day(read: Read, write: Write, day: int, wanted: Wanted) -> None:
     """Count a day for good: what arrives from its beginning on counts from the next day. The lease is held.
-
-    Args:
-        anew: whether flips are counted from this day on: whoever is present on it has spent one.
 
     Raises:
         NotNext: another day is next.
@@ -147,17 +186,17 @@ def count_day(
     write(lambda store: store.seal(day))
     let_go(read, write, day)
     write(lambda store: store.clear_parts(day))
-    total = {window: Count(0, 0) for window in bounds}
+    total: DayCounts | None = None
     bits = 0
     # Under the lease nothing of it changes. One long read would keep the write-ahead log from being emptied, and
     # whoever commits next would copy all of it.
-    for users, bits in _folded(read, day, layout, day):
-        if anew:
-            users["spent"] = 0
-        total = _sum(total, count(users, layout, bounds))
-        for some in _portions(split(remembered(users), bits)):
+    for roster, bits in _folded(read, day, wanted.layout, day):
+        counts, roster = counted(roster, wanted, day)
+        total = counts if total is None else total + counts
+        for some in _portions(split(roster.remembered(), bits)):
             write(partial(_put, day, some))
-    write(lambda store: store.commit_day(day, total, layout, bits))
+    assert total is not None
+    write(lambda store: store.commit_day(day, total.windows, total.answers, wanted.layout, bits))
     clean(write)
 
 
@@ -201,13 +240,13 @@ def _let_go_of_users(store: Store, write: Write, leaving: Leaving) -> None:
     if tick is None or layout is None:
         return
     for part in np.unique(_part(leaving.names, bits)):
-        users = store.users(layout, int(part), int(part) + 1)
-        absent = remembered(leaving.absent(users))
-        if len(absent) < len(users) or (absent != users).any():
+        roster = store.roster(layout, int(part), int(part) + 1)
+        absent = leaving.absent(roster, layout).remembered()
+        if absent.packed() != roster.packed():
             write(partial(_put, tick, {int(part): absent}))
 
 
-def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterator[tuple[Users, int]]:
+def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterator[tuple[Roster, int]]:
     """Users as they stand at the end of a tick, some at a time by pseudonym, and in how many parts they are to lie.
 
     Args:
@@ -217,27 +256,28 @@ def _folded(read: Read, tick: int, layout: RecordLayout, through: int) -> Iterat
     with read() as store:
         last, old, old_bits = store.progress().last, store.layout(), store.part_bits()
         leaving = Leaving.of(store.leaving(through))
-        due = [leaving.staying(batch) for batch in store.waiting(tick, last)]
+        due = [translated(leaving.staying(batch), batch.codes, layout.codes) for batch in store.waiting(tick, last)]
         known = store.users_known()
     wanted = max(0, (known + sum(map(len, due)) - 1) // USERS_AT_ONCE).bit_length()
     chunks = min(wanted, MOST_CHUNK_BITS if old is None else old_bits)
     # Each is let go as soon as it is sorted: together they may be large.
     sorted_due = [_by_part(due.pop(0), chunks) for _ in range(len(due))]
     for chunk in range(2**chunks):
-        users = np.zeros(0, layout.dtype)
-        if old is not None:
+        roster = Roster.empty(layout)
+        if old is not None and last is not None:
             width = 1 << (old_bits - chunks)
             with read() as store:
-                users = layout.take(store.users(old, chunk * width, (chunk + 1) * width), old)
+                found = store.roster(old, chunk * width, (chunk + 1) * width)
+            roster = leaving.absent(found, old).taken(layout, old, last)
         shift = 0 if last is None else tick - last
         here = np.concatenate(
             [np.zeros(0, RECORD), *(records[starts[chunk] : starts[chunk + 1]] for records, starts in sorted_due)]
         )
-        yield fold(leaving.absent(users), here, layout, tick, shift), chunks + PARTS_AT_ONCE_BITS
+        yield roster.folded(here, layout, tick, shift), chunks + PARTS_AT_ONCE_BITS
 
 
-def _put(tick: int, users: Mapping[int, Users], store: Store) -> None:
-    store.put_parts(tick, users)
+def _put(tick: int, rosters: Mapping[int, Roster], store: Store) -> None:
+    store.put_parts(tick, rosters)
 
 
 def _replace(batch: PackedBatch, records: Records, store: Store) -> None:
@@ -261,27 +301,18 @@ def _by_part(records: Records, bits: int) -> tuple[Records, npt.NDArray[np.intp]
     return records[order], np.searchsorted(part[order], np.arange(2**bits + 1))
 
 
-def split(users: Users, bits: int) -> dict[int, Users]:
-    """Users, sorted by pseudonym, by the part in which they are to lie, of 2^bits."""
-    if not len(users):
-        return {}
-    part = _part(users, bits)
-    starts = np.flatnonzero(np.diff(part, prepend=-1))
-    stops = np.append(starts[1:], len(part))
-    return {int(part[start]): users[start:stop] for start, stop in zip(starts, stops, strict=True)}
+def split(roster: Roster, bits: int) -> dict[int, Roster]:
+    """Users by the part in which they are to lie, of 2^bits."""
+    return dict(roster.parts(_part(roster.users, bits)))
 
 
-def _portions(parts: Mapping[int, Users]) -> Iterator[dict[int, Users]]:
+def _portions(parts: Mapping[int, Roster]) -> Iterator[dict[int, Roster]]:
     """Parts, no more together than a short transaction writes."""
-    some: dict[int, Users] = {}
-    for part, users in parts.items():
-        some[part] = users
-        if sum(map(len, some.values())) >= USERS_WRITTEN_AT_ONCE:
+    some: dict[int, Roster] = {}
+    for part, roster in parts.items():
+        some[part] = roster
+        if sum(len(one.users) for one in some.values()) >= USERS_WRITTEN_AT_ONCE:
             yield some
             some = {}
     if some:
         yield some
-
-
-def _sum(one: Mapping[int, Count], other: Mapping[int, Count]) -> dict[int, Count]:
-    return {window: one[window] + other[window] for window in one}

@@ -183,7 +183,7 @@ def _budget(settings: Settings, budget: Budget, *, charged_already: bool) -> Fin
     name = f"budget {budget.name}"
     said = f"ε {budget.spent.epsilon:g} of {budget.cap.epsilon:g} spent"
     if not charged_already:
-        whole = basic([charged(settings.request(metric, EPOCH)) for metric in settings.series])
+        whole = basic([charged(request) for request in settings.requests(EPOCH).values()])
         if any(wanted > left * (1 + 1e-9) for wanted, left in zip(whole, budget.remaining, strict=True)):
             if budget.name != settings.budget:
                 return Finding(name, "ok", said)

@@ -7,6 +7,7 @@ from datetime import date
 from dp.release import charged
 from workbench.service.errors import Refused
 from workbench.service.periods import Period
+from workbench.service.promise import spelt
 from workbench.service.settings import Settings
 
 FAR_DAYS = 7
@@ -76,7 +77,7 @@ def span_of(period: Period) -> str:
 
 def charge_of(period: Period) -> str:
     """What is charged for a period, in words."""
-    charges = {metric: charged(request) for metric, request in period.requests.items()}
-    series = ", ".join(f"{metric.upper()} ε {one.epsilon:g} and δ {one.delta:g}" for metric, one in charges.items())
+    charges = {name: charged(request) for name, request in period.requests.items()}
+    series = ", ".join(f"{spelt(name)} ε {one.epsilon:g} and δ {one.delta:g}" for name, one in charges.items())
     total = period.charge
     return f"{series}; together ε {total.epsilon:g} and δ {total.delta:g} are charged to the budget {period.budget!r}"

@@ -6,12 +6,17 @@ The day that is folded is bit 0, the day before it bit 1, and so on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.service.counted_questions import CountedQuestion, remembering
+from workbench.service.labelled_days import LabelRules
+from workbench.service.labels import NO_LABELS, LabelCodes
 from workbench.service.operations import ADD, ERASE, RETRACT
 from workbench.service.packing import NAME, Names, Records, put_names
 
@@ -43,20 +48,48 @@ class RecordLayout:
     Attributes:
         days: how many days are remembered, the folded one included.
         windows: those whose flips are counted, in ascending order.
+        codes: what is remembered of segments, day by day.
+        slots: whether it matters in which order a user-day was first added to under its labels.
+        questions: names of those whose flips are counted by segment, in their order.
     """
 
     days: int
     windows: tuple[int, ...]
+    codes: LabelCodes = NO_LABELS
+    slots: bool = False
+    questions: tuple[str, ...] = ()
 
     @classmethod
-    def needed(cls, bounds: Mapping[int, int | None], fresh_days: int) -> RecordLayout:
-        """What windows need, of which those without a bound freeze nobody, and fresh releases of so many past days."""
-        return cls(max(bounds) + fresh_days, tuple(sorted(window for window in bounds if bounds[window] is not None)))
+    def needed(
+        cls, bounds: Mapping[int, int | None], fresh_days: int, asked: Sequence[CountedQuestion] = ()
+    ) -> RecordLayout:
+        """What windows need, of which those without a bound freeze nobody, questions, and fresh releases of so many
+        past days."""
+        breakdowns = [one.question.breakdown for one in asked if one.by_activity]
+        return cls(
+            max(max(bounds) + fresh_days, *(one.reach for one in asked), 1),
+            tuple(sorted(window for window in bounds if bounds[window] is not None)),
+            LabelCodes.of(one for one in breakdowns if one is not None),
+            any(one is not None and one.kind == "any" for one in breakdowns),
+            tuple(remembering(asked)),
+        )
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> RecordLayout:
+        """What `dataclasses.asdict` wrote, after JSON; older ones know nothing of questions."""
+        codes = LabelCodes.from_plain(plain["codes"]) if "codes" in plain else NO_LABELS
+        questions = tuple(plain.get("questions", ()))
+        return cls(plain["days"], tuple(plain["windows"]), codes, plain.get("slots", False), questions)
 
     @property
     def words(self) -> int:
         """How many words of 64 bits the days take."""
         return -(-self.days // WORD)
+
+    @cached_property
+    def label_rules(self) -> LabelRules | None:
+        """What is kept of labels; None where nothing is."""
+        return LabelRules(self.codes, self.days, self.slots) if self.codes.columns else None
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -65,7 +98,7 @@ class RecordLayout:
 
     def take(self, users: Users, other: RecordLayout) -> Users:
         """Users of another layout in this one: days that it does not remember and windows that it does not have go."""
-        if self == other:
+        if self.dtype == other.dtype and self.windows == other.windows:
             return users
         mine = np.zeros(len(users), self.dtype)
         put_names(mine, users)
@@ -93,8 +126,25 @@ def first_of_each(named: Names) -> npt.NDArray[np.bool_]:
     return new
 
 
-def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int) -> Users:
-    """Users as they stand once the operations that are due have counted; sorted by pseudonym.
+@dataclass(frozen=True)
+class Folded:
+    """Users once operations have counted, and where they come from.
+
+    Attributes:
+        users: sorted by pseudonym.
+        old: the place of each that was known before.
+        due: the operations, in the order of users.
+        owners: the place of the user of each operation.
+    """
+
+    users: Users
+    old: npt.NDArray[np.intp]
+    due: Records
+    owners: npt.NDArray[np.intp]
+
+
+def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int) -> Folded:
+    """Users as they stand once the operations that are due have counted.
 
     Args:
         users: as they stood `shift` days before, sorted by pseudonym.
@@ -104,11 +154,11 @@ def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int
     """
     due = due[by_name(due)]
     starts = np.flatnonzero(first_of_each(due))
+    lengths = np.diff(starts, append=len(due))
     folded, old, new = _merged(users, due[starts], layout)
     folded["days"][old] = shifted(users["days"], shift)
     folded["spent"][old] = users["spent"]
     if len(due):
-        lengths = np.diff(starts, append=len(due))
         place = np.arange(len(due))
         erased = np.maximum.reduceat(np.where(due["op"] == ERASE, place, -1), starts)
         folded["days"][new[erased >= 0]] = 0
@@ -119,7 +169,7 @@ def fold(users: Users, due: Records, layout: RecordLayout, tick: int, shift: int
         written[np.repeat(np.arange(len(starts)), lengths)[counts], age[counts]] = due["op"][counts]
         folded["days"][new] = (folded["days"][new] & ~_bits(written == RETRACT)) | _bits(written == ADD)
     folded["days"] &= words_of(0, layout.days, layout.words)
-    return folded
+    return Folded(folded, old, due, np.repeat(new, lengths))
 
 
 def count(users: Users, layout: RecordLayout, bounds: Mapping[int, int | None]) -> dict[int, Count]:
@@ -142,11 +192,6 @@ def within(users: Users, layout: RecordLayout, age: int, window: int) -> npt.NDA
     wanted: npt.NDArray[np.uint64] = users["days"] & words_of(age, age + window, layout.words)
     found: npt.NDArray[np.bool_] = np.any(wanted, axis=1)
     return found
-
-
-def remembered(users: Users) -> Users:
-    """Users of whom something has to be known: a day, or a flip."""
-    return users[users["days"].any(axis=1) | users["spent"].any(axis=1)]
 
 
 def shifted(days: npt.NDArray[np.uint64], by: int) -> npt.NDArray[np.uint64]:

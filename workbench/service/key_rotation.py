@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,9 @@ from dp.database_url import Place
 from workbench.service.counting import split
 from workbench.service.database import driver_errors, writing
 from workbench.service.errors import StoreError
-from workbench.service.folding import by_name
 from workbench.service.key_file import adopt_key, hidden_again, new_key
 from workbench.service.opening import checked_key, open_store
-from workbench.service.packing import NAME, RECORD, Names, put_names
+from workbench.service.packing import NAME, RECORD, UNLABELLED, Names, put_names
 from workbench.service.store import PROBE, Store
 from workbench.service.tables import batches, erasures, parts, requests, standing
 
@@ -58,7 +58,8 @@ def hide_again(store: Store, rename: Rename) -> None:
     check = run(select(standing.c.key_check)).scalar_one()
     run(update(standing).values(key_check=rename(bytes(check))))
     for first, content in _each(store, batches, "first", "records"):
-        records = np.frombuffer(content, RECORD).copy()
+        labels = run(select(batches.c.labels).where(batches.c.first == first)).scalar_one()
+        records = np.frombuffer(content, UNLABELLED if labels is None else RECORD).copy()
         put_names(records, renamed(records, rename))
         run(update(batches).where(batches.c.first == first).values(records=records.tobytes()))
     for seq, name in _each(store, erasures, "seq", "name"):
@@ -91,9 +92,10 @@ def _each(store: Store, table: Table, key: str, content: str) -> Iterator[tuple[
 def _sort_users_anew(store: Store, rename: Rename) -> None:
     """Users lie in parts, and sorted, by their names. What an interrupted count has left is not read any more."""
     last, layout, bits = store.progress().last, store.layout(), store.part_bits()
-    users = None if last is None or layout is None else store.users(layout, 0, 2**bits).copy()
+    roster = None if last is None or layout is None else store.roster(layout, 0, 2**bits)
     store.connection.execute(parts.delete())
-    if last is None or users is None:
+    if last is None or roster is None:
         return
+    users = roster.users.copy()
     put_names(users, renamed(users, rename))
-    store.put_parts(last, split(users[by_name(users)], bits))
+    store.put_parts(last, split(replace(roster, users=users).sorted(), bits))

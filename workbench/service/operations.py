@@ -24,12 +24,14 @@ class Operation(NamedTuple):
         day: since 1970-01-01; None in an erasure.
         op: ADD, RETRACT or ERASE.
         at: earliest tick from which it counts, where the sender knows one; arrival decides otherwise.
+        label: what it says of segments, by the `LabelCodes` of whoever takes it in.
     """
 
     user: str
     day: int | None
     op: int = ADD
     at: int | None = None
+    label: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def faults(operations: Iterable[Operation], latest: int) -> list[tuple[int, str]
 
 def _is_plain(operation: Operation, latest: int) -> bool:
     """Whether nothing can be wrong, seen at a glance: nearly all operations are like this."""
-    user, day, op, at = operation
+    user, day, op, at, _ = operation
     return (
         (op in (ADD, RETRACT))
         and at is None
@@ -65,13 +67,15 @@ def _is_plain(operation: Operation, latest: int) -> bool:
 
 
 def _fault(operation: Operation, latest: int) -> str | None:
-    user, day, op, at = operation
+    user, day, op, at, label = operation
     if not user.strip() or len(user) > LONGEST_USER or "\0" in user or not is_utf8(user):
         # Not the user itself: the reason goes into answers, and from there into the logs of whoever asked.
         return f"user is not a usable id; it needs 1 to {LONGEST_USER} characters of text, not all blank and no NUL"
     if at is not None and not EARLIEST <= at <= LATEST:
         return "at is not between 1900 and 2200"
     if op == ERASE:
+        if label:
+            return "an erasure has no segments: it takes everything of the user back"
         return None if day is None else "an erasure has no day"
     if op not in (ADD, RETRACT):
         return f"op is {op!r}; it is ADD, RETRACT or ERASE"

@@ -13,14 +13,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from workbench.service.labels import NO_LABELS, LabelCodes
 from workbench.service.operations import ERASE, Ingested, Operation
 
 NEVER = -(2**31)
 """Before every day: where an operation without a day stands, and what counts before the first tick is known."""
 
 NAME = [("high", "<u8"), ("low", "<u8")]
-RECORD = np.dtype([*NAME, ("offset", "<u4"), ("day", "<i4"), ("op", "i1")])
+UNLABELLED = np.dtype([*NAME, ("offset", "<u4"), ("day", "<i4"), ("op", "i1")])
 """One operation in a batch: the pseudonym as two numbers, seq less the batch's first, day, and op."""
+RECORD = np.dtype([*UNLABELLED.descr, ("label", "<u4")])
+"""The same with what it says of segments, by `LabelCodes`; a batch that says nothing of them is stored without."""
 
 Records = npt.NDArray[np.void]
 Names = npt.NDArray[np.void]
@@ -34,11 +37,13 @@ class PackedBatch:
         at: the tick.
         first: seq of the first.
         records: (n,) of RECORD; an erasure that is carried out names nobody (all zero).
+        codes: of its labels.
     """
 
     at: int
     first: int
     records: Records
+    codes: LabelCodes = NO_LABELS
 
     @property
     def last(self) -> int:
@@ -73,20 +78,22 @@ class Arriving:
         day: (n,) days since 1970-01-01; NEVER for an erasure.
         op: (n,) ADD, RETRACT or ERASE.
         at: (n,) the earliest tick from which it counts, where the sender knows one, else NEVER.
+        label: (n,) what it says of segments.
     """
 
     names: Names
     day: npt.NDArray[np.int64]
     op: npt.NDArray[np.int8]
     at: npt.NDArray[np.int64]
+    label: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, operations: Sequence[Operation], name_of: Callable[[str], bytes]) -> Arriving:
         """Operations as they are sent."""
-        users, days, ops, ats = zip(*operations, strict=True) if operations else ((), (), (), ())
+        users, days, ops, ats, labels = zip(*operations, strict=True) if operations else ((), (), (), (), ())
         names = np.frombuffer(b"".join(map(name_of, users)), NAME)
         known = _numbers(ats) if any(at is not None for at in ats) else np.full(len(ats), NEVER, np.int64)
-        return cls(names, _numbers(days), np.array(ops, np.int8), known)
+        return cls(names, _numbers(days), np.array(ops, np.int8), known, np.array(labels, np.uint32))
 
 
 def pack(columns: Arriving, lengths: Sequence[int], seq: int, floor: int, closed: int | None) -> Arrivals:
@@ -108,6 +115,7 @@ def pack(columns: Arriving, lengths: Sequence[int], seq: int, floor: int, closed
     put_names(records, names)
     put_names(records, np.zeros((), NAME), now)
     records["offset"], records["day"], records["op"] = np.arange(len(op)), day, op
+    records["label"] = columns.label
     late = np.cumsum([0, *((day <= closed) & (op != ERASE))]) if closed is not None else np.zeros(len(op) + 1)
     ingested = tuple(
         Ingested(int(end - start), int(late[end] - late[start]), seq + int(end)) for start, end in pairwise(ends)
@@ -135,6 +143,36 @@ def rebased(at: int, first: int, records: Records) -> PackedBatch:
     start = int(records["offset"][0])
     records["offset"] -= np.uint32(start)
     return PackedBatch(at, first + start, records)
+
+
+def translated(records: Records, codes: LabelCodes, wanted: LabelCodes) -> Records:
+    """Records whose labels have codes, with the codes that are wanted."""
+    if codes == wanted or not len(records):
+        return records
+    records = records.copy()
+    records["label"] = wanted.translated(records["label"], codes)
+    return records
+
+
+def stored(records: Records) -> tuple[bytes, bool]:
+    """Records as they are stored, and whether with their labels."""
+    if records["label"].any():
+        return records.tobytes(), True
+    short = np.zeros(len(records), UNLABELLED)
+    for field in UNLABELLED.names or ():
+        short[field] = records[field]
+    return short.tobytes(), False
+
+
+def loaded(content: bytes, *, labelled: bool) -> Records:
+    """Records that were stored."""
+    if labelled:
+        return np.frombuffer(content, RECORD)
+    short = np.frombuffer(content, UNLABELLED)
+    records = np.zeros(len(short), RECORD)
+    for field in UNLABELLED.names or ():
+        records[field] = short[field]
+    return records
 
 
 def _numbers(values: Sequence[int | None]) -> npt.NDArray[np.int64]:

@@ -13,13 +13,15 @@ from datetime import date, timedelta
 import numpy as np
 
 from dp.accounting.composition import Guarantee, basic
+from dp.arrays import Integers
 from dp.counts import Counts
 from dp.ledger import Charge
 from dp.release import Request, charged, freezes
 from dp.release.request import request_of
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.errors import Refused
 from workbench.service.folding import Count
-from workbench.service.settings import Settings
+from workbench.service.settings import Settings, counted_question
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Period:
         horizon: how many days it has; None for no end.
         budget: the ledger's budget that pays.
         data: what its counts come from: the store and the time zone.
-        requests: metric → what is published in it.
+        requests: what is published in it, by metric, then by question.
     """
 
     number: int
@@ -45,14 +47,14 @@ class Period:
     @classmethod
     def by_settings(cls, settings: Settings, store_name: str, number: int, first: date) -> Period:
         """The period that would begin on a day as things are set now."""
-        requests = {metric: settings.request(metric, first) for metric in settings.series}
+        requests = settings.requests(first)
         data = f"{store_name} {settings.timezone}"
         return cls(number, first, settings.horizon, settings.budget, data, requests)
 
     @classmethod
     def of_charges(cls, number: int, charges: Mapping[str, Charge]) -> Period:
-        """The period whose series, by metric, were charged for."""
-        requests = {metric: request_of(charge.specification) for metric, charge in charges.items()}
+        """The period whose series, by metric and question, were charged for."""
+        requests = {name: request_of(charge.specification) for name, charge in charges.items()}
         charge, request = next(iter(charges.values())), next(iter(requests.values()))
         data = charge.specification["data"]
         return cls(number, request.first, request.horizon, charge.budget, data, requests)
@@ -78,6 +80,30 @@ class Period:
             window: request.w_bound if freezes(request.unit, request.mechanism) else None
             for request in self.requests.values()
             for window in request.windows.values()
+        }
+
+    @property
+    def asked(self) -> tuple[CountedQuestion, ...]:
+        """What is asked besides how many are present in each window, in alphabetical order."""
+        return tuple(
+            counted_question(question, request)
+            for _, request in sorted(self.requests.items())
+            for question in request.questions
+        )
+
+    def answers(self, name: str, found: Sequence[Integers]) -> dict[str, Counts]:
+        """The counts of a question's series on the period's closed days, as they are published.
+
+        Args:
+            found: the counts of all series on each day of the question's; each of shape (series,).
+        """
+        request = self.requests[name]
+        (question,) = request.questions
+        freeze = request.w_bound if freezes(request.unit, request.mechanism) else None
+        values = np.array(found, dtype=np.int64).reshape(len(found), len(question.series))
+        return {
+            series.key: Counts(values[:, place], question.cell.window, self.first, freeze, part=(question, series))
+            for place, series in enumerate(question.series)
         }
 
     def counts(self, metric: str, first: date, closed: Mapping[int, Sequence[Count]]) -> Counts:
@@ -124,9 +150,10 @@ def check_same_series(before: Period, after: Period) -> None:
         zones = [period.data.partition(" ")[2] for period in (after, before)]
         found.append(f"timezone is {zones[0]!r} now and was {zones[1]!r}")
     for metric, request in after.requests.items():
-        was = before.requests[metric]
+        # A question may be new. What it is called says its window.
+        was = before.requests.get(metric, request)
         pairs = {
-            f"{metric}.window": (request.windows[metric], was.windows[metric]),
+            **({f"{metric}.window": (request.windows[metric], was.windows[metric])} if request.windows else {}),
             f"{metric}.unit": (request.unit, was.unit),
             "ci_level": (request.ci_level, was.ci_level),
         }
@@ -147,11 +174,9 @@ def costs(periods: Sequence[Period]) -> Guarantee:
     only in the periods that the window which begins on that day reaches.
     """
     firsts = {period.first for period in periods}
-    windows = {
-        window for period in periods for request in period.requests.values() for window in request.windows.values()
-    }
+    reaches = {reach_of(request) for period in periods for request in period.requests.values()}
     # Which periods are reached changes only on these days.
-    days = firsts | {first - timedelta(days=window - 1) for first in firsts for window in windows}
+    days = firsts | {first - timedelta(days=reach - 1) for first in firsts for reach in reaches}
     worst = [_cost_of_day(periods, day) for day in days]
     return Guarantee(max(one.epsilon for one in worst), max(one.delta for one in worst))
 
@@ -162,8 +187,15 @@ def _cost_of_day(periods: Sequence[Period], day: date) -> Guarantee:
             charged(request)
             for period in periods
             for request in period.requests.values()
-            for window in request.windows.values()
             if request.unit == "user"
-            or (period.first <= day + timedelta(days=window - 1) and (period.last is None or day <= period.last))
+            or (
+                period.first <= day + timedelta(days=reach_of(request) - 1)
+                and (period.last is None or day <= period.last)
+            )
         ]
     )
+
+
+def reach_of(request: Request) -> int:
+    """Days of the longest cell that a series of a service counts over."""
+    return max(*request.windows.values(), *(CountedQuestion(question).reach for question in request.questions), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dp.accounting.composition import basic
+from dp.names import METRICS
 from dp.presence.daily import EPOCH
 from dp.release import Request, charged, promise, protected
 from workbench.service.periods import Period, costs
@@ -15,7 +16,7 @@ FRESH = "a fresh release of a past day is charged on top."
 
 def promise_of_all(settings: Settings) -> str:
     """What is promised to whom by all series together, in one plain sentence."""
-    requests = {metric: settings.request(metric, EPOCH) for metric in settings.series}
+    requests = settings.requests(EPOCH)
     span = "however many days are" if settings.horizon is None else f"over all {settings.horizon} days together"
     total = basic([charged(request) for request in requests.values()])
     return (
@@ -41,24 +42,32 @@ def promise_of_periods(periods: Sequence[Period]) -> str:
 def promises_of(periods: Sequence[Period]) -> dict[str, str]:
     """Metric → one plain sentence a period: what is promised to whom."""
     if len(periods) == 1:
-        return {metric: promise(request) for metric, request in periods[0].requests.items()}
+        return {name: promise(request) for name, request in periods[0].requests.items()}
     return {
-        metric: " ".join(f"{period.days}: {promise(period.requests[metric])}" for period in periods)
-        for metric in periods[0].requests
+        name: " ".join(
+            f"{period.days}: {promise(period.requests[name])}" for period in periods if name in period.requests
+        )
+        for name in dict.fromkeys(name for period in periods for name in period.requests)
     }
+
+
+def spelt(name: str) -> str:
+    """A metric or a question in a sentence: MAU, MAU/platform, week."""
+    metric, *rest = name.split("/")
+    return "/".join([metric.upper() if metric in METRICS else metric, *rest])
 
 
 def _parts(requests: Mapping[str, Request]) -> str:
     return ", ".join(
-        f"{metric.upper()} ({guarantee.epsilon:g}, {guarantee.delta:g})"
-        for metric, guarantee in ((metric, charged(request)) for metric, request in requests.items())
+        f"{spelt(name)} ({guarantee.epsilon:g}, {guarantee.delta:g})"
+        for name, guarantee in ((name, charged(request)) for name, request in requests.items())
     )
 
 
 def _whom(requests: Mapping[str, Request]) -> str:
     groups: dict[str, list[str]] = {}
     for metric, request in requests.items():
-        groups.setdefault(protected(request), []).append(metric.upper())
+        groups.setdefault(protected(request), []).append(spelt(metric))
     if len(groups) == 1:
         return next(iter(groups))
     return ", and for ".join(f"{whom} (in {', '.join(metrics)})" for whom, metrics in groups.items())

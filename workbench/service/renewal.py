@@ -155,12 +155,12 @@ def horizon_advice(settings: Settings) -> list[str]:
 
     What it costs them is below 1 % of the noise (tests/workbench/service/test_renewal.py).
     """
-    if settings.horizon is None or any(one.unit == "user" for one in settings.series.values()):
+    requests = settings.requests(EPOCH).values()
+    if settings.horizon is None or any(request.unit == "user" for request in requests):
         return []
-    endless = msgspec.structs.replace(settings, horizon=None)
     try:
-        for metric in endless.series:
-            plan_release(endless.request(metric, EPOCH))
+        for request in msgspec.structs.replace(settings, horizon=None).requests(EPOCH).values():
+            plan_release(request)
     except ValueError:
         return []
     return [ENDLESS_IS_FREE]

@@ -21,7 +21,8 @@ from dp.presence.daily import EPOCH, day_number
 from dp.release import plan_release, publish
 from workbench.service.access import StoreAccess
 from workbench.service.account import Account, Clock
-from workbench.service.counting import Counter, preview, recount
+from workbench.service.answers import PublishedAnswers
+from workbench.service.counting import Counter, Wanted, preview, recount
 from workbench.service.counting_process import CountingProcess
 from workbench.service.days import (
     Activity,
@@ -39,11 +40,12 @@ from workbench.service.days import (
 )
 from workbench.service.errors import NotNext, Refused, bad_events
 from workbench.service.first_close import check_intended, check_only_store
-from workbench.service.folding import Count, RecordLayout
+from workbench.service.folding import Count
 from workbench.service.leavers import Leavers
 from workbench.service.loading import Loading
 from workbench.service.operations import ERASE, LATEST, Ingested, Operation, faults
 from workbench.service.promise import promise_of_all, promise_of_periods, promises_of
+from workbench.service.publishing import publish_counted
 from workbench.service.renewal import Renewal
 from workbench.service.requests import REQUEST_ID, RequestKeys, RequestTable, Stored, append_once
 from workbench.service.settings import Settings
@@ -67,6 +69,7 @@ class Service:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
         self._clock = clock
+        store.codes = settings.codes
         self._writer = Writer(store, lambda: self._leavers.wake())
         self.access = StoreAccess(settings.store_place, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
@@ -164,7 +167,7 @@ class Service:
                     raise Refused("unknown-day", f"{day} cannot be closed: it lies before the first day, {first}")
                 self._finish_count()
                 self._finish_closes()
-                return [self.release(metric, day) for metric in self.settings.series]
+                return self.rows_on(day)
             with self.account.open() as ledger, ledger.transaction():
                 periods = self.account.periods(ledger)
                 first = first_tick(self.settings, progress, periods, day)
@@ -183,7 +186,7 @@ class Service:
             self._counting.count(day_number(day), period)
             self._leavers.wake()
             self._finish_closes()
-        return [self.release(metric, day) for metric in self.settings.series]
+        return self.rows_on(day)
 
     def close_through(self, last: date, report: Callable[[date, float], None] = lambda day, fraction: None) -> int:
         """Close every day from the open one to `last`; returns how many. `report` is told each day and the share done.
@@ -227,6 +230,11 @@ class Service:
         """All published rows of one metric, oldest first."""
         self._check_metric(metric)
         return self.account.releases(metric)
+
+    @property
+    def answers(self) -> PublishedAnswers:
+        """What is published of questions besides the metrics."""
+        return PublishedAnswers(self.account, self.access, self.settings)
 
     def published_days(self) -> int:
         """How many days are published."""
@@ -288,8 +296,8 @@ class Service:
         try:
             with self.access.reading() as store:
                 store.progress().require_next(day_number(day))
-                layout = RecordLayout.needed(period.bounds, self.settings.fresh_days)
-                counts = preview(store, day_number(day), period.bounds, layout, anew=day == period.first)
+                wanted = Wanted.of(period, self.settings.fresh_days, day_number(day))
+                counts = preview(store, day_number(day), wanted).windows
         except NotNext as error:
             raise Refused("not-next", f"only the open day has a preview: {error}") from error
         return {metric: counts[one.window] for metric, one in self.settings.series.items()}
@@ -343,6 +351,11 @@ class Service:
         with self.access.reading() as store:
             self.account.check(ledger, store)
 
+    def rows_on(self, day: date) -> list[str]:
+        """All rows of a closed day, of the metrics and of the questions that are published on it."""
+        rows = [self.release(metric, day) for metric in self.settings.series]
+        return [*rows, *(self.answers.all_on(day) if self.settings.questions else [])]
+
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:
             raise Refused("unknown-metric", f"there is no such metric; choose {', '.join(self.settings.series)}")
@@ -367,24 +380,12 @@ class Service:
         if (first := calendar_day(self.access.progress().first)) is None:
             return
         check_first(self.settings, first)
-        account, drawn = self.account, dict[tuple[str, date], str]()
+        account = self.account
         with account.open() as ledger:
             with ledger.transaction():
                 self.check(ledger)
                 with self.access.reading() as store:
-                    progress = store.progress()
-                    closed = {one.window: store.closed_counts(one.window) for one in self.settings.series.values()}
-                periods = account.periods(ledger) or [account.period_by_settings(1, first)]
-                account.check_settings(ledger, periods, calendar_day(progress.open_day))
-                for period in periods:
-                    for metric, plan in account.plans(period).items():
-                        stream, counts = account.stream(metric, period.number), period.counts(metric, first, closed)
-                        behind = ledger.count_releases(stream, metric) < len(counts)
-                        if behind or (period is periods[-1] and len(counts)):
-                            rows = publish(
-                                ledger, stream, period.budget, plan, {metric: counts}, self._clock(), period.data
-                            )
-                            drawn |= {(metric, day): row for day, row in zip(counts.days, rows, strict=True)}
+                    drawn = publish_counted(account, self.settings, ledger, store, first, self._clock())
             days, charges = account.published_in(ledger), len(account.own_charges(ledger))
         # Only now is it durable, and may be shown.
         self._cache.update(drawn)

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from dp.database_url import DatabaseUrl
-from workbench.service.settings import SERIES, Settings, SettingsError, names, validated
+from workbench.service.setting_checks import validated
+from workbench.service.settings import SERIES, TABLES, Settings, SettingsError, names
 
 VARIABLE_PREFIX = "DPDAU_"
 
@@ -30,7 +31,7 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
     """
     found: dict[str, tuple[Any, str]] = {}
     for name, value, source in chain(_of_file(file), _of_environment(environment), ((*one, "--set") for one in given)):
-        if name not in names():
+        if name not in names() and not _in_table(name):
             near = _nearest(name, names(), 0.6)
             meant = f"; perhaps {' or '.join(near)} is meant" if near else ""
             raise SettingsError(f"{source}: {name!r} is no setting; there are {', '.join(names())}{meant}")
@@ -38,15 +39,19 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
     merged = msgspec.to_builtins(Settings())
     for name, (value, _) in found.items():
         group, _, part = name.partition(".")
-        (merged[group] if part else merged)[part or group] = None if _unset(name, value) else value
+        if group in TABLES:
+            one, _, part = part.rpartition(".")
+            merged[group].setdefault(one, {})[part] = value.split(",") if _is_list(name, value) else value
+        else:
+            (merged[group] if part else merged)[part or group] = None if _unset(name, value) else value
     try:
         return validated(msgspec.convert(merged, Settings, strict=False))
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
-        raise SettingsError(
-            f"{name} has an impossible value, {found[name][0]!r}: {reason}{_from(found, name)}"
-        ) from error
+        # Of a table the place does not say which of its parts.
+        value = f", {found[name][0]!r}" if name in found else ""
+        raise SettingsError(f"{name} has an impossible value{value}: {reason}{_from(found, name)}") from error
     except SettingsError as error:
         raise SettingsError(f"{error}{_from(found, str(error))}") from error
 
@@ -62,8 +67,25 @@ def _of_file(file: Path | None) -> Iterator[tuple[str, Any, str]]:
     for name, value in content.items():
         if isinstance(value, dict) and name in SERIES:
             yield from ((f"{name}.{part}", inner, str(file)) for part, inner in value.items())
+        elif isinstance(value, dict) and name in TABLES:
+            for one, table in value.items():
+                if not isinstance(table, dict):
+                    raise SettingsError(f"{file}: {name}.{one} is no table; write [{name}.{_key(one)}]")
+                yield from ((f"{name}.{one}.{part}", inner, str(file)) for part, inner in table.items())
         else:
             yield name, value, str(file)
+
+
+def _in_table(name: str) -> bool:
+    """Whether it is a part of something that whoever sets it has named, such as by.platform.kind."""
+    group, _, rest = name.partition(".")
+    one, _, part = rest.rpartition(".")
+    return group in TABLES and bool(one) and part in TABLES[group].__struct_fields__
+
+
+def _is_list(name: str, value: Any) -> bool:
+    """Whether a value is a list that stands in one text, as on a command line."""
+    return name.endswith(".values") and isinstance(value, str)
 
 
 def _of_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
@@ -89,7 +111,11 @@ def _nearest(name: str, known: Sequence[str], alike: float) -> list[str]:
 def _from(found: Mapping[str, tuple[Any, str]], message: str) -> str:
     """Where the settings come from that a message names."""
     words = set(re.findall(r"[a-z_]+", message))
-    named = [f"{name} comes from {source}" for name, (_, source) in found.items() if set(name.split(".")) <= words]
+    named = [
+        f"{name} comes from {source}"
+        for name, (_, source) in found.items()
+        if set(name.split(".")) <= words or (_in_table(name) and name.rpartition(".")[0] in message)
+    ]
     return f" ({', '.join(named)})" if named else ""
 
 
@@ -107,15 +133,24 @@ def settings_text(settings: Settings) -> str:
         for name, place in (("store", settings.store_place), ("ledger", settings.ledger_place))
         if isinstance(place, DatabaseUrl)
     }
-    tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
-    lines = [_line(name, value) for name, value in plain.items() if name not in tables]
-    for name, table in tables.items():
+    groups = {name: value for name, value in plain.items() if isinstance(value, dict)}
+    lines = [_line(name, value) for name, value in plain.items() if name not in groups]
+    named = {name: table for name, table in groups.items() if name not in TABLES}
+    named |= {f"{group}.{_key(one)}": table for group in TABLES for one, table in groups[group].items()}
+    for name, table in named.items():
         lines += ["", f"[{name}]", *(_line(part, value) for part, value in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: str) -> str:
+    """A name as a key of TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else msgspec.json.encode(name).decode()
 
 
 def _line(name: str, value: Any) -> str:
     if value is None:
         return f'{name} = "unlimited"' if name == "horizon" else f"# {name} is not set"
+    if isinstance(value, dict):
+        return f"{name} = {{{', '.join(_line(_key(part), inner) for part, inner in value.items())}}}"
     # JSON spells text, numbers and truth as TOML does.
     return f"{name} = {msgspec.json.encode(value).decode()}"

@@ -1,11 +1,9 @@
-"""What can be set, and which values fit each other; one list of names. Where they come from: `setting_sources`."""
+"""What can be set; one list of names. Which values fit each other: `setting_checks`; where they come from:
+`setting_sources`."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -13,23 +11,22 @@ from typing import Literal
 import msgspec
 
 from dp.accounting.composition import Guarantee
-from dp.accounting.gaussian import validate_epsilon, validate_guarantee
 from dp.database_url import DatabaseUrl, Place, place_of
-from dp.extensions import known_names
-from dp.mechanisms import MECHANISMS, family_of
+from dp.mechanisms import family_of
 from dp.names import DEFAULT_MECHANISM
-from dp.noise import validate_level
-from dp.presence.daily import day_number
+from dp.presence.daily import EPOCH, day_number
+from dp.questions import Question
 from dp.release import Request, freezes
-from dp.units import protected_class
 from dp.zones import Zone, zone_named
+from workbench.service.counted_questions import CountedQuestion
 from workbench.service.folding import RecordLayout
+from workbench.service.labels import LabelCodes
+from workbench.service.question_settings import BreakdownSettings, QuestionSettings, question_named
 
-MOST_FRESH_DAYS = 3660
 SERIES = ("dau", "wau", "mau")
+TABLES: dict[str, type[msgspec.Struct]] = {"questions": QuestionSettings, "by": BreakdownSettings}
+"""Settings whose parts are named by whoever sets them → what each part has."""
 LogFormat = Literal["text", "json"]
-TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-MOST_GRACE_MINUTES = 30 * 24 * 60
 
 
 class SettingsError(ValueError):
@@ -93,6 +90,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         dau: the series of daily active users.
         wau: the series of weekly active users.
         mau: the series of monthly active users.
+        questions: what else is published, by name: flows such as mau/flows, week, month, and any of these and of the
+            metrics by a breakdown, such as mau/platform.
+        by: the breakdowns, by name.
     """
 
     store: str = "dpdau.store"
@@ -120,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dau: SeriesSettings = SeriesSettings(window=1, epsilon=0.3, mechanism="gaussian")
     wau: SeriesSettings = SeriesSettings(window=7, epsilon=0.4)
     mau: SeriesSettings = SeriesSettings(window=30, epsilon=0.5)
+    questions: dict[str, QuestionSettings] = {}
+    by: dict[str, BreakdownSettings] = {}
 
     @property
     def series(self) -> dict[str, SeriesSettings]:
@@ -137,9 +139,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return {one.window: one.w_bound if freezes(one.unit, one.mechanism) else None for one in self.series.values()}
 
     @property
+    def asked(self) -> dict[str, Question]:
+        """The questions besides the metrics, by name in alphabetical order.
+
+        Raises:
+            ValueError: there is no question or no breakdown of that name.
+        """
+        windows = {metric: one.window for metric, one in self.series.items()}
+        breakdowns = {name: one.named(name) for name, one in self.by.items()}
+        return {name: question_named(name, windows, breakdowns) for name in sorted(self.questions)}
+
+    @property
+    def codes(self) -> LabelCodes:
+        """What operations can say of segments."""
+        found = (question.breakdown for question in self.asked.values())
+        return LabelCodes.of(one for one in found if one is not None and one.kind != "fixed")
+
+    @property
     def layout(self) -> RecordLayout:
         """What the store has to remember of a user."""
-        return RecordLayout.needed(self.bounds, self.fresh_days)
+        asked = [
+            counted_question(question, self.question_request(name, EPOCH)) for name, question in self.asked.items()
+        ]
+        return RecordLayout.needed(self.bounds, self.fresh_days, asked)
 
     @property
     def store_place(self) -> Place:
@@ -181,6 +203,29 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The time zone in which a day is a day."""
         return zone_named(self.timezone)
 
+    def requests(self, first: date) -> dict[str, Request]:
+        """What is asked of `dp` for series that start on `first`: by metric, then by question."""
+        return {
+            **{metric: self.request(metric, first) for metric in self.series},
+            **{name: self.question_request(name, first) for name in self.asked},
+        }
+
+    def question_request(self, name: str, first: date) -> Request:
+        """What is asked of `dp` for one question besides the metrics, from `first` on."""
+        one = self.questions[name]
+        return Request(
+            windows={},
+            unit=one.unit,
+            w_bound=one.w_bound,
+            guarantee=Guarantee(one.epsilon, one.delta),
+            mechanism=one.mechanism,
+            first=first,
+            horizon=self.horizon,
+            shares={name: 1.0},
+            ci_level=self.ci_level,
+            questions=(self.asked[name],),
+        )
+
     def request(self, metric: str, first: date) -> Request:
         """What is asked of `dp` for one series that starts on `first`."""
         one = self.series[metric]
@@ -207,119 +252,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         )
 
 
+def counted_question(question: Question, request: Request) -> CountedQuestion:
+    """A question as it is counted for a request."""
+    return CountedQuestion(question, request.w_bound if freezes(request.unit, request.mechanism) else None)
+
+
 def names() -> list[str]:
     """Every setting by its full name, those of a series as `mau.epsilon`."""
     series = [name for name in SeriesSettings.__struct_fields__]
     return [
         full
         for name in Settings.__struct_fields__
+        if name not in TABLES
         for full in ([f"{name}.{part}" for part in series] if name in SERIES else [name])
     ]
-
-
-def validated(settings: Settings) -> Settings:
-    """The settings, if they fit each other.
-
-    Raises:
-        SettingsError: it names those that do not.
-    """
-    _validate(settings)
-    return settings
-
-
-def _validate(settings: Settings) -> None:
-    for name in ("store", "ledger", "budget", "host"):
-        if not getattr(settings, name):
-            raise SettingsError(f"{name} is empty; give it a value or leave it out")
-    _validate_places(settings)
-    try:
-        zone_named(settings.timezone)
-    except ValueError as error:
-        raise SettingsError(f"timezone is {settings.timezone!r}; give an IANA name such as Europe/Berlin") from error
-    if settings.horizon is not None and not 1 <= settings.horizon <= 36_600:
-        raise SettingsError(f"horizon is {settings.horizon}; give 1 to 36600 days, or 'unlimited'")
-    if not (0 < settings.budget_epsilon < 1e9 and 0 <= settings.budget_delta < 1):
-        raise SettingsError(
-            f"budget_epsilon and budget_delta are {settings.budget_epsilon} and {settings.budget_delta}; "
-            "give epsilon > 0 and 0 <= delta < 1"
-        )
-    _validate_days(settings)
-    _validate_ports(settings)
-    if settings.dau.window != 1 or settings.wau.window != 7 or settings.mau.window not in (28, 30):
-        raise SettingsError(
-            f"windows are dau {settings.dau.window}, wau {settings.wau.window}, mau {settings.mau.window}; "
-            "DAU has 1 day and WAU 7, MAU may have 30 or 28"
-        )
-    for metric, one in settings.series.items():
-        known = known_names("mechanisms", MECHANISMS)
-        if one.mechanism not in known:
-            raise SettingsError(f"{metric}.mechanism is {one.mechanism!r}; choose from {', '.join(known)}")
-        if family_of(one.mechanism).own_bounds is not None:
-            raise SettingsError(
-                f"{metric}.mechanism is {one.mechanism}, which needs every day counted under all its W_BOUNDs; "
-                "a live store counts a day under one. Choose another, for instance sparse-vector, which needs no "
-                "W_BOUND, or run it on a log with 'dpdau release'"
-            )
-        if not 0 <= one.delta < 1:
-            raise SettingsError(f"{metric}.delta is {one.delta}; it must be at least 0 and less than 1")
-        with _named(metric):
-            protected_class(one.unit, one.window, one.w_bound, settings.horizon)
-            for epsilon in (one.epsilon, one.fresh):
-                if family_of(one.mechanism).delta == "needed":
-                    validate_guarantee(epsilon, one.delta)
-                else:
-                    validate_epsilon(epsilon)
-    with _named("ci_level"):
-        validate_level(settings.ci_level)
-
-
-def _validate_places(settings: Settings) -> None:
-    for name in ("store", "ledger"):
-        with _named(name):
-            place_of(getattr(settings, name))
-    places = (settings.store_place, settings.ledger_place, settings.key_path, settings.keys_path)
-    files = [place for place in places if not isinstance(place, DatabaseUrl)]
-    if len({path.resolve() for path in files}) < len(files):
-        raise SettingsError(
-            f"store, ledger, key and keys are {', '.join(map(str, files))}; each needs a file of its own"
-        )
-
-
-def _validate_ports(settings: Settings) -> None:
-    for name, port in (("port", settings.port), ("grpc_port", settings.grpc_port or 0)):
-        if not 0 <= port <= 65_535:
-            raise SettingsError(f"{name} is {port}; give 0 to 65535 (0: any free one)")
-    if settings.port and settings.port == settings.grpc_port:
-        raise SettingsError(f"port and grpc_port are both {settings.port}; each needs a port of its own")
-
-
-def _validate_days(settings: Settings) -> None:
-    if not 0 <= settings.fresh_days <= MOST_FRESH_DAYS:
-        raise SettingsError(f"fresh_days is {settings.fresh_days}; give 0 to {MOST_FRESH_DAYS}")
-    if settings.auto_close is None:
-        return
-    if not TIME_OF_DAY.fullmatch(settings.auto_close):
-        raise SettingsError(f'auto_close is {settings.auto_close!r}; give a time of day such as "02:00"')
-    if not 0 <= settings.auto_close_grace_minutes <= MOST_GRACE_MINUTES:
-        raise SettingsError(
-            f"auto_close_grace_minutes is {settings.auto_close_grace_minutes}; give 0 to {MOST_GRACE_MINUTES} (30 days)"
-        )
-    if settings.future_days:
-        raise SettingsError("auto_close follows the clock, and future_days says that the days do not; set one of them")
 
 
 def _file(place: Place) -> Path:
     if isinstance(place, DatabaseUrl):
         raise SettingsError(f"{place} is no file")
     return place
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise SettingsError(f"{name}: {error}") from error
-
-
-__all__ = ["SeriesSettings", "Settings", "SettingsError", "names", "validated"]

@@ -19,15 +19,28 @@ import numpy as np
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from dp.arrays import Integers
 from dp.presence.daily import EPOCH
 from workbench.service.closed_days import ClosedDays
 from workbench.service.database import Database, driver_errors
 from workbench.service.errors import NotNext, Refused, StoreError
-from workbench.service.folding import Count, RecordLayout, Users
+from workbench.service.folding import Count, RecordLayout
 from workbench.service.key_file import CHECKED
+from workbench.service.labels import NO_LABELS
 from workbench.service.operations import ERASE, Ingested, Operation
-from workbench.service.packing import NAME, NEVER, RECORD, Arrivals, Arriving, Erasure, PackedBatch, Records, pack
-from workbench.service.tables import batches, closed, erasures, loads, parts, requests, standing
+from workbench.service.packing import (
+    NAME,
+    NEVER,
+    Arrivals,
+    Arriving,
+    Erasure,
+    PackedBatch,
+    Records,
+    pack,
+)
+from workbench.service.roster import Packed, Roster
+from workbench.service.stored_rows import answer_row, batch_row, left_of_batch, part_row, read_batches
+from workbench.service.tables import answers, batches, closed, erasures, loads, parts, requests, standing
 
 LAST_TICK = 2**31 - 1
 BATCHES_AT_ONCE = 256
@@ -43,6 +56,8 @@ class Store:
         self, database: Database, connection: Connection, pseudonym: Callable[[str], bytes] | None = None
     ) -> None:
         self.database = database
+        # What the labels of operations mean that are taken in; the service says so.
+        self.codes = NO_LABELS
         self.connection = connection
         self._pseudonym = pseudonym or _keyless
         # Also what an earlier process left.
@@ -113,7 +128,7 @@ class Store:
         if not arrivals.batches:
             return
         run = self.connection.execute
-        run(batches.insert(), [batch_row(batch) for batch in arrivals.batches])
+        run(batches.insert(), [batch_row(self.connection, batch, self.codes) for batch in arrivals.batches])
         if arrivals.erasures:
             run(erasures.insert(), [asdict(one) for one in arrivals.erasures])
             self.somebody_leaves = True
@@ -126,7 +141,7 @@ class Store:
             StoreError: it names nobody, or is counted already.
         """
         query = select(batches).where(batches.c.first <= seq, batches.c.last >= seq)
-        for batch in map(_batch, self.connection.execute(query)):
+        for batch in read_batches(self.connection, query):
             found = batch.records[batch.records["offset"] == seq - batch.first]
             if len(found) and (found["high"][0] or found["low"][0]):
                 return bytes(found[["high", "low"]][0].tobytes()[:16])
@@ -138,10 +153,9 @@ class Store:
 
     def erase_name(self, name: bytes, earliest: int | None = None) -> Ingested:
         """`erase` by the pseudonym."""
-        never = np.full(1, NEVER, np.int64)
-        return self.append_columns(
-            Arriving(np.frombuffer(name, NAME), never, np.full(1, ERASE, np.int8), never), earliest
-        )
+        never, nothing = np.full(1, NEVER, np.int64), np.zeros(1, np.uint32)
+        one = Arriving(np.frombuffer(name, NAME), never, np.full(1, ERASE, np.int8), never, nothing)
+        return self.append_columns(one, earliest)
 
     def keep_probe(self, size: int) -> None:
         """Write so many bytes, to see whether that is possible."""
@@ -159,9 +173,9 @@ class Store:
         """What arrived last and is not counted yet, newest first: (seq, pseudonym, day, at, op). NOT PRIVATE."""
         found: list[tuple[int, bytes | None, int | None, int, int]] = []
         query = select(batches).order_by(batches.c.last.desc()).limit(most)
-        for batch in map(_batch, self.connection.execute(query)):
+        for batch in read_batches(self.connection, query):
             for one in batch.records[-most:]:
-                high, low, offset, day, op = one.item()
+                high, low, offset, day, op, _ = one.item()
                 name = one.tobytes()[:16] if high or low else None
                 found.append((batch.first + offset, name, None if day == NEVER else day, batch.at, op))
         return sorted(found, key=lambda row: -row[0])[:most]
@@ -177,7 +191,10 @@ class Store:
         self.progress().require_next(day)
         self.connection.execute(update(standing).values(sealed=day))
 
-    def commit_day(self, day: int, counts: Mapping[int, Count], layout: RecordLayout, part_bits: int) -> None:
+    def commit_day(
+        self, day: int, counts: Mapping[int, Count], answered: Mapping[str, Integers], layout: RecordLayout,
+        part_bits: int,
+    ) -> None:  # fmt: skip
         """Count a sealed day for good; its users are in `parts` already.
 
         Raises:
@@ -190,6 +207,8 @@ class Store:
             {"day": day, "window": window, "truth": one.truth, "bounded": one.bounded} for window, one in counts.items()
         ]
         run(closed.insert(), rows)
+        if answered:
+            run(answers.insert(), [answer_row(day, name, found) for name, found in answered.items()])
         run(
             update(standing).values(
                 first=func.coalesce(standing.c.first, day), last=day, sealed=None, part_bits=part_bits,
@@ -202,12 +221,10 @@ class Store:
         self.unwiped = True
         self.connection.execute(parts.delete().where(parts.c.tick == tick))
 
-    def put_parts(self, tick: int, users: Mapping[int, Users]) -> None:
+    def put_parts(self, tick: int, rosters: Mapping[int, Roster]) -> None:
         """Write users, by part, as they stand at the end of a tick."""
-        self.connection.execute(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(list(users))))
-        rows = [
-            {"tick": tick, "part": part, "users": len(some), "records": some.tobytes()} for part, some in users.items()
-        ]
+        self.connection.execute(parts.delete().where(parts.c.tick == tick, parts.c.part.in_(list(rosters))))
+        rows = [part_row(tick, part, roster) for part, roster in rosters.items()]
         if rows:
             self.connection.execute(parts.insert(), rows)
 
@@ -215,11 +232,8 @@ class Store:
         """Some of a batch's operations are gone."""
         run = self.connection.execute
         where = batches.c.first == batch.first
-        run(
-            update(batches).where(where).values(records=records.tobytes())
-            if len(records)
-            else batches.delete().where(where)
-        )
+        left = update(batches).where(where).values(left_of_batch(records))
+        run(left if len(records) else batches.delete().where(where))
 
     def forget_erasures(self, last: int, through: int) -> None:
         """Everything of the users is gone whose erasures arrived up to this one and count as of that tick."""
@@ -264,6 +278,14 @@ class Store:
         query = select(closed.c.truth, closed.c.bounded).where(closed.c.window == window).order_by(closed.c.day)
         return [Count(*row) for row in self.connection.execute(query)]
 
+    def answers(self, question: str, first: int, last: int | None) -> list[Integers]:
+        """The counts of a question on the days on which it is published, between two days, each of shape (series,)."""
+        query = select(answers.c.counts).where(answers.c.question == question, answers.c.day >= first)
+        if last is not None:
+            query = query.where(answers.c.day <= last)
+        found = self.connection.execute(query.order_by(answers.c.day))
+        return [np.frombuffer(row.counts, "<i8").astype(np.int64) for row in found]
+
     # What is read to count a day
 
     def waiting(self, through: int = LAST_TICK, after: int | None = None) -> Iterator[PackedBatch]:
@@ -272,7 +294,7 @@ class Store:
         if after is not None:
             query = query.where(batches.c.at > after)
         streaming = {"stream_results": True, "yield_per": BATCHES_AT_ONCE}
-        return map(_batch, self.connection.execute(query, execution_options=streaming))
+        return read_batches(self.connection, query, streaming)
 
     def leaving(self, through: int = LAST_TICK) -> list[Erasure]:
         """Who is to leave, as of that tick, and has not left everywhere."""
@@ -290,8 +312,7 @@ class Store:
         text = self._fact("layout")
         if text is None:
             return None
-        found = json.loads(text)
-        return RecordLayout(found["days"], tuple(found["windows"]))
+        return RecordLayout.from_plain(json.loads(text))
 
     def part_bits(self) -> int:
         """Users lie in 2^part_bits parts, by the first bits of their pseudonyms."""
@@ -306,15 +327,15 @@ class Store:
             ).scalar_one()
         )
 
-    def users(self, layout: RecordLayout, start: int, stop: int) -> Users:
+    def roster(self, layout: RecordLayout, start: int, stop: int) -> Roster:
         """Users of the parts from `start` to before `stop` at the last closed day, sorted by pseudonym."""
         query = (
-            select(parts.c.records)
+            select(parts.c.records, parts.c.labelled, parts.c.flips)
             .where(parts.c.tick == self._fact("last"), parts.c.part >= start, parts.c.part < stop)
             .order_by(parts.c.part)
         )
-        found = [np.frombuffer(row.records, layout.dtype) for row in self.connection.execute(query)]
-        return np.concatenate(found) if found else np.zeros(0, layout.dtype)
+        found = self.connection.execute(query)
+        return Roster.unpacked([Packed(*(content or b"" for content in row)) for row in found], layout)
 
     # What it knows of ledger, files and publications
 
@@ -372,15 +393,6 @@ def reading(database: Database) -> Iterator[Store]:
         finally:
             with suppress(SQLAlchemyError):
                 connection.exec_driver_sql("ROLLBACK")
-
-
-def batch_row(batch: PackedBatch) -> dict[str, Any]:
-    """A batch as a row of its table."""
-    return {"first": batch.first, "last": batch.last, "at": batch.at, "records": batch.records.tobytes()}
-
-
-def _batch(row: Any) -> PackedBatch:
-    return PackedBatch(row.at, row.first, np.frombuffer(row.records, RECORD))
 
 
 def _keyless(user: str) -> bytes:

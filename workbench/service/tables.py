@@ -34,6 +34,7 @@ batches = Table(
     Column("last", BigInteger, nullable=False),
     Column("at", Integer, nullable=False, index=True, comment="the tick from which they count"),
     Column("records", LargeBinary, nullable=False),
+    Column("labels", Integer, comment="by which codes they name segments; none where they name none"),
     comment="What arrived and is not counted yet, in the order of arrival, packed.",
 )  # fmt: skip
 
@@ -51,6 +52,8 @@ parts = Table(
     Column("part", Integer, primary_key=True, autoincrement=False),
     Column("users", Integer, nullable=False),
     Column("records", LargeBinary, nullable=False),
+    Column("labelled", LargeBinary, comment="under which labels they were active on which days"),
+    Column("flips", LargeBinary, comment="how often their presence changed, by segment"),
     comment="Users as they stood at the end of a tick, sorted by pseudonym, packed; all but the last closed day's are "
     "left over from a close.",
 )  # fmt: skip
@@ -62,6 +65,21 @@ closed = Table(
     Column("truth", Integer, nullable=False),
     Column("bounded", Integer, nullable=False),
     comment="Counts of closed days; NOT PRIVATE.",
+)  # fmt: skip
+
+answers = Table(
+    "answers", tables,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("question", Text, primary_key=True),
+    Column("counts", LargeBinary, nullable=False),
+    comment="Counts of closed days for questions other than how many are present in a window; NOT PRIVATE.",
+)  # fmt: skip
+
+label_codes = Table(
+    "label_codes", tables,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("codes", Text, nullable=False),
+    comment="What numbers of labels mean: public names of columns and values.",
 )  # fmt: skip
 
 loads = Table(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSION = 2
+VERSION = 3
 
 
 def migrate(connection: Connection, version: int) -> None:

@@ -35,8 +35,10 @@ WANTED: dict[str, set[tuple[str, str]]] = {
     "ingest": {("POST", "/event"), ("POST", "/events")},
     "read": {
         ("GET", "/dau"), ("GET", "/dau/{day}"), ("GET", "/wau"), ("GET", "/wau/{day}"), ("GET", "/mau"),
-        ("GET", "/mau/{day}"), ("GET", "/releases/{metric}"), ("GET", "/budget"), ("GET", "/config"),
-        ("GET", "/metrics/published"),
+        ("GET", "/mau/{day}"), ("GET", "/releases/{name:path}"), ("GET", "/budget"), ("GET", "/config"),
+        ("GET", "/metrics/published"), ("GET", "/dau/flows"), ("GET", "/dau/flows/{day}"), ("GET", "/wau/flows"),
+        ("GET", "/wau/flows/{day}"), ("GET", "/mau/flows"), ("GET", "/mau/flows/{day}"), ("GET", "/week"),
+        ("GET", "/week/{day}"), ("GET", "/month"), ("GET", "/month/{day}"),
     },
     "operate": {("DELETE", "/users/{user:path}"), ("POST", "/days/{day}/close"), ("POST", "/renewal")},
     "metrics": {("GET", "/metrics")},
@@ -46,7 +48,7 @@ WANTED: dict[str, set[tuple[str, str]]] = {
         (MOUNTED, "/static-offline-docs"),
     },
 }  # fmt: skip
-FILLED = {"day": "2026-01-01", "user:path": "nobody", "metric": "mau"}
+FILLED = {"day": "2026-01-01", "user:path": "nobody", "name:path": "mau"}
 
 
 class Pages:
@@ -272,7 +274,9 @@ def test_the_description_says_what_every_call_needs(service: Service) -> None:
         assert (schemes["bearer"]["scheme"], schemes["header"]["name"]) == ("bearer", "X-API-Key")
         for path, item in document["paths"].items():
             for method, operation in item.items():
-                needs = wanted_needs(method.upper(), path.replace("{user}", "{user:path}"))
+                needs = wanted_needs(
+                    method.upper(), path.replace("{user}", "{user:path}").replace("{name}", "{name:path}")
+                )
                 assert operation["security"] == (
                     [] if needs is None else [{"bearer": sorted(needs)}, {"header": sorted(needs)}]
                 )

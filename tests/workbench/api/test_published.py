@@ -108,10 +108,10 @@ def test_a_mechanism_without_intervals_has_nulls_of_the_same_type(tmp_path: Path
 
 
 def test_columns_of_later_rows_are_kept() -> None:
-    row = {"metric": "mau", "day": "2026-01-01", "estimate": 1.0, "segment": "ios"}
+    row = {"metric": "mau", "day": "2026-01-01", "estimate": 1.0, "bound": "ios"}
     rows = table_rows([json.dumps(row)], None, None)
-    assert json.loads(encoded(rows, "json"))[0]["segment"] == "ios"
-    assert parquet.read_table(io.BytesIO(encoded(rows, "parquet")))["segment"].to_pylist() == ["ios"]
+    assert json.loads(encoded(rows, "json", COLUMNS))[0]["bound"] == "ios"
+    assert parquet.read_table(io.BytesIO(encoded(rows, "parquet", COLUMNS)))["bound"].to_pylist() == ["ios"]
 
 
 def test_published_gauges_hold_the_last_row_and_nothing_else(filled: TestClient) -> None:

@@ -1,9 +1,12 @@
 """A load takes the operations of a log in parts, from wherever it stopped."""
 
+import json
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +15,7 @@ from dp.log import read_log
 from dp.presence.daily import day_number
 from tests.examples import examples
 from workbench.cli.loading import columns_in_order, operations_in_order
+from workbench.cli.main import main
 from workbench.service.packing import NAME, NEVER
 
 DAYS = [f"2024-05-{day:02d}" for day in range(1, 6)]
@@ -47,7 +51,7 @@ def test_the_parts_are_the_whole_from_every_row_on(
             (line.split(",")[0], _arrival(line)) for line in sorted(lines, key=lambda line: line.rsplit(",", 1)[1])
         ]
         for skip in range(len(whole) + 1):
-            parts = list(columns_in_order(log, numbers, skip))
+            parts = list(columns_in_order(log, numbers, np.zeros(1, np.uint32), skip))
             rest = [
                 (texts[name], day, op, at)
                 for part in parts
@@ -55,6 +59,36 @@ def test_the_parts_are_the_whole_from_every_row_on(
             ]
             assert rest == whole[skip:]
             assert all(len(part.op) <= together for part in parts)
+
+
+def test_what_a_log_says_of_segments_is_loaded(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "user,day,op,platform,at\nann,2026-01-01,,ios,\nbob,2026-01-01,,web,\nbob,2026-01-01,-,web,\n"
+        "bob,2026-01-01,,tv,\ncem,2026-01-01,,,\ndan,2026-01-01,,ios,\ndan,,erase,ios,2026-01-01\n"
+    )
+    settings = tmp_path / "dpdau.toml"
+    settings.write_text(
+        'first_day = "2026-01-01"\nfuture_days = true\nbudget_epsilon = 1e6\n[by.platform]\nkind = "last"\n'
+        'values = ["ios", "web"]\n[questions."mau/platform"]\nepsilon = 100\n'
+    )
+    run = CliRunner().invoke
+    places = ["--config", str(settings), "--set", f"store={tmp_path}/s", "--set", f"ledger={tmp_path}/l"]
+    loaded = run(main, ["load", str(log), *places])
+    assert "7 of 7 operations stored" in loaded.stderr
+    closed = run(main, ["close", "--through", "2026-01-02", "--format", "json", *places])
+    rows = json.loads(closed.stdout)
+    assert [row["segment"] for row in rows[:6]] == [None, None, None, "ios", "web", "other"], closed.stderr
+    assert [row["question"] for row in rows[:6]] == ["dau", "wau", "mau", "mau", "mau", "mau"]
+    assert [row["estimate"] for row in rows[3:6]] == pytest.approx([1, 0, 2], abs=2)
+    answered = run(main, ["answer", "mau/platform", "--day", "2026-01-01", "--format", "json", *places])
+    assert json.loads(answered.stdout) == rows[3:6]
+    table = run(main, ["answer", "mau/platform", *places])
+    assert "platform" in table.stdout
+    assert "other" in table.stdout
+    wrong = run(main, ["answer", "mau", *places])
+    assert wrong.exit_code == 1
+    assert "choose dau, wau, mau, mau/platform" in wrong.stderr
 
 
 def _arrival(line: str) -> int:

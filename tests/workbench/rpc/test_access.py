@@ -36,6 +36,7 @@ WANTED = {
     "GetRelease": "read",
     "ListReleases": "read",
     "GetStatus": "read",
+    "GetAnswer": "read",
 }
 # The same as the name of whoever may do it over HTTP.
 REQUESTS: Mapping[str, Any] = {
@@ -47,6 +48,7 @@ REQUESTS: Mapping[str, Any] = {
     "GetRelease": pb.GetReleaseRequest(metric="mau"),
     "ListReleases": pb.ListReleasesRequest(metric="mau"),
     "GetStatus": pb.GetStatusRequest(),
+    "GetAnswer": pb.GetAnswerRequest(question="mau/flows"),
 }
 
 

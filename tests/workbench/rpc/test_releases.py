@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from tests.places import ROOT
 from tests.workbench.rpc.common import PROTO, active, generate, refused
 from workbench.api.problems import REFUSALS
-from workbench.api.published import COLUMNS
+from workbench.api.published import COLUMNS, QUESTION_COLUMNS
 from workbench.rpc import dpdau_pb2 as pb
 from workbench.rpc.calls import CODES
 from workbench.rpc.messages import RELEASE_FIELDS
@@ -32,7 +32,7 @@ def test_the_generated_code_is_that_of_the_proto_file(tmp_path: Any) -> None:
 
 
 def test_a_release_has_the_columns_of_a_table() -> None:
-    assert sorted(RELEASE_FIELDS) == sorted(COLUMNS)
+    assert sorted(RELEASE_FIELDS) == sorted({*COLUMNS, *QUESTION_COLUMNS})
 
 
 def test_every_refusal_has_a_code() -> None:
@@ -55,10 +55,10 @@ def test_what_is_read_is_what_http_reads(stub: Any, client: TestClient) -> None:
         for one, told in zip(listed, client.get(f"/releases/{metric}?format=json").json(), strict=True):
             assert one == stub.GetRelease(pb.GetReleaseRequest(metric=metric, day=one.day))
             assert one.row == client.get(f"/{metric}/{one.day}").text
-            assert {name: getattr(one, name) for name in RELEASE_FIELDS if told[name] is not None} == {
-                name: told[name] for name in RELEASE_FIELDS if told[name] is not None
+            assert {name: getattr(one, name) for name in RELEASE_FIELDS if told.get(name) is not None} == {
+                name: told[name] for name in RELEASE_FIELDS if told.get(name) is not None
             }
-            assert not any(one.HasField(name) for name in RELEASE_FIELDS if told[name] is None)
+            assert not any(one.HasField(name) for name in RELEASE_FIELDS if told.get(name) is None)
         assert stub.GetRelease(pb.GetReleaseRequest(metric=metric)) == listed[-1]
         for start, end in (("2026-01-02", "2026-01-04"), ("2026-01-04", ""), ("", "2026-01-01"), ("2027-01-01", "")):
             asked = pb.ListReleasesRequest(metric=metric, from_day=start, to_day=end)

@@ -240,7 +240,7 @@ def test_what_an_interrupted_count_has_left_is_counted_again(tmp_path: Path) -> 
         assert layout is not None
         with writing(store.database, store.connection):
             store.seal(last + 1)
-            store.put_parts(last + 1, {0: store.users(layout, 0, 1)})
+            store.put_parts(last + 1, {0: store.roster(layout, 0, 1)})
     rotate(settings)
     with opened(settings) as service:
         assert {metric: service.truth(metric).counts[2] for metric in METRICS} == wanted

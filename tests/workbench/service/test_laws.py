@@ -385,8 +385,8 @@ def test_spent_flips_outlive_delete_and_rejoin(tmp_path: Path) -> None:
 class ForgetsFlips(Store):
     """Of a user who is on no remembered day nothing is kept."""
 
-    def put_parts(self, tick, users):
-        super().put_parts(tick, {part: some[some["days"].any(axis=1)] for part, some in users.items()})
+    def put_parts(self, tick, rosters):
+        super().put_parts(tick, {part: some.some(some.users["days"].any(axis=1)) for part, some in rosters.items()})
 
 
 class IgnoresAt(Store):

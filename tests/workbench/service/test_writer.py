@@ -18,7 +18,7 @@ from workbench.service import (
     Refused,
     StoreError,
 )
-from workbench.service.counting import preview
+from workbench.service.counting import Wanted, preview
 from workbench.service.folding import RecordLayout
 from workbench.service.opening import open_store
 from workbench.service.store import Store
@@ -58,7 +58,9 @@ def test_a_job_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert str(futures[1].exception()) == "no"
     bounds = {1: None}
     assert (
-        writer.submit(lambda store: preview(store, START, bounds, RecordLayout.needed(bounds, 0))[1].truth).result()
+        writer.submit(
+            lambda store: preview(store, START, Wanted(bounds, RecordLayout.needed(bounds, 0))).windows[1].truth
+        ).result()
         == 2
     )
     assert writer.submit(lambda store: len(store.recent(10))).result() == 2

@@ -11,10 +11,12 @@ from starlette.responses import Response
 from workbench.api.closing import day_or_last, measured_close, measured_fresh, parse_day
 from workbench.api.metrics import Metrics
 from workbench.api.responses import JSON, RELEASE_EXAMPLE, documented
-from workbench.service import Service
+from workbench.api.routes.questions import By
+from workbench.api.routes.questions import answer as answered
+from workbench.service import Refused, Service
 
-Responder = Callable[[str, str | None, bool, str | None], Response]
-"""(metric, day, fresh, request id) → the row."""
+Responder = Callable[[str, str | None, str | None, bool, str | None], Response]
+"""(metric, day, breakdown, fresh, request id) → the row, or the rows of all segments."""
 
 Day = Annotated[str, Path(description="A calendar day, YYYY-MM-DD.", examples=["2026-01-01"])]
 Fresh = Annotated[
@@ -61,7 +63,11 @@ def add_day_routes(app: FastAPI, service: Service, metrics: Metrics, new_id: Cal
         rows = measured_close(service, metrics, parse_day(day), confirmed=confirm)
         return Response("[" + ",".join(rows) + "]", media_type=JSON)
 
-    def answer(metric: str, day: str | None, fresh: bool, request_id: str | None) -> Response:
+    def answer(metric: str, day: str | None, by: str | None, fresh: bool, request_id: str | None) -> Response:
+        if by is not None and fresh:
+            raise Refused("bad-request", "a fresh release is of a metric alone: leave out by, or fresh")
+        if by is not None:
+            return answered(service, metric, by, day)
         chosen = day_or_last(service, day)
         if not fresh:
             return Response(service.release(metric, chosen), media_type=JSON)
@@ -84,9 +90,9 @@ def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
         response_class=Response,
         responses=documented({**RELEASE_EXAMPLE, "metric": metric}),
     )
-    def of_day(day: Day, fresh: Fresh = False, idempotency_key: RequestId = None) -> Response:
-        """The published row, byte for byte; with fresh=true a new one, charged on its own."""
-        return answer(metric, day, fresh, idempotency_key)
+    def of_day(day: Day, by: By = None, fresh: Fresh = False, idempotency_key: RequestId = None) -> Response:
+        """The published row, byte for byte; with by= a row a segment; with fresh=true a new one, charged on its own."""
+        return answer(metric, day, by, fresh, idempotency_key)
 
     @app.get(
         f"/{metric}",
@@ -98,8 +104,9 @@ def _add_metric(app: FastAPI, metric: str, answer: Responder) -> None:
     )
     def latest(
         day: Annotated[str | None, Query(description="YYYY-MM-DD", examples=["2026-01-01"])] = None,
+        by: By = None,
         fresh: Fresh = False,
         idempotency_key: RequestId = None,
     ) -> Response:
-        """The published row, byte for byte; with fresh=true a new one, charged on its own."""
-        return answer(metric, day, fresh, idempotency_key)
+        """The published row, byte for byte; with by= a row a segment; with fresh=true a new one, charged on its own."""
+        return answer(metric, day, by, fresh, idempotency_key)

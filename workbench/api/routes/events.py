@@ -21,7 +21,7 @@ from workbench.api.events import (
     EXAMPLE_EVENT,
     EXAMPLES,
     NDJSON,
-    DayRules,
+    EventRules,
     Parsed,
     read_event,
     read_events,
@@ -53,7 +53,7 @@ KEY = {
 
 def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Routes that store events and erase users."""
-    days = DayRules.of(service)
+    rules = EventRules.of(service)
     intake = Intake(service, metrics)
 
     async def store(request: Request, body: bytes, parsed: Parsed, *, partial: bool = False) -> Response:
@@ -71,13 +71,13 @@ def add_event_routes(app: FastAPI, service: Service, metrics: Metrics) -> None:
         if _media_type(request) != JSON:
             raise _unsupported()
         body = await _read(request)
-        return await store(request, body, read_event(body, days))
+        return await store(request, body, read_event(body, rules))
 
     async def post_events(request: Request) -> Response:
         """All or none unless `on_error=partial`, in this order, in one step; answers when they are on disk."""
         partial, media_type = _partial(request), _media_type(request)
         body = await _read(request)
-        return await store(request, body, read_events(body, media_type, days), partial=partial)
+        return await store(request, body, read_events(body, media_type, rules), partial=partial)
 
     # These answer, and the same ones as FastAPI's routes describe.
     app.add_middleware(Direct, posts={"/event": post_event, "/events": post_events})
@@ -123,7 +123,8 @@ def _add_erasure(app: FastAPI, service: Service, metrics: Metrics) -> None:
     def delete_user(user: str, request: Request) -> Response:
         """Answers when the erasure is on disk; every row of the user goes within seconds.
 
-        Where the unit is a user, what stays is how often the presence changed, under a keyed pseudonym.
+        Where the unit is a user, what stays is how often the presence changed, under a keyed pseudonym; where flows are
+        asked, that the user was present.
         """
         # What is not UTF-8 was replaced in the decoded path, and somebody else would be erased.
         if not is_utf8(unquote(request.scope["raw_path"], errors="surrogateescape")):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, text
 
 from workbench.service.counting import PARTS_AT_ONCE_BITS, split
-from workbench.service.folding import RecordLayout, Users, by_name, fold
+from workbench.service.folding import RecordLayout, Users, by_name
+from workbench.service.labels import NO_LABELS
 from workbench.service.packing import NAME, NEVER, RECORD, PackedBatch, Records, by_tick, put_names
-from workbench.service.store import batch_row
+from workbench.service.roster import Roster
+from workbench.service.stored_rows import batch_row, part_row
 from workbench.service.tables import batches, parts, standing, tables
 
 REMEMBERED_DAYS = 30
@@ -43,15 +45,13 @@ def pack_rows(connection: Connection) -> None:
         (waiting if last is None or batch.at > last else counted).append(batch)
     tables.create_all(connection)
     if waiting:
-        run(batches.insert(), [batch_row(batch) for batch in waiting])
+        run(batches.insert(), [batch_row(connection, batch, NO_LABELS) for batch in waiting])
     if last is not None:
         counted.sort(key=lambda batch: (batch.at, batch.first))
         due = np.concatenate([batch.records for batch in counted]) if counted else np.zeros(0, RECORD)
-        users = fold(_spent(flips, layout), due, layout, last, 0)
-        rows = [
-            {"tick": last, "part": part, "users": len(some), "records": some.tobytes()}
-            for part, some in split(users, PARTS_AT_ONCE_BITS).items()
-        ]
+        known = replace(Roster.empty(layout), users=_spent(flips, layout))
+        rosters = split(known.folded(due, layout, last, 0), PARTS_AT_ONCE_BITS)
+        rows = [part_row(last, part, roster) for part, roster in rosters.items()]
         if rows:
             run(parts.insert(), rows)
     run(

@@ -33,12 +33,13 @@ def loss_masses(epsilon: float, steps: int) -> np.ndarray:
     return np.bincount(places, weights=first, minlength=2 * steps + 1)
 
 
-def convolved_delta(epsilon0: float, count: int, epsilon: float, steps: int = 256) -> float:
-    """δ(ε) of `count` shifted measurements, by plain convolution; every term is positive."""
-    one, total = loss_masses(epsilon0, steps), np.ones(1)
+def convolved_delta(epsilon0: float, count: int, epsilon: float, steps: int = 256, doubled: bool = False) -> float:
+    """δ(ε) of `count` shifted measurements, and of one that moves by two users; by plain convolution."""
+    one = loss_masses(epsilon0, steps)
+    total = loss_masses(2 * epsilon0, 2 * steps) if doubled else np.ones(1)
     for _ in range(count):
         total = np.convolve(total, one)
-    losses = (np.arange(len(total)) - count * steps) * epsilon0 / steps
+    losses = (np.arange(len(total)) - len(total) // 2) * epsilon0 / steps
     above = losses > epsilon
     return float(total[above] @ -np.expm1(epsilon - losses[above]))
 
@@ -56,6 +57,15 @@ def test_all_of_delta_is_spent_and_no_more(count, guarantee):
     spent = convolved_delta(factor * guarantee.epsilon / count, count, guarantee.epsilon)
     assert 0.999 * guarantee.delta < spent <= guarantee.delta
     assert factor > 1
+
+
+def test_accounts_that_forget_something_are_caught():
+    guarantee, count = Guarantee(1.0, DELTA), 30
+    right, fewer = (saving(((shifts, 1 / count),), guarantee) / count for shifts in (count, count - 1))
+    assert convolved_delta(fewer, count, 1.0, STEPS) > 1.2 * DELTA
+    # Two shifts by one user, taken for one measurement that moves by two: it tells more.
+    assert convolved_delta(right, count, 1.0, STEPS) <= DELTA
+    assert convolved_delta(right, count - 2, 1.0, STEPS, doubled=True) > 1.2 * DELTA
 
 
 def test_a_month_of_releases_needs_27_per_cent_less_noise():

@@ -246,7 +246,7 @@ def zcdp(*, rho: float, count: int = 1) -> MechanismEvent:
 
 def gdp(*, mu: float, count: int = 1) -> MechanismEvent:
     """Any μ-GDP release: the Gaussian mechanism is the worst of them (Dong, Roth and Su 2022), so ρ = μ²/2."""
-    mu = _nothing_or_in_range("mu", mu)
+    mu = _nothing_or_in_range("mu (sensitivity/sigma)", mu)
     return MechanismEvent(f"gaussian, mu {mu!r}", count, rho=mu**2 / 2, mu=mu, gaussian=True, loss="gaussian")
 
 
@@ -314,7 +314,7 @@ def _whole(name: str, value: float) -> int:
 
 def _nothing_or_in_range(name: str, value: float) -> float:
     if value and not SMALLEST <= value <= LARGEST:
-        raise ValueError(f"{name} is {value!r}; it must be 0 or lie between {SMALLEST:g} and {LARGEST:g}")
+        raise ValueError(f"{name} is {value!r}; it must lie between {SMALLEST:g} and {LARGEST:g}, or be 0")
     return float(value)
 
 

@@ -79,10 +79,10 @@ class MechanismEvent:
         """Whether each release has a finite ε at δ = 0."""
         return self.epsilon is not None and self.delta == 0
 
-    @property
-    def curve_known(self) -> bool:
-        """Whether `epsilon_at` is the smallest ε of one release at every δ."""
-        return self.gaussian or (self.loss == "discrete" and self.epsilon is None)
+    def attained_at(self, delta: float) -> bool:
+        """Whether no smaller ε than that of `epsilon_at` holds for one release."""
+        # Beyond the table of losses lies less than a rounding of δ.
+        return self.gaussian or (self.epsilon is None and self.loss == "discrete" and self.infinite < 1e-16 * delta)
 
     @property
     def telling(self) -> bool:

@@ -24,6 +24,6 @@ def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     if flexible and share < 1e-300:
         return not_applicable(f"δ = {delta:.3g} is too small to be shared by {releases(flexible)} releases")
     # At δ = 0 the largest losses really add up; a lone release whose curve is known has that ε.
-    alone = len(parts) == 1 and parts[0].count == 1 and parts[0].curve_known
+    alone = len(parts) == 1 and parts[0].count == 1 and parts[0].attained_at(share)
     total = math.fsum(part.count * epsilon_at(part, share) for part in parts)
     return found(total, exact=alone or delta == 0)

@@ -279,6 +279,12 @@ def test_the_least_known_epsilon_of_a_release_is_taken(sigma, delta):
         assert epsilon("advanced", several, delta) <= epsilon("naive", several, delta)
 
 
+def test_what_the_table_of_losses_does_not_tell_is_not_called_exact():
+    one = [parts.discrete_gaussian(sigma=0.5)]
+    assert compose(one, 1e-30)["naive"].exact
+    assert not compose(one, 1e-60)["naive"].exact
+
+
 def test_epsilon_of_one_release_falls_as_delta_grows():
     for one in (parts.discrete_gaussian(sigma=0.4), parts.discrete_gaussian(sigma=90.0), parts.zcdp(rho=0.3)):
         found = [epsilon_at(one, math.exp(-place)) for place in range(1, 150, 3)]

@@ -25,6 +25,10 @@ class Answer:
     reason: str | None = None
 
 
+ROUNDING = 2.0**-50
+"""Relative error of a δ that was rounded, or computed in a few steps."""
+
+
 class Accountant(Protocol):
     """Adds up releases, which may be chosen adaptively."""
 
@@ -46,6 +50,26 @@ def lacking(parts: Sequence[MechanismEvent], fact: str) -> str | None:
     """Names the releases of which `fact`, an attribute of `MechanismEvent`, is not known; None if there are none."""
     names = [part.name for part in parts if getattr(part, fact) is None]
     return "; ".join(names) or None
+
+
+def log_kept(parts: Sequence[MechanismEvent]) -> float:
+    """Logarithm of the probability that no release has an infinite loss."""
+    return math.fsum(part.count * math.log1p(-part.infinite) for part in parts)
+
+
+def slack(delta: float, log_kept: float) -> float | None:
+    """δ̃ with 1 − (1 − δ̃)·e^`log_kept` = `delta`, rounded down; None where even δ̃ = 0 needs a larger δ.
+
+    Where the two are equal but for rounding, δ̃ is 0: a positive rest would let a smaller ε through.
+
+    Args:
+        log_kept: logarithm of the probability that no release reveals everything.
+    """
+    if not log_kept:
+        return delta
+    log_asked = math.log1p(-delta)
+    log_rest, rounding = log_asked - log_kept, -ROUNDING * (log_asked + log_kept)
+    return None if log_rest > rounding else max(0.0, -math.expm1(log_rest + rounding))
 
 
 def pure_sum(parts: Sequence[MechanismEvent]) -> float | None:

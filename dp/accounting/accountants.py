@@ -56,11 +56,12 @@ def compose(
     Raises:
         ValueError: there are no releases, or delta is out of range.
     """
-    merged = merge(parts)
-    if not merged:
+    given = list(parts)
+    if not given:
         raise ValueError("there are no releases to compose; name at least one")
     if not 0 <= delta < 1:
         raise ValueError(f"delta is {delta}; it must lie between 0 (pure) and 1, for instance 1e-6")
+    merged = merge(given)
     answers, names = {}, known_names("accountants", ACCOUNTANTS)
     for number, name in enumerate(names):
         report(f"accounting by {name}", number / len(names))

@@ -13,8 +13,9 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from dp.accounting import naive, pld
-from dp.accounting.accountant import Answer, found, not_applicable
+from dp.accounting import loss_grid, naive
+from dp.accounting.accountant import Answer, found, not_applicable, slack
+from dp.accounting.loss_table import table_epsilon
 from dp.accounting.mechanism_events import LARGEST, SMALLEST, MechanismEvent, epsilon_at, pure, releases
 from dp.arrays import Floats
 
@@ -29,22 +30,21 @@ def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """The least of basic composition, the optimum for equal ε, and the bounds for different ε."""
     basic = naive.account(parts, delta)
     flexible = releases([part for part in parts if part.epsilon is None])
-    log_kept = math.fsum(part.count * math.log1p(-part.delta) for part in parts)
-    left = _slack(delta, log_kept)
-    if left < 0 or (flexible and left <= 0):
+    left = slack(delta, math.fsum(part.count * math.log1p(-part.delta) for part in parts))
+    if left is None or (flexible and left <= 0):
         return not_applicable(basic.reason or f"the releases' own δ compose to more than {delta:.3g}")
     choices = []
     for share in SHARES if flexible else (0.0,):
         each = share * left / flexible if flexible else 0.0
         if not flexible or each >= 1e-300:
             guarantees = _grouped((epsilon_at(part, each), part.count) for part in parts)
-            slack = _slack(left, flexible * math.log1p(-each))
-            choices.append((closed_epsilon(guarantees, slack), guarantees, slack))
+            rest = slack(left, flexible * math.log1p(-each)) or 0.0
+            choices.append((closed_epsilon(guarantees, rest), guarantees, rest))
     # The optimum takes longer, and is sought where the closed form is small.
     choices = sorted(choices)[:2]
     bounds = [] if basic.epsilon is None else [basic.epsilon]
     bounds += [closed for closed, _, _ in choices]
-    bounds += [optimal_epsilon(guarantees, slack) for _, guarantees, slack in choices]
+    bounds += [optimal_epsilon(guarantees, rest) for _, guarantees, rest in choices]
     if not bounds:
         return not_applicable(basic.reason or "")
     alike = len(parts) == 1 and parts[0].two_point
@@ -67,49 +67,20 @@ def optimal_epsilon(guarantees: Guarantees, delta: float) -> float:
     """
     if len(guarantees) <= 1 or any(not SMALLEST <= epsilon <= LARGEST for epsilon, _ in guarantees):
         return math.inf
-    answer = pld.account([pure(epsilon=epsilon, count=count) for epsilon, count in guarantees], delta)
-    return math.inf if answer.epsilon is None else answer.epsilon
+    return loss_grid.grid_epsilon([pure(epsilon=epsilon, count=count) for epsilon, count in guarantees], delta)
 
 
 def homogeneous_epsilon(epsilon: float, count: int, delta: float) -> float:
     """The smallest ε at `delta` of `count` ε₀-DP releases (Kairouz, Oh and Viswanath 2015, theorem 3.3).
 
     The worst is randomised response, whose loss is (2X − k)ε₀ with X binomial: δ(ε) = Σ P(x)(1 − e^(ε − (2x − k)ε₀))
-    over the losses above ε. It is solved for ε on the whole line, and not only where ε is itself a loss. All sums are
-    of positive terms, in logarithms.
+    over the losses above ε.
     """
     if delta == 0:
         return epsilon * count
     wins, logs = _log_binomial(count, epsilon)
-    losses = (2.0 * wins - count) * epsilon
-    losses, logs = losses[losses > 0], logs[losses > 0]
-
-    def log_delta(at: float) -> float:
-        above = losses > at
-        if not above.any():
-            return -math.inf
-        return float(scipy.special.logsumexp(logs[above] + np.log(-np.expm1(at - losses[above]))))
-
-    target = math.log(delta)
-    if log_delta(0.0) <= target:
-        return 0.0
-    # Between two losses the set of terms is fixed; find the two by bisection, then ε between them.
-    low, high = -1, len(losses) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if log_delta(losses[middle]) > target:
-            low = middle
-        else:
-            high = middle
-    begin = float(losses[low]) if low >= 0 else 0.0
-    end = float(losses[high])
-    above = slice(high, None)
-    top = float(scipy.special.logsumexp(logs[above]))
-    if top <= target:
-        return begin
-    # At `end` the formula without its first term is continuous, so the root lies in (begin, end].
-    bottom = float(scipy.special.logsumexp(logs[above] - losses[above]))
-    return min(max(top + math.log(-math.expm1(target - top)) - bottom, begin), end)
+    losses: Floats = (2 * wins - count).astype(np.float64) * epsilon
+    return table_epsilon(losses, logs, delta)
 
 
 def heterogeneous_epsilon(guarantees: Guarantees, delta: float) -> float:
@@ -128,11 +99,6 @@ def _grouped(guarantees: Iterable[tuple[float, int]]) -> Guarantees:
         counts[epsilon] = counts.get(epsilon, 0) + count
     # A release may have ε₀ = 0 at the δ it was given.
     return sorted((epsilon, count) for epsilon, count in counts.items() if epsilon > 0)
-
-
-def _slack(delta: float, log_kept: float) -> float:
-    """δ̃ with 1 − (1 − δ̃)·e^`log_kept` = `delta`."""
-    return -math.expm1(math.log1p(-delta) - log_kept) if log_kept else delta
 
 
 def _log_binomial(count: int, epsilon: float) -> tuple[NDArray[np.int64], Floats]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from dp.accounting import gaussian
+from dp.accounting import gaussian, laplace
 from dp.accounting.composition import Guarantee
 from dp.mechanisms import Design, LinearDesign, LinearMechanism, Mechanism, joint
 from dp.mechanisms.protocol import NoiseName, SeriesBudget
@@ -90,13 +90,46 @@ def calibrate_on_time(
     return calibrate_linear(designs, guarantee, shares, factor)
 
 
+def calibrate_spending_delta(
+    designs: Sequence[LinearDesign], guarantee: Guarantee, shares: Sequence[float]
+) -> list[tuple[LinearMechanism, Guarantee]]:
+    """Laplace mechanisms that together satisfy `guarantee` with δ > 0: less noise where a change alters many numbers.
+
+    Their ε are in proportion to `shares` and add up to more than that of the guarantee; their privacy losses together
+    do not (docs/guarantees.md, section 11.8).
+
+    Returns:
+        each mechanism with what its series promises on its own, at the δ of the whole.
+
+    Raises:
+        ValueError: the guarantee or the shares are out of range, a design draws Gaussian noise, or one change may move
+            a measurement by two users.
+    """
+    parts = normalised(shares, len(designs))
+    gaussian.validate_guarantee(*guarantee)
+    for design in designs:
+        if design.noise != "laplace":
+            raise ValueError(f"{design.name} draws Gaussian noise, which needs δ in any case; take a Laplace mechanism")
+        if design.doubled:
+            raise ValueError(
+                f"{design.name} cannot spend δ here: one change may move a number by two users, for which no account "
+                "is proved; take δ = 0"
+            )
+    series = tuple(
+        (_shifts(design.sensitivity), guarantee.epsilon * part / design.sensitivity)
+        for design, part in zip(designs, parts, strict=True)
+    )
+    mechanisms = _calibrated(designs, guarantee, shares, 1 / laplace.saving(series, guarantee))
+    return [(mechanism, _spending_alone(mechanism, guarantee)) for mechanism in mechanisms]
+
+
 def calibrate_linear(
     designs: Sequence[LinearDesign], guarantee: Guarantee, shares: Sequence[float], factor: float = 1.0
 ) -> list[LinearMechanism]:
     """`calibrate_designs` for linear mechanisms.
 
     Args:
-        factor: by which the joint worst case lets all Gaussian noise scales shrink; 1 adds up each series' own.
+        factor: by which all noise scales are multiplied that add up each series' own, because together they need less.
     """
     return _calibrated(designs, guarantee, shares, factor)
 
@@ -108,7 +141,7 @@ def _calibrated(
     kinds = {design.noise for design in designs}
     if kinds == {"laplace"}:
         gaussian.validate_epsilon(guarantee.epsilon)
-        return _spending(designs, guarantee, parts, math.nan)
+        return _spending(designs, Guarantee(guarantee.epsilon / factor, guarantee.delta), parts, math.nan)
     if kinds == {"gaussian"}:
         first = _spending(designs, guarantee, parts, gaussian.mu_for(*guarantee) / factor)
         draws = [one for mechanism in first for one in mechanism.gaussian_draws]
@@ -157,6 +190,17 @@ def series_guarantee(mechanism: Mechanism, guarantee: Guarantee, part: float) ->
         epsilon_slack, delta_slack = discretisation_slack(scale, touched, guarantee.epsilon)
         mu, delta = mechanism.spent, (guarantee.delta - delta_slack) * (1 - epsilon_slack)
     return Guarantee(min(gaussian.epsilon_for(mu, delta) + epsilon_slack, guarantee.epsilon), guarantee.delta)
+
+
+def _spending_alone(mechanism: LinearMechanism, guarantee: Guarantee) -> Guarantee:
+    each = mechanism.spent / mechanism.sensitivity
+    alone = laplace.composed_epsilon([(_shifts(mechanism.sensitivity), each)], guarantee.delta)
+    return Guarantee(min(alone, guarantee.epsilon), guarantee.delta)
+
+
+def _shifts(sensitivity: float) -> int:
+    """How many measurements shift by a user, by the ℓ₁ sensitivity, which may be off by a rounding."""
+    return math.ceil(sensitivity - 1e-6)
 
 
 def discretisation_slack(scale: float, touched: int, epsilon: float) -> tuple[float, float]:

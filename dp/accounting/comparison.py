@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from dp.accounting import gaussian
-from dp.accounting.calibrate import calibrate_linear
+from dp.accounting.calibrate import calibrate_linear, calibrate_spending_delta
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
-from dp.mechanisms import GRID, LinearMechanism, design, family_of, linear_design
+from dp.mechanisms import GRID, LinearDesign, LinearMechanism, design, family_of, linear_design
 from dp.mechanisms.protocol import SeriesBudget
 from dp.progress import Progress, silent
 from dp.units import ProtectedClass
@@ -68,12 +68,14 @@ def compare_all(
     guarantee: Guarantee,
     *,
     bound: bool,
+    spend_delta: bool = False,
     report: Progress = silent,
 ) -> tuple[list[Comparison], float | None]:
     """Mechanisms side by side, each calibrated alone.
 
     Args:
         bound: whether to search for the lower bound, beside the mechanisms' designs and on another core.
+        spend_delta: whether Laplace noise spends δ.
         report: called with what is computed and the fraction done.
 
     Returns:
@@ -89,13 +91,15 @@ def compare_all(
         found = []
         for number, name in enumerate(names):
             report(name, number / (len(names) + 1))
-            found.append(compare_mechanism(name, protected, guarantee))
+            found.append(compare_mechanism(name, protected, guarantee, spend_delta))
         report("lower bound", len(names) / (len(names) + 1))
         least = search.result() if search else None
     return [_against(comparison, least) for comparison in found], least
 
 
-def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:
+def compare_mechanism(
+    name: str, protected: ProtectedClass, guarantee: Guarantee, spend_delta: bool = False
+) -> Comparison:
     """One mechanism calibrated alone, without the ratio to the lower bound.
 
     Raises:
@@ -107,15 +111,16 @@ def compare_mechanism(name: str, protected: ProtectedClass, guarantee: Guarantee
     family = family_of(name)
     if family.delta == "needed" and guarantee.delta == 0:
         return _without_numbers(name, "Gaussian noise needs a delta above 0")
+    spends = spend_delta and family.delta == "none" and guarantee.delta > 0
     try:
         if family.data_dependent:
             return _data_dependent(name, protected, guarantee)
         chosen = linear_design(name, protected)
-        mechanism = calibrate_linear([chosen], guarantee, [1.0])[0]
+        mechanism = _calibrated(chosen, guarantee, spends)
     except ValueError as error:
         return _without_numbers(name, str(error))
     largest, typical = _deviations(mechanism, protected)
-    pure = family.delta == "none"
+    pure = family.delta == "none" and not spends
     mu = None if pure else gaussian.mu_for(*guarantee)
     return Comparison(
         mechanism=name,
@@ -196,6 +201,13 @@ def epsilon_for_deviation(
 def _against(comparison: Comparison, least: float | None) -> Comparison:
     factor = comparison.rms_factor
     return replace(comparison, lower_bound_ratio=factor / least if factor and least else None)
+
+
+def _calibrated(chosen: LinearDesign, guarantee: Guarantee, spends: bool) -> LinearMechanism:
+    if not spends:
+        return calibrate_linear([chosen], guarantee, [1.0])[0]
+    ((mechanism, _),) = calibrate_spending_delta([chosen], guarantee, [1.0])
+    return mechanism
 
 
 def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) -> Comparison:

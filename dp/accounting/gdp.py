@@ -17,7 +17,9 @@ def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε on the curve of √Σμ²; exact if every release is Gaussian."""
     if names := lacking(parts, "mu"):
         return not_applicable(f"not μ-GDP for any μ: {names}")
+    mu = math.sqrt(math.fsum(part.count * part.mu**2 for part in parts if part.mu is not None))
+    if mu == 0:
+        return found(0.0)
     if delta == 0:
         return not_applicable("a Gaussian has no finite ε at δ = 0")
-    mu = math.sqrt(math.fsum(part.count * part.mu**2 for part in parts if part.mu is not None))
     return found(epsilon_for(mu, delta), exact=all(part.gaussian for part in parts))

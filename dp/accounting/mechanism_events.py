@@ -21,10 +21,11 @@ import scipy
 
 from dp.accounting.composition import zcdp_epsilon
 from dp.accounting.gaussian import epsilon_for
+from dp.accounting.loss_table import table_epsilon
 from dp.arrays import Floats
 
 SMALLEST, LARGEST = 1e-12, 1e6
-"""Of ε, μ and ρ of one release. Below is nothing to account for; above, a guarantee means nothing."""
+"""Of ε, μ and ρ of one release that tells anything. Below, rounding is all; above, a guarantee means nothing."""
 MOST_RELEASES = 10**9
 MOST_SENSITIVITY = 10**5
 """Of a discrete mechanism, whose loss has about as many values."""
@@ -78,13 +79,24 @@ class MechanismEvent:
         """Whether each release has a finite ε at δ = 0."""
         return self.epsilon is not None and self.delta == 0
 
+    def attained_at(self, delta: float) -> bool:
+        """Whether no smaller ε than that of `epsilon_at` holds for one release."""
+        # Beyond the table of losses lies less than a rounding of δ.
+        return self.gaussian or (self.epsilon is None and self.loss == "discrete" and self.infinite < 1e-16 * delta)
+
+    @property
+    def telling(self) -> bool:
+        """Whether the release tells anything: ε, ρ or μ = 0 without a δ is that of noise alone."""
+        return bool(self.delta) or 0 not in (self.epsilon, self.rho, self.mu)
+
 
 def merge(parts: Iterable[MechanismEvent]) -> list[MechanismEvent]:
-    """Like parts added up, in an order that does not depend on theirs."""
+    """Like parts added up, in an order that does not depend on theirs, without those that tell nothing."""
     counts: dict[MechanismEvent, int] = {}
     for part in parts:
-        one = dataclasses.replace(part, count=1)
-        counts[one] = counts.get(one, 0) + part.count
+        if part.telling:
+            one = dataclasses.replace(part, count=1)
+            counts[one] = counts.get(one, 0) + part.count
     merged = [dataclasses.replace(part, count=count) for part, count in counts.items()]
     return sorted(merged, key=lambda part: (part.name, part.count))
 
@@ -95,13 +107,23 @@ def releases(parts: Iterable[MechanismEvent]) -> int:
 
 
 def epsilon_at(part: MechanismEvent, delta: float) -> float:
-    """An ε at which one release is (ε, δ)-DP: its own, with its own δ, or else the best one at `delta`."""
+    """An ε at which one release is (ε, δ)-DP: its own, with its own δ, or else the least that is known at `delta`."""
     if part.epsilon is not None:
         return part.epsilon
-    if part.mu is not None:
+    if part.gaussian:
+        assert part.mu is not None, part.name
         return epsilon_for(part.mu, delta)
-    assert part.rho is not None, part.name
-    return zcdp_epsilon(part.rho, delta)
+    bounds = []
+    if part.loss == "discrete" and delta > part.infinite:
+        order = np.argsort(part.losses)
+        with np.errstate(divide="ignore"):
+            logs = np.log(np.array(part.probabilities)[order])
+        bounds.append(table_epsilon(np.array(part.losses)[order], logs, delta - part.infinite))
+    if part.mu is not None:
+        bounds.append(epsilon_for(part.mu, delta))
+    if part.rho is not None:
+        bounds.append(zcdp_epsilon(part.rho, delta))
+    return min(bounds)
 
 
 def laplace(
@@ -128,7 +150,8 @@ def laplace(
 
 def gaussian(*, sigma: float, sensitivity: float = 1.0, count: int = 1) -> MechanismEvent:
     """Continuous Gaussian noise of standard deviation σ on a value, or a vector, of that ℓ₂ sensitivity."""
-    return gdp(mu=_positive("sensitivity", sensitivity) / _positive("sigma", sigma), count=count)
+    mu = _positive("sensitivity", sensitivity) / _positive("sigma", sigma)
+    return gdp(mu=_in_range("mu (sensitivity/sigma)", mu), count=count)
 
 
 def discrete_laplace(
@@ -217,13 +240,13 @@ def approximate(*, epsilon: float, delta: float, count: int = 1) -> MechanismEve
 
 def zcdp(*, rho: float, count: int = 1) -> MechanismEvent:
     """Any ρ-zCDP release (Bun and Steinke 2016). No pair of distributions is known to be the worst of them."""
-    _in_range("rho", rho)
+    _nothing_or_in_range("rho", rho)
     return MechanismEvent(f"zcdp, rho {rho!r}", count, rho=float(rho))
 
 
 def gdp(*, mu: float, count: int = 1) -> MechanismEvent:
     """Any μ-GDP release: the Gaussian mechanism is the worst of them (Dong, Roth and Su 2022), so ρ = μ²/2."""
-    mu = _in_range("mu (sensitivity/sigma)", mu)
+    mu = _nothing_or_in_range("mu (sensitivity/sigma)", mu)
     return MechanismEvent(f"gaussian, mu {mu!r}", count, rho=mu**2 / 2, mu=mu, gaussian=True, loss="gaussian")
 
 
@@ -272,7 +295,7 @@ def _epsilon(epsilon: float | None, scale: float | None, sensitivity: float) -> 
     if epsilon is None:
         assert scale is not None
         return _in_range("epsilon (sensitivity/scale)", sensitivity / _positive("scale", scale))
-    return _in_range("epsilon", epsilon)
+    return _nothing_or_in_range("epsilon", epsilon)
 
 
 def _positive(name: str, value: float) -> float:
@@ -287,6 +310,12 @@ def _whole(name: str, value: float) -> int:
             f"{name} is {value!r}; a discrete mechanism needs a whole number from 1 to {MOST_SENSITIVITY:,}"
         )
     return int(value)
+
+
+def _nothing_or_in_range(name: str, value: float) -> float:
+    if value and not SMALLEST <= value <= LARGEST:
+        raise ValueError(f"{name} is {value!r}; it must lie between {SMALLEST:g} and {LARGEST:g}, or be 0")
+    return float(value)
 
 
 def _in_range(name: str, value: float) -> float:

@@ -6,13 +6,13 @@ for a small ε, and it has no discrete Gaussian; those are done here, the latter
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import scipy
 
+from dp.accounting import zcdp
 from dp.accounting.accountant import Answer, found, lacking, not_applicable, pure_sum, without_delta
 from dp.accounting.composition import renyi_epsilon
 from dp.accounting.mechanism_events import MechanismEvent
@@ -34,8 +34,9 @@ def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
             values = values + part.count * symmetric_divergence(part, orders)
         return values
 
-    total = pure_sum(parts)
-    return found(min(renyi_epsilon(curve, delta), math.inf if total is None else total))
+    # Orders are searched for; `zcdp` may have found one that is better by a rounding.
+    bounds = (renyi_epsilon(curve, delta), zcdp.account(parts, delta).epsilon, pure_sum(parts))
+    return found(min(bound for bound in bounds if bound is not None))
 
 
 def symmetric_divergence(part: MechanismEvent, orders: Floats) -> Floats:

@@ -14,6 +14,9 @@ def account(parts: Sequence[MechanismEvent], delta: float) -> Answer:
     """ε by the best Rényi order of Σρ."""
     if names := lacking(parts, "rho"):
         return not_applicable(f"no finite ρ: {names}")
+    rho = math.fsum(part.count * part.rho for part in parts if part.rho is not None)
+    if rho == 0:
+        return found(0.0)
     if delta == 0:
         return not_applicable("ρ-zCDP implies no finite ε at δ = 0")
-    return found(zcdp_epsilon(math.fsum(part.count * part.rho for part in parts if part.rho is not None), delta))
+    return found(zcdp_epsilon(rho, delta))

@@ -304,6 +304,7 @@ def plan(
     flows: Sequence[str] = (),
     calendar: Sequence[str] = (),
     by: Sequence[Breakdown] = (),
+    spend_delta: bool = False,
 ) -> ReleasePlan:
     """Choose and calibrate the noise of a release; nothing is counted or spent.
 
@@ -312,7 +313,7 @@ def plan(
         epsilon: of all series together, over the whole horizon.
         first: first tick, a date or its text (2024-01-31).
         last: last tick that is counted.
-        delta: of all series together; Laplace mechanisms do not use it.
+        delta: of all series together; Laplace mechanisms do not use it without `spend_delta`.
         unit: who is protected: "user-day" or "user".
         w_bound: W_BOUND, the most flips of presence of what is protected.
         mechanism: a name in `dp.MECHANISMS`.
@@ -328,6 +329,7 @@ def plan(
         flows: metrics of which the users who are new, come back and are gone are counted every day, too.
         calendar: "week" or "month", or both: users active in each, published on its last day.
         by: breakdowns (`dp.breakdown`) of every metric, flow and calendar cell.
+        spend_delta: let a Laplace mechanism spend δ, which needs less noise where a change alters many numbers.
 
     Raises:
         ValueError: an argument is out of range, unknown, or does not fit the others; the message names it.
@@ -366,6 +368,7 @@ its later retraction, as long as that changes the user's presence at most 2 time
         sketch=sketch,
         sample=_sample(rate, salts, start, covered),
         questions=questions,
+        spend_delta=spend_delta,
     )
     return ReleasePlan(plan_release(request), end, salts)
 

@@ -28,6 +28,7 @@ def compare(
     window: int | None = None,
     mechanisms: Sequence[str] = tuple(MECHANISMS),
     bound: bool = False,
+    spend_delta: bool = False,
 ) -> pd.DataFrame:
     """Mechanisms side by side, each calibrated alone: a row each, as `dpdau mechanisms` prints.
 
@@ -35,6 +36,7 @@ def compare(
         horizon: ticks that the guarantee covers, None for no end.
         window: trailing days in place of the metric's.
         bound: whether to search for the lower bound, which takes some seconds.
+        spend_delta: whether Laplace noise spends δ, too.
 
     Raises:
         ValueError: an argument is out of range or unknown.
@@ -46,7 +48,7 @@ def compare(
         [1.41, 4.22]
     """
     protected = _protected(metric, window, unit, w_bound, horizon)
-    compared, _ = compare_all(mechanisms, protected, Guarantee(epsilon, delta), bound=bound)
+    compared, _ = compare_all(mechanisms, protected, Guarantee(epsilon, delta), bound=bound, spend_delta=spend_delta)
     return table_of(map(asdict, compared))
 
 

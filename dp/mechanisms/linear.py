@@ -227,6 +227,7 @@ class LinearDesign:
     Attributes:
         sensitivity: users; ℓ₂ for Gaussian noise, ℓ₁ for Laplace noise.
         touched: most measurements that one protected change can alter.
+        doubled: one change may move a measurement by two users, where Laplace noise else sees steps of one.
     """
 
     name: str
@@ -234,6 +235,7 @@ class LinearDesign:
     strategy: Strategy
     sensitivity: float
     touched: int
+    doubled: bool = False
 
     @property
     def data_dependent(self) -> bool:

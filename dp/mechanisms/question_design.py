@@ -41,7 +41,7 @@ def question_design(name: str, change: PresenceChange | FlowChange) -> LinearDes
         return design_of(name, family.noise, ToeplitzStrategy(()), float(change.entries), change.entries)
     strategy, squared = _chosen(name, family.strategy, change)
     touched = sum(strategy.touched(protected) for protected in change.series)
-    return design_of(name, family.noise, strategy, squared, touched)
+    return replace(design_of(name, family.noise, strategy, squared, touched), doubled=change.mixed)
 
 
 def _chosen(

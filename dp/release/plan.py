@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from dp.accounting.calibrate import JOINT_MECHANISM, calibrate_designs, calibrate_on_time, normalised, series_guarantee
+from dp.accounting.calibrate import (
+    JOINT_MECHANISM,
+    calibrate_designs,
+    calibrate_on_time,
+    calibrate_spending_delta,
+    normalised,
+    series_guarantee,
+)
 from dp.accounting.composition import Guarantee
 from dp.counts import Freeze
-from dp.mechanisms import Design, LinearDesign, Mechanism, design, family_of
+from dp.mechanisms import Design, LinearDesign, Mechanism, design, family_of, linear_design
 from dp.mechanisms.question_design import question_design
 from dp.names import METRICS
 from dp.noise import validate_level
@@ -94,19 +101,13 @@ def plan_release(request: Request) -> Plan:
         raise ValueError(f"questions are {', '.join(names)}; each can be asked once")
     if set(request.shares) != set(names):
         raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(names)}")
-    if not 0 <= request.guarantee.delta < 1:
-        raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
     validate_level(request.ci_level)
-    if family_of(request.mechanism).delta == "needed" and request.guarantee.delta == 0:
-        raise ValueError(
-            f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
-            "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
-        )
+    _validate_delta(request)
     validate_sketch(request)
     _validate_questions(request)
     shares = normalised([request.shares[name] for name in names], len(names))
     mechanisms = _mechanisms(request, shares)
-    alone = len(mechanisms) == 1
+    whole = charged(request) if len(mechanisms) == 1 else None
     return Plan(
         request,
         tuple(
@@ -114,23 +115,25 @@ def plan_release(request: Request) -> Plan:
                 question,
                 name,
                 mechanism,
-                charged(request) if alone else series_guarantee(mechanism, request.guarantee, share),
+                whole or apart,
             )
-            for question, mechanism, share in zip(request.asked, mechanisms, shares, strict=True)
+            for question, (mechanism, apart) in zip(request.asked, mechanisms, strict=True)
             for name in question.series
         ),
     )
 
 
-def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism]:
+def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[tuple[Mechanism, Guarantee]]:
+    """The mechanism of each question, with what its series promises on its own."""
     windows = list(request.windows.values())
     if request.on_time is None:
-        designs: list[Design] = [
-            design(request.mechanism, protected_class(request.unit, window, request.w_bound, request.horizon))
-            for window in windows
-        ]
-        designs += [_question_design(request, question) for question in request.questions]
-        return calibrate_designs(designs, request.guarantee, shares)
+        classes = [protected_class(request.unit, window, request.w_bound, request.horizon) for window in windows]
+        others = [_question_design(request, question) for question in request.questions]
+        if request.spend_delta:
+            linear = [linear_design(request.mechanism, protected) for protected in classes]
+            return calibrate_spending_delta([*linear, *others], request.guarantee, shares)
+        designs: list[Design] = [design(request.mechanism, protected) for protected in classes]
+        return _with_guarantees(calibrate_designs([*designs, *others], request.guarantee, shares), request, shares)
     if request.questions:
         raise ValueError("on_time goes with metrics alone: no bound over flows, calendar cells or segments is known")
     if request.unit != "user" or request.horizon is None:
@@ -141,7 +144,17 @@ def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[Mechanism
         raise ValueError(f"on_time is {spell_exceptions(request.on_time)}; both are whole numbers, at least 0")
     if len(set(windows)) < len(windows):
         raise ValueError("on_time needs windows that differ; the same one twice tells nothing more")
-    return calibrate_on_time(windows, request.horizon, request.guarantee, shares, request.on_time)
+    on_time = calibrate_on_time(windows, request.horizon, request.guarantee, shares, request.on_time)
+    return _with_guarantees(on_time, request, shares)
+
+
+def _with_guarantees(
+    mechanisms: Sequence[Mechanism], request: Request, shares: Sequence[float]
+) -> list[tuple[Mechanism, Guarantee]]:
+    return [
+        (mechanism, series_guarantee(mechanism, request.guarantee, share))
+        for mechanism, share in zip(mechanisms, shares, strict=True)
+    ]
 
 
 def _question_design(request: Request, question: Question) -> LinearDesign:
@@ -151,6 +164,23 @@ def _question_design(request: Request, question: Question) -> LinearDesign:
         if not horizon:
             raise ValueError(f"no {question.cell.name} ends within the {request.horizon} ticks from {request.first} on")
     return question_design(request.mechanism, question_class(question, request.unit, request.w_bound, horizon))
+
+
+def _validate_delta(request: Request) -> None:
+    """Refuse a δ that the mechanism cannot spend, or cannot do without."""
+    delta, use = request.guarantee.delta, family_of(request.mechanism).delta
+    if not 0 <= delta < 1:
+        raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
+    if use == "needed" and delta == 0:
+        raise ValueError(
+            f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
+            "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
+        )
+    if request.spend_delta and use != "none":
+        raise ValueError(
+            f"spend_delta is for mechanisms that spend no δ without it, such as laplace; {request.mechanism} may spend "
+            "it in any case"
+        )
 
 
 def _validate_questions(request: Request) -> None:

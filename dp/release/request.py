@@ -34,6 +34,7 @@ class Request:
         sketch: what counts the users, a name in `dp.sketches.SKETCHES` whose counts a mechanism can make private.
         sample: for the sketch fixed-rate, whom it counts; the counts given are then those of the sample.
         questions: what else is asked for: flows, calendar cells, and any cell by a breakdown.
+        spend_delta: Laplace noise is composed by its privacy losses and spends δ, instead of adding up ε.
     """
 
     windows: Mapping[str, int]
@@ -49,6 +50,7 @@ class Request:
     sketch: str = "exact"
     sample: Sample | None = None
     questions: tuple[Question, ...] = ()
+    spend_delta: bool = False
 
     @property
     def asked(self) -> tuple[Question, ...]:
@@ -68,8 +70,9 @@ class Request:
             plain["on_time"] = spell_exceptions(self.on_time)
         if self.sketch == "exact":
             del plain["sketch"]
-        if not plain["questions"]:
-            del plain["questions"]
+        for option in ("questions", "spend_delta"):
+            if not plain[option]:
+                del plain[option]
         del plain["sample"]
         if self.sample is not None:
             plain["sample"] = {"rate": self.sample.rate, "salt": self.sample.salt}
@@ -106,12 +109,13 @@ def request_of(specification: Mapping[str, Any]) -> Request:
         sketch=plain.get("sketch", "exact"),
         sample=sample and Sample(sample["rate"], sample["salt"]),
         questions=tuple(map(question_from, plain.get("questions", ()))),
+        spend_delta=plain.get("spend_delta", False),
     )
 
 
 def charged(request: Request) -> Guarantee:
-    """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise."""
-    pure = family_of(request.mechanism).delta == "none"
+    """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise that spends none."""
+    pure = family_of(request.mechanism).delta == "none" and not request.spend_delta
     return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
 
 

@@ -99,10 +99,12 @@ mechanism_option = click.option(
 @click.option(
     "--bound/--no-bound", default=True, help="Whether to search for the lower bound, which can take half a minute."
 )
+@click.option("--spend-delta", is_flag=True, help="Let Laplace mechanisms spend δ, as 'release --spend-delta' does.")
 @output_options
 def mechanisms(
-    users: ClassChoice, names: tuple[str, ...], epsilon: float, delta: float, bound: bool, output: Output
-) -> None:
+    users: ClassChoice, names: tuple[str, ...], epsilon: float, delta: float, bound: bool, spend_delta: bool,
+    output: Output,
+) -> None:  # fmt: skip
     """Compare all mechanisms for one class and one guarantee, each calibrated alone.
 
     \b
@@ -123,8 +125,9 @@ def mechanisms(
     output.validate()
     with progress_bar() as report:
         compared, least = compare_all(
-            names or MECHANISM_NAMES, users.protected, Guarantee(epsilon, delta), bound=bound, report=report
-        )
+            names or MECHANISM_NAMES, users.protected, Guarantee(epsilon, delta), bound=bound, spend_delta=spend_delta,
+            report=report,
+        )  # fmt: skip
     rows: list[TableRow] = list(map(asdict, compared))
     bounded = f"; lower bound {least:.4f}" if least else ""
     _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")

@@ -62,6 +62,7 @@ class Protection:
     share: dict[str, str] | None
     horizon: int | str | None
     on_time: dict[str, str] | None
+    spend_delta: bool
 
     def warn(self) -> None:
         """Say what is without effect, and what is dangerous."""
@@ -70,7 +71,7 @@ class Protection:
 
         if self.w_bound is not None and not uses_w_bound(self.mechanism):
             click.echo(f"note: --w-bound has no effect: {self.mechanism} does not need it", err=True)
-        if self.delta > LARGE_DELTA and family_of(self.mechanism).delta != "none":
+        if self.delta > LARGE_DELTA and (self.spend_delta or family_of(self.mechanism).delta != "none"):
             click.echo(
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
             )
@@ -118,7 +119,8 @@ protection_options = gathered_as(
                       "because they are frozen; the interval covers noise only."),
     click.option("--epsilon", type=float, required=True, help="ε of all series together, over the whole horizon."),
     click.option("--delta", type=float, default=1e-6, show_default=True,
-                 help="δ of all series together; Laplace mechanisms do not use it, and with 0 sparse-vector is pure."),
+                 help="δ of all series together; Laplace mechanisms do not use it without --spend-delta, and with 0 "
+                      "sparse-vector is pure."),
     click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default=DEFAULT_MECHANISM, show_default=True,
                  help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
@@ -134,6 +136,8 @@ protection_options = gathered_as(
                  help="With --unit user: protect users who act on the day itself and take nothing back, with at most "
                       "this many exceptions. Nobody is frozen, and several series need less noise together "
                       "(docs/mechanisms.md)."),
+    click.option("--spend-delta", is_flag=True,
+                 help="Let a Laplace mechanism spend δ: less noise where one change alters many numbers."),
 )  # fmt: skip
 
 
@@ -362,6 +366,7 @@ def request_for(
         sketch=sketch.sketch,
         sample=sketch.sample(first, horizon),
         questions=asked.questions(windows),
+        spend_delta=protection.spend_delta,
     )
 
 

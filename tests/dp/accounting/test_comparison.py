@@ -157,3 +157,18 @@ def test_an_unknown_delta_or_epsilon_is_refused() -> None:
         compare_mechanism("gaussian", PREFIX_SUM, Guarantee(1.0, 1.0))
     with pytest.raises(ValueError, match="epsilon is 0"):
         compare_mechanism("gaussian", PREFIX_SUM, Guarantee(0.0, 1e-6))
+
+
+def test_laplace_noise_that_spends_delta_stands_beside_the_others() -> None:
+    protected = protected_class("user-day", 30, 2, 365)
+    pure, spending = (compare_mechanism("laplace", protected, GUARANTEE, spends) for spends in (False, True))
+    assert pure.max_std is not None
+    assert spending.max_std == pytest.approx(pure.max_std * 0.726, rel=1e-3)
+    assert pure.factor is None
+    assert spending.factor == pytest.approx(spending.max_std * gaussian.mu_for(*GUARANTEE))
+    assert spending.reason is None
+    # Nothing else changes, and without a δ there is none to spend.
+    assert compare_mechanism("gaussian", protected, GUARANTEE, True) == compare_mechanism(
+        "gaussian", protected, GUARANTEE
+    )
+    assert compare_mechanism("laplace", protected, Guarantee(1.0, 0.0), True).max_std == pure.max_std

@@ -54,6 +54,12 @@ def test_accuracy_first(run) -> None:
     assert "depends on the data" in rows["sparse-vector"]["reason"]
 
 
+def test_laplace_noise_may_spend_delta(run) -> None:
+    command = ("mechanisms", "--mechanism", "laplace", "--no-bound", "--format", "json")
+    (pure,), (spending,) = (json.loads(run(*command, *more).stdout) for more in ((), ("--spend-delta",)))
+    assert spending["max_std"] == pytest.approx(0.726 * pure["max_std"], rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.laws import each
 from tests.workbench.test_serving import serving
 from workbench.api.logging_json import LineFormatter, log_line
 from workbench.service.settings import LogFormat
@@ -57,8 +58,8 @@ def test_sqlite_says_by_its_code_what_is_wrong() -> None:
     assert json.loads(line)["errors"] == ["sqlite3.OperationalError SQLITE_CANTOPEN"]
 
 
-@pytest.mark.parametrize("log_format", ["json", "text"])
-@pytest.mark.parametrize(
+@each("log_format", ["json", "text"])
+@each(
     ("name", "message", "args", "error"),
     [
         ("dpdau.api", "failed", (), KeyError(SECRET)),

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dp.mechanisms import MECHANISMS
+from tests.laws import each
 
 SHORT = ["--unit", "user-day", "--w-bound", "2", "--horizon", "40"]
 
@@ -54,7 +55,7 @@ def test_accuracy_first(run) -> None:
     assert "depends on the data" in rows["sparse-vector"]["reason"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "message"),
     [
         (("mechanisms", "--metric", "mau", "--window", "14"), 2, "not both"),

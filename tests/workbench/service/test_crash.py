@@ -131,7 +131,8 @@ def note_arrivals(folder: Path) -> None:
 def kill_at_random(root: Path, goes_on: Callable[[Path, int, int, int], None] = go_on, most: int = 2) -> None:
     """One process is killed and begins again, while the others go on.
 
-    Every fourth kill falls anywhere in a process's life, the others after it has opened the service.
+    Every fourth kill falls anywhere in a process's life, the others after it has opened the service. A busy machine
+    gives each life more time, so that as much happens in it.
     """
     workers = 1 if postgres.chosen() is None else most
     folder = root / "killed"
@@ -142,6 +143,7 @@ def kill_at_random(root: Path, goes_on: Callable[[Path, int, int, int], None] = 
         simulate_rows(plan, stated_counts(plan, {metric: np.array([1])}), seed=1)
     settings_of(folder)
     generator = random.Random(20260601)
+    begun, longest = time.monotonic(), 0.2
     running: list[tuple[int, int]] = []
     try:
         for number in range(KILLS):
@@ -150,9 +152,12 @@ def kill_at_random(root: Path, goes_on: Callable[[Path, int, int, int], None] = 
             os.close(opens)
             if len(running) < workers:
                 continue
-            if number % 4:
+            first = number + 1 == workers
+            if first or number % 4:
                 os.read(running[0][1], 1)
-            time.sleep(generator.uniform(0, 0.2))
+            if first:
+                longest = max(longest, 2 * (time.monotonic() - begun))
+            time.sleep(generator.uniform(0, longest))
             assert killed(*running.pop(0)) == signal.SIGKILL
     finally:
         for one in running:

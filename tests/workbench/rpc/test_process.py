@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx2
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
+from tests.workbench.patient_http import get
 from tests.workbench.rpc.common import active, calling
 from tests.workbench.test_serving import serving
 from workbench.bench.serve import Load, bench_serve
@@ -66,7 +66,7 @@ def test_a_client_of_another_process_that_has_the_proto_file_alone(tmp_path: Pat
             timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         assert done.stderr == ""
-        assert done.stdout.splitlines() == ["2", "2", "200", httpx2.get(f"{address}/mau").text]
+        assert done.stdout.splitlines() == ["2", "2", "200", get(f"{address}/mau").text]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

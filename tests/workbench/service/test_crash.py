@@ -143,20 +143,28 @@ def kill_at_random(root: Path, goes_on: Callable[[Path, int, int, int], None] = 
         simulate_rows(plan, stated_counts(plan, {metric: np.array([1])}), seed=1)
     settings_of(folder)
     generator = random.Random(20260601)
-    begun, longest = time.monotonic(), 0.2
     running: list[tuple[int, int]] = []
+
+    def begin(number: int) -> None:
+        opened, opens = os.pipe()
+        running.append((forked(lambda: goes_on(folder, opens, number % workers, workers)), opened))
+        os.close(opens)
+
     try:
-        for number in range(KILLS):
-            opened, opens = os.pipe()
-            running.append((forked(lambda: goes_on(folder, opens, number % workers, workers)), opened))  # noqa: B023
-            os.close(opens)
+        longest = 0.2
+        # The first makes the store, and the second takes as long as those to come.
+        for number in range(2):
+            begun = time.monotonic()
+            begin(number)
+            os.read(running[0][1], 1)
+            longest = max(0.2, 2 * (time.monotonic() - begun))
+            assert killed(*running.pop(0)) == signal.SIGKILL
+        for number in range(2, KILLS):
+            begin(number)
             if len(running) < workers:
                 continue
-            first = number + 1 == workers
-            if first or number % 4:
+            if number % 4:
                 os.read(running[0][1], 1)
-            if first:
-                longest = max(longest, 2 * (time.monotonic() - begun))
             time.sleep(generator.uniform(0, longest))
             assert killed(*running.pop(0)) == signal.SIGKILL
     finally:

@@ -10,7 +10,9 @@ LIVE := --unit user --w-bound 4 --horizon 30 --epsilon 4 --trials 4000
 # Without the plug-in for notebooks, which takes two seconds to import in every process.
 # pytest keeps the assertions that it has rewritten, which takes a third of its start, unless told to write no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
-TESTS := pytest -p no:nbval -n auto --dist worksteal
+TESTS := pytest -p no:nbval --dist worksteal
+# One worker more than processors, because slow tests wait for servers, pages and disks for a fifth of their time.
+WAITING := $(shell expr $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 # Strict: every output of every cell is compared with the one that is stored.
 NBVAL := pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitise.cfg
 
@@ -44,11 +46,11 @@ check-results: setup ## run the experiments anew and compare with the tables in 
 	$(RUN) dpdau experiment check
 
 test: setup ## the whole suite, and every notebook against its stored outputs
-	$(RUN) $(TESTS)
+	$(RUN) $(TESTS) -n $(WAITING)
 	$(RUN) $(NBVAL) -n auto --dist loadfile notebooks
 
 test-fast: setup ## the suite without the slow and the Spark tests
-	$(RUN) $(TESTS) -m "not slow and not spark"
+	$(RUN) $(TESTS) -n auto -m "not slow and not spark"
 
 check: setup ## lint, format and types
 	$(RUN) ruff check .

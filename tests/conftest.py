@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,13 +52,23 @@ def pytest_collection_finish() -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A file whose every test is left out is not imported, because that took half of the time of the collection.
 
-    Files that the command line names are always collected.
+    Neither is the conftest of a folder of such files. What the command line names is always collected.
     """
     left_out = whole_marks(config.option.markexpr)
-    if not left_out or not collection_path.match("test_*.py") or collection_path.name in " ".join(config.args):
+    if not left_out or collection_path.name in " ".join(config.args):
         return None
-    marked = re.search(r"^pytestmark = (\[.*?^\]|.*?$)", collection_path.read_text(encoding="utf-8"), re.M | re.S)
-    return True if marked and left_out & set(re.findall(r"pytest\.mark\.(\w+)", marked[1])) else None
+    folder = collection_path.is_dir()
+    files = sorted(collection_path.rglob("test_*.py")) if folder else [collection_path]
+    return True if files and all(left_out & marks_of_all(file) for file in files) else None
+
+
+@cache
+def marks_of_all(path: Path) -> frozenset[str]:
+    """The marks that every test of a file has."""
+    if not path.match("test_*.py"):
+        return frozenset()
+    marked = re.search(r"^pytestmark = (\[.*?^\]|.*?$)", path.read_text(encoding="utf-8"), re.M | re.S)
+    return frozenset(re.findall(r"pytest\.mark\.(\w+)", marked[1])) if marked else frozenset()
 
 
 def whole_marks(expression: str) -> set[str]:

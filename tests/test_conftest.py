@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.conftest import whole_marks
+from tests.laws import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("expression", "marks"),
     [
         ("not slow and not spark", {"slow", "spark"}),

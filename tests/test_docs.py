@@ -14,6 +14,7 @@ from dp.mechanisms import MECHANISMS
 from dp.sketches import SKETCHES
 from experiments.documentation.blocks import fill_blocks
 from experiments.documentation.markdown import LINE_WIDTH
+from tests.laws import each
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, MECHANISM_NAMES
 from tests.oracles.sketch_instances import INSTANCES as SKETCH_INSTANCES
 from tests.places import ROOT
@@ -59,13 +60,13 @@ def test_a_sketch_stands_in_all_its_places() -> None:
     assert set(SKETCHES) <= files
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each("page", PAGES)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each("page", PAGES)
 def test_lines_of_prose_wrap(page: Path) -> None:
     code = False
     for line in page.read_text(encoding="utf-8").splitlines():

@@ -49,6 +49,23 @@ class TestOfAClass:
         (tmp_path / f"{first}{second}").touch(exist_ok=False)
 
 
+def test_a_case_may_have_several_arguments_and_has_a_folder_of_its_own(tmp_path) -> None:
+    tried = []
+
+    @each(("name", "length"), [("ab", 2), ("c", 2), ("d", 1)])
+    @each("wrong", (True, False))
+    def law(name: str, length: int, wrong: bool, tmp_path) -> None:
+        (tmp_path / "used").touch(exist_ok=False)
+        tried.append((name, wrong))
+        with pytest.raises(AssertionError):
+            assert (len(name) == length) is wrong
+
+    with pytest.raises(BaseExceptionGroup, match=r"3 of 3 cases fail: name = ab") as failed:
+        law(tmp_path=tmp_path)
+    assert [len(one.exceptions) for one in failed.value.exceptions] == [1, 1, 1]
+    assert tried == [("ab", True), ("ab", False), ("c", True), ("c", False), ("d", True), ("d", False)]
+
+
 def test_marks_stay() -> None:
     @each("number", (1,))
     @pytest.mark.slow

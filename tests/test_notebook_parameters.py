@@ -13,6 +13,7 @@ from ipywidgets import Widget
 
 from experiments.notebook import Prose, prose
 from experiments.sliders import VIEW, slider
+from tests.laws import each
 from tests.places import absent_logs
 from tests.test_notebooks import NOTEBOOKS, Notebook, code_cells, read, source, widget_state
 
@@ -65,7 +66,7 @@ def test_no_number_is_written_by_hand(path: Path) -> None:
     assert written_numbers(read(path)) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "text"),
     [
         ("markdown", "It is within 23 % of the best."),
@@ -207,7 +208,7 @@ def test_sliders_refuse_what_cannot_be_moved() -> None:
         slider("size", {"1": "a", "2": "b"}, "3", "a slider")
 
 
-@pytest.mark.parametrize("name", ["02", "06", "07"])
+@each("name", ["02", "06", "07"])
 def test_sliders_move_without_a_kernel(name: str) -> None:
     """The page links the slider to its pages, all of which are stored."""
     notebook = read(next(path for path in NOTEBOOKS if path.stem.startswith(name)))

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 
 from dp.intervals.binomial import clopper_pearson
 from experiments.notebook import curves, picture, round_coordinates, small_multiples
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT, absent_logs
 
@@ -149,13 +150,13 @@ def test_the_notebooks_are_there() -> None:
     assert tuple(path.stem for path in NOTEBOOKS) == NAMES
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each("path", NOTEBOOKS)
 def test_nothing_that_nbval_passes_over_is_wrong(path: Path) -> None:
     assert list(faults(read(path))) == []
     assert path.stat().st_size < MOST_BYTES
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each("path", NOTEBOOKS)
 def test_the_question_comes_first_and_its_answer_next(path: Path) -> None:
     first = read(path)["cells"][0]
     text = source(first)
@@ -172,7 +173,7 @@ def test_a_notebook_is_skipped_for_the_logs_that_are_absent(tmp_path: Path) -> N
     assert absent_logs(path) == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each("path", NOTEBOOKS)
 def test_pictures_say_what_there_is_to_see(path: Path) -> None:
     for cell in code_cells(read(path)):
         for output in cell["outputs"]:
@@ -306,7 +307,7 @@ def test_pictures_outlive_the_last_digits_of_a_processor() -> None:
     assert picture(curves(table, "x", "y", "who"), "a root") == picture(curves(nudged, "x", "y", "who"), "a root")
 
 
-@pytest.mark.parametrize(
+@each(
     ("svg", "expected"),
     [
         ("M 12.3456789 -0.0012 L 7 8.5", "M 12.35 0 L 7 8.5"),
@@ -336,6 +337,7 @@ def test_curves_refuse_missing_columns_and_a_crowd() -> None:
         curves(table, "x", "y", "who")
 
 
+@pytest.mark.slow
 def test_curves_name_their_axes_whatever_is_in_the_name() -> None:
     table = pd.DataFrame({"error [users].": [1.0, 100.0], "W: 1": [1.0, 2.0], "who": ["a", "b"], "at": ["p", "q"]})
     made = picture(curves(table, "W: 1", "error [users].", "who", log="y", panel="at"), "two panels")
@@ -365,7 +367,7 @@ def test_small_multiples_refuse_missing_columns_and_days_of_no_time_zone() -> No
         small_multiples(counted(day=pd.Timestamp("2024-03-30")), "MAU [users]", dates="%d")
 
 
-@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (3, 10), (95, 100), (40, 40)])
+@each(("successes", "trials"), [(0, 10), (3, 10), (95, 100), (40, 40)])
 def test_the_band_of_a_share_is_where_the_binomial_tails_are_right(successes: int, trials: int) -> None:
     def at_most(number: int, share: float) -> float:
         return sum(comb(trials, k) * share**k * (1 - share) ** (trials - k) for k in range(number + 1))
@@ -375,9 +377,7 @@ def test_the_band_of_a_share_is_where_the_binomial_tails_are_right(successes: in
     assert high == 1 if successes == trials else at_most(successes, high) == pytest.approx(0.025, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"), [((3, 2, 0.9), "successes is 3"), ((0, 0, 0.9), "of 0"), ((1, 2, 1.0), "level is 1.0")]
-)
+@each(("arguments", "words"), [((3, 2, 0.9), "successes is 3"), ((0, 0, 0.9), "of 0"), ((1, 2, 1.0), "level is 1.0")])
 def test_the_band_of_a_share_refuses(arguments: tuple[int, int, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         clopper_pearson(*arguments)

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.laws import each
 from tests.places import ROOT
 from workbench.cli.main import main
 from workbench.words import WORDS, glossary
@@ -36,20 +37,20 @@ def test_the_notation_has_every_word_with_the_same_meaning() -> None:
         assert re.search(rf"\| {re.escape(word)} \|[^|]*?(\|[^|]*)?{re.escape(meaning)}", text), word
 
 
-@pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+@each("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_documents_that_use_the_words_link_to_them(document: str) -> None:
     text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     if document != "notation.md" and re.search(r"\bflips?\b|W_BOUND|μ|\bticks?\b", text):
         assert "notation.md" in text
 
 
-@pytest.mark.parametrize("phrase", ["deletion", "retracted event", "seeded bug", "empirical lower bound"])
+@each("phrase", ["deletion", "retracted event", "seeded bug", "empirical lower bound"])
 def test_the_words_of_the_subject_are_found_where_people_look(phrase: str) -> None:
     assert phrase in plain((ROOT / "README.md").read_text(encoding="utf-8")).lower()
     assert phrase in plain(CliRunner().invoke(main, ["--help"]).output)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@each("name", COMMANDS)
 def test_help_defines_the_words_that_it_uses(name: str) -> None:
     text = plain(CliRunner().invoke(main, [name, "--help"]).output)
     said, _, defined = text.partition("Words (docs/notation.md has all):")
@@ -67,7 +68,7 @@ def test_a_text_without_the_words_has_no_glossary() -> None:
     assert "flip" in glossary("after many flips")
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(f"{folder}/{path.name}" for folder in ("docs", "notebooks")
+@each("page", ["README.md", *sorted(f"{folder}/{path.name}" for folder in ("docs", "notebooks")
                                                        for path in (ROOT / folder).glob("*.*"))])  # fmt: skip
 def test_no_line_needs_uv(page: str) -> None:
     if page.endswith((".md", ".ipynb")):

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from dp.database_url import DatabaseUrl, place_of
 from dp.ledger import LedgerError, has_ledger, open_ledger
+from tests.laws import each
 from workbench.service import SettingsError, StoreError, load_settings, settings_text
 from workbench.service.opening import open_store
 
 SECRET = "s3cr3tly"
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "shown"),
     [
         ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
@@ -42,7 +43,7 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert place.conninfo.endswith(url.partition("://")[2])
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         f"mysql://u:{SECRET}@h/d", f"postgresql+asyncpg://u:{SECRET}@h/d", f"postgresql://u:{SECRET}@x@h/d",

@@ -27,6 +27,7 @@ from dp.presence.tombstone_file import Compaction, read_compaction, write_compac
 from dp.release import default_stream, log_name
 from dp.release.compacting import adopt, compacted
 from dp.sketches.salts import Salt, Salts
+from tests.laws import each
 from tests.places import ROOT
 from workbench.cli.main import main
 
@@ -204,7 +205,7 @@ def test_tombstones_go_with_their_log(log_file: Path, tmp_path: Path) -> None:
             plan.count(small, tombstones=tmp_path / "nothing.json")
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         ({"metrics": "qau"}, "metrics has 'qau'; choose from dau, wau, mau"),

@@ -19,6 +19,7 @@ from scipy.stats import chi2, ks_1samp, ks_2samp, laplace, ncx2, norm
 from dp.mechanisms import GRID
 from dp.noise import GaussianNoise, LaplaceNoise, laplace_sum_quantile
 from tests.examples import examples
+from tests.laws import each
 
 KINDS = (GaussianNoise, LaplaceNoise)
 LEVEL = 1e-9
@@ -79,7 +80,7 @@ def test_many_secure_draws_have_the_exact_distribution(kind, scale):
     assert chi_square_p_value(kind(scale).secure(60_000), kind, scale) > LEVEL
 
 
-@pytest.mark.parametrize("scale", [2, 5, 20])
+@each("scale", [2, 5, 20])
 def test_seeded_laplace_draws_have_the_exact_distribution(scale):
     draws = LaplaceNoise(scale).seeded(np.random.default_rng(1), (60_000,))
     assert chi_square_p_value(draws, LaplaceNoise, scale) > 1e-4
@@ -91,8 +92,8 @@ def test_seeded_gaussian_draws_have_the_exact_distribution_from_small_scales_on(
     assert chi_square_p_value(draws, GaussianNoise, scale) > 1e-4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scale", [2, 5, 20])
+@each("kind", KINDS)
+@each("scale", [2, 5, 20])
 def test_the_chi_square_test_has_power(kind, scale):
     """With 6,000 draws and p < 1e-9 a scale wrong by 20 % is caught with probability > 0.99 (noncentral chi-square)."""
     support, right = exact_probabilities(kind, scale)
@@ -133,8 +134,8 @@ class TestRealScales:
         assert ks_2samp(secure_draws(kind, scale), seeded).pvalue < LEVEL
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scale", [1, 7, 4 * GRID])
+@each("kind", KINDS)
+@each("scale", [1, 7, 4 * GRID])
 def test_draws_are_whole_numbers_of_the_shape_asked_for(kind, scale):
     secure = kind(scale).secure(17)
     assert secure.dtype == np.int64
@@ -153,8 +154,8 @@ def test_seeds_repeat_and_secure_draws_do_not(kind):
     assert noise.secure(50).tolist() != noise.secure(50).tolist()
 
 
-@pytest.mark.parametrize("scale", [1, 5, 20, 4 * GRID, 2**52])
-@pytest.mark.parametrize("sensitivity", [1, 2, 30])
+@each("scale", [1, 5, 20, 4 * GRID, 2**52])
+@each("sensitivity", [1, 2, 30])
 def test_opendps_own_map_of_the_laplace_measurement_agrees(scale, sensitivity):
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T="i64"))
@@ -162,8 +163,8 @@ def test_opendps_own_map_of_the_laplace_measurement_agrees(scale, sensitivity):
     assert measurement.map(sensitivity) == pytest.approx(sensitivity / scale, rel=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1, 5, 20, 4 * GRID, 2**52])
-@pytest.mark.parametrize("sensitivity", [1.0, 3.0, 1.95437])
+@each("scale", [1, 5, 20, 4 * GRID, 2**52])
+@each("sensitivity", [1.0, 3.0, 1.95437])
 def test_opendps_own_map_of_the_gaussian_measurement_agrees(scale, sensitivity):
     opendp.enable_features("contrib")
     domain = opendp.vector_domain(opendp.atom_domain(T="i64"))
@@ -180,8 +181,8 @@ def sum_within(half_width: float, terms: int) -> float:
     return float(2 / math.pi * half_width * 0.005 * (values.sum() - 0.5 * values[0]))
 
 
-@pytest.mark.parametrize("terms", [2, 5, 12, 30])
-@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+@each("terms", [2, 5, 12, 30])
+@each("level", [0.5, 0.95, 0.999])
 def test_quantiles_of_laplace_sums_by_characteristic_function(level, terms):
     assert sum_within(laplace_sum_quantile(level, terms), terms) == pytest.approx(level, abs=1e-8)
 
@@ -216,7 +217,7 @@ def test_quantiles_grow_with_the_level_and_with_the_number_of_terms(level, terms
     assert quantile < laplace_sum_quantile(level + (1 - level) / 2, terms)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+@each("level", [0.5, 0.9, 0.95, 0.999])
 def test_half_widths(level):
     energy = np.array([1.0, 2.0, 1.0, 9.0])
     gaussian = GaussianNoise(7).half_width(level, energy)
@@ -230,15 +231,15 @@ def test_laplace_intervals_are_refused_for_weighted_sums():
         LaplaceNoise(7).half_width(0.95, np.array([1.0, 1.25]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scale", [0, -1, 2**52 + 1])
+@each("kind", KINDS)
+@each("scale", [0, -1, 2**52 + 1])
 def test_scales_out_of_range_are_refused(kind, scale):
     with pytest.raises(ValueError, match=f"noise scale would be {scale} grid units"):
         kind(scale)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("level", [0.0, 1.0, -0.5, math.nan, 95])
+@each("kind", KINDS)
+@each("level", [0.0, 1.0, -0.5, math.nan, 95])
 def test_levels_out_of_range_are_refused(kind, level):
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         kind(3).half_width(level, np.array([1.0]))

@@ -21,6 +21,7 @@ from dp.mechanisms.question_design import question_design, several_series_square
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.questions import Breakdown, Cell, CellKind, Question
 from dp.units import FlowChange, PresenceChange, ProtectedClass, question_class
+from tests.laws import each
 from tests.oracles.questions import Written, answer
 
 DAYS, TICKS, LABELS = 6, 9, 3
@@ -375,7 +376,7 @@ def test_users_have_more_runs_in_all_segments_than_one_series_has_room_for() -> 
     assert several_series_squared(ToeplitzStrategy(()), change) >= differences.sum()
 
 
-@pytest.mark.parametrize(("kind", "most"), [(None, 1), ("any", 2), ("last", 2)])
+@each(("kind", "most"), [(None, 1), ("any", 2), ("last", 2)])
 def test_a_week_is_changed_once(kind: str | None, most: int) -> None:
     question = Question(Cell("week", "week"), BREAKDOWNS[kind])
     histories = random_histories(np.random.default_rng(4), 200, 2, 0.6)

@@ -9,11 +9,12 @@ import pytest
 
 import dp
 from dp.questions import Breakdown, Cell, Question, kind_of, questions_of, rolling
+from tests.laws import each
 
 CELLS = (rolling("mau", 30), Cell("flows", "mau", 30), Cell("week", "week"), Cell("month", "month"))
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+@each("cell", CELLS)
 def test_days_places_and_numbers_say_the_same(cell: Cell) -> None:
     for offset in range(0, 800, 13):
         first = date(2023, 11, 1) + timedelta(days=offset)
@@ -42,7 +43,7 @@ def test_a_horizon_may_go_beyond_the_calendar() -> None:
     assert CELLS[3].number(date(9999, 10, 31), 10**6) == 2
 
 
-@pytest.mark.parametrize(
+@each(
     ("wrong", "message"),
     [
         (lambda: Cell("week", "week", 7), "calendar cells have none"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dp.names import UNITS
 from dp.units import ProtectedClass, protected_class
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, count_runs, hull_lengths
 
 
@@ -94,8 +95,8 @@ def test_a_late_earlier_day_cuts_a_run_although_nothing_is_retracted():
     assert belongs(protected_class("user-day", 7, 4, HORIZON), difference)
 
 
-@pytest.mark.parametrize("horizon", [1, 2, 3, 7])
-@pytest.mark.parametrize("unit", UNITS)
+@each("horizon", [1, 2, 3, 7])
+@each("unit", UNITS)
 def test_the_class_is_exactly_what_the_design_says(unit, horizon):
     series = all_series(horizon)
     for window, w_bound in itertools.product((1, 4, 12), (1, 2, 3, 4, 24)):
@@ -105,7 +106,7 @@ def test_the_class_is_exactly_what_the_design_says(unit, horizon):
         assert found == expected.tolist(), (window, w_bound)
 
 
-@pytest.mark.parametrize("w_bound", [1, 2, 3, 4])
+@each("w_bound", [1, 2, 3, 4])
 def test_a_frozen_user_stays_in_the_class(w_bound):
     """Freeze a user after w flips, at any series of wishes: absent for even w, present for odd w."""
     wishes = all_series(8)
@@ -122,7 +123,7 @@ def test_a_frozen_user_stays_in_the_class(w_bound):
     assert protected.open_ended == (w_bound % 2 == 1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "expected"),
     [
         (("user-day", 30, 2, 365), ProtectedClass(1, 30, 365)),
@@ -139,7 +140,7 @@ def test_examples_by_hand(arguments, expected):
     assert protected_class(*arguments) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (("user-week", 7, 2, 10), "unit is 'user-week'; choose one of user-day, user"),
@@ -155,7 +156,7 @@ def test_errors_name_argument_and_value(arguments, message):
         protected_class(*arguments)
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         ((0, 3, 5), "runs is 0"),

@@ -15,6 +15,7 @@ import pytest
 from dp.log import read_log
 from dp.log.moments import instant, wall_time
 from dp.zones import DAY, EPOCH, MICROSECOND, Zone, zone_named
+from tests.laws import each
 
 NAIVE = EPOCH.replace(tzinfo=None)
 HOUR = 3600 * 10**6
@@ -110,7 +111,7 @@ def test_the_database_is_that_of_the_package_and_not_the_machines(tmp_path: Path
         zoneinfo.reset_tzpath()
 
 
-@pytest.mark.parametrize("name", ["Berlin", "", "../UTC", "/etc/passwd", "utc", "Europe", "Europe/Berlin "])
+@each("name", ["Berlin", "", "../UTC", "/etc/passwd", "utc", "Europe", "Europe/Berlin "])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is unknown: give an IANA name"):
         zone_named(name)
@@ -122,7 +123,7 @@ def test_days_at_the_edge_of_the_calendar() -> None:
     assert zone.day(datetime.max) == datetime.max.date()
 
 
-@pytest.mark.parametrize("name", SOME)
+@each("name", SOME)
 def test_a_part_of_a_zone_is_right_for_its_times(name: str) -> None:
     zone = zone_named(name)
     for first, last in ((0, 0), (0, 400 * DAY), (zone.starts[-1], zone.starts[-1]) if zone.starts else (0, 0)):

@@ -20,6 +20,7 @@ from experiments.kinds.mechanisms.closed_forms import (
     quantile_absolute,
     tails_of,
 )
+from tests.laws import each
 
 BIAS = np.array([0.0, -3.0, 12.0, -40.0])
 NOISES: dict[str, Tails] = {
@@ -76,7 +77,7 @@ def test_one_release_without_bias_is_the_textbook_case() -> None:
     assert laplace.deviation == pytest.approx(3 * math.sqrt(2))
 
 
-@pytest.mark.parametrize("name", ["laplace", "gaussian", "binary-tree-laplace", "binary-tree", "square-root"])
+@each("name", ["laplace", "gaussian", "binary-tree-laplace", "binary-tree", "square-root"])
 def test_the_noise_of_a_mechanism_has_the_half_widths_that_its_releases_show(name: str) -> None:
     """P(|noise| ≤ half width) is the level, release by release; for a tree of Laplace noise the laws differ by day."""
     chosen = linear_design(name, protected_class("user", 30, 4, 40))

@@ -13,6 +13,7 @@ import pytest
 from experiments.engine.compare import compare_tables
 from tests.conftest import Run
 from tests.experiments.test_experiments import ROOT, SMALL
+from tests.laws import each
 
 FAST = SMALL.replace('"user-day", "user"', '"user-day"').replace("[2, 4]", "[2]")
 
@@ -117,7 +118,7 @@ def test_rows_are_found_whatever_their_order() -> None:
     assert [(one.column, one.largest, one.outside) for one in compared.differences] == [("x", 0, 0), ("y", 0, 0)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("column", "row", "value", "absolute", "relative"),
     [
         ("x", 0, 1.5, 0.5, 1 / 3),

@@ -28,6 +28,7 @@ from experiments.kinds.loading import load
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.sketches.config import SketchConfig
 from tests.experiments.test_experiments import CONFIG, SMALL, run
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 
@@ -122,7 +123,7 @@ def test_lines_show_every_import_that_the_parser_finds() -> None:
         assert shown - parsed <= {"dp"}, path
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "import a, b.c as d",

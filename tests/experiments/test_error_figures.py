@@ -19,6 +19,7 @@ from experiments.kinds.loading import load
 from experiments.kinds.mechanisms.config import MechanismConfig
 from experiments.kinds.mechanisms.error_figures import DELETION_LOGS, POPULATION_SIZES, SHADES, W_BOUND_LOGS
 from experiments.real_log import FIRST, LOGS
+from tests.laws import each
 from tests.places import ROOT
 
 NAMES = ("w_bound_error", "horizon_error", "deletion_error")
@@ -44,7 +45,7 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for panel in figure.axes for text in panel.texts]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_tables_keep_noise_and_bias_apart(name: str) -> None:
     table = table_of(name)
     whole = table["analytic_noise_rmse"] ** 2 + table["bias_rms"] ** 2

@@ -31,6 +31,7 @@ from experiments.kinds.mechanisms.row import evaluate
 from experiments.kinds.mechanisms.task import Task
 from experiments.real_log import LOGS, draw_year
 from experiments.releases import release_figure
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 
@@ -78,7 +79,7 @@ def test_the_first_experiment_is_as_wide_as_it_must_be() -> None:
     assert set(config.grid.mechanism) >= {"laplace", "gaussian", "binary-tree", "square-root", "damped-square-root"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "named"),
     [
         ("trials = 20", "trials = 20\ntrails = 3", "trails"),

@@ -23,6 +23,7 @@ from experiments.kinds.mechanisms.row import evaluate
 from experiments.kinds.mechanisms.task import Task
 from experiments.kinds.mechanisms.tasks import mechanism_tasks
 from tests.experiments.test_experiments import ROOT, SMALL, run
+from tests.laws import each
 
 BARE = """
 name = "bare"
@@ -169,7 +170,7 @@ def test_logs_in_files_stand_beside_the_population(tmp_path: Path) -> None:
         run(tmp_path / "config.toml", tmp_path / "out", tmp_path / "cache")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "named"),
     [
         (REST + PEOPLE + "[grid]\nepsilon = [1.0]\n", "epsilon stands at the top and in grid"),
@@ -204,7 +205,7 @@ def test_a_mistake_is_refused_by_name(text: str, named: str, tmp_path: Path) -> 
         config_of(tmp_path, BARE + text)
 
 
-@pytest.mark.parametrize("metrics", ['["rmse"]', '"rmse"', '["mae", "p95_error"]', "[]", '["rmse", "coverage"]'])
+@each("metrics", ['["rmse"]', '"rmse"', '["mae", "p95_error"]', "[]", '["rmse", "coverage"]'])
 def test_measures_that_rows_have_anyway_may_be_named(metrics: str, tmp_path: Path) -> None:
     config = config_of(tmp_path, BARE + REST + f"metrics = {metrics}\n" + PEOPLE)
     assert config.extra_metrics == []

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from experiments.engine.interrupts import is_interrupt
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 
 IMPORTED = """
@@ -56,7 +57,7 @@ def test_an_interrupt_waits_for_the_end_of_an_import(
     assert (done.stdout, done.stderr, done.returncode) == (out, err, code)
 
 
-@pytest.mark.parametrize(
+@each(
     ("error", "expected"),
     [
         (KeyboardInterrupt(), True),

@@ -38,6 +38,7 @@ from experiments.kinds.coverage.trials import BAND_LEVEL, CoverageTask, evaluate
 from experiments.kinds.loading import load
 from experiments.kinds.published.config import PublishedConfig, PublishedPoint
 from experiments.kinds.published.trials import PublishedTask, evaluate_published, norms
+from tests.laws import each
 from tests.places import ROOT
 
 NAMES = ("interval_coverage", "accountants_year", "published_norms")
@@ -59,7 +60,7 @@ def table_of(name: str) -> pd.DataFrame:
     return pd.read_parquet(ROOT / f"results/{name}.parquet")
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "before", "after", "named"),
     [
         ("interval_coverage", '"laplace",', '"laplas",', "grid.mechanism has laplas; choose from laplace"),
@@ -96,7 +97,7 @@ def test_a_config_with_a_mistake_is_refused_by_name(
 # Intervals.
 
 
-@pytest.mark.parametrize(("hits", "trials"), [(0, 7), (7, 7), (1, 1), (950, 1000), (3, 10)])
+@each(("hits", "trials"), [(0, 7), (7, 7), (1, 1), (950, 1000), (3, 10)])
 def test_bands_are_those_of_clopper_and_pearson(hits: int, trials: int) -> None:
     exact = binomtest(hits, trials).proportion_ci(0.95, method="exact")
     assert clopper_pearson(hits, trials, BAND_LEVEL) == pytest.approx((exact.low, exact.high), abs=1e-9)
@@ -108,7 +109,7 @@ def test_the_last_days_are_counted_each_with_its_window() -> None:
     assert window_counts(arrivals, 4).tolist() == slowly
 
 
-@pytest.mark.parametrize("mechanism", ["square-root", "binary-tree-laplace", "sparse-vector"])
+@each("mechanism", ["square-root", "binary-tree-laplace", "sparse-vector"])
 def test_ends_of_a_sample_are_those_that_a_release_publishes(mechanism: str) -> None:
     config, rate = coverage(), 0.1
     made = coverage_tasks.calibrate_point(config, CoveragePoint(mechanism, 1.0, rate))
@@ -246,7 +247,7 @@ def test_every_broken_twin_has_a_few_words() -> None:
 # Published norms.
 
 
-@pytest.mark.parametrize("horizon", [1, 2, 5, 32])
+@each("horizon", [1, 2, 5, 32])
 def test_the_square_root_is_that_of_the_paper(horizon: int) -> None:
     """Both factors of Fichtenberger, Henzinger and Upadhyay hold C(2n, n)/4ⁿ on diagonal n; by exact fractions."""
     first = [Fraction(math.comb(2 * n, n), 4**n) for n in range(horizon)]

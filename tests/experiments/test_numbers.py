@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.engine.numbers import power_of_ten, signed
+from tests.laws import each
 
 SUPERSCRIPTS = dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
 finite = st.floats(-1e12, 1e12, allow_subnormal=False)
@@ -27,7 +28,7 @@ def read(text: str) -> float:
     return float(mantissa.replace("−", "-").replace(",", "")) * 10.0 ** int(power or "0")
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [
         (1e-6, "10⁻⁶"), (1e-10, "10⁻¹⁰"), (3e-06, "3 × 10⁻⁶"), (2.5e-7, "2.5 × 10⁻⁷"), (9.9996e-7, "10⁻⁶"), (0.0, "0"),
@@ -38,7 +39,7 @@ def test_powers_of_ten(value: float, text: str) -> None:
     assert power_of_ten(value) == text
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [
         (-14, "−14"), (14, "14"), (0, "0"), (-0.0, "0"), (1395, "1,395"), (-12_345_678, "−12,345,678"), (0.25, "0.25"),
@@ -62,7 +63,7 @@ def test_what_is_written_is_what_is_meant(value: float) -> None:
         assert not set(text) & set("-eE+")
 
 
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@each("value", [math.inf, -math.inf, math.nan])
 def test_what_is_no_number_is_refused(value: float) -> None:
     for write in (power_of_ten, signed):
         with pytest.raises(ValueError, match="it must be finite"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -15,11 +16,13 @@ from experiments.kinds.questions.config import SHARINGS, QuestionConfig, Questio
 from experiments.kinds.questions.figure import SHARING_COLOURS, SHARING_MARKERS, SHARING_TITLES
 from experiments.kinds.questions.finding import whole_dashboard
 from experiments.kinds.questions.trials import evaluate_question
+from tests.laws import each
 from tests.places import ROOT
 
 CONFIG = ROOT / "experiments/configs/whole_dashboard.toml"
 
 
+@cache
 def config() -> QuestionConfig:
     found = load(CONFIG)
     assert isinstance(found, QuestionConfig)
@@ -30,6 +33,7 @@ def row(question: str, sharing: str) -> float:
     return float(evaluate_question(PointTask(config(), QuestionPoint(question, sharing, 1.0)))["max_std"])
 
 
+@pytest.mark.slow
 def test_rows_are_what_a_plan_says() -> None:
     asked = config()
     by = [
@@ -51,7 +55,7 @@ def test_questions_alone_have_their_part_of_the_budget() -> None:
     assert row("mau", "equal-error") == pytest.approx(row("week/plan", "equal-error"), rel=1e-3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "named"),
     [
         ('"even"', '"evn"', "grid.sharing has evn; choose from apart"),

@@ -29,6 +29,7 @@ from experiments.kinds.sketches.designs import SIZE_PARAMETERS, sketch_design
 from experiments.kinds.sketches.trials import STEPS_PER_USER, SketchTask, evaluate_sketch
 from experiments.kinds.sketches.trials import sketch_tasks as make_tasks
 from tests.experiments.test_experiments import VISIONS, lab, linear_rgb, run
+from tests.laws import each
 from tests.places import ROOT
 from workbench.cli.options import SKETCH_NAMES
 
@@ -99,7 +100,7 @@ def test_points_have_identities_and_seeds_of_their_own(tmp_path: Path) -> None:
     assert point_seed(5, points[1]) == point_seed(5, replace(points[1])) != point_seed(6, points[1])
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "named"),
     [
         ("hll = {", "hhl = {", "grid has hhl; choose from exact"),

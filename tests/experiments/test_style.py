@@ -14,6 +14,7 @@ from experiments.engine.labels import letter_panels, plain_ticks
 from experiments.engine.style import COLOURS, DASHES, MARKERS, SETTINGS, SHAPES, SKETCH_COLOURS, dash, ink, luminance
 from experiments.notebook import curves
 from tests.experiments.test_experiments import XYZ, lab, linear_rgb
+from tests.laws import each
 from workbench.views.tradeoff.chart import error_chart
 
 GREY_APART = 10.0
@@ -74,7 +75,7 @@ def test_matplotlib_draws_every_mark() -> None:
     figure.draw_without_rendering()
 
 
-@pytest.mark.parametrize("colour", [*COLOURS.values(), *SKETCH_COLOURS.values(), "#FFFFFF", "#000000", "#FFFF00"])
+@each("colour", [*COLOURS.values(), *SKETCH_COLOURS.values(), "#FFFFFF", "#000000", "#FFFF00"])
 def test_text_in_a_colour_can_be_read_on_white(colour: str) -> None:
     assert luminance(colour) == pytest.approx(float(XYZ[1] @ linear_rgb(colour)), abs=1e-3)
     assert 1.05 / (luminance(ink(colour)) + 0.05) >= 4.5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from dp.presence import DuckDBEngine
+from dp.presence import NumpyEngine
 from dp.presence.daily import EPOCH, day_number
 from tests.oracles import postgres
 from tests.oracles import presence as presence_oracle
@@ -140,7 +140,7 @@ class History:
         if not self.rows:
             return {window: [0] * (last - first + 1) for window in windows}
         log = log_of(self.rows, self.connection)
-        flips = DuckDBEngine(log.connection).daily_flips(windows, calendar(first), calendar(last), w_bound)
+        flips = NumpyEngine(log.connection).daily_flips(windows, calendar(first), calendar(last), w_bound)
         return {window: [int(count) for count in flips[window].counts.values] for window in windows}
 
     def slow_counts(self, window: int, first: int, last: int, w_bound: int | None) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 from dp.sketches import SKETCHES
 from experiments.kinds.sketches.designs import SIZE_PARAMETERS, sketch_design
 from tests.conftest import Run
+from tests.laws import each
 from workbench.bench import sketches as bench
 from workbench.bench.timing import alternate_seconds
 
@@ -45,7 +46,7 @@ def test_the_errors_are_those_of_fresh_salts() -> None:
     assert noisy["epsilon_0.5"] == pytest.approx(100 * math.sqrt(2) / 500, rel=0.45)
 
 
-@pytest.mark.parametrize("name", ["hll", "order-invariant", "sfm"])
+@each("name", ["hll", "order-invariant", "sfm"])
 def test_what_has_no_meaning_is_left_out(name: str) -> None:
     row = bench.error(name, 1000, 2)
     given = [row[key] is not None for key in ("epsilon_0.5", "epsilon_1", "sketch_alone")]

@@ -55,7 +55,7 @@ lawful = examples(60)
 # --- The Gaussian curve ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("epsilon", "inverse"), [(0.5, 8.058), (1.0, 4.225), (2.0, 2.230)])
+@each(("epsilon", "inverse"), [(0.5, 8.058), (1.0, 4.225), (2.0, 2.230)])
 def test_the_designs_check_values(epsilon, inverse):
     assert 1 / mu_for(epsilon, 1e-6) == pytest.approx(inverse, abs=5e-4)
 
@@ -75,12 +75,12 @@ CURVE_POINTS = [
 ]
 
 
-@pytest.mark.parametrize(("mu", "epsilon"), CURVE_POINTS)
+@each(("mu", "epsilon"), CURVE_POINTS)
 def test_the_curve_against_high_precision(mu, epsilon):
     assert delta_for(mu, epsilon) == pytest.approx(precise_delta(mu, epsilon), rel=1e-11)
 
 
-@pytest.mark.parametrize(("mu", "tolerance"), [(1e-4, 1e-10), (1e-5, 1e-9), (1e-7, 1e-7)])
+@each(("mu", "tolerance"), [(1e-4, 1e-10), (1e-5, 1e-9), (1e-7, 1e-7)])
 def test_the_curve_loses_digits_only_where_no_one_works(mu, tolerance):
     for ratio in (0.0, 0.1, 1.0, 5.0):
         assert delta_for(mu, ratio * mu) == pytest.approx(precise_delta(mu, ratio * mu), rel=tolerance)
@@ -137,13 +137,13 @@ def test_more_budget_means_less_noise(epsilon, delta, factor):
     assert mu_for(epsilon, delta * factor) > mu_for(epsilon, delta)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, 101.0, math.nan, math.inf])
+@each("epsilon", [0.0, -1.0, 101.0, math.nan, math.inf])
 def test_epsilon_out_of_range_is_named(epsilon):
     with pytest.raises(ValueError, match="epsilon is"):
         mu_for(epsilon, 1e-6)
 
 
-@pytest.mark.parametrize("delta", [0.0, 1.0, -1e-9, 2.0, math.nan])
+@each("delta", [0.0, 1.0, -1e-9, 2.0, math.nan])
 def test_delta_out_of_range_is_named(delta):
     with pytest.raises(ValueError, match="delta is"):
         mu_for(1.0, delta)
@@ -220,7 +220,7 @@ def test_zcdp_edges():
 # --- From the continuous Gaussian to the integers --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [12, 13, 50, 200])
+@each("scale", [12, 13, 50, 200])
 def test_the_pointwise_factor_of_the_slack(scale):
     support = np.arange(0, int(TAIL * scale) + 1)
     discrete = -(support**2) / (2 * scale**2) - math.log(
@@ -268,8 +268,8 @@ def three_designs(name: str):
     return [design(name, protected_class("user-day", window, 2, 120)) for window in WINDOWS]
 
 
-@pytest.mark.parametrize("name", ["gaussian", "binary-tree", "square-root", "damped-square-root"])
-@pytest.mark.parametrize(("epsilon", "delta"), GUARANTEES)
+@each("name", ["gaussian", "binary-tree", "square-root", "damped-square-root"])
+@each(("epsilon", "delta"), GUARANTEES)
 def test_joint_gaussian_series_add_up_to_the_whole(name, epsilon, delta):
     shares = (1.0, 2.0, 5.0)
     mechanisms = calibrate_designs(three_designs(name), Guarantee(epsilon, delta), shares)
@@ -351,7 +351,7 @@ def test_mixtures_are_refused():
         calibrate_designs(designs, Guarantee(1.0, 1e-6), (1.0, 1.0))
 
 
-@pytest.mark.parametrize("shares", [(), (1.0,), (1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, -1.0), (1.0, 1.0, math.nan)])
+@each("shares", [(), (1.0,), (1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, -1.0), (1.0, 1.0, math.nan)])
 def test_shares_are_validated(shares):
     with pytest.raises(ValueError, match="one positive number is needed for each of 3 series"):
         calibrate_designs(three_designs("gaussian"), Guarantee(1.0, 1e-6), shares)

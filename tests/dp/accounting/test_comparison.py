@@ -15,6 +15,7 @@ from dp.accounting.composition import Guarantee
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.mechanisms.lower_bound import lower_bound
 from dp.units import ProtectedClass, protected_class
+from tests.laws import each
 
 GUARANTEE = Guarantee(1.0, 1e-6)
 PREFIX_SUM = protected_class("user", 30, 1, 365)
@@ -40,7 +41,7 @@ def test_published_errors_of_prefix_sums(name: str, mean: float, largest: float 
         assert made.factor**2 == pytest.approx(largest, rel=1e-5)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "window", "expected"),
     [
         # docs/mechanisms.md, user-day, w = 2: what does not grow with the horizon.
@@ -54,7 +55,7 @@ def test_factors_of_the_design_note(name: str, window: int, expected: float) -> 
     )
 
 
-@pytest.mark.parametrize("window", [1, 7, 14, 30])
+@each("window", [1, 7, 14, 30])
 def test_the_optimum_is_close_to_what_nothing_can_beat(window: int) -> None:
     protected = protected_class("user-day", window, 2, None)
     [made], least = compare_all(["optimal"], protected, GUARANTEE, bound=True)
@@ -77,7 +78,7 @@ def test_nothing_gaussian_beats_the_lower_bound(protected: ProtectedClass) -> No
             assert made.lower_bound_ratio is None, "the bound is about Gaussian noise only"
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@each("name", LINEAR)
 def test_a_comparison_is_what_the_mechanism_does(name: str) -> None:
     protected = protected_class("user-day", 7, 2, 40)
     made = compare_mechanism(name, protected, GUARANTEE)
@@ -94,8 +95,8 @@ def test_a_comparison_is_what_the_mechanism_does(name: str) -> None:
     assert 0 <= made.memory <= 40
 
 
-@pytest.mark.parametrize("name", LINEAR)
-@pytest.mark.parametrize("statistic", ["max", "rms"])
+@each("name", LINEAR)
+@each("statistic", ["max", "rms"])
 def test_the_epsilon_for_an_accuracy_is_the_smallest(name: str, statistic: str) -> None:
     protected = protected_class("user-day", 7, 2, 40)
     needed = epsilon_for_deviation(name, protected, 12.0, 1e-6, statistic)  # type: ignore[arg-type]
@@ -113,7 +114,7 @@ def test_a_larger_target_needs_less_epsilon() -> None:
     assert all(a is not None and b is not None and a > b for a, b in pairwise(epsilons))
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "reason"), [(1e-4, "above 100"), (1e-9, "above 100"), (1e-300, "above 100"), (1e12, "below 1e-06")]
 )  # fmt: skip
 def test_accuracies_out_of_range_say_so(target: float, reason: str) -> None:
@@ -136,7 +137,7 @@ def test_mechanisms_that_cannot_serve_say_why() -> None:
         assert made.max_std is None
 
 
-@pytest.mark.parametrize(("target", "delta"), [(0.0, 1e-6), (-1.0, 1e-6), (math.nan, 1e-6), (5.0, 1.0), (5.0, -0.1)])
+@each(("target", "delta"), [(0.0, 1e-6), (-1.0, 1e-6), (math.nan, 1e-6), (5.0, 1.0), (5.0, -0.1)])
 def test_impossible_questions_are_refused(target: float, delta: float) -> None:
     with pytest.raises(ValueError, match=r"target_std is|delta is"):
         epsilon_for_deviation("gaussian", PREFIX_SUM, target, delta, "max")

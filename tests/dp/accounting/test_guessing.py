@@ -20,6 +20,7 @@ from dp.mechanisms import design
 from dp.mechanisms.sparse_vector import SparseVectorDesign
 from dp.units import ProtectedClass
 from tests.examples import examples
+from tests.laws import each
 
 DAY = ProtectedClass(1, 1, 30)
 EPSILONS = st.floats(0, 6)
@@ -55,7 +56,7 @@ def test_no_private_release_exceeds_the_bound(epsilon: float, delta: float, kern
     assert best_guess(*seen) <= guess_under(Guarantee(epsilon, delta)) + 1e-12
 
 
-@pytest.mark.parametrize("mu", [0.0, 0.05, 0.3, 1.0, 2.5])
+@each("mu", [0.0, 0.05, 0.3, 1.0, 2.5])
 def test_the_gaussian_attains_its_bound(mu: float) -> None:
     ends = np.concatenate([[-np.inf], np.linspace(-6, 8, 4001), [np.inf]])
     with_, without = (np.diff(scipy.special.ndtr(ends - mean)) for mean in (mu, 0.0))

@@ -12,6 +12,7 @@ from dp.accounting.composition import Guarantee
 from dp.accounting.outside import epsilon_outside
 from dp.mechanisms import MECHANISMS, family_of, linear_design
 from dp.units import protected_class
+from tests.laws import each
 from tests.oracles.mechanism_instances import ClassArguments, all_series, allowed_series, strategy_matrix
 
 PROMISED = Guarantee(1.0, 1e-6)
@@ -45,7 +46,7 @@ def test_no_change_with_so_many_runs_costs_more(name: str, w_bound: int) -> None
         assert found <= cap + 1e-9
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@each("name", MECHANISMS)
 def test_what_is_inside_has_the_promised_epsilon(name: str) -> None:
     protected = protected_class("user-day", 7, 4, HORIZON)
     assert epsilon_outside(name, protected, PROMISED, 2) == 1.0

@@ -16,6 +16,7 @@ from dp.mechanisms import design
 from dp.mechanisms.adaptive_flippancy import AdaptiveFlippancy
 from dp.noise import GaussianNoise
 from dp.units import protected_class
+from tests.laws import each
 
 LOOSE = Guarantee(4.0, 1e-3)
 
@@ -28,7 +29,7 @@ def adaptive(horizon: int) -> AdaptiveFlippancy:
     return mechanism
 
 
-@pytest.mark.parametrize("horizon", [4, 12, 40])
+@each("horizon", [4, 12, 40])
 def test_one_user_of_the_data_column_makes_the_change(horizon):
     """What the attack adds to the counts of each level is what the bounded series of that very user add."""
     mechanism = adaptive(horizon)

@@ -15,6 +15,7 @@ from dp.auditing.bounds import Alarms, best_thresholds, count_alarms, epsilon_bo
 from dp.auditing.case import Case
 from dp.auditing.verdict import audit_case
 from dp.intervals.binomial import at_least, at_most
+from tests.laws import each
 
 
 def test_one_sided_bounds_are_the_halves_of_clopper_and_pearsons_interval():
@@ -47,7 +48,7 @@ def test_a_test_that_knows_nothing_proves_nothing():
     assert mu_bound(Alarms(40, 100, 60, 100), 0.95) == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("alarms", "delta", "confidence", "message"),
     [
         (Alarms(1, 10, 1, 10), 0.0, 1.0, "confidence is 1"),

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dp.auditing import audit
+from tests.laws import each
 from workbench.cli.main import main
 
 SHORT = ("audit", "--metric", "wau", "--horizon", "20", "--trials", "2e4", "--seed", "3")
@@ -24,7 +25,7 @@ def test_an_audit_by_name_is_that_of_the_command():
         assert [result.row() for result in results] == rows
 
 
-@pytest.mark.parametrize(
+@each(
     ("subject", "message"),
     [
         ({}, "give exactly one of them"),

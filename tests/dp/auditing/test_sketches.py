@@ -47,6 +47,7 @@ from dp.sketches.gf2 import gf2
 from dp.sketches.order_invariant import OrderInvariant
 from dp.sketches.sfm import sfm
 from tests.dp.auditing.audits import PURE, USUAL
+from tests.laws import each
 
 SALT = bytes(16)
 LEVEL = 1e-6
@@ -95,7 +96,7 @@ def test_every_sketch_is_audited_or_refused_with_its_reason(name):
     assert next(iter(found.values())).claim == PURE
 
 
-@pytest.mark.parametrize("name", SENSITIVE)
+@each("name", SENSITIVE)
 def test_estimates_with_gaussian_noise_are_audited_on_their_curve(name):
     (audit,) = audited(name, USUAL).values()
     assert not audit.flagged
@@ -126,7 +127,7 @@ def test_the_level_of_flags_is_shared_trials_are_counted_and_progress_is_reporte
     assert done[-1] == 1.0
 
 
-@pytest.mark.parametrize("name", PROMISING)
+@each("name", PROMISING)
 def test_a_seed_says_it_all(name):
     assert audited(name, PURE, 400) == audited(name, PURE, 400)
 
@@ -143,8 +144,8 @@ def test_what_cannot_be_audited_is_refused():
 # --- Estimates -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("claim", [PURE, Guarantee(3.0, 1e-6)], ids=["laplace", "gaussian"])
-@pytest.mark.parametrize("rate", [1.0, 0.1])
+@each("claim", [PURE, Guarantee(3.0, 1e-6)])
+@each("rate", [1.0, 0.1])
 def test_half_the_noise_on_an_estimate_is_flagged_and_so_is_a_user_who_counts_twice(claim, rate):
     sketch = {"sketch": "fixed-rate", "sample": Sample(rate, "s")} if rate < 1 else {}
     mechanism = plan_release(
@@ -279,7 +280,7 @@ def test_the_score_of_registers_is_the_log_ratio_of_the_law_and_never_above_the_
             assert table_scores(table, registers).tolist() == expected
 
 
-@pytest.mark.parametrize("lg_m", [0, 1, 3])
+@each("lg_m", [0, 1, 3])
 def test_sketches_side_by_side_are_what_each_is_alone(lg_m):
     design = OrderInvariant(1.0, SALT, lg_m)
     hashes = np.random.default_rng(2).integers(2**64, size=(300, 9), dtype=np.uint64)
@@ -312,7 +313,7 @@ SMALL: list[SecretRegisters] = [
 ]
 
 
-@pytest.mark.parametrize("design", SMALL, ids=repr)
+@each("design", SMALL)
 def test_sketches_side_by_side_have_the_law_of_fresh_salts(design):
     registers = sample_registers(design, 3, 20_000, np.random.default_rng(4))
     assert registers.shape == (20_000, design.registers)

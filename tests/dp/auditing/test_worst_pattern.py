@@ -13,6 +13,7 @@ from dp.auditing.worst_pattern import MAX_ENUMERATED, worst_pattern
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.units import ProtectedClass, protected_class
 from tests.dp.auditing.audits import WEEK
+from tests.laws import each
 from tests.oracles import mechanism_instances
 from tests.oracles.mechanism_instances import MECHANISM_NAMES, ClassArguments, allowed_series
 
@@ -61,7 +62,7 @@ def test_few_patterns_are_all_tried():
     assert math.comb(61, 8) > MAX_ENUMERATED
 
 
-@pytest.mark.parametrize("name", MECHANISM_NAMES)
+@each("name", MECHANISM_NAMES)
 def test_the_matrix_is_that_of_the_slow_definition(name):
     strategy = linear_design(name, protected_class(*WEEK)).strategy
     assert np.abs(strategy_matrix(strategy, 20) - mechanism_instances.strategy_matrix(strategy, 20)).max() < 1e-6

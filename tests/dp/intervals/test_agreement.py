@@ -22,6 +22,7 @@ from dp.intervals.error_covariance import ErrorCovariance
 from dp.intervals.measured import MeasuredQuestion
 from dp.questions import Breakdown, Cell, Question, rolling
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.agreement import SIGNS, constraints, dense, unknown
 from tests.oracles.questions import Written, answer
 
@@ -293,7 +294,7 @@ def truth(measured: list[MeasuredQuestion], seed: int, ticks: int, w_bound: int 
     }
 
 
-@pytest.mark.parametrize("w_bound", [None, 2, 3])
+@each("w_bound", [None, 2, 3])
 def test_true_numbers_add_up_as_is_assumed(w_bound):
     measured = window_of(dict.fromkeys(BREAKDOWNS, BOTH), 9, 0)
     measured = [replace(one, frozen=w_bound is not None) for one in measured]
@@ -427,7 +428,7 @@ def test_questions_that_do_not_fit_together_are_refused():
         Agreement.of([one, MeasuredQuestion(Question(LONG, FIXED), ErrorCovariance.independent(4, 1.0))])
 
 
-@pytest.mark.parametrize(
+@each(
     ("estimates", "message"),
     [
         ({}, "estimates of mau/country, mau are missing|estimates of mau, mau/country are missing"),
@@ -444,7 +445,7 @@ def test_estimates_that_do_not_fit_are_refused(estimates, message):
         Agreement.of(measured).agree(estimates, LEVEL)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, 1.5, -0.1])
+@each("level", [0.0, 1.0, 1.5, -0.1])
 def test_levels_that_are_none_are_refused(level):
     measured = window_of({None: (True, False)}, 1, 0)
     with pytest.raises(ValueError, match=f"level is {level}"):

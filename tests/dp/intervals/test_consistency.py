@@ -26,6 +26,7 @@ from dp.intervals.consistency import (
     whole_numbers,
 )
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.presence import Operation, frozen, presence
 
 lawful = examples(80)
@@ -153,7 +154,7 @@ SITUATIONS = [
 ]
 
 
-@pytest.mark.parametrize(("truth", "deviations"), SITUATIONS)
+@each(("truth", "deviations"), SITUATIONS)
 def test_coverage_is_what_it_says_or_more(truth, deviations):
     truth, deviations = np.array(truth), np.array(deviations)
     estimates = released(truth, deviations, 20260401)
@@ -204,7 +205,7 @@ def test_an_ordered_band_holds_exactly_the_ordered_counts_of_the_box(estimates, 
 # --- What it is worth ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("truth", "deviations", "most"),
     [
         ([40, 40, 40], [2.0, 2.0, 2.0], 0.65),  # all users come every day: the three are one number
@@ -254,7 +255,7 @@ def test_freezing_keeps_the_order_for_users_who_act_on_time_and_an_even_bound(op
     assert in_order(operations, None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("operations", "w_bound"),
     [
         # An odd bound freezes DAU while present, and WAU goes on to end.
@@ -264,7 +265,6 @@ def test_freezing_keeps_the_order_for_users_who_act_on_time_and_an_even_bound(op
         # Activity before the first tick does the same.
         ([Operation("u", -1, "+", -1), Operation("u", 8, "+", 8)], 2),
     ],
-    ids=["odd", "late", "past"],
 )
 def test_freezing_breaks_the_order_elsewhere(operations, w_bound):
     assert in_order(operations, None)
@@ -274,7 +274,7 @@ def test_freezing_breaks_the_order_elsewhere(operations, w_bound):
 # --- Refusals --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("estimates", "deviations", "message"),
     [
         ([1.0, np.nan], [1.0, 1.0], "estimates holds"),

@@ -11,6 +11,7 @@ import pytest
 from dp.intervals import fusion
 from dp.intervals.error_covariance import BLOCK, ErrorCovariance
 from dp.intervals.fusion import Fusion, fuse
+from tests.laws import each
 
 
 def random_walk(ticks: int, variance: float) -> ErrorCovariance:
@@ -55,7 +56,7 @@ def test_toeplitz_coefficients_and_their_matrix_are_the_same():
     assert ErrorCovariance.independent(4, 2.5).independent_deviation == pytest.approx(2.5)
 
 
-@pytest.mark.parametrize("deviation", [0.0, -1.0, math.inf, math.nan])
+@each("deviation", [0.0, -1.0, math.inf, math.nan])
 def test_a_deviation_that_is_none_is_refused(deviation):
     with pytest.raises(ValueError, match="deviation is"):
         ErrorCovariance.independent(3, deviation)
@@ -71,7 +72,7 @@ def test_measurements_of_different_lengths_are_refused():
 # --- Closed forms ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [0.2, 1.0, 30.0])
+@each("share", [0.2, 1.0, 30.0])
 def test_flows_and_counts_with_white_noise_are_a_kalman_filter(share):
     # Posterior variance P of a random walk with steps q, seen with noise r: P² + qP = qr (Kalman 1960).
     r, q = 4.0, 4.0 * share
@@ -102,7 +103,7 @@ def test_one_measurement_is_left_alone():
 # --- Dense least squares ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [2, 3, 4])
+@each("number", [2, 3, 4])
 def test_every_tick_is_the_least_squares_of_its_past(number):
     generator, ticks = np.random.default_rng(number), 6
     decoders = np.tril(generator.normal(size=(number, ticks, ticks))) + 2 * np.eye(ticks)

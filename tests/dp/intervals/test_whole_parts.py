@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from dp.intervals.whole_parts import whole_parts
 from tests.examples import examples
+from tests.laws import each
 
 lawful = examples(40)
 sizes = st.shared(st.integers(1, 5), key="parts")
@@ -72,7 +73,7 @@ def test_whole_parts_with_the_right_sum_stay():
     assert whole_parts(parts, np.array([12, 0]), np.array(0), np.array(np.inf)).tolist() == parts.tolist()
 
 
-@pytest.mark.parametrize(
+@each(
     ("total", "low", "high", "message"),
     [
         (7, [0, 0], [3, 3], "total is 7, but the parts lie between 0.0 and 6.0"),

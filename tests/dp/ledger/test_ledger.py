@@ -15,6 +15,7 @@ from dp.accounting.composition import Guarantee
 from dp.database_url import DatabaseUrl, Place
 from dp.ledger import BudgetExhausted, Ledger, LedgerError, open_ledger
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles import postgres
 
 NOW = datetime(2026, 3, 1, 12, 30, 15)
@@ -127,7 +128,7 @@ FORBIDDEN = [
 ]
 
 
-@pytest.mark.parametrize("statement", FORBIDDEN)
+@each("statement", FORBIDDEN)
 def test_history_cannot_be_rewritten(ledger, outsider, statement, place, integrity_error):
     before = (ledger.charges(), ledger.budgets(), ledger.releases("first", "dau"))
     # The ledger's own connection, as `open_ledger` leaves it; and a second one with the same protection.
@@ -144,7 +145,7 @@ def test_the_statements_above_fail_for_their_own_reason(outsider):
     outsider.execute("INSERT INTO releases VALUES ('second', 'dau', 0, 'x')")
 
 
-@pytest.mark.parametrize("statement", [text for text in FORBIDDEN if text.startswith("INSERT OR REPLACE")])
+@each("statement", [text for text in FORBIDDEN if text.startswith("INSERT OR REPLACE")])
 def test_a_connection_without_our_pragmas_cannot_replace_rows_either(outsider, statement, place, integrity_error):
     if isinstance(place, DatabaseUrl):
         # What keeps the triggers of others from running.
@@ -164,7 +165,7 @@ def test_a_table_of_a_database_cannot_be_emptied(outsider, place, integrity_erro
                 outsider.execute(f"TRUNCATE {table}")
 
 
-@pytest.mark.parametrize("change", ["epsilon_cap = epsilon_cap * 10", "starts = '2030-01-01'", "ends = '2026-02-01'"])
+@each("change", ["epsilon_cap = epsilon_cap * 10", "starts = '2030-01-01'", "ends = '2026-02-01'"])
 def test_cap_and_period_of_a_budget_cannot_be_changed(outsider, change, integrity_error):
     with pytest.raises(integrity_error):
         outsider.execute(f"UPDATE budgets SET {change}")
@@ -239,23 +240,21 @@ def test_a_cap_below_the_request_is_called_too_small(ledger):
         assert refused.value.reason == "too small"
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -0.1, math.nan, math.inf, -math.inf, 1e9])
+@each("epsilon", [0.0, -0.1, math.nan, math.inf, -math.inf, 1e9])
 def test_a_charge_needs_a_positive_finite_epsilon(ledger, epsilon):
     with pytest.raises(ValueError, match="epsilon must be positive"):
         charge(ledger, "stream", epsilon)
     assert ledger.charges() == []
 
 
-@pytest.mark.parametrize("delta", [-1e-9, 1.0, math.nan, math.inf])
+@each("delta", [-1e-9, 1.0, math.nan, math.inf])
 def test_a_charge_needs_a_delta_below_one(ledger, delta):
     with pytest.raises(ValueError, match=r"delta in \[0, 1\)"):
         charge(ledger, "stream", 0.1, delta)
     assert ledger.charges() == []
 
 
-@pytest.mark.parametrize(
-    "cap", [Guarantee(0, 0), Guarantee(-1, 0), Guarantee(math.nan, 0), Guarantee(math.inf, 0), Guarantee(1, 1)]
-)
+@each("cap", [Guarantee(0, 0), Guarantee(-1, 0), Guarantee(math.nan, 0), Guarantee(math.inf, 0), Guarantee(1, 1)])
 def test_caps_are_validated(ledger, cap):
     with pytest.raises(ValueError, match="cap is"):
         ledger.create_budget("other", cap, START, None)

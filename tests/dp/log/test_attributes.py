@@ -11,6 +11,7 @@ import pytest
 
 from dp.log import LogError, read_attributes
 from tests.dp.log.reading import parquet, write
+from tests.laws import each
 
 
 def known(path: Path, *columns: str) -> dict[str, tuple[str | None, ...]]:
@@ -23,6 +24,7 @@ def known(path: Path, *columns: str) -> dict[str, tuple[str | None, ...]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_format_says_the_same(tmp_path: Path) -> None:
     text = 'user,plan,country\n17,free,GB\n\nb,"pa,id",\n17,free,GB\n'
     rows = [{"user": 17, "plan": "free", "country": "GB"}, {"user": "b", "plan": "pa,id", "country": None}]
@@ -60,7 +62,7 @@ def test_two_rows_that_differ_are_named_without_their_user(tmp_path: Path, secon
     assert known(write(tmp_path, "user,plan,city\na,free,x\na,free,y\n"), "plan") == {"a": ("free",)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("user,pln\n", "users.csv: no column 'plan'; columns found: user, pln$"),

@@ -12,6 +12,7 @@ import pytest
 
 from dp.log import read_log
 from dp.log.generate import generate, write_log
+from tests.laws import each
 
 RATES: dict[str, float] = {"delete_rate": 0.15, "erase_rate": 0.2, "late_rate": 0.1, "rejoin_rate": 0.5}
 START = date(2024, 1, 1)
@@ -100,7 +101,7 @@ def test_csv_is_plain(table: pa.Table, tmp_path: Path) -> None:
     assert '"' not in lines[1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         ({"users": 0}, "users = 0: must be at least 1"),

@@ -23,6 +23,7 @@ from dp.log.formats import FORMATS
 from dp.log.generate import generate, write_log
 from dp.log.presets import PRESETS
 from tests.dp.log.reading import DAY, active, listed, parquet, read, write
+from tests.laws import each
 
 TEXT = f"user,day\na,{DAY}\n"
 ONE = active(f"a {DAY}")
@@ -169,7 +170,7 @@ def test_delimiters(tmp_path: Path, delimiter: str) -> None:
         assert read(write(tmp_path, text), delimiter="tab") == expected
 
 
-@pytest.mark.parametrize(("delimiter", "option"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
+@each(("delimiter", "option"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
 def test_another_delimiter_is_suggested(tmp_path: Path, delimiter: str, option: str) -> None:
     path = write(tmp_path, f"user{delimiter}day\na{delimiter}{DAY}\n")
     with pytest.raises(LogError) as refused:
@@ -177,7 +178,7 @@ def test_another_delimiter_is_suggested(tmp_path: Path, delimiter: str, option: 
     assert f"This looks like another delimiter: --delimiter {option}" in str(refused.value)
 
 
-@pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n", "\r", "é", "a", "7", "\0"])
+@each("delimiter", ["", "ab", '"', "\n", "\r", "é", "a", "7", "\0"])
 def test_what_is_no_delimiter_is_refused(tmp_path: Path, delimiter: str) -> None:
     with pytest.raises(ValueError, match="delimiter = "):
         read(write(tmp_path, TEXT), delimiter=delimiter)

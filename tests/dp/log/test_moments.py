@@ -20,6 +20,7 @@ from dp.log.moments import as_times
 from dp.log.suggestions import suggestion
 from tests.dp.log.reading import DAY, listed, parquet, read, write
 from tests.examples import examples
+from tests.laws import each
 
 BERLIN = "Europe/Berlin"
 
@@ -191,7 +192,7 @@ def test_patterns_are_those_of_datetime(
     assert days(tmp_path_factory.mktemp("p"), moment.strftime(pattern), date_format=pattern) == [expected]
 
 
-@pytest.mark.parametrize(
+@each(
     ("date_format", "message"),
     [("epoch", "give iso, iso-utc, epoch-s"), ("", "give iso"), ("%H:%M", "a day needs"), ("%Y", "a day needs"),
      ("%m/%d", "a day needs"), ("%Y-%m-%d %Q", "Unrecognized format"), ("%Y-%m-%d %Z", "%Z, the name of a zone")],
@@ -278,7 +279,7 @@ def test_what_a_value_looks_like_is_suggested_and_never_read(tmp_path: Path, val
     assert days(tmp_path, value, date_format=pattern)
 
 
-@pytest.mark.parametrize(("number", "unit"), [(1714564800, "s"), (1714564800123, "ms"), (1714564800123456, "us")])
+@each(("number", "unit"), [(1714564800, "s"), (1714564800123, "ms"), (1714564800123456, "us")])
 def test_what_a_number_looks_like_is_suggested(tmp_path: Path, number: int, unit: str) -> None:
     for path in (
         parquet(tmp_path, {"user": ["a", "b"], "day": [None, number]}),

@@ -15,6 +15,7 @@ import pytest
 
 from dp.log import LogError, read_log
 from tests.dp.log.reading import DAY, active, listed, parquet, read, write
+from tests.laws import each
 
 ONE = active(f"a {DAY}")
 
@@ -31,7 +32,7 @@ def two_of_a_name(*names: str) -> pa.Table:
     return pa.Table.from_arrays([pa.array(value) for value in values], names=list(names))
 
 
-@pytest.mark.parametrize("names", [("user", "user", "day"), ("x", "x", "user", "day"), ("user", "op", "op", "day")])
+@each("names", [("user", "user", "day"), ("x", "x", "user", "day"), ("user", "op", "op", "day")])
 def test_two_columns_of_one_name_are_refused_in_every_format(tmp_path: Path, names: tuple[str, ...]) -> None:
     for path in (parquet(tmp_path, two_of_a_name(*names)), write(tmp_path, ",".join(names) + "\n")):
         with pytest.raises(LogError, match=r"column '\w+' appears more than once"):
@@ -118,7 +119,7 @@ def test_ids_of_type_uuid(tmp_path: Path) -> None:
     assert read(parquet(tmp_path, table(user=users, day=[DAY]))) == active(f"{uuid.UUID(int=7)} {DAY}")
 
 
-@pytest.mark.parametrize(
+@each(
     "users",
     [pa.array([Decimal("1.5")], pa.decimal128(20, 1)), pa.array([1.0]), pa.array([True]), pa.array([["a"]]),
      pa.array([{"a": 1}]), pa.array([None]), pa.array([np.float16(1)]), pa.array([10**40], pa.decimal256(60, 0))],

@@ -14,6 +14,7 @@ import pytest
 from dp import names
 from dp.log import read_log
 from tests.dp.log.reading import DAY, Row, active, listed, parquet, read, write
+from tests.laws import each
 
 NEXT = "2024-05-02"
 
@@ -93,7 +94,7 @@ WITHOUT: dict[str, dict[str, Any]] = {
 """What events of nobody in particular look like, in those exports that have them."""
 
 
-@pytest.mark.parametrize("tool", WITHOUT)
+@each("tool", WITHOUT)
 def test_events_without_a_user_are_bad_rows(tmp_path: Path, tool: str) -> None:
     path = write(tmp_path, lines(DOCUMENTED[tool] | WITHOUT[tool], DOCUMENTED[tool]), "log.jsonl")
     assert read(path, like=tool, quarantine=tmp_path / "bad.csv") == on(DAY, tool)

@@ -22,6 +22,7 @@ from dp.log.lines import Lines
 from dp.presence import DuckDBEngine
 from tests.dp.log.reading import DAY, listed, parquet, read, rows_of, write
 from tests.examples import examples
+from tests.laws import each
 
 # What is accepted
 
@@ -52,8 +53,8 @@ def test_op_and_at_are_optional_and_other_columns_ignored(tmp_path: Path) -> Non
     assert read(path) == [("a", DAY, "+", DAY), ("b", "2024-05-02", "+", "2024-05-02")]
 
 
-@pytest.mark.parametrize("break_", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@each("break_", ["\n", "\r\n", "\r"])
+@each("bom", [b"", b"\xef\xbb\xbf"])
 def test_line_ends_bom_and_blank_lines(tmp_path: Path, break_: str, bom: bytes) -> None:
     text = break_.join(["user,day", "é,2024-05-01", "", '"a, ""b""",2024-05-02', ""])
     assert read(write(tmp_path, bom + text.encode())) == [
@@ -124,7 +125,7 @@ def test_parquet_users_can_be_numbers_beyond_two_to_the_53(tmp_path: Path) -> No
     assert [row[0] for row in read(path)] == [str(2**53), str(2**53 + 1)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("columns", "message"),
     [
         ({"user": pa.array([1.0]), "day": pa.array([DAY])}, r"'user' \(user\) holds DOUBLE"),
@@ -143,7 +144,7 @@ def test_parquet_types_that_lose_something_are_refused(
 # Days, times and zones
 
 
-@pytest.mark.parametrize(
+@each(
     ("timezone_name", "expected"),
     [
         (
@@ -233,14 +234,18 @@ def test_a_bad_row_is_named_with_file_line_and_reason(tmp_path: Path, row: str, 
     with pytest.raises(LogError, match=rf"(?s)1 of 3 rows are bad.*log\.csv, line 5: {reason}.*--on-error"):
         read_log(path)
     assert list(tmp_path.iterdir()) == [path]  # nothing was written
+
+
+def test_bad_rows_are_set_aside_as_they_stood_with_line_and_reason(tmp_path: Path) -> None:
+    path = write(tmp_path, "user,day,op,at\n" + "".join(f'{row}\n"two, ""words""",{DAY},+,\n\n' for row, _ in BAD_ROWS))
     quarantine = tmp_path / "bad.csv"
-    rows = read(path, quarantine=quarantine)
-    assert rows == [('two, "words"', DAY, "+", DAY), ("b", DAY, "+", DAY)]
+    assert read(path, quarantine=quarantine) == [('two, "words"', DAY, "+", DAY)] * len(BAD_ROWS)
     with quarantine.open(encoding="utf-8", newline="") as stream:
-        header, (line, found, raw) = csv.reader(stream)
+        header, *found = csv.reader(stream)
     assert header == ["line", "reason", "raw"]
-    assert (line, raw) == ("5", row)
-    assert re.match(reason, found)
+    for place, ((line, told, raw), (row, reason)) in enumerate(zip(found, BAD_ROWS, strict=True)):
+        assert (line, raw) == (str(2 + 3 * place), row)
+        assert re.match(reason, told)
 
 
 def test_bytes_that_are_not_utf8_matter_in_our_columns_only(tmp_path: Path) -> None:
@@ -328,7 +333,7 @@ def test_the_quarantine_file_is_fresh_and_never_the_input(tmp_path: Path) -> Non
 # Files refused whole
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "content", "message"),
     [
         ("log.csv", b"", "is empty"),
@@ -353,8 +358,8 @@ def test_a_file_that_is_no_log_is_refused(tmp_path: Path, name: str, content: by
         read_log(write(tmp_path, content, name))
 
 
-@pytest.mark.parametrize("name", ["log.csv.gz", "log.jsonl.gz"])
-@pytest.mark.parametrize("damage", ["cut", "checksum"])
+@each("name", ["log.csv.gz", "log.jsonl.gz"])
+@each("damage", ["cut", "checksum"])
 def test_a_damaged_gzip_is_refused(tmp_path: Path, name: str, damage: str) -> None:
     line = f"a,{DAY}\n" if "csv" in name else json.dumps({"user": "a", "day": DAY}) + "\n"
     packed = bytearray(gzip.compress((("user,day\n" if "csv" in name else "") + line * 5000).encode()))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from dp.log import Log, LogError, arrived_fingerprint, log_of, read_log, write_canonical
 from tests.dp.log.reading import DAY, listed, parquet, rows_of, write
 from tests.examples import examples
+from tests.laws import each
 
 Labels = list[tuple[str | None, ...]]
 LATER = date(2025, 1, 1)
@@ -134,7 +135,7 @@ def test_bad_rows_are_named_and_set_aside(tmp_path: Path) -> None:
     assert json.loads(listed(aside)[1][2])["country"] == "\0"
 
 
-@pytest.mark.parametrize("segments", [("day",), ("User",), ("label",), ("seq",), ("",), ("x", "X"), ("x", "x")])
+@each("segments", [("day",), ("User",), ("label",), ("seq",), ("",), ("x", "X"), ("x", "x")])
 def test_names_that_could_be_taken_for_others_are_refused(tmp_path: Path, segments: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="segments = "):
         read_log(write(tmp_path, f"user,day,x\na,{DAY},1\n"), segments=segments)

@@ -11,6 +11,7 @@ from scipy.signal import correlate, fftconvolve, lfilter
 
 from dp.mechanisms import filters
 from dp.mechanisms.filters import LONGEST_DIRECT, autocorrelation, convolve, impulse_response
+from tests.laws import each
 
 SLOW_IMPORTS = {
     "scipy.signal",
@@ -25,7 +26,7 @@ SLOW_IMPORTS = {
 }
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 50, 365, 2048, LONGEST_DIRECT, LONGEST_DIRECT + 1, 8192])
+@each("length", [1, 2, 3, 50, 365, 2048, LONGEST_DIRECT, LONGEST_DIRECT + 1, 8192])
 def test_convolutions_are_those_of_scipy(length):
     generator = np.random.default_rng(length)
     series, other = generator.random(length), generator.random(max(length // 3, 1))

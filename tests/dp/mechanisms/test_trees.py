@@ -67,10 +67,8 @@ def most_odd_by_every_window(depths: tree.Depths, protected: ProtectedClass) -> 
     return max([tree.most_odd_blocks(depths, flips, last, len(depths)), *windows])
 
 
-@pytest.mark.parametrize(
-    "strategy", [TreeStrategy(2), TreeStrategy(3), HonakerTreeStrategy(), SmoothBinaryStrategy(10, 3)], ids=repr
-)
-@pytest.mark.parametrize("horizon", [33, 64, 100])
+@each("strategy", [TreeStrategy(2), TreeStrategy(3), HonakerTreeStrategy(), SmoothBinaryStrategy(10, 3)])
+@each("horizon", [33, 64, 100])
 def test_windows_that_look_alike_have_the_same_answer(strategy, horizon):
     depths = depths_of(strategy, horizon)
     for hull, runs in ((1, 1), (5, 2), (16, 1), (30, 3)):
@@ -103,7 +101,7 @@ def test_published_prefix_sum_errors(name, mean, most):
 # --- Branching --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [("user", 1, 1, 365), ("user", 1, 8, 100), ("user-day", 7, 2, 100)])
+@each("arguments", [("user", 1, 1, 365), ("user", 1, 8, 100), ("user-day", 7, 2, 100)])
 def test_the_branching_is_the_best_of_all(arguments):
     protected = protected_class(*arguments)
 
@@ -114,7 +112,7 @@ def test_the_branching_is_the_best_of_all(arguments):
     assert error(best_strategy(protected)) < error(TreeStrategy())
 
 
-@pytest.mark.parametrize(("number", "base", "digits"), [(0, 2, 0), (1, 2, 1), (365, 2, 6), (365, 10, 14), (80, 3, 8)])
+@each(("number", "base", "digits"), [(0, 2, 0), (1, 2, 1), (365, 2, 6), (365, 10, 14), (80, 3, 8)])
 def test_digit_sums(number, base, digits):
     assert digit_sum(number, base) == digits
 
@@ -122,7 +120,7 @@ def test_digit_sums(number, base, digits):
 # --- Honaker ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tick", range(16))
+@each("tick", range(16))
 def test_honakers_estimate_is_generalised_least_squares_on_all_that_was_measured(tick):
     strategy = HonakerTreeStrategy()
     ticks = tick + 1
@@ -157,7 +155,7 @@ def every_tick(height: int, ones: int, most: int = 60) -> int:
     return min(math.comb(height, ones) - 1, most)
 
 
-@pytest.mark.parametrize(("height", "ones"), HEIGHTS)
+@each(("height", "ones"), HEIGHTS)
 def test_every_release_is_the_sum_of_as_many_draws_as_there_are_ones(height, ones):
     strategy = SmoothBinaryStrategy(height, ones)
     ticks = every_tick(height, ones)
@@ -170,7 +168,7 @@ def test_every_release_is_the_sum_of_as_many_draws_as_there_are_ones(height, one
     assert decoder[:, empty].sum(axis=0).tolist() == [1] * empty.sum()  # noise of an empty block is used only once
 
 
-@pytest.mark.parametrize(("height", "ones"), HEIGHTS)
+@each(("height", "ones"), HEIGHTS)
 def test_a_release_is_the_prefix_up_to_the_leaf_after_its_own(height, ones):
     """The blocks as the paper has them: nodes of the full tree that hang to the left of the way to a leaf."""
     if height > 20:
@@ -206,7 +204,7 @@ def test_the_leaves_last_for_the_horizon(horizon):
     assert strategy.ones >= 2
 
 
-@pytest.mark.parametrize("arguments", [("user-day", 30, 2, 200), ("user-day", 7, 6, 64), ("user", 1, 3, 90)])
+@each("arguments", [("user-day", 30, 2, 200), ("user-day", 7, 6, 64), ("user", 1, 3, 90)])
 def test_no_bound_from_below_rules_out_the_best(arguments):
     protected = protected_class(*arguments)
     candidates = [

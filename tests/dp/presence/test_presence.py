@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dp.presence import DailyFlips, DuckDBEngine, Engine, Horizon, NumpyEngine, Tombstones, compact
 from dp.presence.numpy_cells import BatchSizes
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles import presence as oracle
 from tests.oracles.logs import HORIZON_END, day, log_of, stream
 from tests.oracles.presence import Operation, operations
@@ -270,7 +271,7 @@ def test_daily_flips_names_its_days() -> None:
     assert flips.counts.values.tolist() == [2, 1, 2]
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (([0], day(0), day(1), None), "window = 0"),
@@ -293,7 +294,7 @@ def test_a_wrong_question_is_refused(
         engine_of(connection).daily_flips(windows, first, last, w_bound)
 
 
-@pytest.mark.parametrize("bounds", [(), (2, 2), (0, 2), (2**31, 2)])
+@each("bounds", [(), (2, 2), (0, 2), (2**31, 2)])
 def test_wrong_bounds_are_refused(
     engine_of: EngineOf, connection: duckdb.DuckDBPyConnection, bounds: tuple[int, ...]
 ) -> None:

@@ -18,6 +18,7 @@ from dp.presence.questions import count_questions
 from dp.presence.tombstones import Tombstones
 from dp.questions import Breakdown, Cell, Question, rolling
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles import questions as oracle
 from tests.oracles.labelled_logs import COLUMNS, dense, labelled_log_of, written
 from tests.oracles.logs import day, log_of
@@ -129,7 +130,7 @@ def test_a_broken_twin_is_told_apart(
 # What is refused, and logs that have nothing to count.
 
 
-@pytest.mark.parametrize(
+@each(
     ("questions", "options", "message"),
     [
         ([], {}, r"questions = \(none\)"),

@@ -115,6 +115,7 @@ def test_the_last_day_of_each_series_alone(folder: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_release_is_around_the_counts_and_charged_once(folder: Path) -> None:
     words = ["release", "log.csv", *ASKED, "--epsilon", "4", *LEDGER, "--consistent"]
     rows = rows_of(*words)
@@ -129,6 +130,7 @@ def test_a_release_is_around_the_counts_and_charged_once(folder: Path) -> None:
     assert rows_of(*words) == rows
 
 
+@pytest.mark.slow
 def test_python_and_the_command_line_make_the_same_stream(folder: Path) -> None:
     plan = dp.plan(["dau", "wau"], flows=["wau"], calendar=["week", "month"], by=BY, epsilon=1, first=FIRST, last=LAST)
     published = plan.publish("log.csv", ledger="l.db", users="users.csv")
@@ -190,6 +192,7 @@ def test_small_numbers_are_withheld(folder: Path) -> None:
     assert {row["count"] for row in rows_of(*words, "--consistent")} == {"<1000"}
 
 
+@pytest.mark.slow
 def test_the_ledger_says_what_was_asked(folder: Path) -> None:
     words = ["release", "log.csv", "--metric", "dau", "--calendar", "week", "--by", SPELT[1], *LEDGER,
              "--from", str(FIRST), "--to", str(LAST), "--epsilon", "1", "--format", "csv"]  # fmt: skip

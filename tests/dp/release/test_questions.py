@@ -24,6 +24,7 @@ from dp.release.request import request_of
 from dp.release.shares import equal_shares, largest_deviations
 from dp.release.stream import publish, recall
 from tests.dp.test_privacy_statistics import clopper_pearson
+from tests.laws import each
 from tests.oracles.stated import publish as publish_stated
 from tests.oracles.stated import simulate_rows
 
@@ -113,8 +114,8 @@ def test_a_specification_gives_the_request_back() -> None:
     assert default_stream(asked) != default_stream(other)
 
 
-@pytest.mark.parametrize("mechanism", ["damped-square-root", "gaussian", "binary-tree", "laplace"])
-@pytest.mark.parametrize(("unit", "w_bound"), [("user-day", 2), ("user-day", 4), ("user", 4)])
+@each("mechanism", ["damped-square-root", "gaussian", "binary-tree", "laplace"])
+@each(("unit", "w_bound"), [("user-day", 2), ("user-day", 4), ("user", 4)])
 def test_the_noise_of_all_questions_adds_up_to_the_guarantee(mechanism: str, unit: str, w_bound: int) -> None:
     shares = {"mau": 2.0, **{question.name: 1.0 + place for place, question in enumerate(QUESTIONS)}}
     plan = plan_release(request(mechanism=mechanism, unit=unit, w_bound=w_bound, shares=shares))
@@ -145,7 +146,7 @@ def test_counts_of_another_question_are_refused(ledger) -> None:
     assert ledger.find_charge("other") is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         ({"mechanism": "sparse-vector"}, r"sparse-vector.*need a linear one"),

@@ -32,6 +32,7 @@ from dp.release import (
 from dp.release.request import request_of
 from dp.release.stream import _name_mechanism
 from dp.units import protected_class
+from tests.laws import each
 from tests.oracles.mechanism_instances import DATA_DEPENDENT_NAMES, ENDLESS_NAMES, MECHANISM_NAMES
 from tests.oracles.stated import publish, simulate_rows
 
@@ -99,7 +100,7 @@ def of_metric(rows: list[str], metric: str) -> list[str]:
 # --- Planning --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         ({"windows": {}, "shares": {}}, "no metric was asked for; choose one or more of dau, wau, mau"),
@@ -129,7 +130,7 @@ def test_a_request_that_cannot_be_served_is_refused_by_name(changes, message):
         plan_release(request(**changes))
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "message"),
     [
         ({"guarantee": Guarantee(1e-13, 1e-13)}, "epsilon is 1e-13"),
@@ -173,7 +174,7 @@ def test_a_single_series_promises_what_was_asked_for():
     assert plan.series[0].guarantee == Guarantee(1.0, 1e-6)
 
 
-@pytest.mark.parametrize(("mechanism", "delta"), [("laplace", 0.0), ("laplace", 1e-6), ("gaussian", 1e-6)])
+@each(("mechanism", "delta"), [("laplace", 0.0), ("laplace", 1e-6), ("gaussian", 1e-6)])
 def test_pure_noise_is_charged_no_delta(mechanism, delta):
     plan = plan_release(request(mechanism=mechanism, guarantee=Guarantee(1.0, delta)))
     assert charged(plan.request) == Guarantee(1.0, 0.0 if mechanism == "laplace" else delta)
@@ -198,7 +199,7 @@ def test_a_specification_is_plain_json_and_tells_requests_apart():
         assert default_stream(same, "log") == keys[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "words"),
     [
         ({}, ["(1, 1e-06)-differential privacy over all 24 days together", "one day", "at most 2 times"]),
@@ -392,7 +393,7 @@ def test_a_stream_whose_operations_changed_under_equal_counts_is_not_continued(l
     assert asked[1:] == [FIRST + timedelta(days=9), FIRST + timedelta(days=HORIZON - 1)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "unit", "w_bound", "horizon", "known"),
     [
         ("laplace", "user-day", 2, 365, "d17755265a58fc08"),
@@ -618,7 +619,7 @@ def test_metrics_have_different_noise():
     assert not {row["estimate"] for row in rows[:HORIZON]} & {row["estimate"] for row in rows[HORIZON:]}
 
 
-@pytest.mark.parametrize("name", MECHANISM_NAMES)
+@each("name", MECHANISM_NAMES)
 def test_simulate_has_the_mean_and_deviation_it_states(name):
     mechanism = plan_release(request("mau", mechanism=name)).series[0].mechanism
     trials = 20_000
@@ -641,7 +642,7 @@ def test_the_simulation_and_the_release_run_the_same_mechanism(ledger):
     assert 0.7 < ratio < 1.3
 
 
-@pytest.mark.parametrize("changes", [
+@each("changes", [
     {}, {"mechanism": "gaussian"}, {"unit": "user", "w_bound": 8}, {"horizon": None, "mechanism": "damped-square-root"},
     {"mechanism": "laplace", "guarantee": Guarantee(1.0, 0.0)}, {"shares": {"dau": 1.0, "mau": 3.0}, "ci_level": 0.5},
     {"unit": "user", "on_time": Exceptions(2, 1)}, {"sketch": "bitmap"}, {"mechanism": "sparse-vector"},
@@ -654,7 +655,7 @@ def test_a_request_comes_back_from_its_specification(changes):
     assert request_of(specification).flip_bound == made.flip_bound
 
 
-@pytest.mark.parametrize(("name", "dated"), [
+@each(("name", "dated"), [
     ("events-2024-05-01", "2024-05-01"), ("logs/events_20240501", "20240501"), ("events.2024.05.01", "2024.05.01"),
     ("2024-05-01/events", "2024-05-01"), ("2024/05/01/events", "2024/05/01"), ("day=2024-05-01/several", "2024-05-01"),
     ("year=2024/month=05/day=31/several", "2024/05/31"), ("events-01.05.2024", "01.05.2024"),

@@ -22,6 +22,7 @@ from dp.sketches.keys import keys_of
 from dp.sketches.salts import Salt, Salts
 from dp.sketches.windows import DailySketches
 from tests.conftest import Run
+from tests.laws import each
 from tests.oracles.stated import publish, simulate_rows
 
 FIRST = date(2026, 1, 1)
@@ -59,7 +60,7 @@ def test_a_design_with_a_salt_does_not_show_it(name: str) -> None:
 # --- Another sample, or none, is another stream ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         replace(USUAL, sample=Sample(0.25, "a1b2c3d4")),
@@ -67,7 +68,6 @@ def test_a_design_with_a_salt_does_not_show_it(name: str) -> None:
         EVERYBODY,
         replace(EVERYBODY, sketch="bitmap"),
     ],
-    ids=["rate", "salt", "exact", "bitmap"],
 )
 def test_a_stream_is_not_continued_with_another_sketch(tmp_path: Path, other: Request) -> None:
     """The counts are the same throughout, so that nothing but the parameters can tell."""
@@ -170,7 +170,7 @@ def test_the_bound_on_frozen_users_is_raised_to_all_users() -> None:
         assert row["bias_bound"] > counted["bias_bound"] / RATE or counted["bias_bound"] == 0
 
 
-@pytest.mark.parametrize("whole", [1, 4, 37])
+@each("whole", [1, 4, 37])
 def test_sizes_between_whole_numbers_are_those_that_a_sample_can_have(whole: int) -> None:
     """A sample of at least 3.2 users has at least 4; one of at most 3.7 has at most 3."""
     between = np.array([whole - 0.8, whole - 0.3, whole])

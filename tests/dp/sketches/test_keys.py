@@ -76,19 +76,19 @@ IDS = [
 
 
 class TestVectors:
-    @pytest.mark.parametrize(("length", "word"), VECTORS.items())
+    @each(("length", "word"), VECTORS.items())
     def test_the_oracle(self, length, word):
         assert oracle(bytes(range(length))) == word
 
-    @pytest.mark.parametrize("copies", [1, 100])
-    @pytest.mark.parametrize(("length", "word"), VECTORS.items())
+    @each("copies", [1, 100])
+    @each(("length", "word"), VECTORS.items())
     def test_the_keys(self, length, word, copies):
         # Bytes below 128 are their own UTF-8.
         keys = keys_of([bytes(range(length)).decode()] * copies, KEY)
         assert keys.dtype == np.int64
         assert set(keys.view(np.uint64).tolist()) == {word}
 
-    @pytest.mark.parametrize("length", [0, 8, 16])
+    @each("length", [0, 8, 16])
     def test_whole_words(self, length):
         words = np.frombuffer(bytes(range(length)), dtype="<u8").reshape(1, -1)
         assert siphash(words, KEY).tolist() == [VECTORS[length]]
@@ -108,7 +108,7 @@ class TestKeysAreThoseOfTheOracle:
             ids = [chr(97 + number) * length for number in range(count)]
             assert keys_of(ids, KEY).tolist() == expected(ids)
 
-    @pytest.mark.parametrize("count", [7, 8, 9])
+    @each("count", [7, 8, 9])
     def test_a_few_that_go_on_after_the_others(self, count):
         ids = [*("s" * number for number in range(20)), *(chr(97 + number) * 100 for number in range(count))]
         assert keys_of(ids, KEY).tolist() == expected(ids)
@@ -147,7 +147,7 @@ class TestKeysAreThoseOfTheOracle:
 
 
 class TestColumns:
-    @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+    @each("kind", [pa.string(), pa.large_string(), pa.string_view()])
     def test_every_string_type_whole_and_in_slices(self, kind):
         column = pa.array(IDS, kind)
         assert keys_of(column, KEY).tolist() == expected(IDS)
@@ -168,7 +168,7 @@ class TestColumns:
         assert keys_of(tuple(IDS), KEY).tolist() == expected(IDS)
         assert keys_of(np.array(["a", "bc"], dtype=object), KEY).tolist() == expected(["a", "bc"])
 
-    @pytest.mark.parametrize("ids", [[], pa.array([], pa.string()), pa.chunked_array([], pa.string())])
+    @each("ids", [[], pa.array([], pa.string()), pa.chunked_array([], pa.string())])
     def test_nobody(self, ids):
         keys = keys_of(ids, KEY)
         assert keys.shape == (0,)
@@ -177,7 +177,7 @@ class TestColumns:
     def test_empty_ids_alone(self):
         assert keys_of(pa.array([""] * 20), KEY).tolist() == 20 * expected([""])
 
-    @pytest.mark.parametrize("shift", range(8))
+    @each("shift", range(8))
     def test_buffers_that_begin_anywhere(self, shift):
         text = "".join(IDS).encode()
         ends = np.cumsum([0, *(len(one.encode()) for one in IDS)])
@@ -187,7 +187,7 @@ class TestColumns:
         column = pa.Array.from_buffers(pa.large_string(), len(IDS), [None, places, data])
         assert keys_of(column, KEY).tolist() == expected(IDS)
 
-    @pytest.mark.parametrize("ids", [["a", None], pa.array(["a", None]), pa.array(["a", None]).dictionary_encode()])
+    @each("ids", [["a", None], pa.array(["a", None]), pa.array(["a", None]).dictionary_encode()])
     def test_missing_ids_are_refused(self, ids):
         with pytest.raises(ValueError, match="ids has 1 missing values in 2"):
             keys_of(ids, KEY)
@@ -195,14 +195,14 @@ class TestColumns:
     def test_what_is_missing_outside_a_slice_does_not_matter(self):
         assert keys_of(pa.array(["a", None, "b"])[2:], KEY).tolist() == expected(["b"])
 
-    @pytest.mark.parametrize("ids", ["abc", [1, 2], pa.array([1, 2]), pa.array([b"a"]), pa.nulls(3)])
+    @each("ids", ["abc", [1, 2], pa.array([1, 2]), pa.array([b"a"]), pa.nulls(3)])
     def test_what_is_no_list_of_strings_is_refused(self, ids):
         with pytest.raises(TypeError):
             keys_of(ids, KEY)
 
 
 class TestWords:
-    @pytest.mark.parametrize("length", [0, 1, 2, 5, 40])
+    @each("length", [0, 1, 2, 5, 40])
     def test_messages_of_whole_words(self, length):
         words = np.random.default_rng(length).integers(0, WORD, (60, length), dtype=np.uint64)
         assert siphash(words, KEY).tolist() == [oracle(row.astype("<u8").tobytes()) for row in words]
@@ -224,7 +224,7 @@ class TestWords:
 
 
 class TestKey:
-    @pytest.mark.parametrize("length", [0, 15, 17, 32])
+    @each("length", [0, 15, 17, 32])
     def test_another_length_is_refused_without_showing_it(self, length):
         key = b"unspeakable" * 3
         for call in (

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from dp.sketches import salts as module
 from dp.sketches.salts import SINCE_EVER, Salt, Salts, create_salts, load_salts, rotate
 from tests.examples import examples
+from tests.laws import each
 
 DAY = timedelta(days=1)
 START = date(2026, 1, 1)
@@ -158,12 +159,12 @@ class TestWhatSaltsAre:
                     numbered(0, 6).fingerprint, numbered(0, 5, 6).fingerprint}) == 5  # fmt: skip
         assert numbered(0, 5).fingerprint == numbered(0, 5).fingerprint
 
-    @pytest.mark.parametrize("length", [0, 15, 17])
+    @each("length", [0, 15, 17])
     def test_another_length_is_refused(self, length):
         with pytest.raises(ValueError, match=f"key has {length} bytes"):
             Salt(bytes(length))
 
-    @pytest.mark.parametrize(
+    @each(
         ("periods", "message"),
         [
             ((), "no salt"),
@@ -212,7 +213,7 @@ class TestLoading:
         with pytest.raises(ValueError, match="DPDAU_SALT is set and empty"):
             load_salts(path, {"DPDAU_SALT": text})
 
-    @pytest.mark.parametrize(
+    @each(
         "line",
         [
             SECRET, f"{SECRET} 2026-01-01", f"2026-01-01{SECRET}", f"2026-01-01 {SECRET}0", f"2026-01-01 {SECRET[1:]}",
@@ -245,7 +246,7 @@ class TestLoading:
             load_salts(path, {})
         without_secrets(refused.value)
 
-    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o644])
+    @each("mode", [0o640, 0o604, 0o620, 0o601, 0o644])
     def test_a_file_that_others_may_use_is_refused(self, path, mode):
         write(path, f"2026-01-01 {SECRET}\n", mode)
         with pytest.raises(ValueError, match=f"has the mode {mode:04o}.*chmod 600"):
@@ -328,7 +329,7 @@ class TestRotating:
         assert link.is_symlink()
         assert len(load_salts(path, {}).periods) == 2
 
-    @pytest.mark.parametrize("first", [START, START - DAY, SINCE_EVER])
+    @each("first", [START, START - DAY, SINCE_EVER])
     def test_a_day_that_is_not_later_is_refused(self, path, first):
         text = f"2025-06-01 {OTHER}\n2026-01-01 {SECRET}\n"
         write(path, text)

@@ -55,7 +55,7 @@ def test_the_list_of_instances_is_the_list_of_sketches():
     assert {instance.name for instance in INSTANCES} == set(SKETCHES)
 
 
-@pytest.mark.parametrize("name", SKETCHES)
+@each("name", SKETCHES)
 def test_a_family_says_why_when_a_release_cannot_use_it(name):
     family = family_of(name)
     assert (family.contract.kind == "none") <= bool(family.refusal)
@@ -330,7 +330,7 @@ def test_keys_at_the_edges_are_different_users(instance):
             assert one.to_bytes() != other.to_bytes()
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "outside", "design"),
     [
         (datasketches.update_theta_sketch, [2**63 + 1, 2**63 + 2, 2**63 + 3], Theta()),
@@ -348,7 +348,7 @@ def test_the_library_makes_one_of_three_users_and_we_do_not(make, outside, desig
     assert design.empty().add(keys).estimate() == pytest.approx(3, abs=1e-2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("make", "wrong", "message"),
     [
         (Kmv, 15, "k is 15; it must lie between 16 and"),
@@ -364,7 +364,7 @@ def test_wrong_parameters_are_refused_by_name(make, wrong, message):
 
 
 class TestBitmap:
-    @pytest.mark.parametrize("wrong", [-1, 2**32, -(2**63), 2**63 - 1])
+    @each("wrong", [-1, 2**32, -(2**63), 2**63 - 1])
     def test_what_is_no_number_of_a_user_is_refused_by_name(self, wrong):
         sketch = Bitmap().empty()
         for operation in (sketch.add, sketch.remove):
@@ -427,7 +427,7 @@ class TestTheta:
 
 
 class TestLibraries:
-    @pytest.mark.parametrize("lg_k", range(7, 15))
+    @each("lg_k", range(7, 15))
     def test_an_hll_sketch_is_a_list_as_long_as_its_design_says(self, lg_k):
         design = Hll(lg_k)
         keys = np.random.default_rng(87).integers(-(2**63), 2**63, design.coupons + 1)

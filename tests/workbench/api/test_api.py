@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.laws import each
 from tests.oracles.service_model import FIELDS
 from tests.oracles.store_contents import rows_naming
 from tests.workbench.api.common import NOW, close, local, problem_of, settings_in, users
@@ -65,7 +66,7 @@ def test_late_events_are_reported_and_count_from_the_open_day(client: TestClient
     assert service.preview(date(2026, 1, 2))["mau"].truth == 4
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "reason"),
     [
         ({"usr": "ann"}, "usr"),
@@ -105,7 +106,7 @@ def test_every_bad_event_is_named(client: TestClient) -> None:
     assert [fault["index"] for fault in problem_of(response, 422, "bad-event")["events"]] == [1, 2]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"user": "ann"}', b"3", b'[{"user": "ann"]'])
+@each("body", [b"", b"{", b"\xff\xfe", b'{"user": "ann"}', b"3", b'[{"user": "ann"]'])
 def test_a_body_that_is_no_list_of_events_is_explained(client: TestClient, service: Service, body: bytes) -> None:
     problem_of(client.post("/events", content=body, headers={"Content-Type": "application/json"}), 422, "bad-event")
     assert service.status().operations == 0

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.laws import each
 from tests.oracles.store_contents import rows_naming
 from tests.workbench.api.common import NOW, close, local, problem_of, settings_in, users
 from workbench.api.app import create_app
@@ -127,7 +128,7 @@ def test_any_bytes_are_answered(shared: TestClient, body: bytes, kind: str, path
         problem_of(response, response.status_code, response.json()["type"].rpartition(":")[2])
 
 
-@pytest.mark.parametrize(
+@each(
     "headers",
     [
         {"Content-Encoding": "gzip"},
@@ -149,7 +150,7 @@ def test_other_types_and_encodings_are_refused(shared: TestClient, headers: dict
         problem_of(shared.post("/event", content=body, headers=sent), 415, "http")
 
 
-@pytest.mark.parametrize(
+@each(
     "headers",
     [{}, {"Content-Type": "Application/JSON;charset=UTF-8"}, {"Content-Type": 'application/json; charset="utf-8"; a'},
      {"Content-Type": "application/json", "Content-Encoding": "identity"}],
@@ -285,7 +286,7 @@ def test_an_answer_to_events_names_nobody(shared: TestClient, event: Any) -> Non
             assert not holds_secret(send(shared, sent, kind, path))
 
 
-@pytest.mark.parametrize(("method", "path"), REQUESTS)
+@each(("method", "path"), REQUESTS)
 def test_an_answer_to_any_request_names_nobody(
     shared: TestClient, method: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tests.laws import each
 from tests.workbench.api.common import NOW, bearing, keys_for, local, problem_of, users
 from workbench.api.admission import Admission
 from workbench.api.app import create_app
@@ -74,10 +75,9 @@ def test_a_browser_logs_in_once(guarded: TestClient) -> None:
     assert guarded.get("/docs").status_code == 401
 
 
-@pytest.mark.parametrize(
-    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "//["]
-)
+@each("target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "javascript:x", "//["])
 def test_logging_in_leads_nowhere_else(guarded: TestClient, target: str) -> None:
+    guarded.cookies.clear()
     response = guarded.post("/login", params={"next": target}, data={"key": KEY})
     assert response.headers["location"] == "/ui/"
 
@@ -97,8 +97,9 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ELSEWHERE)
+@each("target", ELSEWHERE, by=lambda target: "a host" if "evil" in target else "no host")
 def test_logging_in_leads_to_what_is_shown_here_and_says_nothing_else(guarded: TestClient, target: str) -> None:
+    guarded.cookies.clear()
     answer = guarded.post("/login", params={"next": target}, data={"key": KEY})
     assert (answer.status_code, answer.headers["location"]) == (303, "/ui/")
     for shown in (guarded.get("/login", params={"next": target}), guarded.post("/login", params={"next": target})):
@@ -106,7 +107,7 @@ def test_logging_in_leads_to_what_is_shown_here_and_says_nothing_else(guarded: T
         assert "evil" not in shown.text + str(shown.headers)
 
 
-@pytest.mark.parametrize(
+@each(
     ("target", "leads_to"),
     [
         *[(page, page) for page in ("/docs", "/docs?a=b&c=%2F", "/openapi.json", "/mau", "/mau?day=2026-01-01")],
@@ -125,6 +126,7 @@ def test_logging_in_leads_to_what_is_shown_here_and_says_nothing_else(guarded: T
 def test_logging_in_shows_what_was_asked_for_and_does_nothing_else(
     guarded: TestClient, target: str, leads_to: str
 ) -> None:
+    guarded.cookies.clear()
     answer = guarded.post("/login", params={"next": target}, data={"key": KEY})
     assert (answer.status_code, answer.headers["location"]) == (303, leads_to)
 
@@ -193,7 +195,7 @@ def test_without_a_key_no_other_site_may_call(client: TestClient, service: Servi
         socket.receive_text()
 
 
-@pytest.mark.parametrize(
+@each(
     "headers",
     [
         {},

@@ -14,6 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.laws import each
+from tests.patience import PATIENCE_SECONDS
+from tests.workbench.patient_http import get
 from tests.workbench.test_serving import serving
 from workbench.api.logging_json import LineFormatter, log_line
 from workbench.service.settings import LogFormat
@@ -57,8 +60,8 @@ def test_sqlite_says_by_its_code_what_is_wrong() -> None:
     assert json.loads(line)["errors"] == ["sqlite3.OperationalError SQLITE_CANTOPEN"]
 
 
-@pytest.mark.parametrize("log_format", ["json", "text"])
-@pytest.mark.parametrize(
+@each("log_format", ["json", "text"])
+@each(
     ("name", "message", "args", "error"),
     [
         ("dpdau.api", "failed", (), KeyError(SECRET)),
@@ -82,7 +85,7 @@ def test_planted_secrets_are_nowhere(tmp_path: Path, log_format: str) -> None:
     options = ("--no-pages", "--set", f"log_format={log_format}")
     headers = {"Authorization": f"Bearer {KEY}"}
     with serving(tmp_path, *options, key=KEY) as (address, said, process):
-        with httpx2.Client(base_url=address, headers=headers) as client:
+        with httpx2.Client(timeout=PATIENCE_SECONDS, base_url=address, headers=headers) as client:
             users = [{"user": f"{SECRET}-{index}", "day": "2026-01-01"} for index in range(1234)]
             client.post("/events", json=users).raise_for_status()
             client.post("/days/2026-01-01/close?confirm=true").raise_for_status()
@@ -98,7 +101,7 @@ def test_planted_secrets_are_nowhere(tmp_path: Path, log_format: str) -> None:
                 assert response.status_code == 503
                 answers.append(response.text)
             (tmp_path / "away").rename(tmp_path / "dpdau.store")
-            assert httpx2.get(f"{address}/config", headers={"Authorization": f"Bearer {KEY}x"}).status_code == 401
+            assert get(f"{address}/config", headers={"Authorization": f"Bearer {KEY}x"}).status_code == 401
             answers += [path.read_bytes().decode("latin-1") for path in tmp_path.iterdir()]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0

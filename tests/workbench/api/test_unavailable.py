@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.patience import PATIENCE_SECONDS
 from tests.workbench.api.common import NOW, close, local, problem_of, settings_in, users
 from tests.workbench.test_serving import serving
 from workbench.api.app import create_app
@@ -186,7 +187,10 @@ def test_a_full_disk_is_survived(disk: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_whose_files_may_not_grow_says_so_and_goes_on_when_they_may(tmp_path: Path) -> None:
-    with serving(tmp_path, "--no-pages") as (address, _, process), httpx2.Client(base_url=address) as client:
+    with (
+        serving(tmp_path, "--no-pages") as (address, _, process),
+        httpx2.Client(timeout=PATIENCE_SECONDS, base_url=address) as client,
+    ):
         assert client.post("/events", json=[{"user": f"u{i}"} for i in range(100)]).is_success
         _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (128 * 1024, most))

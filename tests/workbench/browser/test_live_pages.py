@@ -9,11 +9,11 @@ import zipfile
 from datetime import date
 from pathlib import Path
 
-import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.workbench.browser.look import PATIENCE_MS, watched
+from tests.workbench.patient_http import get, post
 from workbench.maintenance.screenshots import LOOKS, browser_path, settle, take
 from workbench.maintenance.server import run_server
 
@@ -136,8 +136,8 @@ def test_what_comes_by_http_appears_by_itself(browser: Browser, address: str) ->
         opened(page, address)
         marked = "charts => charts.forEach(chart => chart.dataset.kept = 'yes')"
         charts(page).evaluate_all(marked)
-        before = httpx2.get(f"{address}/config").json()["open_day"]
-        httpx2.post(f"{address}/days/{before}/close").raise_for_status()
+        before = get(f"{address}/config").json()["open_day"]
+        post(f"{address}/days/{before}/close").raise_for_status()
         name = date.fromisoformat(before)
         expect(page.get_by_text(f"Last closed day: {name:%a} {name.day} {name:%B %Y}")).to_be_visible(
             timeout=PATIENCE_MS
@@ -152,9 +152,9 @@ def test_what_is_typed_stays_when_something_happens(browser: Browser, address: s
     with watched(browser, address) as page:
         operated(page, address)
         write(page, "User", "half typed")
-        before = httpx2.get(f"{address}/config").json()["open_day"]
-        httpx2.post(f"{address}/days/{before}/close").raise_for_status()
-        after = date.fromisoformat(httpx2.get(f"{address}/config").json()["open_day"])
+        before = get(f"{address}/config").json()["open_day"]
+        post(f"{address}/days/{before}/close").raise_for_status()
+        after = date.fromisoformat(get(f"{address}/config").json()["open_day"])
         expect(page.get_by_role("button", name=f"Close {after:%a} {after.day} {after:%B %Y}")).to_be_visible(
             timeout=PATIENCE_MS
         )
@@ -164,7 +164,7 @@ def test_what_is_typed_stays_when_something_happens(browser: Browser, address: s
 def test_a_row_of_the_feed_is_picked_and_its_user_erased(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         operated(page, address)
-        stored = httpx2.post(f"{address}/event", json={"user": "eve", "day": "2026-01-02"}).raise_for_status().json()
+        stored = post(f"{address}/event", json={"user": "eve", "day": "2026-01-02"}).raise_for_status().json()
         expect(page.get_by_text(f"{stored['seq']:,} operations have arrived")).to_be_visible(timeout=PATIENCE_MS)
         settle(page)
         table = page.get_by_test_id("stDataFrame").first
@@ -187,7 +187,7 @@ def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Brow
         expect(said).to_be_visible(timeout=PATIENCE_MS)
         for part in ("Asked: ε 0.3", "Spent: ε 1.5 of 1.6", "Left: ε 0.1"):
             expect(said).to_contain_text(part)
-        assert len(httpx2.get(f"{address}/budget").json()["charges"]) == 4
+        assert len(get(f"{address}/budget").json()["charges"]) == 4
         for name in ("Live", "ε × W_BOUND", "Operate"):
             page.get_by_role("link", name=name).click()
             expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=PATIENCE_MS)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from dp.accounting.calibrate import calibrate_linear
 from dp.noise import GaussianNoise
 from dp.sketches import SKETCHES
+from tests.laws import each
 from workbench.cli.main import main
 
 SHORT = ("audit", "--metric", "wau", "--horizon", "20", "--trials", "2e4", "--seed", "3")
@@ -49,7 +50,7 @@ def test_the_command_says_what_cannot_serve_the_class():
     assert refused.exit_code == 1
 
 
-@pytest.mark.parametrize("trials", ["many", "10", "1.5e2.5", "2e12"])
+@each("trials", ["many", "10", "1.5e2.5", "2e12"])
 def test_trials_that_are_no_number_are_refused(trials):
     shown = CliRunner().invoke(main, ["audit", "--trials", trials])
     assert shown.exit_code == 2
@@ -134,7 +135,7 @@ def test_questions_are_attacked_with_all_their_series():
         assert row["worst"] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind", ["any:0", "any:x", "last:2", "first"])
+@each("kind", ["any:0", "any:x", "last:2", "first"])
 def test_kinds_of_breakdowns_that_do_not_exist_are_refused(kind):
     refused = CliRunner().invoke(main, [*SHORT, "--breakdown", kind])
     assert refused.exit_code == 2

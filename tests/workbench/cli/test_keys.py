@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
+from tests.laws import each
 from workbench.service.keyring import Keyring
 from workbench.service.keys import session_token
 
@@ -63,7 +64,14 @@ def test_the_file_lies_beside_the_store_or_where_the_setting_says(run: Run) -> N
     assert sorted(path.name for path in Path().iterdir()) == ["my.keys", "other.store.keys"]
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def kept(run: Run) -> bytes:
+    """The file of keys, which has one."""
+    run("keys", "create", "a", "--scope", "read")
+    return FILE.read_bytes()
+
+
+@each(
     ("arguments", "code", "message"),
     [
         (("create", "a", "--scope", "read"), 1, "holds already"),
@@ -78,14 +86,12 @@ def test_the_file_lies_beside_the_store_or_where_the_setting_says(run: Run) -> N
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_and_changes_nothing(
-    run: Run, arguments: tuple[str, ...], code: int, message: str
+    run: Run, kept: bytes, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    run("keys", "create", "a", "--scope", "read")
-    before = FILE.read_bytes()
     refused = run("keys", *arguments, code=code)
     assert message in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert FILE.read_bytes() == before
+    assert FILE.read_bytes() == kept
     assert [path.name for path in Path().iterdir()] == [FILE.name]
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dp.mechanisms import MECHANISMS
+from tests.laws import each
 
 SHORT = ["--unit", "user-day", "--w-bound", "2", "--horizon", "40"]
 
@@ -60,7 +61,7 @@ def test_laplace_noise_may_spend_delta(run) -> None:
     assert spending["max_std"] == pytest.approx(0.726 * pure["max_std"], rel=1e-3)
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "message"),
     [
         (("mechanisms", "--metric", "mau", "--window", "14"), 2, "not both"),

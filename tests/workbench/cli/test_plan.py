@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.laws import each
 from workbench.cli.breakdowns import BreakdownType
 from workbench.cli.main import main
 
@@ -65,7 +66,7 @@ def test_several_columns_make_a_segment_of_each_pair(times: str) -> None:
     assert (spelt.kind, spelt.most) == ("any", 2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "message"),
     [
         (["--by", "country=GB,DE"], "is not NAME=VALUES:KIND"),

@@ -214,7 +214,7 @@ def test_a_log_has_one_name_from_every_folder_and_in_every_format(
     assert run("release", "../log.csv", *DAYS, *ASK, *ledger).stdout == first
 
 
-@pytest.mark.parametrize("path", ["-", "/dev/stdin", "/dev/fd/63", "/proc/self/fd/0"])
+@each("path", ["-", "/dev/stdin", "/dev/fd/63", "/proc/self/fd/0"])
 def test_what_the_shell_names_has_no_name(run: Run, path: str) -> None:
     command = ("release", path, *DAYS, *ASK, "--input-format", "csv")
     assert "has no name of which a stream's could be made: name the stream (--stream)" in run(*command, code=1).stderr

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dp.sketches.salts import load_salts
+from tests.laws import each
 from workbench.cli.salt import salt, salt_option
 
 FILE = Path("dpdau.salt")
@@ -82,7 +83,7 @@ def test_the_variable_overrides_the_file(call, monkeypatch) -> None:
     assert row["fingerprint"] not in made.output
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "mode", "arguments", "message"),
     [
         (None, 0, ("rotate", "--from", "2026-03-01"), "dpdau.salt"),
@@ -109,7 +110,7 @@ def test_a_file_that_is_not_there_is_told_how_to_make(call) -> None:
     assert "'dpdau salt create' creates one" in refused.stderr
 
 
-@pytest.mark.parametrize("arguments", [("rotate",), ("rotate", "--from", "soon"), ("list", "--format", "csv")])
+@each("arguments", [("rotate",), ("rotate", "--from", "soon"), ("list", "--format", "csv")])
 def test_what_is_mistyped_is_refused_with_the_usage(call, arguments) -> None:
     assert call(*arguments).exit_code == 2
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.laws import each
 from tests.workbench.api.common import keys_for, local
 from tests.workbench.rpc.common import active, bearing_key, calling, refused, serving, trailing
 from workbench.api.app import create_app
@@ -221,7 +222,7 @@ def test_an_open_stream_ends_with_its_key(service: Service) -> None:
 # Without a key
 
 
-@pytest.mark.parametrize("name", ["origin", "sec-fetch-site", "referer"])
+@each("name", ["origin", "sec-fetch-site", "referer"])
 def test_without_a_key_no_page_of_a_browser_may_call(stub: Any, service: Service, name: str) -> None:
     metadata = ((name, "http://127.0.0.1:8000"),)
     refused(lambda: stub.Ingest(active("ann"), metadata=metadata), DENIED, "other-site")

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx2
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
+from tests.workbench.patient_http import get
 from tests.workbench.rpc.common import active, calling
 from tests.workbench.test_serving import serving
 from workbench.bench.serve import Load, bench_serve
@@ -66,7 +66,7 @@ def test_a_client_of_another_process_that_has_the_proto_file_alone(tmp_path: Pat
             timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         assert done.stderr == ""
-        assert done.stdout.splitlines() == ["2", "2", "200", httpx2.get(f"{address}/mau").text]
+        assert done.stdout.splitlines() == ["2", "2", "200", get(f"{address}/mau").text]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -134,7 +134,7 @@ def test_without_a_key_no_other_machine_is_answered(tmp_path: Path) -> None:
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     rng = random.Random(17)
-    acknowledged = 0
+    lives = acknowledged = 0
 
     def keyed(number: int) -> dict[str, Any]:
         return {"metadata": (("idempotency-key", f"stream-{number}"),)}
@@ -142,9 +142,11 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     def requests(number: int) -> Iterator[pb.IngestRequest]:
         return iter([active(*(f"u{number}-{part}-{index}" for index in range(10))) for part in range(5)])
 
-    for _ in range(6):
+    # On a busy machine little is acknowledged in half a second; then there are more lives, and longer ones.
+    while lives < 6 or acknowledged <= 10:
+        lives += 1
         with serving_both(tmp_path) as (_, port, process), calling(port) as stub:
-            killing = threading.Timer(rng.uniform(0.05, 0.5), process.kill)
+            killing = threading.Timer(rng.uniform(0.05, 0.5) * max(1.0, lives / 6), process.kill)
             killing.start()
             try:
                 while True:
@@ -156,7 +158,6 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     day = datetime(2026, 1, 1, tzinfo=UTC).date()
     with open_service(settings, lambda: datetime.now(UTC)) as service:
         found = service.preview(day)["dau"].truth
-        assert acknowledged > 10
         assert 50 * acknowledged <= found <= 50 * (acknowledged + 1)
         assert service.status().operations == found, "nothing is stored twice"
 

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.laws import each
 from tests.places import ROOT
 from tests.workbench.rpc.common import PROTO, active, generate, refused
 from workbench.api.problems import REFUSALS
@@ -100,7 +101,14 @@ def test_a_fresh_release_is_drawn_once_under_its_key(stub: Any, service: Service
     refused(lambda: stub.DrawFreshRelease(asked), Code.RESOURCE_EXHAUSTED, "budget-exhausted")
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def closed(service: Service) -> None:
+    """The first day is closed."""
+    service.close(date(2026, 1, 1))
+
+
+@pytest.mark.usefixtures("closed")
+@each(
     ("method", "request_", "code", "kind"),
     [
         ("GetRelease", pb.GetReleaseRequest(metric="yau", day="2026-01-01"), Code.NOT_FOUND, "unknown-metric"),
@@ -119,9 +127,8 @@ def test_a_fresh_release_is_drawn_once_under_its_key(stub: Any, service: Service
     ],
 )  # fmt: skip
 def test_what_cannot_be_met_is_refused_by_its_name(
-    stub: Any, service: Service, method: str, request_: Any, code: grpc.StatusCode, kind: str
+    stub: Any, method: str, request_: Any, code: grpc.StatusCode, kind: str
 ) -> None:
-    service.close(date(2026, 1, 1))
     refused(lambda: getattr(stub, method)(request_), code, kind)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.laws import each
 from tests.oracles.service_model import NOW, add, day, settings_in
 from workbench.service import Settings, StoreError, open_service
 from workbench.service.backup import NAMES, back_up
@@ -78,7 +79,7 @@ def test_backups_amid_closes_and_fresh_releases_belong_together(tmp_path: Path) 
         assert "error" not in {one.level for one in examine(chosen, lambda: NOW, lambda folder: 2**40)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("store", "ledger", "says"),
     [
         ("postgresql+psycopg://u:s3cret@h/d", "postgresql+psycopg://u:s3cret@h/d", "itself; run: mkdir"),

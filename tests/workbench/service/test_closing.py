@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dp.ledger import BudgetExhausted
+from tests.laws import each
 from tests.oracles.service_model import FIRST, add, day, nearly_exact, retract, settings_in
 from tests.workbench.service.common import METRICS, opened, standing
 from workbench.service import (
@@ -125,7 +126,7 @@ def test_a_closed_day_is_published_once(tmp_path: Path) -> None:
         assert service.budget() == budget
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@each("metric", METRICS)
 def test_what_is_not_published_is_refused(metric: str, tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
         with pytest.raises(Refused, match="no day is closed yet"):

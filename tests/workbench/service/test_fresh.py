@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dp.ledger import BudgetExhausted
+from tests.laws import each
 from tests.oracles.service_model import add, day, nearly_exact, retract, settings_in
 from tests.workbench.service.common import opened, standing
 from workbench.service import (
@@ -100,7 +101,7 @@ def test_an_exhausted_budget_changes_nothing(tmp_path: Path) -> None:
         assert service.budget().remaining.epsilon == 0
 
 
-@pytest.mark.parametrize("index", [-1, 1, 500])
+@each("index", [-1, 1, 500])
 def test_only_a_closed_day_has_a_fresh_release(index: int, tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
         service.close(day(0))

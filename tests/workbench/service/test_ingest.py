@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from dp.presence.daily import day_number
+from tests.laws import each
 from tests.oracles.service_model import FIRST, START, add, day, erasure, retract, settings_in
 from tests.workbench.service.common import opened, standing
 from workbench.service import (
@@ -15,6 +17,7 @@ from workbench.service import (
     ERASE,
     Operation,
     Refused,
+    Service,
 )
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -36,24 +39,30 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=[f"{index}" for index in range(len(BAD))])
-def test_one_bad_operation_refuses_the_whole_batch(bad: Operation, tmp_path: Path) -> None:
+@pytest.fixture
+def closed(tmp_path: Path, database: None) -> Iterator[Service]:
+    """A service with one event, of a day that is closed."""
     with opened(settings_in(tmp_path)) as service:
         service.ingest([add("ann", 0)])
         service.close(day(0))
-        before = standing(service)
-        with pytest.raises(Refused, match="event 1:") as refused:
-            service.ingest([add("bob", 1), bad, add("cem", 1)])
-        assert refused.value.kind == "bad-event"
-        assert [index for index, _ in refused.value.faults] == [1]
-        with pytest.raises(Refused, match="row 8:"):
-            service.loading.store("file", 6, [add("bob", 1), bad])
-        assert standing(service) == before
-        assert service.loading.resume("file") == 0
-        assert service.status().operations == 1
+        yield service
 
 
-@pytest.mark.parametrize("user", ["", "\ud800", "a\0", "u" * 513])
+@each("bad", BAD)
+def test_one_bad_operation_refuses_the_whole_batch(closed: Service, bad: Operation) -> None:
+    before = standing(closed)
+    with pytest.raises(Refused, match="event 1:") as refused:
+        closed.ingest([add("bob", 1), bad, add("cem", 1)])
+    assert refused.value.kind == "bad-event"
+    assert [index for index, _ in refused.value.faults] == [1]
+    with pytest.raises(Refused, match="row 8:"):
+        closed.loading.store("file", 6, [add("bob", 1), bad])
+    assert standing(closed) == before
+    assert closed.loading.resume("file") == 0
+    assert closed.status().operations == 1
+
+
+@each("user", ["", "\ud800", "a\0", "u" * 513])
 def test_an_erasure_of_nobody_is_refused(user: str, tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
         with pytest.raises(Refused, match="user is"):

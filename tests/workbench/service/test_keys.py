@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.laws import each
 from workbench.service.keyring import ALL_SCOPES, API_KEY, Keyring
 from workbench.service.keys import (
     SCOPES,
@@ -96,7 +97,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, kept:
         assert list(read_keys(path)) == list(kept)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "named"),
     [
         ("grafana = 1\n", "'grafana'.*object"),
@@ -130,7 +131,7 @@ def test_a_fault_is_named_with_the_file(tmp_path: Path, text: str, named: str) -
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o610, 0o601])
+@each("mode", [0o640, 0o604, 0o660, 0o666, 0o610, 0o601])
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = written(tmp_path / "k", f"[a]\n{GOOD}", mode)
     with pytest.raises(KeyFileError, match=f"{mode:04o}.*chmod 600 {path}"):

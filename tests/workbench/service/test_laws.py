@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -170,6 +171,7 @@ class Run:
 
     def compare(self, counted: Callable[[int, int, int, int | None], list[int]]) -> None:
         """Counts of closed days and of the open one against `counted(window, first, last, bound)`."""
+        counted = cache(counted)
         preview = self.service.preview(calendar(self.last))
         for place, metric in enumerate(METRICS):
             window, closed = self.windows[metric], self.service.truth(metric)

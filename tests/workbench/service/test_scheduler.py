@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.laws import each
 from tests.oracles.service_model import FIRST, add, day, settings_in
 from workbench.service import Service, Settings, SettingsError, load_settings, open_service
 from workbench.service.scheduler import LONGEST_WAIT_SECONDS, LOOK_SECONDS, Scheduler, due_day, scheduled
@@ -57,7 +58,7 @@ def hours(number: float) -> datetime:
 # --- Which day is due ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("zone", "now", "grace", "due"),
     [
         ("UTC", "2026-01-02T02:00:00+00:00", 0, "2026-01-01"),
@@ -95,7 +96,7 @@ def test_due_days_are_those_of_the_clock_on_the_wall(now: datetime, hour: str, g
     assert due_day(settings, now) == wall.date() - timedelta(days=1 if wall.time() >= time.fromisoformat(hour) else 2)
 
 
-@pytest.mark.parametrize(
+@each(
     ("given_settings", "named"),
     [
         ([("auto_close", "25:00")], "auto_close"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dp.accounting.composition import Guarantee
+from tests.laws import each
 from tests.oracles.service_model import FIRST
 from tests.places import ROOT
 from workbench.service import (
@@ -52,7 +53,7 @@ def test_settings_written_as_text_are_read_back(tmp_path: Path) -> None:
     assert load_settings(file, {}) == settings
 
 
-@pytest.mark.parametrize("text", ["colour = 1", "[mau]\ncolour = 1", "[colour]", "[port]\nx = 1", "mau = 5"])
+@each("text", ["colour = 1", "[mau]\ncolour = 1", "[colour]", "[port]\nx = 1", "mau = 5"])
 def test_an_unknown_name_in_a_file_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(text + "\n")
@@ -80,7 +81,7 @@ def test_a_misspelt_variable_is_refused_with_the_right_name(name: str) -> None:
                     load_settings(None, {wrong: "1"})
 
 
-@pytest.mark.parametrize("variable", ["DPDAU_MAU_EPS", "DPDAU_DAU_SIGMA", "DPDAU_WAU_EPSILON_TOTAL", "DPDAU_TIME_ZONE"])
+@each("variable", ["DPDAU_MAU_EPS", "DPDAU_DAU_SIGMA", "DPDAU_WAU_EPSILON_TOTAL", "DPDAU_TIME_ZONE"])
 def test_a_variable_of_a_series_that_it_does_not_have_is_refused(variable: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{variable} is no setting, perhaps DPDAU_"):
         load_settings(None, {variable: "1"})
@@ -110,7 +111,7 @@ def test_an_impossible_value_says_where_it_comes_from(tmp_path: Path) -> None:
         load_settings(None, {}, [("mau.epsilom", "1")])
 
 
-@pytest.mark.parametrize("port", ["", "0", "50051"])
+@each("port", ["", "0", "50051"])
 def test_grpc_is_off_unless_its_port_is_set(port: str) -> None:
     assert load_settings(None, {}).grpc_port is None
     assert load_settings(None, {"DPDAU_GRPC_PORT": port}).grpc_port == (int(port) if port else None)
@@ -118,7 +119,7 @@ def test_grpc_is_off_unless_its_port_is_set(port: str) -> None:
         load_settings(None, {}, [("grpc_port", "8000")])
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "value", "named"),
     [
         *[("grpc_port", value, "grpc_port") for value in ("-1", "65536", "grpc")],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.laws import each
 from tests.oracles.service_model import FIRST, START, add, day, erasure, settings_in
 from tests.workbench.service.common import METRICS, opened
 from workbench.service import (
@@ -136,7 +137,7 @@ def test_stopping_finishes_what_is_queued_and_takes_nothing_more(tmp_path: Path)
         writer.submit(lambda store: None)
 
 
-@pytest.mark.parametrize("index", [-1, 0, 2, 40])
+@each("index", [-1, 0, 2, 40])
 def test_only_the_open_day_has_a_preview(index: int, tmp_path: Path) -> None:
     with opened(settings_in(tmp_path)) as service:
         service.ingest([add("ann", 0)])

@@ -16,6 +16,7 @@ from dp.auditing.twins import TWINS
 from dp.names import ATTACKS as ATTACK_NAMES
 from experiments.kinds.attacks.readings import over_limit
 from experiments.kinds.attacks.trials import NOW
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import ATTACK
@@ -68,7 +69,7 @@ def test_every_attack_and_every_seeded_bug_has_words() -> None:
     assert set(attack_page.NOT_HERE) == set(COMMITTED_ONLY)
 
 
-@pytest.mark.parametrize(
+@each(
     ("rows", "said", "broken"),
     [
         ([bound()], "**Holds:** from 1,024 trials the attacker proves only ε 0.5 where 1 is promised.", False),
@@ -111,7 +112,7 @@ def test_readings_say_how_many_are_beyond_what_is_allowed() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("measured", "limit", "ratio"),
     [(3.0, 2.0, 1.5), (0.0, 0.0, 0.0), (0.1, 0.0, np.inf), (8.0, None, 0.0), (8.0, float("nan"), 0.0)],
 )

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import COVERAGE
@@ -37,8 +38,8 @@ def tables(told: list[JobState]) -> Tables:
     return told[-1].tables
 
 
-@pytest.mark.parametrize("name", ["gaussian", "damped-square-root", "sparse-vector"])
-@pytest.mark.parametrize("unit", ["user", "user-day"])
+@each("name", ["gaussian", "damped-square-root", "sparse-vector"])
+@each("unit", ["user", "user-day"])
 def test_what_is_held_is_counted_one_interval_at_a_time(name: str, unit: str) -> None:
     question = msgspec.structs.replace(COVERAGE, unit=unit, metric="dau", epsilon=4.0)
     truth = tuple(300 + 5 * (tick % 7) for tick in range(9))
@@ -117,7 +118,7 @@ def test_other_units_have_no_true_count_of_their_own(tables: Tables, tmp_path: P
     assert set(coverage_charts(question, other)) == {"pointwise", "simultaneous"}
 
 
-@pytest.mark.parametrize("changes", [{"level": 0.9123}, {"epsilon": -1.0}, {"mechanisms": ("adaptive-flippancy",)}])
+@each("changes", [{"level": 0.9123}, {"epsilon": -1.0}, {"mechanisms": ("adaptive-flippancy",)}])
 def test_what_cannot_be_tried_says_why(changes: dict[str, Any], tmp_path: Path) -> None:
     error = answer(msgspec.structs.replace(COVERAGE, **changes), tmp_path, lambda state: None, lambda: True).error
     assert error is not None

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from dp.log.generate import generate, write_log
 from experiments.kinds.loading import load
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import texts, tidy
 from tests.workbench.views.questions import TRADEOFF
@@ -53,7 +54,7 @@ def refused(tmp_path: Path, name: str, content: bytes, columns: str | None = Non
     return state.error
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "is_log"),
     [
         ("log.csv", True), ("LOG.CSV.GZ", True), ("a b ü.jsonl.zst", True), ("x.parquet", True), ("*.csv", True),

@@ -14,6 +14,7 @@ import pytest
 
 from dp.intervals.binomial import at_most
 from experiments.engine.numbers import signed
+from tests.laws import each
 from tests.workbench.pages import FIRST, feed, opened_page, press, texts, tidy
 from tests.workbench.views.questions import published_rows
 from workbench.service import Refused, Service, Settings, open_service
@@ -243,7 +244,7 @@ def test_rows_survive_the_file_in_the_zip() -> None:
         read_rows(text.replace("dau,1,", "dau,one,"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("question", "named"),
     [
         (LiveQuestion(metric="yau"), "yau"),

@@ -18,6 +18,7 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms.lower_bound import lower_bound
 from dp.names import DATA_DEPENDENT_MECHANISMS, MECHANISMS, OWN_BOUND_MECHANISMS
 from dp.units import protected_class
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.places import ROOT
 from tests.workbench.pages import answered, texts, tidy
@@ -116,9 +117,7 @@ def by_mechanism(tables: Tables) -> dict[str, list[TableRow]]:
     return {name: list(part) for name, part in itertools.groupby(tables["releases"], lambda row: str(row["mechanism"]))}
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("metric", "yau"), ("horizon", 5_000), ("w_bound", 0), ("epsilon", 0.0), ("unit", "house")]
-)
+@each(("field", "value"), [("metric", "yau"), ("horizon", 5_000), ("w_bound", 0), ("epsilon", 0.0), ("unit", "house")])
 def test_an_impossible_field_is_refused_by_its_name(field: str, value: Any, tmp_path: Path) -> None:
     question = msgspec.structs.replace(FRONTIER, **{field: value})
     error = answer(question, tmp_path, lambda state: None, lambda: True).error

@@ -24,6 +24,7 @@ from dp.names import METRICS
 from dp.presence.daily import EPOCH
 from dp.release import plan_release
 from tests.examples import examples
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import PLAN
@@ -158,9 +159,7 @@ def test_dots_are_the_quantiles_of_the_noise(tmp_path: Path) -> None:
     assert list(plan_charts(PLAN, tables)) == ["dots-dau", "dots-wau", "dots-mau", "split"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("delta", 1.0), ("w_bound", 0), ("horizon", 0), ("errors", (1.0, -1.0, 1.0))]
-)
+@each(("field", "value"), [("delta", 1.0), ("w_bound", 0), ("horizon", 0), ("errors", (1.0, -1.0, 1.0))])
 def test_an_impossible_field_is_refused_by_its_name(field: str, value: Any, tmp_path: Path) -> None:
     question = msgspec.structs.replace(PLAN, **{field: value})
     error = answer(question, tmp_path, lambda state: None, lambda: True).error

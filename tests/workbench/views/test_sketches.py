@@ -16,6 +16,7 @@ from experiments.engine.population import Population
 from experiments.engine.style import SHAPES, SKETCH_MARKERS
 from experiments.kinds.sketches.designs import SIZE_PARAMETERS
 from experiments.kinds.sketches.trials import PRIVACY, evaluate_sketch, sketch_tasks
+from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import SKETCH
@@ -39,8 +40,8 @@ def row(sketch: str, **fields: Any) -> dict[str, Any]:
 # --- Sizes and words -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-@pytest.mark.parametrize("users", [USERS[0], USERS[-1]])
+@each("memory", MEMORIES)
+@each("users", [USERS[0], USERS[-1]])
 def test_every_sketch_has_a_size_at_every_memory(memory: int, users: int) -> None:
     config = config_of(msgspec.structs.replace(SKETCH, sketches=SKETCHES, memory=memory, users=users))
     config.check()
@@ -108,7 +109,7 @@ def test_errors_are_refined_and_users_who_left_are_counted_still(tmp_path: Path)
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "named"),
     [
         ({"sketches": ("tally",)}, "tally"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 
-import pytest
 from markdown_it import MarkdownIt
 
+from tests.laws import each
 from workbench.views.text import day_name, literal
 
 HOSTILE = [
@@ -21,7 +21,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@each("text", HOSTILE)
 def test_text_from_outside_is_nothing_but_text(text: str) -> None:
     """By a Markdown parser that is not the browser's; the browser test shows addresses too."""
     (_, line, _) = MarkdownIt().enable(["table", "strikethrough"]).parse(literal(text))
@@ -30,7 +30,7 @@ def test_text_from_outside_is_nothing_but_text(text: str) -> None:
     assert "".join(token.content for token in line.children).replace("\u2060", "") == " ".join(text.split())
 
 
-@pytest.mark.parametrize("text", [":smile:", ":material/home:", ":red[x]", "a:b:c"])
+@each("text", [":smile:", ":material/home:", ":red[x]", "a:b:c"])
 def test_no_icon_and_no_colour_is_found_after_the_parsing(text: str) -> None:
     (_, line, _) = MarkdownIt().parse(literal(text))
     assert text not in "".join(token.content for token in line.children or [])

@@ -19,10 +19,12 @@ from experiments.kinds.loading import load
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
 from tests.workbench.views.questions import TRADEOFF
+from workbench.views.axes import EPSILONS, W_BOUNDS
 from workbench.views.bundle import COMMAND, question_toml
 from workbench.views.jobs.process import answer
 from workbench.views.jobs.registry import decode_question
 from workbench.views.text import users_text
+from workbench.views.tradeoff import research
 from workbench.views.tradeoff.chart import error_chart
 from workbench.views.tradeoff.page import least_words, sentence
 from workbench.views.tradeoff.research import least, tradeoff_experiment
@@ -81,7 +83,11 @@ def test_a_sentence_reads_a_row() -> None:
 
 
 @pytest.mark.parametrize("unit", ["user", "user-day"])
-def test_the_parts_of_an_error_add_up_and_are_those_of_the_trials(unit: str, tmp_path: Path) -> None:
+def test_the_parts_of_an_error_add_up_and_are_those_of_the_trials(
+    unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(research, "EPSILONS", EPSILONS[::4])
+    monkeypatch.setattr(research, "W_BOUNDS", W_BOUNDS[::3])
     question = msgspec.structs.replace(TRADEOFF, unit=unit, mechanisms=("gaussian", "optimal", "sparse-vector"))
     tables = answer(question, tmp_path, lambda state: None, lambda: True).tables
     for row in (row for rows in tables.values() for row in rows):

@@ -100,7 +100,7 @@ def plan_release(request: Request) -> Plan:
     if family_of(request.mechanism).delta == "needed" and request.guarantee.delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
-            "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
+            "for pure epsilon choose subtraction-tree, laplace or sparse-vector"
         )
     validate_sketch(request)
     _validate_questions(request)

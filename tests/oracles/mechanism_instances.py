@@ -22,6 +22,7 @@ MECHANISM_NAMES = (
     "gaussian",
     "binary-tree",
     "binary-tree-laplace",
+    "subtraction-tree",
     "b-ary-tree",
     "honaker-tree",
     "smooth-binary",

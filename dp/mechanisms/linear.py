@@ -50,7 +50,7 @@ class Strategy(Protocol):
         """How many measurements the ticks `start` to `stop` − 1 make."""
 
     def memory(self, tick: int) -> int:
-        """How many counts a stream remembers after `tick`."""
+        """How many numbers a stream remembers of the counts, or of the noise, after `tick`."""
 
     def decode(self, noise: Floats) -> Floats:
         """B z for noise of shape (trials, draws), in the unit of `noise`: the fast twin of running every tick in turn.
@@ -169,7 +169,7 @@ class LinearMechanism:
         """None: the worst pattern is searched for along the strategy."""
 
     def memory(self, ticks: int) -> int:
-        """Most counts that a stream of so many ticks remembers."""
+        """Most numbers that a stream of so many ticks remembers."""
         return max(self.strategy.memory(tick) for tick in range(ticks))
 
     def cost(self, ticks: int) -> Cost:

@@ -78,10 +78,10 @@ class SubtractionTreeStrategy:
         for level in range(self._levels(ticks)):
             size, events = self._node(level), self._event(level, ticks)
             for child, draws in zip((0, half + 1), self._draws_of(level, ticks), strict=True):
-                turns, nodes = np.indices(draws.shape)
-                starts = (turns * self.branching + child + nodes) * size
+                turns, nodes = np.arange(len(draws))[:, np.newaxis] * self.branching, np.arange(half)
+                starts = (turns + nodes + child) * size
                 # Those that are added come into use one by one, those that are taken away all at once.
-                first_used = turns * self.branching + (half if child else nodes) + 1
+                first_used = turns + (np.full(half, half) if child else nodes) + 1
                 held = (first_used <= events) & (starts < ticks)
                 ends = np.minimum(starts + size, ticks)
                 exact[draws[held]] = GRID * (prefixes[ends[held]] - prefixes[starts[held]])

@@ -96,19 +96,21 @@ class SubtractionTreeStrategy:
         return sum(self._size(self._event(level, tick + 1)) for level in range(self._levels(tick + 1)))
 
     def decode(self, noise: Floats) -> Floats:
-        """The noise in use at every tick, level by level; (trials, T)."""
-        trials, drawn = noise.shape
+        """The noise in use at every tick, from the highest level down; (trials, T)."""
+        half, drawn = self.branching // 2, noise.shape[1]
         ticks = bisect_left(range(drawn + 1), drawn, key=lambda stop: self.draws(0, stop))
         by_draw = np.ascontiguousarray(noise.T)
-        errors = np.zeros((ticks, trials))
-        for level in range(self._levels(ticks)):
-            added, taken_away = (by_draw[draws] for draws in self._draws_of(level, ticks))
-            remaining = taken_away[:, ::-1].cumsum(axis=1)[:, ::-1]
-            of_turn = np.concatenate([added.cumsum(axis=1), -remaining, np.zeros((len(added), 1, trials))], axis=1)
-            events = self._events(level, np.arange(1, ticks + 1))
-            begun = events > 0
-            errors[begun] += of_turn.reshape(-1, trials)[events[begun] - 1]
-        return errors.T
+        # Of the prefixes that are so many whole nodes of a level.
+        errors = np.zeros((1, len(noise)))
+        for level in reversed(range(self._levels(ticks))):
+            added, taken_away = self._draws_of(level, ticks)
+            around = np.empty((len(errors), self.branching, len(noise)))
+            around[:, half] = errors
+            for digit in range(1, half + 1):
+                around[:, half + digit] = around[:, half + digit - 1] + by_draw[added[:, digit - 1]]
+                around[1:, half - digit] = around[1:, half - digit + 1] - by_draw[taken_away[:-1, half - digit]]
+            errors = around.reshape(-1, len(noise))[half : half + self._event(level, ticks) + 1]
+        return errors[1:].T
 
     def decoder_energy(self, horizon: int) -> Floats:
         """The sum of the sizes of the digits of t + 1, shape (horizon,)."""
@@ -169,10 +171,10 @@ class SubtractionTreeStrategy:
     def _draws_of(self, level: int, ticks: int) -> tuple[Integers, Integers]:
         """Which draws are the nodes that each turn adds, and those that it takes away; shape (turns, h) each.
 
-        Nodes that are not drawn by then have the number of the last draw.
+        Nodes that are not drawn by then have the number of the last draw, and the last turn may have none that is.
         """
         half, size = self.branching // 2, self._node(level)
-        events = np.arange(-(-self._event(level, ticks) // self.branching) * self.branching) + 1
+        events = np.arange((self._event(level + 1, ticks) + 1) * self.branching) + 1
         # The lower levels draw nothing at this tick.
         at = self._drawn_by(events * size - size // 2 - 1).reshape(-1, self.branching)
         added = np.concatenate([at[:1, :half], at[:-1, half + 1 :]])

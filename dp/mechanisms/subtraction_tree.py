@@ -53,22 +53,32 @@ class SubtractionTreeStrategy:
             raise ValueError(f"branching is {self.branching}; digits of both signs need an odd one, at least 3")
 
     def advance(self, state: State, count: int, noise: Integers | Floats) -> tuple[State, Floats]:
-        """The count plus the noise in use; the secret is noise that is in use or drawn ahead, level by level."""
+        """The count plus the noise in use; the secret is noise that is in use or drawn ahead, level by level.
+
+        Raises:
+            ValueError: the state does not hold the noise that it should, or there are too few or too many draws.
+        """
         tick, secret, public = state
         half = self.branching // 2
-        kept = secret if tick else secret.reshape(0, *noise.shape[1:])
+        kept = secret if tick else secret.reshape(-1, *noise.shape[1:])
         levels, used, released = [], 0, np.asarray(GRID * count)
         for level in range(self._levels(tick + 1)):
             event, before = self._event(level, tick + 1), self._event(level, tick)
             own = kept[used : used + self._size(before)]
-            used += len(own)
+            used += self._size(before)
             place = (event - 1) % self.branching
             if event > before:
                 own = self._after(event, own, noise)
             levels.append(own)
             in_use = own[: place + 1] if place < half else -own[: 2 * half - place]
             released = released + in_use.sum(axis=0)
-        return State(tick + 1, np.concatenate(levels), public), np.asarray(released / GRID)
+        after = np.concatenate(levels)
+        if used != len(kept) or len(after) != self.memory(tick):
+            raise ValueError(
+                f"at tick {tick} the state has {len(kept)} numbers and {len(noise)} are drawn; "
+                f"{used} and {self.draws(tick, tick + 1)} are needed"
+            )
+        return State(tick + 1, after, public), np.asarray(released / GRID)
 
     def measurements(self, counts: Integers) -> Integers:
         """The change of the counts over the node of each draw, as far as it is known; nothing where it is not used."""
@@ -205,6 +215,7 @@ def strategy(protected: ProtectedClass) -> Strategy:
     return min(candidates, key=error)
 
 
+@lru_cache(maxsize=64)
 def most_odd_nodes(branching: int, horizon: int, protected: ProtectedClass) -> int:
     """The most nodes in use by the horizon with an odd number of flips, over one protected change, exactly.
 

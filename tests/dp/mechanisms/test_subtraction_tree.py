@@ -13,7 +13,7 @@ from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.auditing.bounds import Alarms, epsilon_bound
-from dp.mechanisms import GRID, LinearMechanism, independent, linear_design
+from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, independent, linear_design
 from dp.mechanisms.subtraction_tree import BRANCHINGS, SubtractionTreeStrategy, most_odd_nodes, strategy
 from dp.noise import LaplaceNoise
 from dp.units import ProtectedClass, protected_class
@@ -95,6 +95,24 @@ def test_memory_is_the_branching_times_the_levels(branching):
 def test_digits_need_both_signs(branching):
     with pytest.raises(ValueError, match=rf"branching is {branching}; .* an odd one, at least 3"):
         SubtractionTreeStrategy(branching)
+
+
+@pytest.mark.parametrize("branching", [3, 5])
+@each("tick", range(14))
+def test_a_state_without_its_noise_and_draws_of_another_tick_are_refused(branching, tick):
+    made = SubtractionTreeStrategy(branching)
+    state = EMPTY_STATE
+    for earlier in range(tick):
+        state, _ = made.advance(state, 1, np.ones(made.draws(earlier, earlier + 1), dtype=np.int64))
+    drawn = made.draws(tick, tick + 1)
+    kept = state.secret
+    for secret, noise in [(kept[:-1], drawn), (np.append(kept, 1), drawn), (kept, drawn + 1), (kept, drawn - 1)]:
+        if len(secret) != len(kept) or noise != drawn:
+            with pytest.raises(
+                ValueError, match=f"at tick {tick} the state has .*; {len(kept)} and {drawn} are needed"
+            ):
+                made.advance(state._replace(secret=secret), 1, np.ones(noise, dtype=np.int64))
+    made.advance(state, 1, np.ones(drawn, dtype=np.int64))
 
 
 # --- Adaptive streams -------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class SubtractionTreeStrategy:
 
     def draws(self, start: int, stop: int) -> int:
         """One a tick, and one more for each of the first events of a level."""
-        return int(np.diff(self._drawn_by(np.array([start, stop])))[0])
+        return self._drawn(stop) - self._drawn(start)
 
     def memory(self, tick: int) -> int:
         """The noise that is in use or drawn ahead, at most k − 1 numbers a level."""
@@ -172,11 +172,10 @@ class SubtractionTreeStrategy:
         # This level went from h to −h and draws nothing, or it drew what the next turn adds.
         return own[half:] if place == half else np.concatenate([own[1:], noise])
 
-    def _drawn_by(self, prefixes: Integers) -> Integers:
-        """How many draws were made by prefixes of so many ticks; of their shape."""
-        levels = range(self._levels(int(prefixes.max(initial=0))))
-        first = [np.minimum(self._events(level, prefixes), self.branching // 2) for level in levels]
-        return np.asarray(prefixes + np.sum(first, axis=0, dtype=np.int64))
+    def _drawn(self, prefix: int) -> int:
+        """How many draws a prefix of so many ticks makes."""
+        half = self.branching // 2
+        return prefix + sum(min(self._event(level, prefix), half) for level in range(self._levels(prefix)))
 
     def _draws_of(self, level: int, ticks: int) -> tuple[Integers, Integers]:
         """Which draws are the nodes that each turn adds, and those that it takes away; shape (turns, h) each.
@@ -185,8 +184,10 @@ class SubtractionTreeStrategy:
         """
         half, size = self.branching // 2, self._node(level)
         events = np.arange((self._event(level + 1, ticks) + 1) * self.branching) + 1
-        # The lower levels draw nothing at this tick.
-        at = self._drawn_by(events * size - size // 2 - 1).reshape(-1, self.branching)
+        # The lower levels draw nothing at the tick of an event.
+        before = events * size - size // 2 - 1
+        first = [np.minimum(self._events(each, before), half) for each in range(self._levels(int(before[-1])))]
+        at = (before + np.sum(first, axis=0, dtype=np.int64)).reshape(-1, self.branching)
         added = np.concatenate([at[:1, :half], at[:-1, half + 1 :]])
         taken_away = at[:, :half].copy()
         taken_away[:1] += 1

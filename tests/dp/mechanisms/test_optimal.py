@@ -9,7 +9,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dp.mechanisms import EMPTY_STATE, MECHANISMS, certificate, dense, linear_design, lower_bound, optimal, patterns, stationary
+from dp.mechanisms import (
+    EMPTY_STATE,
+    MECHANISMS,
+    certificate,
+    dense,
+    linear_design,
+    lower_bound,
+    optimal,
+    patterns,
+    stationary,
+)
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import ProtectedClass, protected_class

@@ -21,11 +21,13 @@ YEAR = 365
 """Ticks of a series where nobody says how many."""
 
 DEFAULT_MECHANISM = "damped-square-root"
+DEFAULT_PURE_MECHANISM = "subtraction-tree"
+"""Where δ is 0."""
 DEFAULT_W_BOUND = 2
 
 LINEAR_MECHANISMS = (
-    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "b-ary-tree", "honaker-tree", "smooth-binary",
-    "square-root", "damped-square-root", "buffered-toeplitz", "optimal",
+    "laplace", "gaussian", "binary-tree", "binary-tree-laplace", "subtraction-tree", "b-ary-tree", "honaker-tree",
+    "smooth-binary", "square-root", "damped-square-root", "buffered-toeplitz", "optimal",
 )  # fmt: skip
 OWN_BOUND_MECHANISMS = ("adaptive-flippancy",)
 """They find their W_BOUND themselves, for the unit user."""
@@ -55,3 +57,8 @@ ATTACKS = (
     "noise",
 )  # fmt: skip
 """The attack on the live service stands above the library (`workbench.attacks`)."""
+
+
+def default_mechanism(delta: float) -> str:
+    """The mechanism where nobody names one."""
+    return DEFAULT_MECHANISM if delta else DEFAULT_PURE_MECHANISM

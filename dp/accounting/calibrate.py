@@ -102,14 +102,19 @@ def calibrate_spending_delta(
         each mechanism with what its series promises on its own, at the δ of the whole.
 
     Raises:
-        ValueError: the guarantee or the shares are out of range, a design draws Gaussian noise, or one change may move
-            a measurement by two users.
+        ValueError: the guarantee or the shares are out of range, a design draws Gaussian noise or noise ahead, or one
+            change may move a measurement by two users.
     """
     parts = normalised(shares, len(designs))
     gaussian.validate_guarantee(*guarantee)
     for design in designs:
         if design.noise != "laplace":
             raise ValueError(f"{design.name} draws Gaussian noise, which needs δ in any case; take a Laplace mechanism")
+        if not design.in_turn:
+            raise ValueError(
+                f"{design.name} cannot spend δ: what a change does to noise that is drawn ahead may depend on what was "
+                "seen of it, and only ε bounds that; take δ = 0, or laplace"
+            )
         if design.doubled:
             raise ValueError(
                 f"{design.name} cannot spend δ here: one change may move a number by two users, for which no account "

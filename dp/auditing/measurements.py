@@ -6,30 +6,17 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.auditing.sampling import Sampler
-from dp.mechanisms import EMPTY_STATE, GRID, LinearMechanism, Strategy
+from dp.mechanisms import GRID, LinearMechanism, Strategy
 
 
 def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
     """M = B⁻¹, by measuring one user who is present at one tick; in users, shape (draws, ticks)."""
-    matrix = np.zeros((strategy.draws(0, ticks), ticks))
-    before = EMPTY_STATE.secret
-    for present in range(ticks):
-        secret, used = before, strategy.draws(0, present)
-        for tick in range(present, ticks):
-            exact, secret = strategy.measure(tick, secret, int(tick == present))
-            matrix[used : used + len(exact), present] = exact
-            used += len(exact)
-        _, before = strategy.measure(present, before, 0)
-    return matrix / GRID
+    return np.column_stack([exact_measurements(strategy, only) for only in np.eye(ticks, dtype=np.int64)])
 
 
 def exact_measurements(strategy: Strategy, counts: Integers) -> Floats:
     """The measurements without noise, in users; shape (draws,)."""
-    secret, measured = EMPTY_STATE.secret, []
-    for tick, count in enumerate(counts.tolist()):
-        exact, secret = strategy.measure(tick, secret, count)
-        measured.append(exact)
-    return np.concatenate(measured) / GRID
+    return np.asarray(strategy.measurements(counts) / GRID)
 
 
 def simulate_measurements(mechanism: LinearMechanism, counts: Integers) -> Sampler:

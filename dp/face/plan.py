@@ -19,7 +19,7 @@ from dp.ledger import DEFAULT_BUDGET, Ledger, open_ledger, provide_budget
 from dp.log import Attributes, Log, read_attributes, read_log
 from dp.mechanisms import Mechanism
 from dp.mechanisms.joint import Exceptions
-from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND
+from dp.names import DEFAULT_W_BOUND, default_mechanism
 from dp.presence.tombstone_file import Compaction, past_name, read_compaction
 from dp.questions import Breakdown, attribute_columns, questions_of, segment_columns
 from dp.release import (
@@ -293,7 +293,7 @@ def plan(
     delta: float = 1e-6,
     unit: str = "user-day",
     w_bound: int = DEFAULT_W_BOUND,
-    mechanism: str = DEFAULT_MECHANISM,
+    mechanism: str | None = None,
     horizon: int | Literal["unlimited"] | None = None,
     split: Mapping[str, float] | None = None,
     ci_level: float = 0.95,
@@ -316,7 +316,7 @@ def plan(
         delta: of all series together; Laplace mechanisms do not use it without `spend_delta`.
         unit: who is protected: "user-day" or "user".
         w_bound: W_BOUND, the most flips of presence of what is protected.
-        mechanism: a name in `dp.MECHANISMS`.
+        mechanism: a name in `dp.MECHANISMS`; by default damped-square-root, or subtraction-tree where `delta` is 0.
         horizon: ticks that the guarantee covers; by default from `first` to `last`. Give it when the stream is to be
             continued later.
         split: how the questions divide the budget, by their names (mau, mau/flows, week, mau/platform); equally by
@@ -359,7 +359,7 @@ its later retraction, as long as that changes the user's presence at most 2 time
         unit=unit,
         w_bound=w_bound,
         guarantee=Guarantee(float(epsilon), float(delta)),
-        mechanism=mechanism,
+        mechanism=mechanism or default_mechanism(delta),
         first=start,
         horizon=covered,
         shares=dict.fromkeys(names, 1.0) if split is None else dict(split),

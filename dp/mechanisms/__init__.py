@@ -18,6 +18,7 @@ from dp.mechanisms import (
     smooth_binary,
     sparse_vector,
     square_root,
+    subtraction_tree,
 )
 from dp.mechanisms.linear import LinearDesign, LinearMechanism, Strategy
 from dp.mechanisms.linear_design import choose as choose_linear
@@ -80,6 +81,10 @@ MECHANISMS: dict[str, MechanismFamily] = {
     "binary-tree-laplace": MechanismFamily(
         "laplace", "none", "dyadic blocks of changes, Laplace noise; pure ε",
         "2.2", "Chan, Shi, Song 2011; Dwork, Naor, Pitassi, Rothblum 2010", strategy=binary_tree.strategy,
+    ),
+    "subtraction-tree": MechanismFamily(
+        "laplace", "none", "blocks of kⁱ ticks, added or taken away, with k chosen for the class; pure ε",
+        "19", "Andersson, Pagh, Steiner, Torkamani 2025", strategy=subtraction_tree.strategy,
     ),
     "b-ary-tree": MechanismFamily(
         "gaussian", "needed", "blocks of bᵏ ticks, with the branching b chosen for the class",

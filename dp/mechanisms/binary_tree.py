@@ -15,7 +15,7 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
-from dp.mechanisms.linear import one_draw_a_tick
+from dp.mechanisms.linear import measure_and_estimate, measure_in_turn, one_draw_a_tick
 from dp.units import ProtectedClass
 
 BRANCHINGS = range(2, 17)
@@ -36,6 +36,8 @@ class TreeStrategy:
         """The measurement and the estimate before the block."""
         return tree.estimate_path(digit_sum(tick + 1, self.branching) - 1, public, measured[0])
 
+    advance = measure_and_estimate
+    measurements = measure_in_turn
     draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:

@@ -23,7 +23,7 @@ import scipy
 from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import impulse_response
-from dp.mechanisms.linear import one_draw_a_tick
+from dp.mechanisms.linear import measure_and_estimate, measure_in_turn, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -92,6 +92,8 @@ class BufferStrategy:
         estimate = np.asarray(measured[0] / GRID + self._weights @ buffers)
         return estimate, (buffers.T * self._decays).T + estimate
 
+    advance = measure_and_estimate
+    measurements = measure_in_turn
     draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:

@@ -35,6 +35,7 @@ from dp.mechanisms.buffers import BufferStrategy
 from dp.mechanisms.dense import DenseStrategy
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.smooth_binary import SmoothBinaryStrategy
+from dp.mechanisms.subtraction_tree import SubtractionTreeStrategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import PresenceChange, ProtectedClass
 
@@ -49,7 +50,14 @@ WORTH_KEEPING = 0.05
 
 STRATEGIES: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (BufferStrategy, DenseStrategy, SmoothBinaryStrategy, ToeplitzStrategy, TreeStrategy)
+    for kind in (
+        BufferStrategy,
+        DenseStrategy,
+        SmoothBinaryStrategy,
+        SubtractionTreeStrategy,
+        ToeplitzStrategy,
+        TreeStrategy,
+    )
 }
 """What a file may hold: value objects of whole numbers, whose constructors check them."""
 

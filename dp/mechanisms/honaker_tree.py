@@ -19,6 +19,7 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
+from dp.mechanisms.linear import measure_and_estimate, measure_in_turn
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -42,6 +43,9 @@ class HonakerTreeStrategy:
         says = before + measured / GRID
         estimate = np.asarray(says[-1] + np.tensordot(weights[:-1], says[:-1] - says[-1], axes=1))
         return estimate, np.concatenate([public[: depths[-1]], estimate[np.newaxis]])
+
+    advance = measure_and_estimate
+    measurements = measure_in_turn
 
     def draws(self, start: int, stop: int) -> int:
         """One for each block that ends in these ticks."""

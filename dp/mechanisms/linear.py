@@ -1,9 +1,9 @@
 """One definition for every linear mechanism: release = counts + B z, run one tick at a time.
 
-At tick t a strategy measures whole-number combinations of the present count and what it remembers of past ones; integer
-noise is added to each; the estimate is decoded from the noisy measurements and from what was decoded before. Measuring
-is integer arithmetic, so that what is private is integers plus integer noise and the sensitivity is that of the
-quantised strategy; decoding is post-processing. In matrix form measured = grid·(B⁻¹x) + z, with B the decoder; trees
+At tick t most strategies measure whole-number combinations of the present count and what they remember of past ones;
+integer noise is added to each; the estimate is decoded from the noisy measurements and from what was decoded before.
+Measuring is integer arithmetic, so that what is private is integers plus integer noise and the sensitivity is that of
+the quantised strategy; decoding is post-processing. In matrix form measured = grid·(B⁻¹x) + z, B the decoder; trees
 that measure more than once a tick have more rows than ticks and B is a left inverse.
 """
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms.protocol import (
+    EMPTY_STATE,
     GRID,
     MOST_USERS,
     Cost,
@@ -34,24 +35,22 @@ from dp.units import ProtectedClass
 
 
 class Strategy(Protocol):
-    """What is measured at each tick and how estimates are decoded from it; both linear, and quantised to the grid."""
+    """What is drawn at each tick and how estimates are made with it; both linear, and quantised to the grid."""
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
-        """The measurements without noise, in grid units, shape (draws,), and what must be remembered of the counts."""
+    def advance(self, state: State, count: int, noise: Integers | Floats) -> tuple[State, Floats]:
+        """One tick; arguments and results as of `LinearMechanism.step`."""
 
-    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
-        """The estimate in users and what must be remembered of the published.
+    def measurements(self, counts: Integers) -> Integers:
+        """What a whole series adds to each draw, B⁻¹ x, in grid units, shape (draws,); B times it is the series.
 
-        Args:
-            public: shape (k,) or (k, trials).
-            measured: noisy measurements in grid units, shape (draws,) or (draws, trials).
+        For as many ticks as there are counts.
         """
 
     def draws(self, start: int, stop: int) -> int:
         """How many measurements the ticks `start` to `stop` − 1 make."""
 
     def memory(self, tick: int) -> int:
-        """How many counts a stream remembers after `tick`."""
+        """How many numbers a stream remembers of the counts, or of the noise, after `tick`."""
 
     def decode(self, noise: Floats) -> Floats:
         """B z for noise of shape (trials, draws), in the unit of `noise`: the fast twin of running every tick in turn.
@@ -121,13 +120,7 @@ class LinearMechanism:
         """
         if not 0 <= count <= MOST_USERS:
             raise ValueError(f"count is {count} at tick {state.tick}; it must lie between 0 and 2^36")
-        tick, secret, public = state
-        exact, secret = self.strategy.measure(tick, secret, int(count))
-        measured = np.asarray(exact.reshape(-1, *(1,) * (noise.ndim - 1)) + noise, dtype=np.float64)
-        if not tick:
-            public = public.reshape(0, *noise.shape[1:])
-        estimate, public = self.strategy.estimate(tick, public, measured)
-        return State(tick + 1, secret, public), estimate
+        return self.strategy.advance(state, int(count), noise)
 
     def steps(self, state: State, counts: Integers, noise: Integers | Floats) -> tuple[State, Floats]:
         """`step` over consecutive ticks: the final state and the estimates, shape (ticks,) or (ticks, trials).
@@ -176,7 +169,7 @@ class LinearMechanism:
         """None: the worst pattern is searched for along the strategy."""
 
     def memory(self, ticks: int) -> int:
-        """Most counts that a stream of so many ticks remembers."""
+        """Most numbers that a stream of so many ticks remembers."""
         return max(self.strategy.memory(tick) for tick in range(ticks))
 
     def cost(self, ticks: int) -> Cost:
@@ -238,6 +231,12 @@ class LinearDesign:
     doubled: bool = False
 
     @property
+    def in_turn(self) -> bool:
+        """Whether every measurement is of the present and past counts alone when its noise is first used, so that
+        measurements compose one after the other."""
+        return getattr(type(self.strategy), "advance", None) is measure_and_estimate
+
+    @property
     def data_dependent(self) -> bool:
         """False: the noise knows nothing of the counts."""
         return False
@@ -254,6 +253,46 @@ class LinearDesign:
     def cost(self, budget: SeriesBudget, ticks: int) -> Cost:
         """What the calibrated mechanism costs."""
         return self.calibrated(budget).cost(ticks)
+
+
+class MeasuringStrategy(Protocol):
+    """A strategy whose draws measure the present count and past ones alone."""
+
+    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+        """The measurements without noise, in grid units, shape (draws,), and what must be remembered of the counts."""
+
+    def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
+        """The estimate in users and what must be remembered of the published.
+
+        Args:
+            public: shape (k,) or (k, trials).
+            measured: noisy measurements in grid units, shape (draws,) or (draws, trials).
+        """
+
+    def draws(self, start: int, stop: int) -> int:
+        """As of `Strategy`."""
+
+
+def measure_and_estimate(
+    strategy: MeasuringStrategy, state: State, count: int, noise: Integers | Floats
+) -> tuple[State, Floats]:
+    """`Strategy.advance`: measure, add the noise, estimate."""
+    tick, secret, public = state
+    exact, secret = strategy.measure(tick, secret, count)
+    measured = np.asarray(exact.reshape(-1, *(1,) * (noise.ndim - 1)) + noise, dtype=np.float64)
+    if not tick:
+        public = public.reshape(0, *noise.shape[1:])
+    estimate, public = strategy.estimate(tick, public, measured)
+    return State(tick + 1, secret, public), estimate
+
+
+def measure_in_turn(strategy: MeasuringStrategy, counts: Integers) -> Integers:
+    """`Strategy.measurements`: one tick after the other."""
+    secret, measured = EMPTY_STATE.secret, []
+    for tick, count in enumerate(counts.tolist()):
+        exact, secret = strategy.measure(tick, secret, count)
+        measured.append(exact)
+    return np.concatenate(measured)
 
 
 class StrategyRow(NamedTuple):
@@ -274,14 +313,14 @@ class StrategyRows(Protocol):
 
 
 def measure_row(rows: StrategyRows, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
-    """`Strategy.measure` of a matrix given by rows: it remembers the last counts, oldest first."""
+    """`MeasuringStrategy.measure` of a matrix given by rows: it remembers the last counts, oldest first."""
     weights, lead = rows.row(tick)
     exact = lead * count - int(weights @ secret[len(secret) - len(weights) :])
     return np.array([exact]), _last(np.append(secret, np.int64(count)), rows.memory(tick))
 
 
 def estimate_row(rows: StrategyRows, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
-    """`Strategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
+    """`MeasuringStrategy.estimate` of a matrix given by rows: it remembers the last estimates, oldest first."""
     weights, lead = rows.row(tick)
     estimate = np.asarray((measured[0] + weights.astype(np.float64) @ public[len(public) - len(weights) :]) / lead)
     return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))

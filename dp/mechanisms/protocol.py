@@ -30,7 +30,8 @@ class State(NamedTuple):
 
     Attributes:
         tick: the next one.
-        secret: whole numbers, shape (n,), that may tell true counts or noise; never shown.
+        secret: whole numbers, shape (n,), that may tell true counts or noise; never shown. (n, trials) in a simulation
+            of a mechanism that remembers noise.
         public: shape (k,), or (k, trials) in a simulation: functions of what was published.
     """
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
+from dp.mechanisms.linear import measure_and_estimate, measure_in_turn
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -48,6 +49,9 @@ class SmoothBinaryStrategy:
         """The sum of the blocks; the empty ones are forgotten at once."""
         estimate, path = tree.estimate_path(self.ones - self._empty(tick) - 1, public, measured[0])
         return np.asarray(estimate + measured[1:].sum(axis=0) / GRID), path
+
+    advance = measure_and_estimate
+    measurements = measure_in_turn
 
     def draws(self, start: int, stop: int) -> int:
         """One a tick and one for every empty block."""

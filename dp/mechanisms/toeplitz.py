@@ -11,7 +11,14 @@ import scipy
 from dp.arrays import Floats, Integers
 from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
-from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
+from dp.mechanisms.linear import (
+    StrategyRow,
+    estimate_row,
+    measure_and_estimate,
+    measure_in_turn,
+    measure_row,
+    one_draw_a_tick,
+)
 from dp.mechanisms.protocol import GRID
 from dp.units import ProtectedClass
 
@@ -68,6 +75,8 @@ class ToeplitzStrategy:
 
     measure = measure_row
     estimate = estimate_row
+    advance = measure_and_estimate
+    measurements = measure_in_turn
     draws = one_draw_a_tick
 
     def decoder(self, horizon: int) -> Floats:

@@ -142,7 +142,7 @@ def most_odd_blocks(
         _close_all(path, depths[tick], (0,), flips)
     whole: Best = (0,)
     for _, entry in path:
-        whole = _combined(whole, entry, flips)
+        whole = combined(whole, entry, flips)
     return max(whole[:: 2 if even else 1])
 
 
@@ -157,18 +157,19 @@ def _close_all(path: list[tuple[int, Best]], blocks: Sequence[int], entry: Best,
     """
     for depth in blocks:
         while path and path[-1][0] >= depth:
-            entry = _combined(path.pop()[1], entry, flips)
-        entry = _counted(entry)
+            entry = combined(path.pop()[1], entry, flips)
+        entry = counted(entry)
     path.append((blocks[-1], entry))
 
 
 @lru_cache(maxsize=2**16)
-def _counted(entry: Best) -> Best:
+def counted(entry: Best) -> Best:
+    """The same piece as one measured block, which counts where its number of flips is odd."""
     return tuple(value + number % 2 for number, value in enumerate(entry))
 
 
 @lru_cache(maxsize=2**16)
-def _combined(left: Best, right: Best, flips: int) -> Best:
+def combined(left: Best, right: Best, flips: int) -> Best:
     """The best of two neighbours together. Trees look alike in many places, so that most pairs come again."""
     best = [0] * min(len(left) + len(right) - 1, flips + 1)
     for i, from_left in enumerate(left):

@@ -174,7 +174,7 @@ def _validate_delta(request: Request) -> None:
     if use == "needed" and delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
-            "for pure epsilon choose laplace, binary-tree-laplace or sparse-vector"
+            "for pure epsilon choose subtraction-tree, laplace or sparse-vector"
         )
     if request.spend_delta and use != "none":
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# No palette of thirteen can be distinguished under the common kinds of colour blindness, or on a printer without
+# No palette of fourteen can be distinguished under the common kinds of colour blindness, or on a printer without
 # colours. So every mechanism has a marker and a dash too. Six of the colours are by Okabe and Ito; all are readable on
 # white and on black.
 COLOURS: dict[str, str] = {
@@ -12,6 +12,7 @@ COLOURS: dict[str, str] = {
     "gaussian": "#E69F00",
     "binary-tree": "#CC79A7",
     "binary-tree-laplace": "#56B4E9",
+    "subtraction-tree": "#7A3FA0",
     "b-ary-tree": "#A6761D",
     "honaker-tree": "#1B9E77",
     "smooth-binary": "#8073B8",
@@ -27,6 +28,7 @@ MARKERS: dict[str, str] = {
     "gaussian": "o",
     "binary-tree": "s",
     "binary-tree-laplace": "v",
+    "subtraction-tree": "v",
     "b-ary-tree": "p",
     "honaker-tree": "<",
     "smooth-binary": ">",
@@ -37,12 +39,13 @@ MARKERS: dict[str, str] = {
     "sparse-vector": "d",
     "adaptive-flippancy": "d",
 }
-"""Matplotlib's markers. Two mechanisms share v, for Laplace noise, and two share d, for dependent on the data."""
+"""Matplotlib's markers. Three mechanisms share v, for Laplace noise, and two share d, for dependent on the data."""
 DASHES: dict[str, tuple[float, ...]] = {
     "laplace": (3.5, 3),
     "gaussian": (),
     "binary-tree": (6, 1.5, 1.5, 1.5),
     "binary-tree-laplace": (2.5, 1.2),
+    "subtraction-tree": (7, 1, 2.5, 1),
     "b-ary-tree": (6, 1.2, 1.2, 1.2, 1.2, 1.2),
     "honaker-tree": (9, 2),
     "smooth-binary": (4, 1.2, 1.2, 1.2),

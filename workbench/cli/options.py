@@ -225,6 +225,17 @@ def gathered_as(kind: type, name: str, *options: Callable[[Any], Any]) -> Callab
     return decorate
 
 
+def mechanism_by_delta(help_text: str) -> Callable[[Any], Any]:
+    """The option --mechanism of a command whose option --delta, declared before it, decides the default."""
+    return click.option(
+        "--mechanism",
+        type=click.Choice(MECHANISM_NAMES),
+        callback=lambda ctx, _, value: value or names.default_mechanism(ctx.params["delta"]),
+        show_default=f"{names.DEFAULT_MECHANISM}; with --delta 0 {names.DEFAULT_PURE_MECHANISM}",
+        help=help_text,
+    )
+
+
 log_options = gathered_as(
     LogOptions, "source",
     click.argument("logs", nargs=-1, required=True, metavar="LOG..."),

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import click
 
-from dp.names import DEFAULT_MECHANISM
 from dp.progress import Progress
 from workbench.cli.counts import CountableLog
-from workbench.cli.options import MECHANISM_NAMES, HorizonType, gathered_as, ticks_of
+from workbench.cli.options import HorizonType, gathered_as, mechanism_by_delta, ticks_of
 from workbench.rows import TableRow
 
 
@@ -33,8 +32,7 @@ protection_options = gathered_as(
                       "--w-bound (default 2), and the ε of the rest."),
     click.option("--epsilon", type=float, default=1.0, show_default=True, help="With --protection: the promised ε."),
     click.option("--delta", type=float, default=1e-6, show_default=True, help="With --protection: the promised δ."),
-    click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default=DEFAULT_MECHANISM, show_default=True,
-                 help="With --protection: the mechanism, on which the ε of the rest depends."),
+    mechanism_by_delta("With --protection: the mechanism, on which the ε of the rest depends."),
     click.option("--horizon", type=HorizonType(), default=None,
                  help="With --protection: the --horizon of the release, on which its strategy depends; by default the "
                       "days that are looked at."),

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dp.database_url import Place
-from dp.names import DEFAULT_MECHANISM, DEFAULT_W_BOUND, UNITS
+from dp.names import DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.breakdowns import Asked, asked_options
 from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.options import (
-    MECHANISM_NAMES,
     HorizonType,
     LogCommand,
     LogOptions,
@@ -28,6 +27,7 @@ from workbench.cli.options import (
     Pairs,
     gathered_as,
     log_options,
+    mechanism_by_delta,
     output_options,
     ticks_of,
 )
@@ -121,8 +121,7 @@ protection_options = gathered_as(
     click.option("--delta", type=float, default=1e-6, show_default=True,
                  help="δ of all series together; Laplace mechanisms do not use it without --spend-delta, and with 0 "
                       "sparse-vector is pure."),
-    click.option("--mechanism", type=click.Choice(MECHANISM_NAMES), default=DEFAULT_MECHANISM, show_default=True,
-                 help="Mechanism that draws the noise; docs/mechanisms.md compares them."),
+    mechanism_by_delta("Mechanism that draws the noise; docs/mechanisms.md compares them."),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
     click.option("--share", type=Pairs(), default=None, metavar="QUESTION=SHARE,…",

@@ -23,7 +23,11 @@ from tests.oracles.accountant_instances import Pair, discrete_laplace_pair, hock
 from tests.oracles.accountant_instances import product as joint_pair
 
 DELTA = 1e-6
-LAPLACE = tuple(name for name, family in MECHANISMS.items() if family.noise == "laplace" and family.strategy)
+LAPLACE = tuple(
+    name
+    for name, family in MECHANISMS.items()
+    if family.noise == "laplace" and family.strategy and linear_design(name, protected_class("user", 1, 2, 64)).in_turn
+)
 
 
 def loss_masses(epsilon: float, steps: int) -> np.ndarray:
@@ -240,6 +244,14 @@ def test_what_has_no_proof_is_refused():
     change = PresenceChange((ProtectedClass(2, 30, 365),) * 2, 4, mixed=True)
     with pytest.raises(ValueError, match="may move a number by two users"):
         calibrate_spending_delta([question_design("binary-tree-laplace", change)], guarantee, [1.0])
+
+
+def test_noise_that_is_drawn_ahead_spends_no_delta():
+    with pytest.raises(ValueError, match="subtraction-tree cannot spend δ: what a change does to noise that is drawn"):
+        calibrate_spending_delta([month("subtraction-tree")], Guarantee(1.0, DELTA), [1.0])
+    # Where no tree is better it is independent noise.
+    single = linear_design("subtraction-tree", ProtectedClass(1, 1, 365))
+    assert calibrate_spending_delta([single], Guarantee(1.0, DELTA), [1.0])
 
 
 def test_equal_arguments_are_searched_for_once():

@@ -50,7 +50,8 @@ def test_no_change_with_so_many_runs_costs_more(name: str, w_bound: int) -> None
 def test_what_is_inside_has_the_promised_epsilon(name: str) -> None:
     protected = protected_class("user-day", 7, 4, HORIZON)
     assert epsilon_outside(name, protected, PROMISED, 2) == 1.0
-    if not family_of(name).needs_w_bound or name in ("laplace", "gaussian"):
+    # The tree with subtraction takes independent noise for so short a series.
+    if not family_of(name).needs_w_bound or name in ("laplace", "gaussian", "subtraction-tree"):
         assert epsilon_outside(name, protected, PROMISED, 4) == pytest.approx(1.0)
     else:
         assert epsilon_outside(name, protected, PROMISED, 4) > 1.0

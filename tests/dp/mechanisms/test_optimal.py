@@ -9,7 +9,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dp.mechanisms import EMPTY_STATE, certificate, dense, linear_design, lower_bound, optimal, patterns, stationary
+from dp.mechanisms import (
+    EMPTY_STATE,
+    MECHANISMS,
+    certificate,
+    dense,
+    linear_design,
+    lower_bound,
+    optimal,
+    patterns,
+    stationary,
+)
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import ProtectedClass, protected_class
@@ -25,7 +35,7 @@ from tests.oracles.mechanism_instances import (
 
 pytestmark = pytest.mark.slow
 
-GAUSSIAN_NAMES = tuple(name for name in MECHANISM_NAMES if "laplace" not in name)
+GAUSSIAN_NAMES = tuple(name for name in MECHANISM_NAMES if MECHANISMS[name].noise == "gaussian")
 
 
 def mean_square(strategy: Strategy, protected: ProtectedClass, ticks: int | None = None) -> float:
@@ -48,6 +58,7 @@ EXACT_NAMES = (
     "gaussian",
     "binary-tree",
     "binary-tree-laplace",
+    "subtraction-tree",
     "b-ary-tree",
     "honaker-tree",
     "smooth-binary",

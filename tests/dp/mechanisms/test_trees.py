@@ -12,12 +12,14 @@ from dp.mechanisms import EMPTY_STATE, GRID, Strategy, linear_design, smooth_bin
 from dp.mechanisms.binary_tree import TreeStrategy, best_strategy, digit_sum
 from dp.mechanisms.honaker_tree import HonakerTreeStrategy, block_variances, block_weights
 from dp.mechanisms.smooth_binary import SmoothBinaryStrategy
+from dp.mechanisms.subtraction_tree import SubtractionTreeStrategy
 from dp.units import ProtectedClass, protected_class
 from tests.laws import each
 from tests.oracles.mechanism_instances import all_series, count_runs, hull_lengths, strategy_matrix
 
 TREES: tuple[Strategy, ...] = (
     *(TreeStrategy(branching) for branching in (2, 3, 4, 16)),
+    *(SubtractionTreeStrategy(branching) for branching in (3, 5, 7, 25)),
     HonakerTreeStrategy(),
     *(SmoothBinaryStrategy(height, ones) for height, ones in ((6, 2), (64, 2), (6, 3), (6, 4), (14, 13))),
 )

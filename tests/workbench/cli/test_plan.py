@@ -51,6 +51,15 @@ def test_flows_and_weeks_are_asked_without_metrics() -> None:
     assert [row["question"] for row in rows("--by", "country=GB:last")] == ["dau", "wau", "mau"] * 2
 
 
+@pytest.mark.parametrize("order", [("--delta", "0", "--unit", "user"), ("--unit", "user", "--delta", "0")])
+def test_without_a_delta_the_noise_is_that_of_the_best_pure_mechanism(order: tuple[str, ...]) -> None:
+    (flat,) = rows("--metric", "mau", *order)
+    (named,) = rows("--metric", "mau", "--mechanism", "subtraction-tree", *order)
+    (doubled,) = rows("--metric", "mau", "--mechanism", "binary-tree-laplace", *order)
+    assert flat == named
+    assert float(str(flat["std"])) < 0.5 * float(str(doubled["std"]))
+
+
 def test_values_may_stand_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "countries.txt"
     file.write_text("Bonaire, Sint Eustatius\nEIRE\n", encoding="utf-8")

@@ -243,7 +243,7 @@ def test_a_result_that_cannot_be_written_is_not_lost(run: Run, log: Path, tmp_pa
     [
         (["--epsilon", "0"], "epsilon"),
         (["--epsilon", "nan"], "epsilon"),
-        (["--epsilon", "1", "--delta", "0"], "laplace"),
+        (["--epsilon", "1", "--delta", "0", "--mechanism", "gaussian"], "subtraction-tree"),
         (["--epsilon", "1", "--delta", "2"], "delta"),
         (["--epsilon", "1", "--ci-level", "1"], "ci_level"),
         (["--epsilon", "1", "--unit", "user", "--horizon", "unlimited"], "horizon"),

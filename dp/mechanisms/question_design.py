@@ -6,7 +6,7 @@ Every series of a question gets independent noise of one scale. What one protect
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -14,11 +14,13 @@ from dp.mechanisms import family_of
 from dp.mechanisms.design_cache import choice, is_ours, number
 from dp.mechanisms.linear import LinearDesign, Strategy
 from dp.mechanisms.linear_design import design_of
+from dp.mechanisms.protocol import NoiseName
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import FlowChange, PresenceChange, ProtectedClass
 
-MIXED = 2
-"""‖a − b‖² ≤ 2‖a‖² + 2‖b‖²: what it costs that a series may gain in some runs and lose in others."""
+MIXED: Mapping[NoiseName, int] = {"gaussian": 2, "laplace": 1}
+"""What it costs that a series may gain in some runs and lose in others: ‖a − b‖₂² ≤ 2‖a‖₂² + 2‖b‖₂², and ‖a − b‖₁ ≤
+‖a‖₁ + ‖b‖₁."""
 
 
 @lru_cache(maxsize=128)
@@ -40,6 +42,8 @@ def question_design(name: str, change: PresenceChange | FlowChange) -> LinearDes
         # Entries change by one each, so that they are both ℓ₁ and ℓ₂².
         return design_of(name, family.noise, ToeplitzStrategy(()), float(change.entries), change.entries)
     strategy, squared = _chosen(name, family.strategy, change)
+    if change.mixed:
+        squared *= MIXED[family.noise]
     touched = sum(strategy.touched(protected) for protected in change.series)
     return replace(design_of(name, family.noise, strategy, squared, touched), doubled=change.mixed)
 
@@ -80,8 +84,8 @@ def _with_sensitivity(
 def several_series_squared(strategy: Strategy, change: PresenceChange) -> float:
     """The largest Σ ‖B⁻¹Δ‖² over the series of a question, Δ being what a protected change does to each.
 
-    It maximises over how the runs divide among the series. Runs of opposite sign in one series count as two series
-    whose energies are doubled.
+    It maximises over how the runs divide among the series. Runs of opposite sign in one series count as those of two;
+    what that costs besides is `MIXED`.
     """
     if len(change.series) == 1:
         return strategy.sensitivity_squared(change.series[0])
@@ -93,7 +97,7 @@ def several_series_squared(strategy: Strategy, change: PresenceChange) -> float:
             max(best[runs - own] + one[own] for own in range(min(runs, protected.runs) + 1))
             for runs in range(change.runs + 1)
         ]
-    return best[-1] * (MIXED if change.mixed else 1)
+    return best[-1]
 
 
 def _energies(strategy: Strategy, protected: ProtectedClass) -> list[float]:

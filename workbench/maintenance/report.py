@@ -11,7 +11,7 @@ from experiments.documentation.blocks import EXPERIMENT_BLOCKS, fill_blocks
 from experiments.documentation.markdown import markdown_table
 from experiments.engine.places import RESULTS, ROOT
 from workbench.service import Settings, promise_of_all
-from workbench.service.settings import SERIES, SeriesSettings
+from workbench.service.settings import SERIES, TABLES, SeriesSettings
 from workbench.words import WORDS
 
 BENCH = RESULTS / "bench_serve.json"
@@ -43,7 +43,7 @@ def live_promise() -> str:
 def settings_table() -> str:
     """Every setting with its default; the series side by side."""
     defaults = Settings()
-    names = [name for name in Settings.__struct_fields__ if name not in SERIES]
+    names = [name for name in Settings.__struct_fields__ if name not in (*SERIES, *TABLES)]
     common = markdown_table(
         ["setting", "default"], "ll", [(f"`{name}`", _shown(getattr(defaults, name))) for name in names]
     )

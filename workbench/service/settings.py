@@ -212,7 +212,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def question_request(self, name: str, first: date) -> Request:
         """What is asked of `dp` for one question besides the metrics, from `first` on."""
-        one = self.questions[name]
+        return dataclasses.replace(self._request(name, self.questions[name], first), questions=(self.asked[name],))
+
+    def request(self, metric: str, first: date) -> Request:
+        """What is asked of `dp` for one series that starts on `first`."""
+        one = self.series[metric]
+        return dataclasses.replace(self._request(metric, one, first), windows={metric: one.window})
+
+    def _request(self, name: str, one: SeriesSettings | QuestionSettings, first: date) -> Request:
+        """What both have in common."""
         return Request(
             windows={},
             unit=one.unit,
@@ -222,22 +230,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             first=first,
             horizon=self.horizon,
             shares={name: 1.0},
-            ci_level=self.ci_level,
-            questions=(self.asked[name],),
-        )
-
-    def request(self, metric: str, first: date) -> Request:
-        """What is asked of `dp` for one series that starts on `first`."""
-        one = self.series[metric]
-        return Request(
-            windows={metric: one.window},
-            unit=one.unit,
-            w_bound=one.w_bound,
-            guarantee=Guarantee(one.epsilon, one.delta),
-            mechanism=one.mechanism,
-            first=first,
-            horizon=self.horizon,
-            shares={metric: 1.0},
             ci_level=self.ci_level,
         )
 

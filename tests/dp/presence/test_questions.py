@@ -16,32 +16,18 @@ from dp.presence import DuckDBEngine, NumpyEngine, compact
 from dp.presence.numpy_cells import BatchSizes
 from dp.presence.questions import count_questions
 from dp.presence.tombstones import Tombstones
-from dp.questions import Breakdown, Cell, Question, rolling
+from dp.questions import Breakdown, Question, rolling
 from tests.examples import examples
 from tests.laws import each
 from tests.oracles import questions as oracle
 from tests.oracles.labelled_logs import COLUMNS, dense, labelled_log_of, written
 from tests.oracles.logs import day, log_of
 from tests.oracles.presence import Operation
+from tests.oracles.question_cases import BREAKDOWNS, CELLS
 from tests.oracles.question_twins import TWINS
 from tests.oracles.questions import Written
 
 BOUNDS = (None, 1, 2, 3, 4)
-CELLS = (
-    rolling("dau", 1), rolling("wau", 7), rolling("mau", 30), Cell("flows", "wau", 7), Cell("flows", "mau", 30),
-    Cell("week", "week"), Cell("month", "month"),
-)  # fmt: skip
-PLATFORM, COUNTRY = ("ios", "android"), ("GB", "DE")
-BREAKDOWNS = (
-    None,
-    Breakdown("plan", "fixed", ("plan",), (("free", "paid"),)),
-    Breakdown("plan×city", "fixed", ("plan", "city"), (("free",), ("x", "y"))),
-    Breakdown("platform", "any", ("platform",), (PLATFORM,)),
-    Breakdown("platforms", "any", ("platform",), (PLATFORM,), 2),
-    Breakdown("both", "any", ("country", "platform"), (COUNTRY, PLATFORM), 2),
-    Breakdown("latest", "last", ("platform",), (PLATFORM,)),
-    Breakdown("latest×", "last", COLUMNS, (PLATFORM, COUNTRY)),
-)
 QUESTIONS = [Question(cell, breakdown) for breakdown in BREAKDOWNS for cell in CELLS]
 ATTRIBUTES = {"a": {"plan": "paid", "city": "x"}, "b": {"plan": "free", "city": "y"}, "c": {"plan": "gold"}}
 TABLE = Attributes(

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import Phase, example, find, given
 from hypothesis import strategies as st
 
-from dp.questions import Breakdown, Cell, Question, rolling
+from dp.questions import Question, rolling
 from tests.examples import examples
 from tests.oracles import questions as oracle
 from tests.oracles.labelled_logs import COLUMNS, dense, written
+from tests.oracles.question_cases import BREAKDOWNS, CELLS
 from tests.oracles.question_twins import TWINS
 from tests.oracles.questions import Label, Written
 from workbench.service.counted_questions import CountedQuestion
@@ -23,21 +24,9 @@ from workbench.service.packing import NEVER, RECORD, Records
 from workbench.service.roster import Packed, Roster
 
 BOUNDS = (None, 2, 3, 4, 6)
-CELLS = (
-    rolling("dau", 1), rolling("wau", 7), rolling("mau", 30), Cell("flows", "wau", 7), Cell("flows", "mau", 30),
-    Cell("week", "week"), Cell("month", "month"),
-)  # fmt: skip
-PLATFORM, COUNTRY = ("ios", "android"), ("GB", "DE")
-BREAKDOWNS = (
-    None,
-    Breakdown("platform", "any", ("platform",), (PLATFORM,)),
-    Breakdown("platforms", "any", ("platform",), (PLATFORM,), 2),
-    Breakdown("both", "any", ("country", "platform"), (COUNTRY, PLATFORM), 2),
-    Breakdown("latest", "last", ("platform",), (PLATFORM,)),
-    Breakdown("latest×", "last", COLUMNS, (PLATFORM, COUNTRY)),
-)
-QUESTIONS = tuple(Question(cell, breakdown) for breakdown in BREAKDOWNS for cell in CELLS)
-CODES = LabelCodes.of(breakdown for breakdown in BREAKDOWNS if breakdown is not None)
+BY_ACTIVITY = tuple(one for one in BREAKDOWNS if one is None or one.kind != "fixed")
+QUESTIONS = tuple(Question(cell, breakdown) for breakdown in BY_ACTIVITY for cell in CELLS)
+CODES = LabelCodes.of(breakdown for breakdown in BY_ACTIVITY if breakdown is not None)
 USERS = "abcd"
 
 
@@ -135,7 +124,7 @@ def test_a_broken_twin_is_told_apart(monkeypatch: pytest.MonkeyPatch, twin: str)
     name, broken, question, w_bound = TWINS[twin]
     monkeypatch.setattr(oracle, name, broken, raising=False)
     # Of totals only those depend on labels that are counted beside a breakdown.
-    asked = [CountedQuestion(question, w_bound), CountedQuestion(Question(rolling("dau", 1), BREAKDOWNS[1]))]
+    asked = [CountedQuestion(question, w_bound), CountedQuestion(Question(rolling("dau", 1), BY_ACTIVITY[1]))]
 
     def told_apart(rows: list[Written]) -> bool:
         rows = unlisted_alike(rows)

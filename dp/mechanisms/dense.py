@@ -24,6 +24,7 @@ from dp.arrays import Floats, Integers
 from dp.mechanisms.certificate import ROUNDING_FACTOR
 from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import rows_together
 from dp.units import ProtectedClass
 
 LONGEST = 512
@@ -68,6 +69,7 @@ class DenseStrategy:
 
     measure = measure_row
     estimate = estimate_row
+    run_together = rows_together
     draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:

@@ -13,6 +13,7 @@ from dp.mechanisms import certificate
 from dp.mechanisms.filters import convolve, impulse_response
 from dp.mechanisms.linear import StrategyRow, estimate_row, measure_row, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import rows_together
 from dp.units import ProtectedClass
 
 DECODED_AT_ONCE = 2**15
@@ -68,6 +69,7 @@ class ToeplitzStrategy:
 
     measure = measure_row
     estimate = estimate_row
+    run_together = rows_together
     draws = one_draw_a_tick
 
     def decoder(self, horizon: int) -> Floats:

@@ -49,7 +49,7 @@ def _rows_of_draws(plan: Plan, counts: Mapping[str, Integers], seed: int) -> Ite
         drawn = draw(block.mechanism, [EMPTY_STATE] * len(fresh), fresh, source, plan.request)
         for series, (_, released) in zip(block.series, drawn, strict=True):
             parts = row_parts(plan, series, block.days(plan), released, remaining=None)
-            yield from ({**parts.before, **ticked, **parts.after, **own} for ticked, own in parts.ticks)
+            yield from (parts.row(*tick) for tick in parts.ticks)
 
 
 def seeded_source(generator: np.random.Generator) -> NoiseSource:
@@ -134,7 +134,8 @@ class RowParts(NamedTuple):
 
     Attributes:
         before: the columns that come first, the same in every row.
-        ticks: of each tick the columns in between, and those at the end.
+        ticks: of each tick the columns in between, and those that only some mechanisms have. These come last, or
+            replace others.
         after: the columns that follow, the same in every row.
     """
 
@@ -142,12 +143,16 @@ class RowParts(NamedTuple):
     ticks: Iterable[tuple[dict[str, Any], dict[str, Any]]]
     after: Mapping[str, Any]
 
+    def row(self, ticked: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """The row of one of the ticks."""
+        return {**self.before, **ticked, **self.after, **own}
+
     def texts(self) -> Iterator[str]:
-        """The rows in JSON, as `json.dumps` writes them."""
-        before, after = json.dumps(self.before)[1:-1], json.dumps(self.after)[1:-1]
+        """The rows in JSON."""
+        # What all of them share is written once: that is most of a row.
+        before, after = json.dumps(self.before)[:-1], json.dumps(self.after)[1:]
         for ticked, own in self.ticks:
-            text = f"{before}, {json.dumps(ticked)[1:-1]}, {after}"
-            yield f"{{{text}, {json.dumps(own)[1:]}" if own else f"{{{text}}}"
+            yield json.dumps(self.row(ticked, own)) if own else f"{before}, {json.dumps(ticked)[1:-1]}, {after}"
 
 
 def row_parts(

@@ -46,9 +46,10 @@ def _rows_of_draws(plan: Plan, counts: Mapping[str, Integers], seed: int) -> Ite
         # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
         source = seeded_sources([np.random.default_rng([seed, *series.metric.encode()]) for series in block.series])
         fresh = np.stack([counts[series.metric] for series in block.series])
+        days = block.days(plan)
         drawn = draw(block.mechanism, [EMPTY_STATE] * len(fresh), fresh, source, plan.request)
         for series, (_, released) in zip(block.series, drawn, strict=True):
-            parts = row_parts(plan, series, block.days(plan), released, remaining=None)
+            parts = row_parts(plan, series, days, released, remaining=None)
             yield from (parts.row(*tick) for tick in parts.ticks)
 
 

@@ -43,11 +43,9 @@ def each_simulated(plan: Plan, counts: Mapping[str, Counts], seed: int) -> Itera
 def _rows_of_draws(plan: Plan, counts: Mapping[str, Integers], seed: int) -> Iterator[dict[str, Any]]:
     starts = dict.fromkeys(counts, 0)
     for block in blocks(plan.series, starts, {metric: len(own) for metric, own in counts.items()}):
-        # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
-        source = seeded_sources([np.random.default_rng([seed, *series.metric.encode()]) for series in block.series])
         fresh = np.stack([counts[series.metric] for series in block.series])
         days = block.days(plan)
-        drawn = draw(block.mechanism, [EMPTY_STATE] * len(fresh), fresh, source, plan.request)
+        drawn = draw(block.mechanism, [EMPTY_STATE] * len(fresh), fresh, source_of_block(block, seed), plan.request)
         for series, (_, released) in zip(block.series, drawn, strict=True):
             parts = row_parts(plan, series, days, released, remaining=None)
             yield from (parts.row(*tick) for tick in parts.ticks)
@@ -128,6 +126,12 @@ def draw(
     of_noise = noise_level(level, mechanism.data_dependent)
     for state, released in run_together(mechanism, states, counts, source, of_noise):
         yield state, for_all_users(released, sample.rate, level, mechanism.data_dependent)
+
+
+def source_of_block(block: Block, seed: int) -> NoiseSource:
+    """The draws of a simulation for the series of a block."""
+    # Every series has its own generator, so that asking for another metric leaves the others' noise as it was.
+    return seeded_sources([np.random.default_rng([seed, *series.metric.encode()]) for series in block.series])
 
 
 class RowParts(NamedTuple):

@@ -29,10 +29,15 @@ def csv_pieces(rows: Iterable[TableRow], columns: Sequence[str] = ()) -> Iterato
     parts = _parts(rows)
     first = next(parts, [])
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(first[0]) if first else list(columns), lineterminator="\n")
+    names = list(first[0]) if first else list(columns)
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     for part in itertools.chain([first], parts):
-        writer.writerows(part)
+        if all(list(row) == names for row in part):
+            # Nothing is to be looked up, which takes half of the time.
+            writer.writer.writerows(map(dict.values, part))
+        else:
+            writer.writerows(part)
         yield text.getvalue()
         text.seek(0)
         text.truncate()

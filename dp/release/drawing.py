@@ -96,7 +96,9 @@ class Block(NamedTuple):
 
 
 def blocks(series: Iterable[Series], starts: Mapping[str, int], stops: Mapping[str, int]) -> Iterator[Block]:
-    """All series that have ticks to draw, in their order, in blocks of at most about ROWS_AT_ONCE rows.
+    """All series that have ticks to draw, in their order, in blocks of at most ROWS_AT_ONCE rows, or one series.
+
+    Rows of before count too, because a stream remembers them.
 
     Args:
         starts: metric → its next tick.
@@ -106,7 +108,7 @@ def blocks(series: Iterable[Series], starts: Mapping[str, int], stops: Mapping[s
         series, lambda one: (one.question.name, starts[one.metric], stops[one.metric])
     ):
         if start < stop:
-            going_on, size = list(group), max(ROWS_AT_ONCE // (stop - start), 1)
+            going_on, size = list(group), max(ROWS_AT_ONCE // stop, 1)
             for place in range(0, len(going_on), size):
                 yield Block(going_on[place : place + size], start, stop)
 

@@ -226,7 +226,11 @@ def request_for(
 
 def _write(rows: Iterable[TableRow], output: Output, *, charged: bool) -> None:
     """Write the rows; a table has fewer columns. A release that cannot be written is not lost."""
-    first = next(left := iter(rows))
+    left = iter(rows)
+    first = next(left, None)
+    if first is None:
+        output.write([], title="no week or month has ended yet, so that nothing is published")
+        return
     # W_BOUND stands in a column where it changes from day to day; then there is a bias.
     shown = SHOWN | {"w_bound"} if "bias_bound" in first else SHOWN
     hidden = [name for name in first if name not in shown]

@@ -105,6 +105,7 @@ audit-short: setup ## the same in two minutes: fails if a promise is disproved, 
 
 bench: setup ## the speed of the data column at full size, of the service, mechanisms, sketches and experiments (several minutes)
 	$(RUN) dpdau bench data
+	$(RUN) dpdau bench noise
 	$(RUN) dpdau bench serve
 	$(RUN) dpdau bench mechanisms
 	$(RUN) dpdau bench sketches

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,20 +15,57 @@ if TYPE_CHECKING:
 TableRow = dict[str, Any]
 
 
+ROWS_AT_ONCE = 2**16
+"""Rows that are in memory together while many are written."""
+
+
 def csv_text(rows: Sequence[TableRow], columns: Sequence[str] = ()) -> str:
     """Rows as CSV with a header. `columns` names those of a table that may have no rows."""
+    return "".join(csv_pieces(rows, columns))
+
+
+def csv_pieces(rows: Iterable[TableRow], columns: Sequence[str] = ()) -> Iterator[str]:
+    """What `csv_text` returns, piece by piece."""
+    parts = _parts(rows)
+    first = next(parts, [])
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else list(columns), lineterminator="\n")
+    names = list(first[0]) if first else list(columns)
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    for part in itertools.chain([first], parts):
+        if all(list(row) == names for row in part):
+            # Nothing is to be looked up, which takes half of the time.
+            writer.writer.writerows(map(dict.values, part))
+        else:
+            writer.writerows(part)
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
 
 
-def parquet_bytes(rows: Sequence[TableRow], schema: pa.Schema | None = None) -> bytes:
+def json_pieces(rows: Iterable[TableRow]) -> Iterator[str]:
+    """Rows as a list in JSON, one a line, piece by piece."""
+    start = "[\n"
+    for part in _parts(rows):
+        yield start + ",\n".join(map(json.dumps, part))
+        start = ",\n"
+    yield "\n]\n" if start == ",\n" else "[\n\n]\n"
+
+
+def parquet_bytes(rows: Iterable[TableRow], schema: pa.Schema | None = None) -> bytes:
     """Rows as one Parquet file. Columns get the types of `schema`, or those of their values."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
+    parts = [pa.Table.from_pylist(part, schema=schema) for part in _parts(rows)] or [pa.Table.from_pylist([], schema)]
+    # Where a whole part has no value, its column has no type.
+    table = parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive")
     buffer = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    parquet.write_table(table, buffer)
     return buffer.getvalue()
+
+
+def _parts(rows: Iterable[TableRow]) -> Iterator[list[TableRow]]:
+    left = iter(rows)
+    while part := list(itertools.islice(left, ROWS_AT_ONCE)):
+        yield part

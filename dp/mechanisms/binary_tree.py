@@ -16,6 +16,7 @@ import numpy as np
 from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
 from dp.mechanisms.linear import measure_and_estimate, measure_in_turn, one_draw_a_tick
+from dp.mechanisms.together import columns_together
 from dp.units import ProtectedClass
 
 BRANCHINGS = range(2, 17)
@@ -28,7 +29,7 @@ class TreeStrategy:
 
     branching: int = 2
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+    def measure(self, tick: int, secret: Integers, count: int | Integers) -> tuple[Integers, Integers]:
         """The change over the block."""
         return tree.measure_path(digit_sum(tick + 1, self.branching) - 1, secret, count)
 
@@ -39,6 +40,7 @@ class TreeStrategy:
     advance = measure_and_estimate
     measurements = measure_in_turn
     draws = one_draw_a_tick
+    run_together = columns_together
 
     def memory(self, tick: int) -> int:
         """The entries of the path: the sum of the digits of t + 1."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from typing import Any
 
 import numpy as np
 import scipy
@@ -25,6 +26,7 @@ from dp.mechanisms import certificate
 from dp.mechanisms.filters import impulse_response
 from dp.mechanisms.linear import measure_and_estimate, measure_in_turn, one_draw_a_tick
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import along_columns, columns_together
 from dp.units import ProtectedClass
 
 PRECISION = 2**40
@@ -70,7 +72,7 @@ class BufferStrategy:
     def _weights(self) -> Floats:
         return np.array(self.weights) / PRECISION
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+    def measure(self, tick: int, secret: Integers, count: int | Integers) -> tuple[Integers, Integers]:
         """The count less the weighted buffers, rounded down, and the buffers with the count taken in.
 
         Raises:
@@ -80,21 +82,26 @@ class BufferStrategy:
             raise ValueError(f"tick {tick} is beyond the {LONGEST} ticks that buffers can run; open another stream")
         buffers = _join(secret) if tick else [0] * len(self.decays)
         weighted = sum(weight * buffer for weight, buffer in zip(self.weights, buffers, strict=True))
-        exact = GRID * count - weighted // (PRECISION << FRACTION_BITS)
-        taken_in = (GRID * count) << FRACTION_BITS
-        return np.array([exact]), _split(
-            [decay * buffer // PRECISION + taken_in for decay, buffer in zip(self.decays, buffers, strict=True)]
+        # Beyond 64 bits: whole numbers of Python, of which there may be an array.
+        now = GRID * (count if isinstance(count, int) else count.astype(object))
+        exact = now - weighted // (PRECISION << FRACTION_BITS)
+        return np.array([exact], dtype=np.int64), _split(
+            [
+                decay * buffer // PRECISION + (now << FRACTION_BITS)
+                for decay, buffer in zip(self.decays, buffers, strict=True)
+            ]
         )
 
     def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
         """The measurement plus the weighted buffers of estimates, and these buffers with the estimate taken in."""
         buffers = public if tick else np.zeros((len(self.decays), *measured.shape[1:]))
-        estimate = np.asarray(measured[0] / GRID + self._weights @ buffers)
+        estimate = np.asarray(measured[0] / GRID + along_columns(self._weights, buffers))
         return estimate, (buffers.T * self._decays).T + estimate
 
     advance = measure_and_estimate
     measurements = measure_in_turn
     draws = one_draw_a_tick
+    run_together = columns_together
 
     def memory(self, tick: int) -> int:
         """Two numbers a buffer."""
@@ -222,10 +229,10 @@ def product(roots: Floats) -> Floats:
     return reduce(np.convolve, [np.array([1.0, -root]) for root in roots], np.ones(1))
 
 
-def _join(limbs: Integers) -> list[int]:
-    half = len(limbs) // 2
-    return [int(high) * LIMB + int(low) for high, low in zip(limbs[:half], limbs[half:], strict=True)]
+def _join(limbs: Integers) -> list[Any]:
+    high, low = np.split(limbs.astype(object), 2)
+    return list(high * LIMB + low)
 
 
-def _split(numbers: list[int]) -> Integers:
+def _split(numbers: list[Any]) -> Integers:
     return np.array([number // LIMB for number in numbers] + [number % LIMB for number in numbers], dtype=np.int64)

@@ -31,6 +31,7 @@ from dp.mechanisms.linear import (
     one_draw_a_tick,
 )
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import rows_together
 from dp.units import ProtectedClass
 
 LONGEST = 512
@@ -77,6 +78,7 @@ class DenseStrategy:
     estimate = estimate_row
     advance = measure_and_estimate
     measurements = measure_in_turn
+    run_together = rows_together
     draws = one_draw_a_tick
 
     def memory(self, tick: int) -> int:

@@ -21,6 +21,7 @@ from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
 from dp.mechanisms.linear import measure_and_estimate, measure_in_turn
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import along_columns, columns_together
 from dp.units import ProtectedClass
 
 
@@ -28,11 +29,12 @@ from dp.units import ProtectedClass
 class HonakerTreeStrategy:
     """A tick measures the change over every dyadic block that ends with it, the shortest first."""
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+    def measure(self, tick: int, secret: Integers, count: int | Integers) -> tuple[Integers, Integers]:
         """The changes since 1, 2, 4, … ticks ago."""
         depths = _depths_at(tick)
-        before = np.concatenate([[0], secret])[list(depths)]
-        return GRID * (count - before), np.append(secret[: depths[-1]], np.int64(count))
+        before = np.concatenate([np.zeros_like(secret, shape=(1, *secret.shape[1:])), secret])[list(depths)]
+        now = np.array([count], dtype=np.int64)
+        return GRID * (now - before), np.concatenate([secret[: depths[-1]], now])
 
     def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
         """The weighted average of what each block says."""
@@ -41,11 +43,12 @@ class HonakerTreeStrategy:
         weights = block_weights(len(depths) - 1)
         # Differences to one of the estimates are averaged, so that without noise whole numbers stay whole.
         says = before + measured / GRID
-        estimate = np.asarray(says[-1] + np.tensordot(weights[:-1], says[:-1] - says[-1], axes=1))
+        estimate = np.asarray(says[-1] + along_columns(weights[:-1], says[:-1] - says[-1]))
         return estimate, np.concatenate([public[: depths[-1]], estimate[np.newaxis]])
 
     advance = measure_and_estimate
     measurements = measure_in_turn
+    run_together = columns_together
 
     def draws(self, start: int, stop: int) -> int:
         """One for each block that ends in these ticks."""

@@ -10,9 +10,10 @@ that measure more than once a tick have more rows than ticks and B is a left inv
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,23 @@ class Strategy(Protocol):
         """Most measurements that one protected change can alter."""
 
 
+@runtime_checkable
+class SeriesStrategy(Protocol):
+    """A strategy that takes many series at once, quicker than one after the other."""
+
+    def run_together(self, states: Sequence[State], counts: Integers, noise: Integers) -> tuple[list[State], Floats]:
+        """What `LinearMechanism.steps` gives each of several series, to the last digit.
+
+        Args:
+            states: of the series, all before the same tick.
+            counts: shape (series, ticks), at least one of each.
+            noise: whole-number draws in grid units, shape (series, draws).
+
+        Returns:
+            the final states, and the estimates in users, shape (series, ticks).
+        """
+
+
 @dataclass(frozen=True)
 class LinearMechanism:
     """A calibrated linear mechanism: no data and no randomness, only what is drawn and how it is decoded.
@@ -119,7 +137,7 @@ class LinearMechanism:
             ValueError: the count is negative or larger than MOST_USERS.
         """
         if not 0 <= count <= MOST_USERS:
-            raise ValueError(f"count is {count} at tick {state.tick}; it must lie between 0 and 2^36")
+            raise _not_a_count(count, state.tick)
         return self.strategy.advance(state, int(count), noise)
 
     def steps(self, state: State, counts: Integers, noise: Integers | Floats) -> tuple[State, Floats]:
@@ -141,14 +159,35 @@ class LinearMechanism:
 
     def run(self, state: State, counts: Integers, source: NoiseSource, level: float) -> tuple[State, Released]:
         """Consecutive ticks with noise from `source`; see `protocol.Mechanism`."""
-        if not len(counts):
-            return state, Released.nothing()
-        start, stop = state.tick, state.tick + len(counts)
+        ((state, released),) = self.run_together([state], counts[np.newaxis], source, level)
+        return state, released
+
+    def run_together(
+        self, states: Sequence[State], counts: Integers, source: NoiseSource, level: float
+    ) -> Iterator[tuple[State, Released]]:
+        """`run` of several series; see `dp.mechanisms.together.run_together`."""
+        if not counts.size:
+            yield from ((state, Released.nothing()) for state in states)
+            return
+        start, stop = states[0].tick, states[0].tick + counts.shape[1]
         energy = self._energy(start, stop)
         half_widths = self.noise.half_width(level, energy) / GRID
         deviations = self._deviations(energy)
-        state, estimates = self.steps(state, counts, source(self.noise, self.strategy.draws(start, stop)))
-        return state, Released(estimates, estimates - half_widths, estimates + half_widths, deviations)
+        draws = self.strategy.draws(start, stop)
+        noise = source(self.noise, len(states) * draws).reshape(len(states), draws)
+        for state, estimates in self._steps_together(states, counts, noise):
+            yield state, Released(estimates, estimates - half_widths, estimates + half_widths, deviations)
+
+    def _steps_together(
+        self, states: Sequence[State], counts: Integers, noise: Integers
+    ) -> Iterator[tuple[State, Floats]]:
+        if len(states) == 1 or not isinstance(self.strategy, SeriesStrategy):
+            return map(self.steps, states, counts, noise)
+        out_of_range = (counts < 0) | (counts > MOST_USERS)
+        if out_of_range.any():
+            series, tick = np.argwhere(out_of_range)[0]
+            raise _not_a_count(counts[series, tick], states[0].tick + tick)
+        return zip(*self.strategy.run_together(states, counts, noise), strict=True)
 
     def simulate(self, counts: Integers, trials: int, generator: np.random.Generator) -> Floats:
         """Estimates of seeded trials, shape (trials, ticks); never for publication."""
@@ -324,6 +363,10 @@ def estimate_row(rows: StrategyRows, tick: int, public: Floats, measured: Floats
     weights, lead = rows.row(tick)
     estimate = np.asarray((measured[0] + weights.astype(np.float64) @ public[len(public) - len(weights) :]) / lead)
     return estimate, _last(np.concatenate([public, estimate[np.newaxis]]), rows.memory(tick))
+
+
+def _not_a_count(count: int, tick: int) -> ValueError:
+    return ValueError(f"count is {count} at tick {tick}; it must lie between 0 and 2^36")
 
 
 def one_draw_a_tick(strategy: object, start: int, stop: int) -> int:

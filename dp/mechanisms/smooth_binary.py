@@ -20,6 +20,7 @@ from dp.arrays import Floats, Integers
 from dp.mechanisms import tree
 from dp.mechanisms.linear import measure_and_estimate, measure_in_turn
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import columns_together
 from dp.units import ProtectedClass
 
 MOST_ONES = 12
@@ -39,11 +40,11 @@ class SmoothBinaryStrategy:
     height: int
     ones: int
 
-    def measure(self, tick: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+    def measure(self, tick: int, secret: Integers, count: int | Integers) -> tuple[Integers, Integers]:
         """The change over the one new block that holds ticks, and nothing for each empty one."""
         empty = self._empty(tick)
         exact, path = tree.measure_path(self.ones - empty - 1, secret, count)
-        return np.concatenate([exact, np.zeros(empty, dtype=np.int64)]), path
+        return np.concatenate([exact, np.zeros((empty, *exact.shape[1:]), dtype=np.int64)]), path
 
     def estimate(self, tick: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:
         """The sum of the blocks; the empty ones are forgotten at once."""
@@ -52,6 +53,7 @@ class SmoothBinaryStrategy:
 
     advance = measure_and_estimate
     measurements = measure_in_turn
+    run_together = columns_together
 
     def draws(self, start: int, stop: int) -> int:
         """One a tick and one for every empty block."""

@@ -22,6 +22,7 @@ from dp.arrays import Floats, Integers
 from dp.mechanisms import independent, tree
 from dp.mechanisms.linear import Strategy
 from dp.mechanisms.protocol import GRID, State
+from dp.mechanisms.together import advance_together
 from dp.units import ProtectedClass
 
 BRANCHINGS = range(3, 102, 2)
@@ -52,7 +53,9 @@ class SubtractionTreeStrategy:
         if self.branching < 3 or self.branching % 2 == 0:
             raise ValueError(f"branching is {self.branching}; digits of both signs need an odd one, at least 3")
 
-    def advance(self, state: State, count: int, noise: Integers | Floats) -> tuple[State, Floats]:
+    run_together = advance_together
+
+    def advance(self, state: State, count: int | Integers, noise: Integers | Floats) -> tuple[State, Floats]:
         """The count plus the noise in use; the secret is noise that is in use or drawn ahead, level by level.
 
         Raises:

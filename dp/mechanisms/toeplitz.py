@@ -20,6 +20,7 @@ from dp.mechanisms.linear import (
     one_draw_a_tick,
 )
 from dp.mechanisms.protocol import GRID
+from dp.mechanisms.together import rows_together
 from dp.units import ProtectedClass
 
 DECODED_AT_ONCE = 2**15
@@ -77,6 +78,7 @@ class ToeplitzStrategy:
     estimate = estimate_row
     advance = measure_and_estimate
     measurements = measure_in_turn
+    run_together = rows_together
     draws = one_draw_a_tick
 
     def decoder(self, horizon: int) -> Floats:

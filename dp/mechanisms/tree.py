@@ -46,10 +46,10 @@ def horizon_of(protected: ProtectedClass) -> int:
     return protected.horizon
 
 
-def measure_path(depth: int, secret: Integers, count: int) -> tuple[Integers, Integers]:
+def measure_path(depth: int, secret: Integers, count: int | Integers) -> tuple[Integers, Integers]:
     """The change since the path's entry `depth`, and the path of counts afterwards."""
-    before = int(secret[depth - 1]) if depth else 0
-    return np.array([GRID * (count - before)]), np.append(secret[:depth], np.int64(count))
+    now = np.array([count], dtype=np.int64)
+    return GRID * (now - (secret[depth - 1] if depth else 0)), np.concatenate([secret[:depth], now])
 
 
 def estimate_path(depth: int, public: Floats, measured: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dp.arrays import Integers
 from dp.names import FLOWS
 from dp.presence.daily import NO_BOUND, Horizon
-from dp.presence.numpy_cells import LabelledDays, in_time
+from dp.presence.numpy_cells import LabelledDays, UserDays, in_time
 from dp.presence.numpy_runs import PackedDays, PackedRuns, calendar_runs, positions_within, window_runs
 from dp.presence.numpy_segments import admitted, by_segment, latest
 from dp.questions import Breakdown, Cell
@@ -43,6 +43,11 @@ class _Axis:
         ends = np.array([(day - horizon.first).days for day in days], dtype=np.int64)
         begins = (_first_day(cell, days[0]) - horizon.first).days if days and cell.window is None else 0
         return cls(cell.window, len(days), begins, ends, flows)
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether all that is asked is how many users are present in a trailing window."""
+        return self.window is not None and not self.flows
 
     def runs(self, active: PackedDays) -> PackedRuns:
         """The presence of users on this axis."""
@@ -92,10 +97,23 @@ class QuestionCounter:
 
     def add(self, part: LabelledDays, bound: int) -> None:
         """Count some users, each frozen after `bound` flips."""
-        active = self._active(part)
-        for axis, moves in self.axes.values():
-            if axis.length:
-                self._add(axis.runs(active), bound, axis.flows, moves)
+        axes = [(axis, moves) for axis, moves in self.axes.values() if axis.length]
+        if self.breakdown is None or not self._shared:
+            active = PackedDays.of(in_time(part.active, self.beyond), self.beyond)
+        elif self.breakdown.kind == "last":
+            last, labels = latest(part, self.reach, self.beyond)
+            segments = self.segment_of[labels]
+            if bound == NO_BOUND:
+                self._add_apart(last, segments, [one for one in axes if one[0].only_counts])
+                axes = [one for one in axes if not one[0].only_counts]
+                if not axes:
+                    return
+            active = by_segment(last, segments, self._segment_bits, self.beyond)
+        else:
+            several, labels = admitted(part, self.segment_of, self.breakdown.most)
+            active = by_segment(several, self.segment_of[labels], self._segment_bits, self.beyond)
+        for axis, moves in axes:
+            self._add(axis.runs(active), bound, axis.flows, moves)
 
     def answer(self, cell: Cell) -> Integers:
         """The counts of one of the cells, shape (series, days), series in the order of `Question.series`."""
@@ -115,15 +133,18 @@ class QuestionCounter:
     def _segment_bits(self) -> int:
         return (self.number - 1).bit_length()
 
-    def _active(self, part: LabelledDays) -> PackedDays:
-        """When users are active; if segments are shared, when they are in each."""
-        if self.breakdown is None or not self._shared:
-            return PackedDays.of(in_time(part.active, self.beyond), self.beyond)
-        if self.breakdown.kind == "last":
-            active, labels = latest(part, self.reach, self.beyond)
-            return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
-        active, labels = admitted(part, self.segment_of, self.breakdown.most)
-        return by_segment(active, self.segment_of[labels], self._segment_bits, self.beyond)
+    def _add_apart(self, active: UserDays, segments: Integers, axes: Sequence[tuple[_Axis, Integers]]) -> None:
+        """Count intervals of which no two of a user overlap, where nobody is frozen: they need not make up runs.
+
+        What ends as another begins, in one segment, cancels out in the count.
+        """
+        places = segments << self.beyond.bit_length()
+        for axis, moves in axes:
+            assert axis.window is not None
+            # Nobody comes who is not seen within the window.
+            stops = np.maximum(np.minimum(active.stops, active.days + axis.window), active.starts)
+            np.add.at(moves[0].reshape(-1), places | active.starts, 1)
+            np.add.at(moves[2].reshape(-1), places | stops, 1)
 
     def _add(self, runs: PackedRuns, bound: int, flows: bool, moves: Integers) -> None:
         # Segment and tick in one number are a place in `moves`.

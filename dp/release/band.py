@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -14,7 +14,7 @@ from dp.release.drawing import series_of
 from dp.release.plan import Plan
 
 
-def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def with_band(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows with `band_low` and `band_high`, which hold the counts of a metric on *all* days of the horizon at once.
 
     They do so with the probability `ci_level`, where `ci_low` and `ci_high` do so for each day by itself: every day has
@@ -28,27 +28,31 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         ValueError: there is no horizon, the mechanism's error depends on the data, or a sample is counted, whose
             intervals are approximations that such high levels are beyond.
     """
+    return list(each_with_band(plan, rows))
+
+
+def each_with_band(plan: Plan, rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows of `with_band`, made as they are taken; what has no band is refused before the first one."""
     request = plan.request
     if request.horizon is None:
         raise ValueError("band needs a horizon: over days without an end no band of bounded width holds them all")
     if request.sample is not None:
         raise ValueError("band holds noise alone; a sample errs too, and its intervals are too rough for a band")
-    found: dict[str, tuple[Any, Any]] = {}
-    for series in plan.series:
+    half: dict[str, Floats] = {}
+    for name, series in plan.by_question.items():
         if series.mechanism.data_dependent:
             raise ValueError(f"band needs noise that does not depend on the data, and that of {request.mechanism} does")
-        own = [row for row in rows if series_of(row) == series.metric]
-        cell = series.question.cell
-        ticks = cell.number(request.first, request.horizon)
-        level = 1 - (1 - request.ci_level) / ticks
-        places = [cell.place(request.first, date.fromisoformat(row["day"])) for row in own]
-        half = half_widths(series.mechanism, ticks, level)[places]
-        estimates = np.array([row["estimate"] for row in own])
-        low, high = estimates - half, estimates + half
-        found[series.metric] = iter(low.tolist()), iter(high.tolist())
-    return [
-        {**row, "band_low": next(found[series_of(row)][0]), "band_high": next(found[series_of(row)][1])} for row in rows
-    ]
+        ticks = series.question.cell.number(request.first, request.horizon)
+        half[name] = half_widths(series.mechanism, ticks, 1 - (1 - request.ci_level) / ticks)
+    questions = {series.metric: series.question for series in plan.series}
+
+    def banded(row: Mapping[str, Any]) -> dict[str, Any]:
+        question = questions[series_of(row)]
+        place = question.cell.place(request.first, date.fromisoformat(row["day"]))
+        reach = float(half[question.name][place])
+        return {**row, "band_low": row["estimate"] - reach, "band_high": row["estimate"] + reach}
+
+    return map(banded, rows)
 
 
 def half_widths(mechanism: Mechanism, horizon: int, level: float) -> Floats:

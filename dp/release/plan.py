@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 
 from dp.accounting.calibrate import (
     JOINT_MECHANISM,
@@ -75,7 +76,7 @@ class Plan:
         """Name of each question → one of its series; they differ in nothing but their names."""
         return {series.question.name: series for series in self.series}
 
-    @property
+    @cached_property
     def freeze(self) -> Freeze:
         """After how many flips the counts must leave a user out.
 

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
@@ -22,9 +22,9 @@ from dp.database_url import DatabaseUrl, Place
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
 from dp.names import LOG_FORMATS, PACKED_SUFFIXES
-from dp.release.drawing import draw, release_rows, secure_source
+from dp.release.drawing import Block, blocks, draw, row_parts, secure_source
 from dp.release.own_counts import own_counts
-from dp.release.plan import Plan, Series
+from dp.release.plan import Plan
 from dp.release.request import Request, charged
 
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
@@ -67,20 +67,46 @@ def publish(
         LedgerError: the stream exists with other parameters, noise or past.
         ValueError: counts are missing, no whole numbers, or longer than the horizon; nothing was charged.
     """
+    return published(ledger, stream, charge_and_draw(ledger, stream, budget, plan, counts, now, data, arrived))
+
+
+def charge_and_draw(
+    ledger: Ledger,
+    stream: str,
+    budget: str,
+    plan: Plan,
+    counts: Mapping[str, Counts],
+    now: datetime,
+    data: str = "",
+    arrived: Callable[[date], str] | None = None,
+) -> dict[str, int]:
+    """`publish` without its rows, which are in the ledger then, and need not be in memory.
+
+    Returns:
+        metric → how many ticks of it are now published; what `each_published` takes.
+    """
     checked = own_counts(plan, counts)
     ledger.charge(stream, budget, charged(plan.request), {**plan.request.specification(), "data": data}, now)
     # All series of a call ask for the same days.
     arrived = arrived and functools.cache(arrived)
     with ledger.transaction():
         remaining = ledger.budget(budget)
-        for series in plan.series:
-            _publish_series(ledger, stream, plan, series, checked[series.metric], remaining, arrived)
-    return published(ledger, stream, {metric: len(values) for metric, values in checked.items()})
+        before = {metric: _state_from(text) for metric in checked if (text := ledger.state(stream, metric))}
+        starts = {metric: before[metric].state.tick if metric in before else 0 for metric in checked}
+        ticks = {metric: len(values) for metric, values in checked.items()}
+        for block in blocks(plan.series, starts, ticks):
+            _publish_block(ledger, stream, plan, block, checked, before, remaining, arrived)
+    return ticks
 
 
 def published(ledger: Ledger, stream: str, ticks: Mapping[str, int]) -> list[str]:
     """The first rows of every metric, as many as `ticks` says, as they were published, fewer where fewer exist."""
-    return [row for metric, number in ticks.items() for row in ledger.releases(stream, metric)[:number]]
+    return list(each_published(ledger, stream, ticks))
+
+
+def each_published(ledger: Ledger, stream: str, ticks: Mapping[str, int]) -> Iterator[str]:
+    """The rows of `published`, read from the open ledger as they are taken."""
+    return (row for metric, number in ticks.items() for row in ledger.releases(stream, metric)[:number])
 
 
 def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now: datetime) -> list[str] | None:
@@ -96,6 +122,14 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
         BudgetExhausted: the stream is new, and there is no room for its charge.
         LedgerError: the stream exists with other parameters.
     """
+    wanted = recallable(ledger, stream, budget, plan, ticks, now)
+    return None if wanted is None else published(ledger, stream, wanted)
+
+
+def recallable(
+    ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now: datetime
+) -> dict[str, int] | None:
+    """Which rows `recall` returns, for `each_published`, or None; it raises what `recall` raises."""
     if ledger.find_charge(stream) is None:
         # Without any budget, the caller may be about to open one.
         if ledger.budgets():
@@ -106,7 +140,7 @@ def recall(ledger: Ledger, stream: str, budget: str, plan: Plan, ticks: int, now
     wanted = {series.metric: series.question.cell.number(plan.request.first, ticks) for series in plan.series}
     if any(ledger.count_releases(stream, metric) < number for metric, number in wanted.items()):
         return None
-    return published(ledger, stream, wanted)
+    return wanted
 
 
 def log_name(paths: Sequence[str], ledger: Place) -> str:
@@ -231,34 +265,36 @@ def _state_from(text: str) -> _StreamState:
     return _StreamState(state, mechanism, counts_name, operations)
 
 
-def _publish_series(
+def _publish_block(
     ledger: Ledger,
     stream: str,
     plan: Plan,
-    series: Series,
-    counts: Integers,
+    block: Block,
+    counts: Mapping[str, Integers],
+    before: Mapping[str, _StreamState],
     budget: Budget,
     arrived: Callable[[date], str] | None,
 ) -> None:
-    stored = ledger.state(stream, series.metric)
-    before = _state_from(stored) if stored else None
-    state = before.state if before else EMPTY_STATE
-    fresh = counts[state.tick :]
-    if not len(fresh):
-        return
+    days, sample = block.days(plan), plan.request.sample
+    mechanism = _name_mechanism(block.mechanism)
 
+    @functools.cache
     def name_arrived(ticks: int) -> str | None:
-        days = series.question.cell.days_from(plan.request.first)
-        return arrived(next(itertools.islice(days, ticks - 1, None))) if arrived else None
+        going_on = block.series[0].question.cell.days_from(plan.request.first)
+        return arrived(next(itertools.islice(going_on, ticks - 1, None))) if arrived else None
 
-    mechanism = _name_mechanism(series.mechanism)
-    if before:
-        counted = _name_counts(counts[: state.tick], plan.request.sample)
-        _validate_continuation(stream, before, mechanism, counted, name_arrived, plan.request.sample is not None)
-    after, released = draw(series.mechanism, state, fresh, secure_source, plan.request)
-    rows = release_rows(plan, series, state.tick, released, remaining=budget)
-    stored_next = _StreamState(after, mechanism, _name_counts(counts, plan.request.sample), name_arrived(len(counts)))
-    ledger.append(stream, series.metric, state.tick, [json.dumps(row) for row in rows], stored_next.text())
+    own = [counts[series.metric] for series in block.series]
+    for series, values in zip(block.series, own, strict=True):
+        if series.metric in before:
+            counted = _name_counts(values[: block.start], sample)
+            _validate_continuation(stream, before[series.metric], mechanism, counted, name_arrived, sample is not None)
+    states = [before[series.metric].state if series.metric in before else EMPTY_STATE for series in block.series]
+    fresh = np.stack([values[block.start :] for values in own])
+    drawn = draw(block.mechanism, states, fresh, secure_source, plan.request)
+    for series, values, (after, released) in zip(block.series, own, drawn, strict=True):
+        rows = row_parts(plan, series, days, released, remaining=budget)
+        state = _StreamState(after, mechanism, _name_counts(values, sample), name_arrived(block.stop))
+        ledger.append(stream, series.metric, block.start, list(rows.texts()), state.text())
 
 
 def _validate_continuation(

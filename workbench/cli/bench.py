@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dp.names import DEFAULT_MECHANISM
 from experiments.engine.progress import progress_bar
-from workbench.cli.options import FILE, Output, output_options
+from workbench.cli.options import FILE, MECHANISM_NAMES, Output, output_options
 from workbench.cli.output import keep_apart, write_rows
 
 if TYPE_CHECKING:
@@ -58,6 +59,26 @@ def bench_data(
             return
         rows = measure(int(events), int(users), days, (1, 7, 30), w_bound, seed, log_format)
     write_rows(rows, format_name, None, title=f"Data column: from a log in {log_format} to daily counts")
+
+
+@bench.command("noise")
+@click.option("--series", type=click.IntRange(min=3), default=10_000, show_default=True, help="Segments and the total.")
+@click.option("--ticks", type=click.IntRange(min=1), default=365, show_default=True)
+@click.option(
+    "--mechanism", "mechanisms", type=click.Choice(MECHANISM_NAMES), multiple=True, default=[DEFAULT_MECHANISM],
+    show_default=True, help="A linear one. May be repeated.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of what is simulated.")
+@output_options
+def bench_noise(series: int, ticks: int, mechanisms: tuple[str, ...], seed: int, output: Output) -> None:
+    """Time the noise of a release with many series: simulated, secure, and as rows."""
+    from workbench.bench.noise import bench_noise as measure
+
+    output.validate()
+    with progress_bar() as report:
+        report("measuring", None)
+        rows = measure(series, ticks, mechanisms, seed)
+    output.write(rows, title="Releases: the noise of many series")
 
 
 @bench.command("serve")

@@ -66,7 +66,7 @@ def compose(spec: Path, delta: float, output: Output) -> None:
     if output.format == "json":
         epsilon = answers[winner].epsilon if winner else None
         whole = {"delta": delta, "releases": releases(parts), "accountants": rows, "best": winner, "epsilon": epsilon}
-        deliver((json.dumps(whole, indent=2) + "\n").encode(), output.out)
+        deliver([(json.dumps(whole, indent=2) + "\n").encode()], output.out)
         return
     shown = _for_people(rows) if output.format == "table" else rows
     found = f"best: {winner}" if winner else "no accountant applies"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cached_property
@@ -199,7 +199,7 @@ class Output:
         """The format: as asked for, else by the name of the file, else a table."""
         return chosen_format(self.format_name, self.out)
 
-    def write(self, rows: Sequence[TableRow], *, title: str, hidden: Sequence[str] = ()) -> None:
+    def write(self, rows: Iterable[TableRow], *, title: str, hidden: Sequence[str] = ()) -> None:
         """Write rows; of a table, `title` is the heading and `hidden` are the columns that it leaves out."""
         write_rows(rows, self.format, self.out, title=title, hidden=hidden)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dp.database_url import DatabaseUrl, Place
-from experiments.engine.files import write_atomically
-from workbench.rows import TableRow, csv_text, parquet_bytes
+from experiments.engine.files import write_pieces_atomically
+from workbench.rows import TableRow, csv_pieces, json_pieces, parquet_bytes
 
 OUTPUT_FORMATS = ("table", "csv", "json", "parquet")
 SQLITE = b"SQLite format 3\0"
@@ -67,35 +66,36 @@ def chosen_format(wanted: str | None, out: Path | None) -> str:
 
 
 def write_rows(
-    rows: Sequence[TableRow], format_name: str, out: Path | None, *, title: str, hidden: Sequence[str] = ()
+    rows: Iterable[TableRow], format_name: str, out: Path | None, *, title: str, hidden: Sequence[str] = ()
 ) -> None:
-    """Write rows to a file or to standard output.
+    """Write rows to a file or to standard output; CSV and JSON while they are made, so that many fit in memory.
 
     Args:
         title: heading of a table.
         hidden: columns that a table leaves out (they are named in its heading instead, being the same in each row).
     """
     if format_name == "table":
-        deliver(_table(rows, title, hidden, out).encode(), out)
+        deliver([_table(list(rows), title, hidden, out).encode()], out)
     elif format_name == "csv":
-        deliver(csv_text(rows).encode(), out)
+        deliver((piece.encode() for piece in csv_pieces(rows)), out)
     elif format_name == "json":
-        deliver(("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n").encode(), out)
+        deliver((piece.encode() for piece in json_pieces(rows)), out)
     else:
-        deliver(parquet_bytes(rows), out)
+        deliver([parquet_bytes(rows)], out)
 
 
-def deliver(content: bytes, out: Path | None) -> None:
+def deliver(pieces: Iterable[bytes], out: Path | None) -> None:
     """Write bytes to a file, whole or not at all, or to standard output."""
     if out is None:
         try:
-            sys.stdout.buffer.write(content)
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             # The reader, `head` perhaps, has seen enough; what is left must not be written at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
-        write_atomically(out, content)
+        write_pieces_atomically(out, pieces)
 
 
 def _table(rows: Sequence[TableRow], title: str, hidden: Sequence[str], out: Path | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +45,17 @@ class PostProcessing:
         if self.band and endless:
             raise click.UsageError("--band needs a --horizon: no band of bounded width holds days without an end")
 
-    def apply(self, plan: Plan, rows: Sequence[TableRow]) -> Sequence[TableRow]:
-        """The rows as they are written."""
-        from dp.release import with_band
+    def apply(self, plan: Plan, rows: Iterable[TableRow]) -> Iterable[TableRow]:
+        """The rows as they are written; all of them are in memory where counts are to agree, and only then."""
         from dp.release.agreement import with_agreement
+        from dp.release.band import each_with_band
         from workbench.cli.consistent import with_counts
 
         if self.band:
-            rows = with_band(plan, rows)
+            rows = each_with_band(plan, rows)
         if self.consistent:
-            rows = with_agreement(plan, rows) if plan.request.questions else with_counts(rows)
+            whole = list(rows)
+            rows = with_agreement(plan, whole) if plan.request.questions else with_counts(whole)
         if self.suppress_below is not None:
             rows = suppressed(rows, self.suppress_below)
         return rows
@@ -73,9 +74,9 @@ postprocessing_options = gathered_as(
 )  # fmt: skip
 
 
-def suppressed(rows: Sequence[TableRow], below: float) -> list[TableRow]:
+def suppressed(rows: Iterable[TableRow], below: float) -> Iterator[TableRow]:
     """The rows, with `<N` in place of numbers below N, and nothing in place of their intervals."""
-    return [_withheld(row, below) for row in rows]
+    return (_withheld(row, below) for row in rows)
 
 
 def _withheld(row: TableRow, below: float) -> TableRow:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dp.database_url import Place
 from dp.names import DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.breakdowns import Asked, asked_options
-from workbench.cli.budget import ledger_option, open_budget
 from workbench.cli.compact import tombstones_option
 from workbench.cli.counts import Query, open_log, query_options
 from workbench.cli.options import (
@@ -31,15 +29,14 @@ from workbench.cli.options import (
     output_options,
     ticks_of,
 )
+from workbench.cli.payment import Payment, payment_options
 from workbench.cli.postprocessing import PostProcessing, postprocessing_options
 from workbench.cli.sketches import SketchChoice, sketch_options
 from workbench.rows import TableRow
 
 if TYPE_CHECKING:
-    from dp.counts import Counts
-    from dp.ledger import Budget
     from dp.mechanisms.joint import Exceptions
-    from dp.release import Plan, Request
+    from dp.release import Request
 
 LARGE_DELTA = 1e-2
 SHOWN = {
@@ -140,140 +137,6 @@ protection_options = gathered_as(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Payment:
-    """Which stream is charged to which budget; or the seed of a simulation, which is charged to none."""
-
-    stream: str | None
-    ledger_path: Place
-    budget: str
-    simulate: bool
-    seed: int | None
-
-    def validate(self) -> None:
-        """Refuse a simulation that cannot be repeated, and a release that could be."""
-        if self.simulate and self.seed is None:
-            raise click.UsageError("--simulate needs a --seed, so that it can be repeated")
-        if self.seed is not None and not self.simulate:
-            raise click.UsageError("--seed goes with --simulate only: the noise of a real release has no seed")
-
-    @property
-    def ledger(self) -> Place | None:
-        """The ledger that is charged."""
-        return None if self.simulate else self.ledger_path
-
-    def agreed(self, days: list[date]) -> list[date]:
-        """The days of the log, for a simulation only.
-
-        Raises:
-            click.UsageError: what is published must not take its days from the log.
-        """
-        if not self.simulate:
-            raise click.UsageError(
-                "--from and --to are needed: they are published, so they must not come from the log. For all of its "
-                f"days: --from {days[0]} --to {days[-1]}"
-            )
-        return days
-
-    def name(self, request: Request, source: LogOptions) -> str:
-        """The stream's key: as asked for, or else made of the request and of what the log is called."""
-        from dp.release import default_stream, log_name
-
-        return self.stream or default_stream(request, log_name(source.logs, self.ledger_path), source.read_as)
-
-    def horizon(self, request: Request, source: LogOptions) -> int | str | None:
-        """The horizon that the stream was charged for; None if there is no such stream yet."""
-        from dp.ledger import has_ledger, open_ledger
-
-        if self.simulate or not has_ledger(self.ledger_path):
-            return None
-        with open_ledger(self.ledger_path) as ledger:
-            charge = ledger.find_charge(self.name(request, source))
-        return None if charge is None else charge.specification["horizon"] or "unlimited"
-
-    def recall(self, plan: Plan, source: LogOptions, ticks: int) -> list[TableRow] | None:
-        """The rows where all of them are published, whatever the log now holds; None where some are not.
-
-        Raises:
-            BudgetExhausted: none are, and there is no room for the charge; said before the log is read, so that it
-                depends on the ledger alone.
-        """
-        from dp.ledger import has_ledger, open_ledger
-        from dp.release import recall
-
-        if self.simulate or not has_ledger(self.ledger_path):
-            return None
-        stream = self.name(plan.request, source)
-        with open_ledger(self.ledger_path) as ledger:
-            found = recall(ledger, stream, self.budget, plan, ticks, datetime.now(UTC))
-            if found is None:
-                return None
-            click.echo(
-                f"stream {stream}: these days were published before; {' '.join(source.logs)} was not read, nothing was "
-                f"charged, {_left(ledger.budget(self.budget))}",
-                err=True,
-            )
-        return [json.loads(row) for row in found]
-
-    def warn_of_date(self, request: Request, source: LogOptions) -> None:
-        """Say before a new stream is charged that tomorrow's log will be charged again, if its name carries a date.
-
-        The message depends on the log's name, the request and the ledger's charges, and on nothing in the log. A
-        stream of one day ends with it, so that nothing is lost.
-        """
-        from dp.release import date_in, log_name
-
-        if self.simulate or self.stream or request.horizon == 1 or self.horizon(request, source) is not None:
-            return
-        name = log_name(source.logs, self.ledger_path)
-        if dated := date_in(name):
-            click.secho(
-                f"warning: {name!r} carries a date ({dated}), and the stream's default name is made of it. The log of "
-                f"another date will be another stream, charged ε {request.guarantee.epsilon:g} once more. If it is to "
-                "continue this one, give both the same name: --stream NAME",
-                fg="yellow", bold=True, err=True,
-            )  # fmt: skip
-
-    def draw(
-        self, plan: Plan, source: LogOptions, counts: dict[str, Counts], arrived: Callable[[date], str]
-    ) -> list[TableRow]:
-        """The rows of the release, durable in the ledger before they are returned, or of the simulation."""
-        from dp.release import publish, simulate_rows
-
-        if self.seed is not None:
-            rows = simulate_rows(plan, counts, self.seed)
-            click.echo("SIMULATED: seeded noise, not private; nothing was charged.", err=True)
-            return rows
-        stream = self.name(plan.request, source)
-        with open_budget(self.ledger_path) as ledger:
-            continued = ledger.find_charge(stream) is not None
-            published = publish(ledger, stream, self.budget, plan, counts, datetime.now(UTC), arrived=arrived)
-            charge, left = ledger.find_charge(stream), _left(ledger.budget(self.budget))
-        assert charge is not None
-        cost = f"ε {charge.guarantee.epsilon:g}, δ {charge.guarantee.delta:g}"
-        done = f"continued at no charge (it was charged {cost})" if continued else f"charged {cost}"
-        click.echo(f"stream {stream}: {done}, {left}", err=True)
-        return [json.loads(row) for row in published]
-
-
-def _left(budget: Budget) -> str:
-    return f"budget {budget.name!r} has ε {budget.remaining.epsilon:g}, δ {budget.remaining.delta:g} left"
-
-
-payment_options = gathered_as(
-    Payment, "payment",
-    click.option("--stream", default=None,
-                 help="Idempotency key: a stream is charged once and its published days never change; later calls may "
-                      "add days. By default it is made of the log's name and the request, and of nothing in the log. "
-                      "Give it where each day's log has a name of its own (events-2024-05-01.csv)."),
-    ledger_option,
-    click.option("--budget", default="default", show_default=True, help="The ledger's budget to charge."),
-    click.option("--simulate", is_flag=True,
-                 help="Draw seeded noise, charge nothing and mark every row secure: false."),
-    click.option("--seed", type=click.IntRange(min=0), default=None, help="Seed of --simulate."),
-)  # fmt: skip
-
-
 @click.command(cls=LogCommand)
 @log_options
 @query_options
@@ -306,40 +169,36 @@ def release(
     if tombstones is not None and sketch.sketch != "exact":
         raise click.UsageError("--tombstones goes with --sketch exact: a sketch counts from rows alone")
 
-    with progress_bar() as report, ExitStack() as stack:
-        from dp.release import plan_release, promise
+    with ExitStack() as reading:
+        with progress_bar() as report, ExitStack() as stack:
+            from dp.release import plan_release, promise
 
-        log, ticks = None, query.ticks
-        if ticks is None:
-            log = stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
-            ticks = payment.agreed(log.ticks)
-        if not payment.simulate and ticks[-1] >= datetime.now(UTC).date():
-            click.echo(
-                f"warning: --to is {ticks[-1]}, a day that is not over: what arrives for it later makes the stream one "
-                "that cannot be continued",
-                err=True,
-            )
-        report("calibrating the noise", None)
-        request = request_for(windows, asked, protection, sketch, ticks, ci_level)
-        if protection.horizon is None and (horizon := payment.horizon(request, source)):
-            longer = replace(protection, horizon=horizon)
-            request = request_for(windows, asked, longer, sketch, ticks, ci_level)
-        plan = plan_release(request)
-        rows = payment.recall(plan, source, len(ticks))
-        if rows is None:
-            payment.warn_of_date(request, source)
-            log = log or stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
-            report("counting users", None)
-            counts = (
-                asked.counts(log.log, plan, ticks[-1], report)
-                or sketch.counts(log.log, plan, ticks[-1], report)
-                or log.count(windows, plan.freeze)
-            )
-            report("drawing the noise", None)
-            rows = payment.draw(plan, source, counts, log.arrived)
-    if not payment.simulate:
-        click.echo(promise(plan.request), err=True)
-    _write(post.apply(plan, rows), output, charged=not payment.simulate)
+            log, ticks = None, query.ticks
+            if ticks is None:
+                log = stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
+                ticks = payment.agreed(log.ticks)
+            payment.warn_of_open_day(ticks[-1])
+            report("calibrating the noise", None)
+            request = request_for(windows, asked, protection, sketch, ticks, ci_level)
+            if protection.horizon is None and (horizon := payment.horizon(request, source)):
+                longer = replace(protection, horizon=horizon)
+                request = request_for(windows, asked, longer, sketch, ticks, ci_level)
+            plan = plan_release(request)
+            rows = payment.recall(plan, source, len(ticks), reading)
+            if rows is None:
+                payment.warn_of_date(request, source)
+                log = log or stack.enter_context(open_log(source, query, report, tombstones, asked.segments(windows)))
+                report("counting users", None)
+                counts = (
+                    asked.counts(log.log, plan, ticks[-1], report)
+                    or sketch.counts(log.log, plan, ticks[-1], report)
+                    or log.count(windows, plan.freeze)
+                )
+                report("drawing the noise", None)
+                rows = payment.draw(plan, source, counts, log.arrived, reading)
+        if not payment.simulate:
+            click.echo(promise(plan.request), err=True)
+        _write(post.apply(plan, rows), output, charged=not payment.simulate)
 
 
 def request_for(
@@ -369,13 +228,18 @@ def request_for(
     )
 
 
-def _write(rows: Sequence[TableRow], output: Output, *, charged: bool) -> None:
+def _write(rows: Iterable[TableRow], output: Output, *, charged: bool) -> None:
     """Write the rows; a table has fewer columns. A release that cannot be written is not lost."""
+    left = iter(rows)
+    first = next(left, None)
+    if first is None:
+        output.write([], title="no week or month has ended yet, so that nothing is published")
+        return
     # W_BOUND stands in a column where it changes from day to day; then there is a bias.
-    shown = SHOWN | {"w_bound"} if "bias_bound" in rows[0] else SHOWN
-    hidden = [name for name in rows[0] if name not in shown]
+    shown = SHOWN | {"w_bound"} if "bias_bound" in first else SHOWN
+    hidden = [name for name in first if name not in shown]
     try:
-        output.write(rows, title=_title(rows[0]), hidden=hidden)
+        output.write(itertools.chain([first], left), title=_title(first), hidden=hidden)
     except OSError as error:
         kept = " The release is charged and stored: repeat the command, it returns it at no charge." if charged else ""
         raise click.ClickException(f"{output.out} cannot be written: {error.strerror or error}.{kept}") from error

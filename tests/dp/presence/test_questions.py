@@ -94,6 +94,31 @@ def test_all_questions_in_one_pass_equal_the_replay(
         assert counts[question.name] == replayed[question.name], question.name
 
 
+@given(
+    rows=written(users="abz"),
+    first=st.integers(14, 50),
+    length=st.integers(0, 45),
+    w_bound=st.sampled_from((None, 2)),
+    asked=st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=3, unique=True),
+)
+@example(rows=dense({18: ("ios", "GB"), 30: ("android", "GB"), 31: ("palm", None)}), first=18, length=41, w_bound=None,
+         asked=[Question(rolling("mau", 30), BREAKDOWNS[-2])])  # fmt: skip
+@pytest.mark.slow
+@examples(25)
+def test_an_answer_does_not_depend_on_what_else_is_asked(
+    connection: duckdb.DuckDBPyConnection,
+    rows: list[Written],
+    first: int,
+    length: int,
+    w_bound: int | None,
+    asked: list[Question],
+) -> None:
+    """Windows are counted in another way where nobody asks for flows, and where nobody is frozen."""
+    log = labelled_log_of(rows, connection)
+    alone, beside = (found(log, questions, first, first + length, w_bound) for questions in (asked, QUESTIONS))
+    assert alone == {name: beside[name] for name in alone}
+
+
 # Broken twins: the law must tell each of them from what is right.
 
 

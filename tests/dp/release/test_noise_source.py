@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import secrets
@@ -107,6 +108,19 @@ def test_a_release_is_the_counts_with_what_opendp_sampled(name, unit, tmp_path: 
 def test_secure_draws_come_from_opendp_at_every_scale(kind, scale, sampled):
     draws = kind(scale).secure(5)
     assert sampled == [Sampled(kind, scale, draws.tolist())]
+
+
+@pytest.mark.parametrize("size", [8, 9, 11])
+@pytest.mark.parametrize("kind", [GaussianNoise, LaplaceNoise])
+def test_many_draws_come_from_opendp_in_several_threads(kind, size, sampled, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dp.noise, "DRAWS_IN_ONE_THREAD", 4)
+    draws = kind(GRID).secure(size)
+    assert draws.shape == (size,)
+    assert draws.dtype == np.int64
+    assert {(call.kind, call.scale) for call in sampled} == {(kind, GRID)}
+    # Threads end in any order. No draw is used twice, and none that was made is left out.
+    assert sorted(itertools.chain.from_iterable(call.draws for call in sampled)) == sorted(draws.tolist())
+    assert max(len(call.draws) for call in sampled) <= 4
 
 
 def test_what_touches_one_series_adds_up_over_all():

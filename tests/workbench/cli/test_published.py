@@ -15,7 +15,7 @@ from tests.conftest import Run
 from tests.laws import each
 from tests.workbench.cli.common import rows_of
 from workbench.cli.main import main
-from workbench.cli.release import Payment
+from workbench.cli.payment import Payment
 
 DAYS = ("--from", "2024-01-01", "--to", "2024-01-10")
 ASK = ("--metric", "dau", "--epsilon", 1, "--format", "json")

@@ -42,7 +42,7 @@ def choose_question(published: PublishedSeries) -> tuple[str | None, bool]:
         by = st.selectbox("Breakdown", list(names), key="by", bind="query-params", width=CHOICE_WIDTH)
         chosen = names[by]
         stacked = stacks(chosen, published.plans)
-        multiples = st.toggle(
+        multiples = asked[chosen].breakdown is not None and st.toggle(
             "One chart a segment", key="multiples", bind="query-params", disabled=not stacked,
             help="Segments that add up stand above each other. All others are drawn one by one.",
         )  # fmt: skip
@@ -73,7 +73,7 @@ def draw_question(question: LiveQuestion, tables: Tables, pictures: Mapping[str,
                 pictures[name].data, pictures[name].specification, width="stretch", key=f"series-{name}",
                 alt=f"{question_words(asked)}, all that is published",
             )  # fmt: skip
-    st.caption(" ".join(reading_hints(asked, rows, stacked="question" in pictures)))
+    st.caption(" ".join(reading_hints(asked, rows, pictures)))
     _draw_table(rows)
 
 
@@ -97,25 +97,29 @@ def _part(row: TableRow) -> str:
     return row["question"].partition("/")[2] or "users"
 
 
-def reading_hints(asked: Question, rows: Sequence[TableRow], *, stacked: bool) -> list[str]:
+def reading_hints(asked: Question, rows: Sequence[TableRow], pictures: Mapping[str, LivePicture]) -> list[str]:
     """How the charts are read, a sentence each."""
     kind, breakdown = asked.cell.kind, asked.breakdown
-    hints = []
+    hints = ["Point at a chart for intervals and for what was published."]
     if kind == "flows":
         hints.append("Above zero: new and returning users. Below: gone ones.")
-        hints.append("On the first day everybody is new, and until the window is full nearly nobody goes.")
+        if len({row["day"] for row in rows}) > len({day for one in pictures.values() for day in one.data["day"]}):
+            hints.append(
+                f"The first {asked.cell.window} days, in which the window fills and nearly everybody is new, stand in "
+                "the table alone."
+            )
     elif asked.cell.window is None:
         hints.append(f"Each {kind} is published once, on its last day.")
-    if breakdown is not None:
-        number = len(breakdown.segments)
-        if kind == "flows" and breakdown.kind == "last":
-            hints.append("A user who changes the segment is gone from one and new in another.")
-        if not stacked and kind != "flows":
-            hints.append("Each chart has a scale of its own.")
-        if breakdown.kind == "any":
-            hints.append("A user may be in several segments, so that they add up to more than the total.")
-        if not stacked and number > MOST_MULTIPLES:
-            hints.append(f"The {MOST_MULTIPLES} largest of {number} segments are drawn; the table has all.")
+    if breakdown is None:
+        return hints
+    if kind == "flows" and breakdown.kind == "last":
+        hints.append("A user who changes the segment is gone from one and new in another.")
+    if breakdown.kind == "any":
+        hints.append("A user may be in several segments, so that they add up to more than the total.")
+    if len(pictures) > 1:
+        hints.append("Each chart has a scale of its own.")
+        if len(breakdown.segments) > len(pictures):
+            hints.append(f"The {len(pictures)} largest of {len(breakdown.segments)} segments are drawn.")
     return hints
 
 

@@ -13,6 +13,7 @@ import streamlit as st
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.service import Service, Settings
+from workbench.service.promise import spelt
 from workbench.views.live.asked import asked_questions, choose_question, draw_question
 from workbench.views.live.chart import live_pictures
 from workbench.views.live.published import (
@@ -31,7 +32,7 @@ from workbench.views.reproduction import draw_reproduce
 from workbench.views.standing import spent_words
 from workbench.views.start import draw_start
 from workbench.views.strip import StripChoice
-from workbench.views.text import day_name, literal, question_words, with_powers
+from workbench.views.text import day_name, literal, with_powers
 from workbench.views.watch import keep_watch, look_in_public
 
 
@@ -107,10 +108,9 @@ def settings_sentence(settings: Settings) -> str:
         for metric, one in settings.series.items()
     )
     others = "".join(
-        f"; {literal(question_words(question))} by {one.mechanism}, ε {one.epsilon:g}, δ {power_of_ten(one.delta)}, "
+        f"; {literal(spelt(name))} by {one.mechanism}, ε {one.epsilon:g}, δ {power_of_ten(one.delta)}, "
         f"unit {one.unit}, W_BOUND {one.w_bound}"
-        for name, question in settings.asked.items()
-        for one in [settings.questions[name]]
+        for name, one in sorted(settings.questions.items())
     )
     return (
         f"The service publishes with settings of its own: {series}{others}. Here, the strip chooses no more than which "

@@ -35,7 +35,7 @@ MOST_STACKED = 8
 """Segments that stand above each other; the smallest of more are put together."""
 MOST_MULTIPLES = 12
 """Segments that are drawn one by one; more of them stand in the table alone."""
-HALF_A_DAY = timedelta(hours=12)
+HALF_A_BAR = timedelta(hours=10)
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ def question_pictures(question: LiveQuestion, tables: Tables) -> dict[str, LiveP
         return {}
     asked = asked_question(question, tables)
     rows = question_rows(asked, tables)
+    if asked.cell.kind == "flows":
+        rows = settled(asked.cell, rows, tables["plans"])
     interval = interval_name(tables["published"][0]["ci_level"], question.band)
     if asked.breakdown is None:
         return {"question": _one(asked.cell, rows, interval, FIRST_HEIGHT)}
@@ -112,7 +114,7 @@ def largest(rows: Sequence[TableRow], most: int) -> list[str]:
 
 def _one(cell: Cell, rows: Sequence[TableRow], interval: str, height: int, heading: str = "") -> LivePicture:
     if cell.kind == "flows":
-        return flows_picture(cell, rows, interval, height, heading)
+        return flows_picture(cell, rows, interval, height, heading=heading)
     title = cell_title(cell) if not heading else "users"
     return segment_picture(rows, title, interval, height, heading=heading, step=cell.window is None)
 
@@ -122,8 +124,19 @@ def cell_title(cell: Cell) -> str:
     return f"{cell.metric.upper()} [users]" if cell.window is not None else f"active in the {cell.kind} [users]"
 
 
+def settled(cell: Cell, rows: Sequence[TableRow], plans: Sequence[TableRow]) -> list[TableRow]:
+    """The rows of flows without the days on which a window fills, in which everybody comes for the first time.
+
+    All rows where few are left. Each period begins with an empty window.
+    """
+    firsts = {plan_of(row).request.first for row in plans}
+    filling = {(first + timedelta(days=place)).isoformat() for first in firsts for place in range(cell.window or 0)}
+    left = [row for row in rows if row["day"] not in filling]
+    return left if len({row["day"] for row in left}) > FEW_DAYS else list(rows)
+
+
 def flows_picture(
-    cell: Cell, rows: Sequence[TableRow], interval: str, height: int = FIRST_HEIGHT, heading: str = ""
+    cell: Cell, rows: Sequence[TableRow], interval: str, height: int = FIRST_HEIGHT, *, heading: str = ""
 ) -> LivePicture:
     """Who came, above zero, and who went, below it."""
     data = _bars(cell, rows, [row["question"].rpartition("/")[2] for row in rows])
@@ -190,8 +203,8 @@ def _bars(cell: Cell, rows: Sequence[TableRow], parts: Sequence[str]) -> pd.Data
     days = [date.fromisoformat(row["day"]) for row in rows]
     data.insert(0, "part", list(parts))
     data.insert(0, "day", pd.to_datetime(days))
-    data["begin"] = pd.to_datetime([first_day(cell, day) for day in days]) - HALF_A_DAY
-    data["end"] = data["day"] + HALF_A_DAY
+    data["begin"] = pd.to_datetime([first_day(cell, day) for day in days]) - HALF_A_BAR
+    data["end"] = data["day"] + HALF_A_BAR
     # In words: a number that is missing would be shown as 0.
     data["interval"] = [interval_words(row) for row in rows]
     return data

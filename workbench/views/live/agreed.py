@@ -22,7 +22,7 @@ from dp.release.request import request_of
 from workbench.rows import TableRow
 from workbench.views.live.table import ALL_DAYS, WEEK, AnswerRow, PublishedRow
 
-Rows = Sequence[PublishedRow | AnswerRow]
+SeriesRows = Sequence[PublishedRow | AnswerRow]
 
 
 Numbers = Mapping[tuple[str, str], TableRow]
@@ -52,7 +52,7 @@ def adds_up(plan: Plan) -> bool:
     return measured.adds_up
 
 
-def agreed_numbers(plans: Sequence[TableRow], rows: Rows, band: str) -> Numbers:
+def agreed_numbers(plans: Sequence[TableRow], rows: SeriesRows, band: str) -> Numbers:
     """The numbers of all series whose errors do not depend on the data, as they agree.
 
     Each period is for itself: flows begin anew in it. Without the metrics where the error of one depends on the data.
@@ -112,7 +112,7 @@ class _Period:
     """Days that are charged for together: their plans, and the rows of each series."""
 
     plans: Sequence[TableRow]
-    rows: Mapping[str, Rows]
+    rows: Mapping[str, SeriesRows]
     band: str
 
     def numbers(self) -> Iterator[tuple[tuple[str, str], TableRow]]:
@@ -144,7 +144,7 @@ class _Period:
         dependent = any(family_of(plan.request.mechanism).data_dependent for plan in plans.values())
         return {name: plan for name, plan in plans.items() if not (dependent and plan.request.windows)}
 
-    def _kept(self, published: Mapping[str, Sequence[Rows]]) -> dict[str, tuple[Floats, Floats]] | None:
+    def _kept(self, published: Mapping[str, Sequence[SeriesRows]]) -> dict[str, tuple[Floats, Floats]] | None:
         """The published intervals, where those of what agrees are not known."""
         noises = {family_of(plan.request.mechanism).noise for plan in self._together().values()}
         if self.band != ALL_DAYS and noises == {"gaussian"}:

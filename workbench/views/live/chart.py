@@ -20,7 +20,7 @@ from workbench.views.live.table import ALL_DAYS
 EARLIER = "#D55E00"
 _DAY_FORMAT = "%A, %-d %B %Y"
 FIRST_HEIGHT, HEIGHT = 270, 170
-Draw = Callable[[Any, pd.DataFrame | None], Chart]
+DrawPicture = Callable[[Any, pd.DataFrame | None], Chart]
 FEW_DAYS = 10
 """So many days are drawn as points with their intervals: one alone would be an empty line."""
 
@@ -63,7 +63,7 @@ class LivePicture:
 
     data: pd.DataFrame
     style: Hashable
-    draw: Draw
+    draw: DrawPicture
 
     @property
     def specification(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _days(rows: Sequence[TableRow]) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _specification(draw: Draw, style: Hashable) -> str:
+def _specification(draw: DrawPicture, style: Hashable) -> str:
     """A chart as JSON. Altair checks it against its schema, which takes longer than all the rest of a page."""
     return draw(style, None).to_json()
 

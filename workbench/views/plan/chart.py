@@ -8,7 +8,9 @@ import altair as alt
 import pandas as pd
 
 from workbench.rows import TableRow
+from workbench.service.promise import spelt
 from workbench.views.charts import RELEASED, TRUTH, Chart
+from workbench.views.plan.research import EQUAL_RELATIVE, PlanQuestion
 
 CELLS = 24
 """Columns that dots may stand in."""
@@ -108,3 +110,36 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
         x=x, y=alt.value(-3), text=alt.Text("text:N")
     )  # fmt: skip
     return alt.layer(bars, rule, label).properties(height=230)
+
+
+def dashboard_chart(question: PlanQuestion, rows: Sequence[TableRow]) -> Chart:
+    """The error of every question of a dashboard: in per cent of what is expected, or in users.
+
+    Args:
+        rows: of the table "dashboard".
+    """
+    relative = question.split == EQUAL_RELATIVE
+    table = pd.DataFrame({
+        "name": [spelt(row["name"]) for row in rows],
+        "error": [row["std_percent"] / 100 if relative else row["std"] for row in rows],
+        **{name: [row[name] for row in rows] for name in ("std", "half_width", "expected", "share", "series")},
+    })  # fmt: skip
+    title = "standard deviation [% of the expected count]" if relative else "standard deviation [users]"
+    number = ".1~%" if relative else ",~g"
+    bars = (
+        alt.Chart(table)
+        .mark_bar(color=RELEASED)
+        .encode(
+            x=alt.X("error:Q", title=title, axis=alt.Axis(format=number, tickCount=6, labelOverlap=True)),
+            y=alt.Y("name:N", title=None, sort=list(table["name"]), axis=alt.Axis(ticks=False, labelLimit=220)),
+            tooltip=[
+                alt.Tooltip("name:N", title="Question"),
+                alt.Tooltip("std:Q", title="Standard deviation [users]", format=",.4~g"),
+                alt.Tooltip("half_width:Q", title="Half of the widest interval [users]", format=",.4~g"),
+                alt.Tooltip("expected:Q", title="Expected count [users]", format=",.4~g"),
+                alt.Tooltip("share:Q", title="Share of the budget", format=".1%"),
+                alt.Tooltip("series:Q", title="Series"),
+            ],
+        )
+    )  # fmt: skip
+    return alt.layer(bars).properties(height=60 + 24 * len(rows))

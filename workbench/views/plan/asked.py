@@ -14,7 +14,7 @@ from workbench.service.promise import spelt
 from workbench.service.question_settings import BreakdownSettings
 from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
-from workbench.views.plan.dashboard import breakdowns, release_command, service_cost, service_settings
+from workbench.views.plan.dashboard import breakdowns, release_command, service_cost, service_delta, service_settings
 from workbench.views.plan.research import EQUAL, SPLITS, PlanQuestion
 from workbench.views.strip import StripChoice
 from workbench.views.text import literal
@@ -22,7 +22,7 @@ from workbench.views.text import literal
 KINDS = ("last", "any", "any:2", "any:3", "fixed")
 MOST_BREAKDOWNS = 3
 CELLS = ("flows of DAU", "flows of WAU", "flows of MAU", "week", "month")
-NAME_WIDTH, KIND_WIDTH, VALUES_WIDTH = 140, 110, 300
+NAME_WIDTH, KIND_WIDTH, VALUES_WIDTH = 140, 180, 300
 
 
 def with_more(question: PlanQuestion, choice: StripChoice) -> PlanQuestion:
@@ -93,7 +93,9 @@ def draw_dashboard(question: PlanQuestion, tables: Tables, charts: Any) -> None:
     with st.container(border=True):
         st.header("The whole dashboard", anchor=False)
         st.markdown(dashboard_sentence(question, rows))
-        draw_chart(charts["dashboard"], key="dashboard", words="The error of every question of the dashboard")
+        draw_chart(
+            charts["dashboard"], key="dashboard", words="How the budget is split between the questions of the dashboard"
+        )
         st.dataframe(dashboard_table(rows), hide_index=True, width="stretch", key="plan-dashboard")
         release, service = st.tabs(["One release of a log", "dpdau.toml of the live service"])
         release.code(release_command(question, rows), language="bash", wrap_lines=True)
@@ -102,7 +104,9 @@ def draw_dashboard(question: PlanQuestion, tables: Tables, charts: Any) -> None:
         else:
             service.code(service_settings(question, rows), language="toml", wrap_lines=True)
             service.caption(
-                f"The service charges each question on its own: ε {service_cost(rows):.4g} on top of DAU, WAU and MAU."
+                "For the file below, with DAU, WAU and MAU. The service charges each question on its own, so "
+                f"budget_epsilon needs {service_cost(rows):.6g} more, and budget_delta "
+                f"{service_delta(question, rows):.6g}."
             )
 
 

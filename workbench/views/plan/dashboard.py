@@ -130,3 +130,8 @@ def service_settings(question: PlanQuestion, rows: Sequence[TableRow]) -> str:
 def service_cost(rows: Sequence[TableRow]) -> float:
     """What the live service charges in ε for all that is asked besides its metrics."""
     return added_up([rounded_up(row["epsilon"]) for row in rows if row["name"] not in METRICS])
+
+
+def service_delta(question: PlanQuestion, rows: Sequence[TableRow]) -> float:
+    """The same in δ."""
+    return question.delta * sum(row["name"] not in METRICS for row in rows)

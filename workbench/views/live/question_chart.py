@@ -248,5 +248,7 @@ def bars_chart(style: BarStyle, data: pd.DataFrame | None = None) -> Chart:
         layers.append(base.mark_area(opacity=0.75).encode(x=x, y=bottom, y2=top))
     shown = 0 if style.area else 0.75
     layers.append(bars.encode(opacity=alt.condition(near, alt.value(1), alt.value(shown))).add_params(near))
-    layers.append(base.mark_rule(color=TRUTH, strokeWidth=1).encode(y=alt.datum(0), color=alt.value(TRUTH)))
+    # One line, whatever there is of data; and nothing to be read out.
+    zero = base.transform_aggregate(rows="count()").mark_rule(color=TRUTH, strokeWidth=1, aria=False)
+    layers.append(zero.encode(y=alt.datum(0), color=alt.value(TRUTH)))
     return with_heading(alt.layer(*layers).properties(height=style.height), style.heading)

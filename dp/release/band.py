@@ -33,16 +33,23 @@ def with_band(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         raise ValueError("band needs a horizon: over days without an end no band of bounded width holds them all")
     if request.sample is not None:
         raise ValueError("band holds noise alone; a sample errs too, and its intervals are too rough for a band")
+    by_series: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_series.setdefault(series_of(row), []).append(row)
+    # All series of a question have the same mechanism.
+    halves: dict[str, Floats] = {}
     found: dict[str, tuple[Any, Any]] = {}
     for series in plan.series:
         if series.mechanism.data_dependent:
             raise ValueError(f"band needs noise that does not depend on the data, and that of {request.mechanism} does")
-        own = [row for row in rows if series_of(row) == series.metric]
+        own = by_series.get(series.metric, [])
         cell = series.question.cell
         ticks = cell.number(request.first, request.horizon)
         level = 1 - (1 - request.ci_level) / ticks
         places = [cell.place(request.first, date.fromisoformat(row["day"])) for row in own]
-        half = half_widths(series.mechanism, ticks, level)[places]
+        if series.question.name not in halves:
+            halves[series.question.name] = half_widths(series.mechanism, ticks, level)
+        half = halves[series.question.name][places]
         estimates = np.array([row["estimate"] for row in own])
         low, high = estimates - half, estimates + half
         found[series.metric] = iter(low.tolist()), iter(high.tolist())

@@ -49,6 +49,10 @@ PLAN = PlanQuestion(
     errors=(20.0, 40.0, 80.0),
 )  # fmt: skip
 
+DASHBOARD = msgspec.structs.replace(
+    PLAN, flows=("mau",), calendar=("week",), by={"platform": BreakdownSettings(kind="last", values=("ios", "web"))},
+)  # fmt: skip
+
 FRONTIER = MechanismsQuestion(
     metric="wau", unit="user-day", epsilon=1.0, delta=1e-6, w_bound=2, horizon=30, users=500
 )  # fmt: skip
@@ -60,7 +64,7 @@ COVERAGE = CoverageQuestion(
     level=0.95, users=1_000, days=30, delete_rate=0.3,
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (LIVE, PLAN, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
+QUESTIONS: tuple[msgspec.Struct, ...] = (LIVE, DASHBOARD, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
 
 
 def published_rows(days: int, noise: float = 0.0) -> list[PublishedRow]:

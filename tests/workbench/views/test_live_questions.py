@@ -24,6 +24,8 @@ from workbench.views.jobs.job import Job, Tables
 from workbench.views.live.agreed import adds_up, agreed_numbers, plan_of
 from workbench.views.live.asked import IN_ALL, answers_numbers, asked_questions
 from workbench.views.live.chart import FEW_DAYS
+from workbench.views.live.page import reading_of
+from workbench.views.live.published import APART, READING, READING_TOGETHER
 from workbench.views.live.question_chart import (
     MOST_MULTIPLES,
     MOST_STACKED,

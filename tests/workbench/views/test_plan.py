@@ -29,7 +29,7 @@ from dp.release.shares import largest_deviations
 from tests.examples import examples
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
-from tests.workbench.views.questions import PLAN
+from tests.workbench.views.questions import DASHBOARD, PLAN
 from workbench.cli.options import Pairs
 from workbench.cli.plan import plan as plan_command
 from workbench.service import Settings, load_settings, open_service
@@ -254,16 +254,13 @@ def test_the_table_of_mechanisms_has_one_row_each() -> None:
 
 # --- The whole dashboard ---------------------------------------------------------------------------------------------
 
-MORE = msgspec.structs.replace(
-    PLAN, flows=("mau",), calendar=("week",), by={"platform": BreakdownSettings(kind="last", values=("ios", "web"))},
-)  # fmt: skip
 ANY = msgspec.structs.replace(
-    MORE, unit="user", w_bound=4, flows=(), by={"where": BreakdownSettings(kind="any:2", values=("a", "b", "c"))}
+    DASHBOARD, unit="user", w_bound=4, flows=(), by={"where": BreakdownSettings(kind="any:2", values=("a", "b", "c"))}
 )
 
 
 @pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("question", [MORE, ANY], ids=["last", "any"])
+@pytest.mark.parametrize("question", [DASHBOARD, ANY], ids=["last", "any"])
 def test_a_dashboard_has_the_noise_of_its_release(question: PlanQuestion, split: str) -> None:
     question = msgspec.structs.replace(question, split=split)
     rows = dashboard_rows(question)
@@ -280,8 +277,8 @@ def test_a_dashboard_has_the_noise_of_its_release(question: PlanQuestion, split:
 
 
 def test_the_command_and_the_file_ask_for_the_dashboard(tmp_path: Path) -> None:
-    rows = dashboard_rows(MORE)
-    words = shlex.split(release_command(MORE, rows).replace("\\\n", ""))
+    rows = dashboard_rows(DASHBOARD)
+    words = shlex.split(release_command(DASHBOARD, rows).replace("\\\n", ""))
     assert words[:3] == ["dpdau", "release", "log.csv"]
     ticks = ["--from", "2024-01-01", "--to", "2024-01-30"]
     result = CliRunner().invoke(plan_command, [*words[3:-4], *ticks, "--format", "json"])
@@ -289,7 +286,7 @@ def test_the_command_and_the_file_ask_for_the_dashboard(tmp_path: Path) -> None:
     assert [row["std"] for row in json.loads(result.stdout)] == pytest.approx([row["std"] for row in rows], rel=1e-3)
     file = tmp_path / "dpdau.toml"
     file.write_text(
-        "horizon = 30\nbudget_epsilon = 9.0\nbudget_delta = 0.1\n" + service_settings(MORE, rows), encoding="utf-8"
+        "horizon = 30\nbudget_epsilon = 9.0\nbudget_delta = 0.1\n" + service_settings(DASHBOARD, rows), encoding="utf-8"
     )
     settings = load_settings(file, {})
     assert set(settings.asked) == {row["name"] for row in rows} - set(METRICS)
@@ -300,12 +297,12 @@ def test_the_command_and_the_file_ask_for_the_dashboard(tmp_path: Path) -> None:
             assert deviation == pytest.approx(row["std"], rel=1e-3)
     charged = [one.guarantee for name, one in request.items() if name not in METRICS]
     assert service_cost(rows) == pytest.approx(sum(one.epsilon for one in charged))
-    assert service_delta(MORE, rows) == pytest.approx(sum(one.delta for one in charged))
+    assert service_delta(DASHBOARD, rows) == pytest.approx(sum(one.delta for one in charged))
 
 
 def test_sizes_are_guessed_from_what_is_expected() -> None:
-    sizes = {row["name"]: row["expected"] for row in dashboard_rows(MORE)}
-    dau, wau, mau = MORE.expected
+    sizes = {row["name"]: row["expected"] for row in dashboard_rows(DASHBOARD)}
+    dau, wau, mau = DASHBOARD.expected
     assert (sizes["dau"], sizes["wau"], sizes["mau"]) == (dau, wau, mau)
     assert sizes["week"] == wau
     assert sizes["mau/flows"] == pytest.approx(mau / 30)
@@ -315,19 +312,19 @@ def test_sizes_are_guessed_from_what_is_expected() -> None:
 
 def test_a_split_that_is_none_is_named() -> None:
     with pytest.raises(ValueError, match="split is 'fairly'; choose evenly, equal errors, equal relative errors"):
-        dashboard_rows(msgspec.structs.replace(MORE, split="fairly"))
+        dashboard_rows(msgspec.structs.replace(DASHBOARD, split="fairly"))
 
 
 @pytest.mark.slow
 def test_the_answer_has_the_dashboard_where_it_is_asked_for(tmp_path: Path) -> None:
     assert "dashboard" not in tables_of(PLAN, tmp_path)
-    tables = tables_of(MORE, tmp_path)
-    assert tables["dashboard"] == dashboard_rows(MORE)
-    assert "dashboard" in plan_charts(MORE, tables)
-    decoded = decode_question(tomllib.loads(question_toml(MORE)))
-    assert decoded == MORE
+    tables = tables_of(DASHBOARD, tmp_path)
+    assert tables["dashboard"] == dashboard_rows(DASHBOARD)
+    assert "dashboard" in plan_charts(DASHBOARD, tables)
+    decoded = decode_question(tomllib.loads(question_toml(DASHBOARD)))
+    assert decoded == DASHBOARD
     # What is expected of the metrics does not fit, and the dashboard is shown all the same.
-    assert "dashboard" in plan_charts(TINY, tables_of(msgspec.structs.replace(MORE, errors=TINY.errors), tmp_path))
+    assert "dashboard" in plan_charts(TINY, tables_of(msgspec.structs.replace(DASHBOARD, errors=TINY.errors), tmp_path))
 
 
 @pytest.mark.slow

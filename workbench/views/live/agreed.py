@@ -52,10 +52,15 @@ def adds_up(plan: Plan) -> bool:
     return measured.adds_up
 
 
-def agreed_numbers(plans: Sequence[TableRow], rows: SeriesRows, band: str) -> Numbers:
-    """The numbers of all series whose errors do not depend on the data, as they agree.
+def metrics_agree(plans: Iterable[Plan]) -> bool:
+    """Whether the metrics take part: not where the error of one of them depends on the data."""
+    return not any(family_of(plan.request.mechanism).data_dependent for plan in plans)
 
-    Each period is for itself: flows begin anew in it. Without the metrics where the error of one depends on the data.
+
+def agreed_numbers(plans: Sequence[TableRow], rows: SeriesRows, band: str) -> Numbers:
+    """The numbers of all series as they agree; without the metrics where they do not take part (`metrics_agree`).
+
+    Each period is for itself: flows begin anew in it.
 
     Args:
         plans: the table "plans".
@@ -139,10 +144,10 @@ class _Period:
                     yield (row.series, row.day), {"count": count, "low": low, "high": high}
 
     def _together(self) -> Mapping[str, Plan]:
-        """What is made to agree: not the metrics, where the error of one depends on the data."""
+        """What is made to agree."""
         plans = {row["name"]: plan_of(row) for row in self.plans}
-        dependent = any(family_of(plan.request.mechanism).data_dependent for plan in plans.values())
-        return {name: plan for name, plan in plans.items() if not (dependent and plan.request.windows)}
+        together = metrics_agree(plans.values())
+        return {name: plan for name, plan in plans.items() if together or not plan.request.windows}
 
     def _kept(self, published: Mapping[str, Sequence[SeriesRows]]) -> dict[str, tuple[Floats, Floats]] | None:
         """The published intervals, where those of what agrees are not known."""

@@ -14,9 +14,12 @@ from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.service import Service, Settings
 from workbench.service.promise import spelt
+from workbench.views.jobs.job import Tables
+from workbench.views.live.agreed import metrics_agree, plan_of
 from workbench.views.live.asked import asked_questions, choose_question, draw_question
 from workbench.views.live.chart import live_pictures
 from workbench.views.live.published import (
+    APART,
     READING,
     READING_TOGETHER,
     draw_cards,
@@ -97,7 +100,16 @@ def _draw_published(published: PublishedSeries, choice: StripChoice, days: int) 
     draw_stickiness(pictures["stickiness"], tables["stickiness"], question.band)
     draw_table(counts)
     draw_reproduce(question, tables)
-    st.caption(READING if asked is None else READING_TOGETHER)
+    st.caption(reading_of(tables))
+
+
+def reading_of(tables: Tables) -> str:
+    """How the numbers are made, in words."""
+    if "plans" not in tables:
+        return READING
+    if metrics_agree(map(plan_of, tables["plans"])):
+        return READING_TOGETHER
+    return f"{READING} {APART}"
 
 
 def settings_sentence(settings: Settings) -> str:

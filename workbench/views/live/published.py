@@ -26,6 +26,10 @@ READING_TOGETHER = (
     "it costs no privacy. An interval holds the count that the noise was added to with the probability that is stated. "
     "Published days are never revised: an erasure moves the days after it."
 )
+APART = (
+    "The error of a metric's mechanism depends on the data, so that flows, weeks, months and segments are made to agree "
+    "among themselves and not with the metrics."
+)
 
 
 def draw_cards(counts: Mapping[str, Sequence[TableRow]], chosen: str, level: float) -> None:

@@ -133,6 +133,8 @@ def test_metrics_whose_error_depends_on_the_data_stay_as_they_are() -> None:
     assert [[row[name] for name in names] for row in tables["counts"]] == [
         [row[name] for name in names] for row in alone
     ]
+    assert reading_of(tables) == f"{READING} {APART}"
+    assert reading_of(tables_of()) == READING_TOGETHER
     assert len(tables["agreed"]) == len(published_answers(20))
 
 

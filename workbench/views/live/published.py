@@ -27,8 +27,8 @@ READING_TOGETHER = (
     "Published days are never revised: an erasure moves the days after it."
 )
 APART = (
-    "The error of a metric's mechanism depends on the data, so that flows, weeks, months and segments are made to agree "
-    "among themselves and not with the metrics."
+    "The error of a metric's mechanism depends on the data, so that flows, weeks, months and segments are made to "
+    "agree among themselves and not with the metrics."
 )
 
 

@@ -23,11 +23,9 @@ IN_ALL = "(none)"
 CHOICE_WIDTH = 190
 
 
-def choose_question(published: PublishedSeries) -> tuple[str | None, bool]:
-    """Draw the choosers; returns the question that is chosen, None where none is published, and the way of drawing."""
+def choose_question(published: PublishedSeries) -> tuple[str, bool]:
+    """Draw the choosers where there is something to choose; returns the question, and whether segments are apart."""
     asked = asked_questions(published)
-    if not asked:
-        return None, False
     cells = {question.cell.name: question.cell for question in asked.values()}
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         cell = st.selectbox(

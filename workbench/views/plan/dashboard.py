@@ -133,5 +133,5 @@ def service_cost(rows: Sequence[TableRow]) -> float:
 
 
 def service_delta(question: PlanQuestion, rows: Sequence[TableRow]) -> float:
-    """The same in δ."""
+    """What the live service charges in δ for the same."""
     return question.delta * sum(row["name"] not in METRICS for row in rows)

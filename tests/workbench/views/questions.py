@@ -25,7 +25,7 @@ from workbench.views.tradeoff.research import TradeoffQuestion
 
 FIRST = date(2026, 1, 1)
 ASKING = Settings(
-    horizon=90,
+    horizon=60,
     by={
         "platform": BreakdownSettings(kind="last", values=("ios", "web")),
         "country": BreakdownSettings(kind="any:2", values=("GB", "DE")),

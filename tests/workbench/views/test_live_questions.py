@@ -122,6 +122,7 @@ def test_a_question_that_tells_next_to_nothing_leaves_the_metrics_as_they_are() 
         assert abs(row["count"] - other["count"]) <= 1
 
 
+@slow
 def test_metrics_whose_error_depends_on_the_data_stay_as_they_are() -> None:
     sparse = msgspec.structs.replace(ASKING.mau, mechanism="sparse-vector", epsilon=2.0, delta=0.0)
     settings = msgspec.structs.replace(ASKING, mau=sparse)
@@ -148,6 +149,7 @@ def test_laplace_noise_keeps_the_published_intervals() -> None:
         assert (found["low"], found["high"]) == (math.ceil(row.ci_low), math.floor(row.ci_high))
 
 
+@slow
 def test_each_period_begins_with_an_empty_window() -> None:
     later = FIRST + timedelta(days=10)
     plans = [*asked_plans(), *asked_plans_from(later)]

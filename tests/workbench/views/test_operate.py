@@ -347,7 +347,7 @@ def test_questions_are_in_the_ledger_and_in_what_still_fits(tmp_path: Path) -> N
     assert "Thu 1 January 2026 is closed and published: DAU " in page.success[0].value
     lines = releases_left(settings, budgets).splitlines()
     assert lines[-3:] == [
-        "| MAU/flows | – | – | **4** | 0.25 |",
+        "| MAU / flows | – | – | **4** | 0.25 |",
         "| week | – | – | **2** | 0.5 |",
         "| all | **0** | 1.2 | **0** | 1.95 |",
     ]

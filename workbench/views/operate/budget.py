@@ -81,7 +81,9 @@ def releases_left(settings: Settings, budgets: Sequence[Budget]) -> str:
     for name, cost in series.items():
         # Of questions besides the metrics, no day is released anew.
         again = _cells(left_for_fresh, fresh[name]) if name in fresh else "| – | – "
-        lines.append(f"| {literal(spelt(name))} {again}{_cells(left, cost)}|")
+        # Blanks, so that a narrow column can break the name.
+        words = literal(spelt(name).replace("/", " / "))
+        lines.append(f"| {words} {again}{_cells(left, cost)}|")
     cells = _cells(left_for_fresh, basic(fresh.values())) + _cells(left, basic(series.values()))
     lines.append(f"| {'all' if settings.asked else 'all three'} {cells}|")
     return "\n".join(lines)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import msgspec
@@ -12,6 +13,7 @@ from dp.log.generate import generate
 from dp.presence.daily import day_number
 from workbench.service import ADD, Operation, Refused, Service, Settings
 from workbench.service.operations import OPS
+from workbench.service.question_settings import BreakdownSettings, QuestionSettings
 
 FIRST_DAY = date(2026, 1, 1)
 DAYS_FILLED = 60
@@ -21,10 +23,33 @@ DELETE_RATE = 0.15
 ERASE_RATE = 0.02
 LATE_RATE = 0.03
 SEED = 2026
+PLATFORM = "platform"
+PLATFORMS = {"ios": 45, "android": 35, "web": 20}
+"""Value → per cent of the users."""
+ON_TWO = 8
+"""Per cent of the users who come from two platforms."""
+_PLACES = tuple(name for name, share in PLATFORMS.items() for _ in range(share))
 
 
 def of_demonstration(settings: Settings) -> Settings:
-    """The settings of a demonstration: its days are no real ones, and its truth may be seen."""
+    """The settings of a demonstration: its days are no real ones, and its truth may be seen.
+
+    Where nothing is asked besides DAU, WAU and MAU, it asks who comes and goes, for users by platform, and for weeks.
+    """
+    chosen = with_days(settings)
+    if settings.questions or settings.by:
+        return chosen
+    questions = {
+        "mau/flows": QuestionSettings(epsilon=0.6),
+        f"mau/{PLATFORM}": QuestionSettings(epsilon=0.4),
+        "week": QuestionSettings(epsilon=0.2),
+    }
+    by = {PLATFORM: BreakdownSettings(kind="last", values=tuple(PLATFORMS))}
+    return msgspec.structs.replace(chosen, questions=questions, by=by)
+
+
+def with_days(settings: Settings) -> Settings:
+    """The settings with the days of a demonstration."""
     return msgspec.structs.replace(settings, first_day=FIRST_DAY, future_days=True, show_truth=True, auto_close=None)
 
 
@@ -41,7 +66,7 @@ def is_demonstration(service: Service) -> bool:
 def plays(service: Service) -> bool:
     """Whether generated operations are to arrive before a day is closed: settings and store are a demonstration's."""
     settings = service.settings
-    return of_demonstration(settings) == settings and is_demonstration(service)
+    return with_days(settings) == settings and is_demonstration(service)
 
 
 def users_active(day: date, most: int) -> list[str]:
@@ -75,8 +100,27 @@ def feed(service: Service, day: date) -> list[str]:
     file = f"demo {day}"
     # By name, so that two who feed a day at once feed it only once.
     if not service.loading.resume(file):
-        service.loading.store(file, 0, operations_of(day))
+        service.loading.store(file, 0, _labelled(service, operations_of(day)))
     return service.close(day)
+
+
+def platform_of(user: str, day: int) -> str:
+    """From which platform a user comes on a day; most users come from the same one always."""
+    drawn = zlib.crc32(user.encode())
+    turn = day % 3 == 0 and drawn % 100 < ON_TWO
+    return _PLACES[(drawn // 100 + len(_PLACES) // 2 * turn) % len(_PLACES)]
+
+
+def _labelled(service: Service, operations: Sequence[Operation]) -> list[Operation]:
+    """The operations with the platform, where the settings know it. What is taken back is taken back on all of them."""
+    codes = service.settings.codes
+    if PLATFORM not in codes.columns:
+        return list(operations)
+    labels = {name: codes.code_of({PLATFORM: name}) for name in PLATFORMS}
+    return [
+        one._replace(label=labels[platform_of(one.user, one.day)]) if one.op == ADD and one.day is not None else one
+        for one in operations
+    ]
 
 
 def fill(

@@ -43,7 +43,7 @@ def with_agreement(plan: Plan, rows: Rows, *, simultaneous: bool = False) -> lis
     kept = None
     if family_of(plan.request.mechanism).noise == "laplace":
         kept = {name: (_values(own, "ci_low"), _values(own, "ci_high")) for name, own in published.items()}
-    ticks = {name: _planned(plan, name, len(own[0])) for name, own in published.items()}
+    ticks = {name: planned_ticks(plan, name, len(own[0])) for name, own in published.items()}
     agreed = agreement_of(plan, ticks).agree(
         {name: _values(own, "estimate") for name, own in published.items()}, level, kept
     )
@@ -52,7 +52,12 @@ def with_agreement(plan: Plan, rows: Rows, *, simultaneous: bool = False) -> lis
 
 
 def agreement_of(plan: Plan, ticks: Mapping[str, int]) -> Agreement:
-    """How the questions of a plan are brought into agreement.
+    """How the questions of a plan are brought into agreement; see `measured_of`."""
+    return Agreement.of(measured_of(plan, ticks))
+
+
+def measured_of(plan: Plan, ticks: Mapping[str, int]) -> list[MeasuredQuestion]:
+    """The questions of a plan with their noise. Those of several plans about the same users can be agreed together.
 
     Args:
         ticks: name of a question → how many numbers each of its series has; a question that has none plays no part.
@@ -70,10 +75,10 @@ def agreement_of(plan: Plan, ticks: Mapping[str, int]) -> Agreement:
                 raise ValueError(f"the error of {mechanism} depends on the data, so that counts cannot be agreed")
             covariance = ErrorCovariance.of_decoder(errors, deviation=1.0)
             measured.append(MeasuredQuestion(series.question, covariance, plan.freeze is not None))
-    return Agreement.of(measured)
+    return measured
 
 
-def _planned(plan: Plan, name: str, published: int) -> int:
+def planned_ticks(plan: Plan, name: str, published: int) -> int:
     """For how many numbers of each series of a question the agreement is made.
 
     The same ones on every day, so that no later day changes the last digits of an earlier one.

@@ -17,6 +17,7 @@ from tests.places import ROOT
 from tests.workbench.pages import APP, FIRST, feed, opened_page, settings_of, texts, tidy
 from workbench.app import APP_PAGES
 from workbench.service import Settings, open_service
+from workbench.service.question_settings import QuestionSettings
 from workbench.views.standing import spent_words, standing
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("nothing_stays_open")]
@@ -50,6 +51,14 @@ def test_the_line_names_both_budgets_and_groups_the_series() -> None:
     said = standing(mixed, [main])
     assert "**what one user does on one day** (DAU by gaussian, WAU by damped-square-root)" in said
     assert "**everything that a user ever does** (MAU by damped-square-root)" in said
+
+
+def test_the_line_names_other_questions_too() -> None:
+    budget = Budget("live", date(2026, 1, 1), None, Guarantee(3.0, 1e-5), Guarantee(0.0, 0.0), Guarantee(3.0, 1e-5))
+    asked = {"week": QuestionSettings(epsilon=0.2), "mau/flows": QuestionSettings(epsilon=0.2, unit="user")}
+    said = standing(Settings(questions=asked), [budget])
+    assert "(DAU by gaussian, WAU, MAU and week by damped-square-root)" in said
+    assert "**everything that a user ever does** (MAU/flows by damped-square-root)" in said
 
 
 def test_settings_that_cannot_be_used_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

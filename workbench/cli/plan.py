@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def plan(
     planned = plan_release(request_for(windows, asked, protection, everyone, days, ci_level))
     sizes = _sizes(expect)
     alike = equal_shares(planned, sizes)
-    output.write(_rows(planned, alike, sizes), title=promise(planned.request).split(". ")[0])
+    output.write(plan_rows(planned, alike, sizes), title=promise(planned.request).split(". ")[0])
     wanted = ",".join(f"{name}={share / min(alike.values()):.3g}" for name, share in alike.items())
     kind = "errors" if sizes is None else "relative errors"
     click.echo(f"for equal {kind}: --share {wanted}", err=True)
@@ -74,7 +75,13 @@ def _sizes(expect: dict[str, str] | None) -> dict[str, float] | None:
         raise click.UsageError(f"--expect needs a number for every question: {error}") from error
 
 
-def _rows(planned: Plan, alike: dict[str, float], sizes: dict[str, float] | None) -> list[TableRow]:
+def plan_rows(planned: Plan, alike: Mapping[str, float], sizes: Mapping[str, float] | None) -> list[TableRow]:
+    """A row a question, with the columns that `dpdau plan` explains.
+
+    Args:
+        alike: shares with which all questions err alike.
+        sizes: a count that is expected of each; errors are then also in per cent.
+    """
     from dp.release.band import half_widths
     from dp.release.shares import largest_deviations
 

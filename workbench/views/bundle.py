@@ -77,7 +77,7 @@ def bundle(question: msgspec.Struct, tables: Tables) -> bytes:
 
 def _readme(question: msgspec.Struct) -> str:
     page = research_page(page_name(question))
-    here = " and ".join(f"`{name}`" for name in (QUESTION_FILE, *page.inputs))
+    here = " and ".join(f"`{name}`" for name in (QUESTION_FILE, *page.inputs(question)))
     beside = "".join(
         f"This file is not in the zip; it must lie beside `{QUESTION_FILE}`:\n\n    {name}\n    SHA-256 {sha256}\n\n"
         for name, sha256 in page.needed(question).items()

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dp.ledger import Budget
+from dp.presence.daily import EPOCH
 from experiments.engine.numbers import power_of_ten
 from workbench.service import Service, Settings
+from workbench.service.promise import spelt
 from workbench.views.text import literal
 
 WHOM = {"user": "everything that a user ever does", "user-day": "what one user does on one day"}
@@ -26,13 +28,18 @@ def standing(settings: Settings, budgets: Sequence[Budget]) -> str:
         budgets: that of the service and, where it is another one, that of fresh releases.
     """
     groups: dict[str, dict[str, list[str]]] = {}
-    for metric, one in settings.series.items():
-        groups.setdefault(WHOM[one.unit], {}).setdefault(one.mechanism, []).append(metric.upper())
+    for name, one in settings.requests(EPOCH).items():
+        groups.setdefault(WHOM[one.unit], {}).setdefault(one.mechanism, []).append(literal(spelt(name)))
     parts = []
     for whom, mechanisms in groups.items():
-        series = ", ".join(f"{' and '.join(metrics)} by {name}" for name, metrics in mechanisms.items())
+        series = ", ".join(f"{_listed(names)} by {name}" for name, names in mechanisms.items())
         parts.append(f"**{whom}** ({series})")
     return f":material/verified_user: Protected: {'; '.join(parts)}. {spent_words(budgets)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def spent_words(budgets: Sequence[Budget]) -> str:

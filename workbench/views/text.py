@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
+from dp.questions import Cell, Question
 from experiments.engine.numbers import power_of_ten
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~$&=@])")
@@ -32,6 +33,19 @@ def literal(text: str) -> str:
     """
     joined = _FOUND_LATER.sub(rf"\g<0>{_WORD_JOINER}", " ".join(text.split()))
     return _MARKDOWN.sub(r"\\\1", joined)
+
+
+def cell_words(cell: Cell) -> str:
+    """What a cell of time is called: MAU, MAU flows, Weeks."""
+    if cell.window is None:
+        return f"{cell.kind.capitalize()}s"
+    return f"{cell.metric.upper()} flows" if cell.kind == "flows" else cell.metric.upper()
+
+
+def question_words(question: Question) -> str:
+    """What a question is called: MAU by platform. A breakdown's name comes from outside; see `literal`."""
+    by = f" by {question.breakdown.name}" if question.breakdown else ""
+    return cell_words(question.cell) + by
 
 
 def percent_text(share: float) -> str:

@@ -21,8 +21,9 @@ def _lines(content: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for name, value in tables.items():
         path = prefix + _key(name)
         for one in [value] if isinstance(value, Mapping) else value:
-            yield ""
-            yield f"[{path}]" if isinstance(value, Mapping) else f"[[{path}]]"
+            if isinstance(value, list) or not one or not all(map(_is_table, one.values())):
+                yield ""
+                yield f"[{path}]" if isinstance(value, Mapping) else f"[[{path}]]"
             yield from _lines(one, f"{path}.")
 
 

@@ -16,7 +16,7 @@ from workbench.maintenance.server import run_server
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A demonstration of three days for a module that may change it; its budget has room for one fresh DAU."""
     folder = tmp_path_factory.mktemp("demo")
-    command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=1.6"]
+    command = ["demo", "--folder", str(folder), "--days", "3", "--port", "0", "--set", "budget_epsilon=2.8"]
     with run_server(command, folder, ready="days filled and closed") as found:
         yield found
 

@@ -95,6 +95,23 @@ def test_a_click_on_the_frontier_draws_the_releases_of_that_mechanism(browser: B
         expect(page).to_have_url(re.compile("mechanism=binary-tree"))
 
 
+def test_a_dashboard_is_planned_and_whole_in_every_window(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        page.goto(f"{address}/ui/plan?plan_days=30&plan_cells=flows+of+MAU&plan_cells=week")
+        settle(page)
+        page.get_by_role("textbox", name="Breakdown 1", exact=True).fill("platform")
+        page.get_by_role("textbox", name="Values of breakdown 1", exact=True).fill("ios, android, web")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("One release of all 10 questions with 35 series")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page).to_have_url(re.compile("plan_by_1=platform"))
+        faults = {}
+        for window in WINDOWS:
+            show_in(page, window)
+            settle(page)
+            faults[window.name] = cut_texts(page) + accessibility_faults(page)
+        assert faults == {window.name: [] for window in WINDOWS}
+
+
 def test_an_attack_climbs_over_the_claim_of_a_broken_subject(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         page.goto(f"{address}/ui/attacks?subject=broken")

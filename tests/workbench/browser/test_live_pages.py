@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.workbench.browser.look import PATIENCE_MS, watched
+from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, accessibility_faults, cut_texts, show_in, watched
 from tests.workbench.patient_http import get, post
 from workbench.maintenance.screenshots import LOOKS, browser_path, settle, take
 from workbench.maintenance.server import run_server
@@ -22,11 +22,14 @@ pytestmark = [
     pytest.mark.skipif(browser_path() is None, reason="there is no Chromium"),
 ]
 
+LIVE_CHARTS = 5
+"""DAU, WAU, MAU, stickiness, and MAU by platform."""
+
 
 def opened(page: Page, address: str) -> Page:
     page.goto(f"{address}/ui/")
     expect(page.get_by_test_id("stMetric")).to_have_count(3, timeout=PATIENCE_MS)
-    expect(charts(page)).to_have_count(4, timeout=PATIENCE_MS)
+    expect(charts(page)).to_have_count(LIVE_CHARTS, timeout=PATIENCE_MS)
     return page
 
 
@@ -100,6 +103,47 @@ def test_what_is_chosen_stays_on_other_pages_and_after_a_reload(browser: Browser
             page.reload()
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_question_is_chosen_drawn_and_stays_after_a_reload(browser: Browser, address: str) -> None:
+    with watched(browser, address) as page:
+        opened(page, address)
+        expect(page.get_by_text(re.compile(r"2026: ios [\d,]+ · android [\d,]+ · web [\d,]+ · other"))).to_be_visible()
+        faults = {"stacked": looked_at(page)}
+        page.get_by_text("One chart a segment").click()
+        expect(charts(page)).to_have_count(LIVE_CHARTS + 3, timeout=PATIENCE_MS)
+        expect(page).to_have_url(re.compile("multiples=true"))
+        faults["multiples"] = looked_at(page)
+        choose(page, "Question", "MAU flows")
+        expect(page).to_have_url(re.compile(r"question=MAU(\+|%20)flows"), timeout=PATIENCE_MS)
+        for _ in range(2):
+            expect(page.get_by_text(re.compile(r"new \(.*returning \(.*gone \("))).to_be_visible(timeout=PATIENCE_MS)
+            expect(charts(page)).to_have_count(LIVE_CHARTS, timeout=PATIENCE_MS)
+            page.reload()
+        settle(page)
+        faults["flows"] = looked_at(page)
+        assert faults == {shown: [] for shown in faults}
+        bar = page.locator("[aria-label*='Users: new']").first
+        bar.hover(force=True)
+        tip = page.locator("#vg-tooltip-element.visible")
+        for part in ("Published estimate [users]", "95% interval, each day by itself", "MAU changes by"):
+            expect(tip).to_contain_text(part, timeout=PATIENCE_MS)
+
+
+def looked_at(page: Page) -> list[str]:
+    """What is cut or shut out in any window."""
+    found = []
+    for window in WINDOWS:
+        show_in(page, window)
+        settle(page)
+        found += [f"{window.name}: {one}" for one in cut_texts(page) + accessibility_faults(page)]
+    show_in(page, WINDOWS[0])
+    return found
+
+
 def test_an_erasure_moves_truth_and_release_of_the_next_day(browser: Browser, address: str) -> None:
     with watched(browser, address) as page:
         operated(page, address)
@@ -145,7 +189,7 @@ def test_what_comes_by_http_appears_by_itself(browser: Browser, address: str) ->
         # Nothing jumps: the charts are the ones that were there.
         page.wait_for_timeout(2_000)
         kept = charts(page).evaluate_all("charts => charts.filter(chart => chart.dataset.kept === 'yes').length")
-        assert kept == 4
+        assert kept == LIVE_CHARTS
 
 
 def test_what_is_typed_stays_when_something_happens(browser: Browser, address: str) -> None:
@@ -185,13 +229,13 @@ def test_an_exhausted_budget_says_what_was_spent_asked_and_is_left(browser: Brow
         page.get_by_role("button", name="Fresh release").click()
         said = page.get_by_text("is exhausted, so nothing was released")
         expect(said).to_be_visible(timeout=PATIENCE_MS)
-        for part in ("Asked: ε 0.3", "Spent: ε 1.5 of 1.6", "Left: ε 0.1"):
+        for part in ("Asked: ε 0.3", "Spent: ε 2.7 of 2.8", "Left: ε 0.1"):
             expect(said).to_contain_text(part)
-        assert len(get(f"{address}/budget").json()["charges"]) == 4
+        assert len(get(f"{address}/budget").json()["charges"]) == 7
         for name in ("Live", "ε × W_BOUND", "Operate"):
             page.get_by_role("link", name=name).click()
             expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible(timeout=PATIENCE_MS)
-            expect(page.get_by_text("Spent so far: ε 1.5 of 1.6").first).to_be_visible(timeout=PATIENCE_MS)
+            expect(page.get_by_text("Spent so far: ε 2.7 of 2.8").first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_the_zip_of_published_numbers_draws_them_again(browser: Browser, address: str, tmp_path: Path) -> None:
@@ -200,12 +244,19 @@ def test_the_zip_of_published_numbers_draws_them_again(browser: Browser, address
         with page.expect_download() as download:
             page.get_by_role("button", name="Reproduce").click()
         with zipfile.ZipFile(download.value.path()) as archive:
-            for name in ("figure.toml", "published.csv"):
+            for name in ("figure.toml", "published.csv", "answers.csv", "plans.csv"):
                 archive.extract(name, tmp_path)
             packed = {name: archive.read(name) for name in archive.namelist()}
     command = [sys.executable, "-m", "workbench.cli.main", "figure", "figure.toml"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert {"counts.csv", "stickiness.csv", "mau.vl.json", "README.md"} <= packed.keys()
+    assert {
+        "counts.csv",
+        "agreed.csv",
+        "stickiness.csv",
+        "mau.vl.json",
+        "question.vl.json",
+        "README.md",
+    } <= packed.keys()
     assert all((tmp_path / name).read_bytes() == text for name, text in packed.items() if name != "README.md")
 
 

@@ -8,18 +8,36 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from workbench.rows import TableRow
+from workbench.service import Settings
+from workbench.service.question_settings import BreakdownSettings, QuestionSettings
 from workbench.views.attacks.research import AttackQuestion
 from workbench.views.bundle import table_csv
 from workbench.views.coverage.research import CoverageQuestion
 from workbench.views.jobs.registry import page_name
-from workbench.views.live.research import PUBLISHED_FILE, LiveQuestion
-from workbench.views.live.table import PublishedRow
+from workbench.views.live.agreed import plans_table
+from workbench.views.live.research import ANSWERS_FILE, PLANS_FILE, PUBLISHED_FILE, LiveQuestion
+from workbench.views.live.table import AnswerRow, PublishedRow
 from workbench.views.mechanisms.research import MechanismsQuestion
 from workbench.views.plan.research import PlanQuestion
 from workbench.views.sketches.research import SketchQuestion
 from workbench.views.tradeoff.research import TradeoffQuestion
 
-LIVE = LiveQuestion(metric="mau", band="all days", week=True)
+FIRST = date(2026, 1, 1)
+ASKING = Settings(
+    horizon=60,
+    by={
+        "platform": BreakdownSettings(kind="last", values=("ios", "web")),
+        "country": BreakdownSettings(kind="any:2", values=("GB", "DE")),
+    },
+    questions={
+        name: QuestionSettings(epsilon=0.5)
+        for name in ("mau/flows", "mau/platform", "mau/country", "mau/flows/platform", "week", "week/platform")
+    },
+)
+"""Settings of a service that publishes all kinds of questions."""
+
+LIVE = LiveQuestion(metric="mau", band="all days", week=True, question="mau/platform")
 
 TRADEOFF = TradeoffQuestion(
     metric="mau", unit="user", mechanisms=("gaussian", "damped-square-root"), epsilon=1.0, w_bound=4, delta=1e-6,
@@ -29,6 +47,10 @@ TRADEOFF = TradeoffQuestion(
 PLAN = PlanQuestion(
     unit="user-day", epsilon=1.0, delta=1e-6, w_bound=2, horizon=30, expected=(2_000, 5_000, 8_000),
     errors=(20.0, 40.0, 80.0),
+)  # fmt: skip
+
+DASHBOARD = msgspec.structs.replace(
+    PLAN, flows=("mau",), calendar=("week",), by={"platform": BreakdownSettings(kind="last", values=("ios", "web"))},
 )  # fmt: skip
 
 FRONTIER = MechanismsQuestion(
@@ -42,7 +64,7 @@ COVERAGE = CoverageQuestion(
     level=0.95, users=1_000, days=30, delete_rate=0.3,
 )  # fmt: skip
 
-QUESTIONS: tuple[msgspec.Struct, ...] = (LIVE, PLAN, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
+QUESTIONS: tuple[msgspec.Struct, ...] = (LIVE, DASHBOARD, TRADEOFF, FRONTIER, COVERAGE, ATTACK, SKETCH)
 
 
 def published_rows(days: int, noise: float = 0.0) -> list[PublishedRow]:
@@ -61,9 +83,34 @@ def published_rows(days: int, noise: float = 0.0) -> list[PublishedRow]:
     ]  # fmt: skip
 
 
+def published_answers(days: int, noise: float = 0.0, settings: Settings = ASKING) -> list[AnswerRow]:
+    """What the same service might have published of its other questions; so many days each."""
+    generator = np.random.default_rng(8)
+    last = FIRST + timedelta(days=days - 1)
+    return [
+        AnswerRow(
+            question=series.question, breakdown=series.breakdown, segment=series.segment, day=day.isoformat(),
+            estimate=estimate, ci_low=estimate - 40.0, ci_high=estimate + 40.0, band_low=estimate - 80.0,
+            band_high=estimate + 80.0,
+        )
+        for question in settings.asked.values()
+        for place, series in enumerate(question.series)
+        for day in question.cell.days(FIRST, last)
+        for estimate in [40.0 * (1 + place) + noise * float(generator.standard_normal())]
+    ]  # fmt: skip
+
+
+def asked_plans(settings: Settings = ASKING) -> list[TableRow]:
+    """What all questions of that service are charged for."""
+    return plans_table(settings.requests(FIRST).items())
+
+
 def write_inputs(question: msgspec.Struct, folder: Path) -> Path:
     """Write the files that a question is answered from; returns the folder."""
     if page_name(question) == "live":
         rows = [msgspec.to_builtins(row) for row in published_rows(20)]
         (folder / PUBLISHED_FILE).write_text(table_csv(rows))
+        answers = [msgspec.to_builtins(row) for row in published_answers(20)]
+        (folder / ANSWERS_FILE).write_text(table_csv(answers))
+        (folder / PLANS_FILE).write_text(table_csv(asked_plans()))
     return folder

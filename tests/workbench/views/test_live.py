@@ -236,12 +236,12 @@ def test_rows_survive_the_file_in_the_zip() -> None:
     rows = published_rows(3)
     rows[0] = msgspec.structs.replace(rows[0], ci_low=None, ci_high=None, std=None, w_bound=None, horizon=None)
     text = table_csv([msgspec.to_builtins(row) for row in rows])
-    assert read_rows(text) == rows
-    assert table_csv([msgspec.to_builtins(row) for row in read_rows(text)]) == text
+    assert read_rows(text, PublishedRow) == rows
+    assert table_csv([msgspec.to_builtins(row) for row in read_rows(text, PublishedRow)]) == text
     with pytest.raises(ValueError, match="estimate"):
-        read_rows(text.replace("estimate", "guess"))
+        read_rows(text.replace("estimate", "guess"), PublishedRow)
     with pytest.raises(ValueError, match="window"):
-        read_rows(text.replace("dau,1,", "dau,one,"))
+        read_rows(text.replace("dau,1,", "dau,one,"), PublishedRow)
 
 
 @each(

@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from dp.accounting.composition import Guarantee
 from dp.presence.daily import day_number
-from tests.workbench.pages import FIRST, USERS, feed, opened_page, press, texts, tidy
+from tests.workbench.pages import FIRST, USERS, feed, opened_page, press, settings_of, texts, tidy
 from workbench import demo
 from workbench.service import ADD, RETRACT, Operation, Service, Settings, open_service
+from workbench.service.question_settings import BreakdownSettings, QuestionSettings
 from workbench.views.bundle import table_csv
 from workbench.views.operate.budget import how_often, releases_left
 from workbench.views.operate.days import play
@@ -330,6 +331,57 @@ def test_the_ledger_says_what_for(settings: Settings, service: Service) -> None:
     assert list(page.dataframe[0].value["delta"]) == ["10⁻⁶"] * 4
     assert "ε **1.6** of 3 spent, **1.4** left" in texts(page)
     assert [one.label for one in page.get("download_button")] == ["Download as CSV"]
+
+
+def test_questions_are_in_the_ledger_and_in_what_still_fits(tmp_path: Path) -> None:
+    asked = {"week": QuestionSettings(epsilon=0.5), "mau/flows": QuestionSettings(epsilon=0.25)}
+    settings = msgspec.structs.replace(settings_of(tmp_path), questions=asked)
+    with open_service(settings, lambda: datetime.now(UTC)) as service:
+        feed(service, FIRST)
+        page = press(app(settings), "Close Thu 1 January 2026")
+        charges, budgets = service.charges(), service.budgets()
+    assert [row["for"] for row in ledger_rows(charges)[:2]] == [
+        "week series, 365 days from 2026-01-01", "MAU/flows series, 365 days from 2026-01-01",
+    ]  # fmt: skip
+    assert not any(is_fresh(charge) for charge in charges)
+    assert "Thu 1 January 2026 is closed and published: DAU " in page.success[0].value
+    lines = releases_left(settings, budgets).splitlines()
+    assert lines[-3:] == [
+        "| MAU / flows | – | – | **4** | 0.25 |",
+        "| week | – | – | **2** | 0.5 |",
+        "| all | **0** | 1.2 | **0** | 1.95 |",
+    ]
+
+
+# --- Segments --------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_may_name_segments(tmp_path: Path) -> None:
+    by = {
+        "platform": BreakdownSettings(kind="last", values=("ios", "web")),
+        "*odd*": BreakdownSettings(kind="last", values=("a", "b")),
+    }
+    asked = {"dau/platform": QuestionSettings(epsilon=0.1), "dau/*odd*": QuestionSettings(epsilon=0.1)}
+    settings = msgspec.structs.replace(settings_of(tmp_path), by=by, questions=asked, show_truth=False)
+    with open_service(settings, lambda: datetime.now(UTC)) as service:
+        page = app(settings)
+        assert page.selectbox(key="segment-platform").options == ["ios", "web", "other"]
+        page.text_input(key="user").set_value("ada")
+        page.selectbox(key="segment-platform").set_value("web")
+        page = press(page, "Add")
+        assert "ada is reported as active (platform: web) on Thu 1 January 2026" in page.success[0].value
+        page.selectbox(key="segment-platform").set_value("other")
+        press(page, "Add")
+        press(page, "Retract")
+        assert "ada is no longer reported as active (platform: other)" in page.success[0].value
+        service.close(FIRST)
+        with service.access.reading() as store:
+            stored = store.answers("dau/platform", day_number(FIRST), None)
+    assert [list(map(int, counts)) for counts in stored] == [[0, 1, 0]]
+
+
+def test_without_segments_in_the_settings_there_is_no_field(settings: Settings, service: Service) -> None:
+    assert not [one for one in app(settings).selectbox if (one.key or "").startswith("segment-")]
 
 
 # --- The demonstration -----------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def figures(answers: dict[str, Answered]) -> dict[str, Path]:
         empty[name].mkdir()
         with zipfile.ZipFile(io.BytesIO(bundle(question, answers[name].state.tables))) as archive:
             archive.extractall(packed)
-        for given in ("figure.toml", *research_page(name).inputs):
+        for given in ("figure.toml", *research_page(name).inputs(question)):
             (empty[name] / given).write_bytes((packed / given).read_bytes())
     (first, *others), words = empty.values(), COMMAND.split()[1:]
     subprocess.run([sys.executable, "-m", "workbench.cli.main", *words], cwd=first, check=True, capture_output=True)
@@ -92,7 +92,7 @@ def test_the_zip_makes_the_same_figure_in_an_empty_folder(
     assert bundle(question, decoded.tables) == bundle(question, decoded.tables)
     readme = (packed / "README.md").read_text()
     assert COMMAND in readme
-    for name in ("figure.toml", *page.inputs):
+    for name in ("figure.toml", *page.inputs(question)):
         assert f"`{name}`" in readme
     assert page.note in readme
     for name in files(question, decoded.tables):

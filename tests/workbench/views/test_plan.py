@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import shlex
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
@@ -23,18 +25,31 @@ from dp.accounting.guessing import guess_under
 from dp.names import METRICS
 from dp.presence.daily import EPOCH
 from dp.release import plan_release
+from dp.release.shares import largest_deviations
 from tests.examples import examples
 from tests.laws import each
 from tests.patience import PATIENCE_SECONDS
 from tests.workbench.pages import answered, texts, tidy
-from tests.workbench.views.questions import PLAN
+from tests.workbench.views.questions import DASHBOARD, PLAN
 from workbench.cli.options import Pairs
+from workbench.cli.plan import plan as plan_command
 from workbench.service import Settings, load_settings, open_service
+from workbench.service.question_settings import BreakdownSettings
+from workbench.views.bundle import question_toml
 from workbench.views.jobs.job import Tables
 from workbench.views.jobs.process import answer
+from workbench.views.jobs.registry import decode_question
 from workbench.views.plan.chart import stacked
+from workbench.views.plan.dashboard import (
+    breakdowns,
+    dashboard_rows,
+    release_command,
+    service_cost,
+    service_delta,
+    service_settings,
+)
 from workbench.views.plan.page import IN_USERS, cost_of, epsilon_table, odds, verdict_of
-from workbench.views.plan.research import DOTS, PlanQuestion, plan_charts
+from workbench.views.plan.research import DOTS, EQUAL, EQUAL_RELATIVE, EVENLY, SPLITS, PlanQuestion, plan_charts
 from workbench.views.plan.settings import (
     SettingPairs,
     added_up,
@@ -236,6 +251,115 @@ def test_the_table_of_mechanisms_has_one_row_each() -> None:
     ]  # fmt: skip
 
 
+# --- The whole dashboard ---------------------------------------------------------------------------------------------
+
+ANY = msgspec.structs.replace(
+    DASHBOARD, unit="user", w_bound=4, flows=(), by={"where": BreakdownSettings(kind="any:2", values=("a", "b", "c"))}
+)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("question", [DASHBOARD, ANY], ids=["last", "any"])
+def test_a_dashboard_has_the_noise_of_its_release(question: PlanQuestion, split: str) -> None:
+    question = msgspec.structs.replace(question, split=split)
+    rows = dashboard_rows(question)
+    plan = dp.plan(
+        list(METRICS), flows=list(question.flows), calendar=list(question.calendar), by=breakdowns(question),
+        epsilon=question.epsilon, delta=question.delta, unit=question.unit, w_bound=question.w_bound,
+        mechanism=question.mechanism, first="2024-01-01", last="2024-01-30",
+        split={row["name"]: row["share"] for row in rows},
+    )  # fmt: skip
+    assert {row["name"]: row["std"] for row in rows} == pytest.approx(plan.std, rel=1e-6)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    spread = {EVENLY: "share", EQUAL: "std", EQUAL_RELATIVE: "std_percent"}[split]
+    assert [row[spread] for row in rows] == pytest.approx([rows[0][spread]] * len(rows), rel=1e-2)
+
+
+def test_the_command_and_the_file_ask_for_the_dashboard(tmp_path: Path) -> None:
+    rows = dashboard_rows(DASHBOARD)
+    words = shlex.split(release_command(DASHBOARD, rows).replace("\\\n", ""))
+    assert words[:3] == ["dpdau", "release", "log.csv"]
+    ticks = ["--from", "2024-01-01", "--to", "2024-01-30"]
+    result = CliRunner().invoke(plan_command, [*words[3:-4], *ticks, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    assert [row["std"] for row in json.loads(result.stdout)] == pytest.approx([row["std"] for row in rows], rel=1e-3)
+    file = tmp_path / "dpdau.toml"
+    file.write_text(
+        "horizon = 30\nbudget_epsilon = 9.0\nbudget_delta = 0.1\n" + service_settings(DASHBOARD, rows), encoding="utf-8"
+    )
+    settings = load_settings(file, {})
+    assert set(settings.asked) == {row["name"] for row in rows} - set(METRICS)
+    request = settings.requests(EPOCH)
+    for row in rows:
+        if row["name"] not in METRICS:
+            deviation = largest_deviations(plan_release(request[row["name"]]))[row["name"]]
+            assert deviation == pytest.approx(row["std"], rel=1e-3)
+    charged = [one.guarantee for name, one in request.items() if name not in METRICS]
+    assert service_cost(rows) == pytest.approx(sum(one.epsilon for one in charged))
+    assert service_delta(DASHBOARD, rows) == pytest.approx(sum(one.delta for one in charged))
+
+
+def test_sizes_are_guessed_from_what_is_expected() -> None:
+    sizes = {row["name"]: row["expected"] for row in dashboard_rows(DASHBOARD)}
+    dau, wau, mau = DASHBOARD.expected
+    assert (sizes["dau"], sizes["wau"], sizes["mau"]) == (dau, wau, mau)
+    assert sizes["week"] == wau
+    assert sizes["mau/flows"] == pytest.approx(mau / 30)
+    assert sizes["mau/platform"] == mau / 2
+    assert sizes["mau/flows/platform"] == pytest.approx(mau / 30 / 2)
+
+
+def test_a_split_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="split is 'fairly'; choose evenly, equal errors, equal relative errors"):
+        dashboard_rows(msgspec.structs.replace(DASHBOARD, split="fairly"))
+
+
+@pytest.mark.slow
+def test_the_answer_has_the_dashboard_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert "dashboard" not in tables_of(PLAN, tmp_path)
+    tables = tables_of(DASHBOARD, tmp_path)
+    assert tables["dashboard"] == dashboard_rows(DASHBOARD)
+    assert "dashboard" in plan_charts(DASHBOARD, tables)
+    decoded = decode_question(tomllib.loads(question_toml(DASHBOARD)))
+    assert decoded == DASHBOARD
+    # What is expected of the metrics does not fit, and the dashboard is shown all the same.
+    assert "dashboard" in plan_charts(TINY, tables_of(msgspec.structs.replace(DASHBOARD, errors=TINY.errors), tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_stays_open")
+def test_the_page_adds_what_is_chosen_and_says_what_cannot_be_added(tmp_path: Path) -> None:
+    page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
+    page.query_params["plan_days"] = "30"
+    page.query_params["plan_cells"] = ["flows of MAU", "week"]
+    page.query_params["plan_by_1"] = "platform"
+    page.query_params["plan_values_1"] = "ios, web"
+    shown(page)
+    assert "The whole dashboard" in [one.value for one in page.header]
+    assert "One release of all 10 questions with 28 series" in texts(page)
+    assert list(next(one.value for one in page.dataframe if "question" in one.value)["question"]) == [
+        "DAU", "WAU", "MAU", "MAU/flows", "week", "DAU/platform", "WAU/platform", "MAU/platform", "MAU/flows/platform",
+        "week/platform",
+    ]  # fmt: skip
+    page.text_input(key="plan_by_2").set_value("a/b")
+    page.text_input(key="plan_values_2").set_value("x")
+    tidy(page.run())
+    assert "a breakdown cannot be called" in page.error[0].value
+    page.text_input(key="plan_by_2").set_value("platform")
+    tidy(page.run())
+    assert "is given twice" in page.error[0].value
+    page.text_input(key="plan_by_2").set_value("plan")
+    page.selectbox(key="plan_kind_2").set_value("fixed")
+    shown(page)
+    assert not page.error
+    assert "publishes no breakdown of kind fixed" in texts(page)
+    assert "--users users.csv" in texts(page)
+    # Values are text and never the name of a file.
+    page.text_input(key="plan_values_2").set_value("@/etc/hostname")
+    shown(page)
+    assert "plan=@/etc/hostname:fixed" in texts(page)
+
+
 def test_a_file_of_settings_has_a_table_a_series() -> None:
     pairs: SettingPairs = {"horizon": 30, "dau.epsilon": 0.25, "dau.mechanism": "laplace", "mau.epsilon": 1e-06}
     assert tomllib.loads(settings_file(pairs)) == {
@@ -250,14 +374,6 @@ def test_a_file_of_settings_has_a_table_a_series() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_the_page_shows_the_plan_of_its_controls(tmp_path: Path) -> None:
-    def script(cache: str) -> None:
-        from pathlib import Path
-
-        from workbench.views.plan.page import page
-        from workbench.views.strip import draw_strip
-
-        page(draw_strip(), Path(cache))
-
     page = AppTest.from_function(script, args=(str(tmp_path),), default_timeout=PATIENCE_SECONDS)
     tidy(page.run())
     page.button_group(key="unit").set_value(PLAN.unit)
@@ -286,6 +402,15 @@ def test_the_page_shows_the_plan_of_its_controls(tmp_path: Path) -> None:
     page.select_slider(key="epsilon").set_value(0.1)
     shown(page)
     assert "Does not fit" in page.warning[0].value
+
+
+def script(cache: str) -> None:
+    from pathlib import Path
+
+    from workbench.views.plan.page import page
+    from workbench.views.strip import draw_strip
+
+    page(draw_strip(), Path(cache))
 
 
 def shown(page: AppTest) -> None:

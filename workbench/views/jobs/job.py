@@ -93,6 +93,11 @@ def needs_nothing(question: msgspec.Struct) -> Mapping[str, str]:
     return {}
 
 
+def no_inputs(question: msgspec.Struct) -> tuple[str, ...]:
+    """No file in the zip but the question."""
+    return ()
+
+
 @dataclass(frozen=True)
 class ResearchPage:
     """What can be asked on a page, how it is answered and how the answer is drawn.
@@ -104,8 +109,8 @@ class ResearchPage:
         experiment: from a question and its tables to the config with which `dpdau experiment run` computes the same
             rows, as TOML; None where no experiment does.
         needed: from a question to the files that must lie beside it, by name with their SHA-256 in hex.
-        inputs: files in its zip that the answer is made from; they hold tables of the answer, so that they are
-            written as they were read.
+        inputs: from a question to the files in its zip that the answer is made from; they hold tables of the answer,
+            so that they are written as they were read.
         note: what a zip's README must say besides.
     """
 
@@ -114,7 +119,7 @@ class ResearchPage:
     charts: Callable[[Any, Tables], Mapping[str, Chart]]
     experiment: Callable[[Any, Tables], str] | None = None
     needed: Callable[[Any], Mapping[str, str]] = needs_nothing
-    inputs: tuple[str, ...] = ()
+    inputs: Callable[[Any], tuple[str, ...]] = no_inputs
     note: str = ""
 
 

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import functools
 
+import msgspec
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
 from workbench.service import Service, Settings
+from workbench.service.promise import spelt
 from workbench.views.jobs.job import Tables
+from workbench.views.live.agreed import metrics_agree, plan_of
+from workbench.views.live.asked import asked_questions, choose_question, draw_question
 from workbench.views.live.chart import live_pictures
 from workbench.views.live.published import (
+    APART,
     READING,
+    READING_TOGETHER,
     draw_cards,
     draw_series,
     draw_stickiness,
     draw_table,
 )
-from workbench.views.live.reading import published_series
+from workbench.views.live.question_chart import question_pictures
+from workbench.views.live.reading import PublishedSeries, published_series
 from workbench.views.live.research import LiveQuestion, live_tables
 from workbench.views.live.table import ALL_DAYS, EACH_DAY, WEEK
 from workbench.views.reproduction import draw_reproduce
@@ -41,10 +47,7 @@ def page(service: Service, choice: StripChoice) -> None:
     st.caption(f"Last closed day: **{day_name(seen.last)}**" if seen.last else "No day is closed yet")
     published = published_series(service)
     if published.rows:
-        # The numbers come first on a narrow screen, and what is chosen for them after.
-        cards = st.container()
-        question = _question(choice, published.no_band, days=seen.published)
-        _draw(question, live_tables(question, published.rows), cards)
+        _draw_published(published, choice, seen.published)
     else:
         draw_start(service)
     st.caption(settings_sentence(service.settings))
@@ -69,20 +72,44 @@ def _question(choice: StripChoice, no_band: dict[str, str], days: int) -> LiveQu
     return LiveQuestion(metric=choice.metric, band=EACH_DAY if no_band else band or EACH_DAY, week=week and days > WEEK)
 
 
-def _draw(question: LiveQuestion, tables: Tables, cards: DeltaGenerator) -> None:
+def _draw_published(published: PublishedSeries, choice: StripChoice, days: int) -> None:
+    # The numbers come first on a narrow screen, and what is chosen for them after.
+    cards = st.container()
+    question = _question(choice, published.no_band, days)
+    series = st.container()
+    asked = st.container(border=True) if asked_questions(published) else None
+    if asked is not None:
+        with asked:
+            st.header("Segments, flows, weeks and months", anchor=False)
+            name, multiples = choose_question(published)
+        question = msgspec.structs.replace(question, question=name, multiples=multiples)
+    tables = live_tables(question, published.rows, published.answers, published.plans)
     counts: dict[str, list[TableRow]] = {}
     for row in tables["counts"]:
         counts.setdefault(row["metric"], []).append(row)
     pictures = live_pictures(question, tables)
     with cards:
         draw_cards(counts, question.metric, tables["published"][0]["ci_level"])
-    draw_series(pictures, counts)
-    lines = "Line: counts. Shade: their intervals."
-    st.caption(f"{lines} Dotted: a week before." if question.week else lines)
+    with series:
+        draw_series(pictures, counts)
+        lines = "Line: counts. Shade: their intervals."
+        st.caption(f"{lines} Dotted: a week before." if question.week else lines)
+    if asked is not None:
+        with asked:
+            draw_question(question, tables, question_pictures(question, tables))
     draw_stickiness(pictures["stickiness"], tables["stickiness"], question.band)
     draw_table(counts)
     draw_reproduce(question, tables)
-    st.caption(READING)
+    st.caption(reading_of(tables))
+
+
+def reading_of(tables: Tables) -> str:
+    """How the numbers are made, in words."""
+    if "plans" not in tables:
+        return READING
+    if metrics_agree(map(plan_of, tables["plans"])):
+        return READING_TOGETHER
+    return f"{READING} {APART}"
 
 
 def settings_sentence(settings: Settings) -> str:
@@ -92,7 +119,12 @@ def settings_sentence(settings: Settings) -> str:
         f"{one.epsilon:g}, δ {power_of_ten(one.delta)}, unit {one.unit}, W_BOUND {one.w_bound}"
         for metric, one in settings.series.items()
     )
+    others = "".join(
+        f"; {literal(spelt(name))} by {one.mechanism}, ε {one.epsilon:g}, δ {power_of_ten(one.delta)}, "
+        f"unit {one.unit}, W_BOUND {one.w_bound}"
+        for name, one in sorted(settings.questions.items())
+    )
     return (
-        f"The service publishes with settings of its own: {series}. Here, the strip chooses no more than which metric "
-        "comes first."
+        f"The service publishes with settings of its own: {series}{others}. Here, the strip chooses no more than which "
+        "metric comes first."
     )

@@ -10,7 +10,7 @@ import streamlit as st
 
 from experiments.engine.numbers import MINUS, signed
 from workbench.rows import TableRow
-from workbench.views.live.chart import SeriesPicture, interval_name, interval_words
+from workbench.views.live.chart import LivePicture, interval_name, interval_words
 from workbench.views.live.table import WEEK
 
 READING = (
@@ -18,6 +18,17 @@ READING = (
     "whole numbers with 0 ≤ DAU ≤ WAU ≤ MAU, each day for itself. That uses nothing but what is published, so it costs "
     "no privacy. An interval holds the count that the noise was added to with the probability that is stated. "
     "Published days are never revised: an erasure moves the days after it."
+)
+READING_TOGETHER = (
+    "Counts are made from the published estimates of all questions together, which carry noise and may be fractions or "
+    "below 0: the best linear estimates given what was published until then, as the nearest whole numbers at which "
+    "0 ≤ DAU ≤ WAU ≤ MAU, segments add up to totals and flows to changes. That uses nothing but what is published, so "
+    "it costs no privacy. An interval holds the count that the noise was added to with the probability that is stated. "
+    "Published days are never revised: an erasure moves the days after it."
+)
+APART = (
+    "The error of a metric's mechanism depends on the data, so that flows, weeks, months and segments are made to "
+    "agree among themselves and not with the metrics."
 )
 
 
@@ -71,7 +82,7 @@ def week_sentence(row: TableRow, before: TableRow) -> str:
     return f"{text} · " + ("more than noise alone would do" if apart else "noise alone may be the reason")
 
 
-def draw_series(pictures: Mapping[str, SeriesPicture], counts: Mapping[str, Sequence[TableRow]]) -> None:
+def draw_series(pictures: Mapping[str, LivePicture], counts: Mapping[str, Sequence[TableRow]]) -> None:
     """Draw all published days of every metric, the first one largest."""
     first, *others = counts_first(pictures, counts)
     with st.container(border=True):
@@ -81,12 +92,12 @@ def draw_series(pictures: Mapping[str, SeriesPicture], counts: Mapping[str, Sequ
             _series(metric, pictures[metric])
 
 
-def counts_first(pictures: Mapping[str, SeriesPicture], counts: Mapping[str, Sequence[TableRow]]) -> list[str]:
+def counts_first(pictures: Mapping[str, LivePicture], counts: Mapping[str, Sequence[TableRow]]) -> list[str]:
     """The metrics in the order of their pictures."""
     return [name for name in pictures if name in counts]
 
 
-def _series(metric: str, picture: SeriesPicture) -> None:
+def _series(metric: str, picture: LivePicture) -> None:
     st.vega_lite_chart(
         picture.data,
         picture.specification,
@@ -96,7 +107,7 @@ def _series(metric: str, picture: SeriesPicture) -> None:
     )
 
 
-def draw_stickiness(picture: SeriesPicture, rows: Sequence[TableRow], band: str) -> None:
+def draw_stickiness(picture: LivePicture, rows: Sequence[TableRow], band: str) -> None:
     """Draw DAU/MAU with its interval, or say why it says nothing."""
     with st.container(border=True):
         st.header("Stickiness DAU/MAU", anchor=False)

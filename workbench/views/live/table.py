@@ -9,6 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from dp.arrays import Floats
 from dp.intervals.consistency import consistent_counts
 from dp.intervals.ratio import fieller, ratio_of_intervals
+from dp.questions import SeriesName
 from workbench.rows import TableRow
 
 WEEK = 7
@@ -41,19 +43,50 @@ class PublishedRow(msgspec.Struct, frozen=True, kw_only=True):
     band_low: float | None = None
     band_high: float | None = None
 
+    @property
+    def series(self) -> str:
+        """Which series it is of, as a plan calls it."""
+        return self.metric
+
     def ends(self, band: str) -> tuple[float | None, float | None]:
         """The interval that was chosen."""
         return (self.band_low, self.band_high) if band == ALL_DAYS else (self.ci_low, self.ci_high)
 
 
-def read_rows(text: str) -> list[PublishedRow]:
-    """Rows from CSV with the columns of `PublishedRow`, as the page's zip holds them.
+class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page needs of a published row of a question besides the metrics."""
+
+    question: str
+    breakdown: str | None
+    segment: str | None
+    day: str
+    estimate: float
+    ci_low: float
+    ci_high: float
+    band_low: float | None = None
+    band_high: float | None = None
+
+    @property
+    def series(self) -> str:
+        """Which series it is of, as a plan calls it."""
+        return SeriesName(self.question, self.breakdown, self.segment).key
+
+    def ends(self, band: str) -> tuple[float | None, float | None]:
+        """The interval that was chosen."""
+        return (self.band_low, self.band_high) if band == ALL_DAYS else (self.ci_low, self.ci_high)
+
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def read_rows(text: str, kind: type[Row]) -> list[Row]:
+    """Rows from CSV with the columns of a kind of row, as the page's zip holds them.
 
     Raises:
         ValueError: a column is missing, or a value is of another type; the message names it.
     """
     cells = [{name: value or None for name, value in row.items()} for row in csv.DictReader(io.StringIO(text))]
-    return msgspec.convert(cells, list[PublishedRow], strict=False)
+    return msgspec.convert(cells, list[kind], strict=False)  # type: ignore[valid-type]
 
 
 def by_metric(rows: Sequence[PublishedRow]) -> dict[str, list[PublishedRow]]:
@@ -110,15 +143,20 @@ def _columns(series: Mapping[str, Sequence[PublishedRow]], value: Callable[[Publ
     return np.array([[value(row) for row in rows] for rows in series.values()], dtype=np.float64).T
 
 
-def stickiness_table(rows: Sequence[PublishedRow], band: str) -> list[TableRow]:
+def stickiness_table(
+    rows: Sequence[PublishedRow], band: str, shown: Sequence[TableRow] | None = None
+) -> list[TableRow]:
     """One row a day: `ratio` is DAU/MAU of the whole counts; `low`, `high` and `level` are of its interval.
 
     All but the level are None where nothing can be said: the interval has no end, or holds all from 0 to 1.
+
+    Args:
+        shown: the rows of the counts that are shown; those of `counts_table` where none are given.
     """
     series = by_metric(rows)
     if not {"dau", "mau"} <= series.keys():
         return []
-    counts = {(row["metric"], row["day"]): row["count"] for row in counts_table(rows, band)}
+    counts = {(row["metric"], row["day"]): row["count"] for row in shown or counts_table(rows, band)}
     return [
         _stickiness(dau, mau, band, counts["dau", dau.day], counts["mau", mau.day])
         for dau, mau in zip(series["dau"], series["mau"], strict=True)

@@ -16,6 +16,7 @@ from dp.presence.daily import EPOCH
 from dp.release import charged
 from experiments.engine.numbers import power_of_ten, signed
 from workbench.service import Service, Settings, Status
+from workbench.service.promise import spelt
 from workbench.views import charts
 from workbench.views.operate.ledger import is_fresh
 from workbench.views.operate.outcome import FormError, do, follow, show_outcome
@@ -68,20 +69,23 @@ def _budget_parts(budget: Budget, charges: Sequence[Charge]) -> list[charts.Budg
 
 
 def releases_left(settings: Settings, budgets: Sequence[Budget]) -> str:
-    """A Markdown table: how many more fresh releases and whole series of each metric the budgets have room for.
+    """A Markdown table: how many more fresh releases and whole series of each question the budgets have room for.
 
     Args:
         budgets: that of the service and, where it is another one, that of fresh releases.
     """
-    series = {metric: charged(settings.request(metric, EPOCH)) for metric in settings.series}
+    series = {name: charged(request) for name, request in settings.requests(EPOCH).items()}
     fresh = {metric: charged(settings.fresh_request(metric, EPOCH)) for metric in settings.series}
     left, left_for_fresh = budgets[0].remaining, budgets[-1].remaining
     lines = ["| What still fits | fresh releases | ε each | whole series | ε each |", "|---|---:|---:|---:|---:|"]
-    for metric in settings.series:
-        cells = _cells(left_for_fresh, fresh[metric]) + _cells(left, series[metric])
-        lines.append(f"| {metric.upper()} {cells}|")
+    for name, cost in series.items():
+        # Of questions besides the metrics, no day is released anew.
+        again = _cells(left_for_fresh, fresh[name]) if name in fresh else "| – | – "
+        # Blanks, so that a narrow column can break the name.
+        words = literal(spelt(name).replace("/", " / "))
+        lines.append(f"| {words} {again}{_cells(left, cost)}|")
     cells = _cells(left_for_fresh, basic(fresh.values())) + _cells(left, basic(series.values()))
-    lines.append(f"| all three {cells}|")
+    lines.append(f"| {'all' if settings.asked else 'all three'} {cells}|")
     return "\n".join(lines)
 
 

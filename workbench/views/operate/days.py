@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-import msgspec
 import streamlit as st
 
 from dp.ledger import Budget, LedgerError
 from workbench import demo
 from workbench.service import Refused, Service, Status, StoreError
 from workbench.service.first_close import fixed_by
-from workbench.views.live.table import EACH_DAY, PublishedRow, counts_table
+from workbench.views.live.reading import published_series, shown_counts
+from workbench.views.live.table import EACH_DAY
 from workbench.views.operate.outcome import Notice, do, in_words, show_later, show_outcome
 from workbench.views.operate.renewal import draw_renewal
 from workbench.views.text import day_name
@@ -86,9 +86,12 @@ def _first_day(service: Service) -> tuple[date, bool]:
 
 
 def _close(service: Service, day: date, *, fed: bool, confirmed: bool) -> str:
-    rows = demo.feed(service, day) if fed else service.close(day, confirmed=confirmed)
-    published = [msgspec.json.decode(row, type=PublishedRow) for row in rows]
-    counts = ", ".join(f"{row['metric'].upper()} {row['count']:,}" for row in counts_table(published, EACH_DAY))
+    if fed:
+        demo.feed(service, day)
+    else:
+        service.close(day, confirmed=confirmed)
+    shown = shown_counts(published_series(service), EACH_DAY)
+    counts = ", ".join(f"{row['metric'].upper()} {row['count']:,}" for row in shown if row["day"] == day.isoformat())
     return f"{day_name(day)} is closed and published: {counts}."
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dp.ledger import Charge
+from dp.release.request import request_of
 from experiments.engine.numbers import power_of_ten
 from workbench.rows import TableRow
+from workbench.service.promise import spelt
 from workbench.views.bundle import table_csv
 
 
@@ -60,14 +62,14 @@ def ledger_rows(charges: Sequence[Charge]) -> list[TableRow]:
 
 
 def _purpose(charge: Charge) -> str:
-    metrics = "+".join(metric.upper() for metric in charge.specification["windows"])
+    asked = "+".join(spelt(question.name) for question in request_of(charge.specification).asked)
     first, horizon = charge.specification["first"], charge.specification["horizon"]
     if is_fresh(charge):
-        return f"fresh release of {metrics}, {first}"
-    return f"{metrics} series, {f'{horizon} days' if horizon else 'without end'} from {first}"
+        return f"fresh release of {asked}, {first}"
+    return f"{asked} series, {f'{horizon} days' if horizon else 'without end'} from {first}"
 
 
 def is_fresh(charge: Charge) -> bool:
     """Whether a charge is for a fresh release of one past day, not for a whole series."""
-    # The stream of a fresh release is the series' stream with day and request id.
-    return charge.stream.count("/") == 3
+    # The stream of a fresh release is the series' stream with day and request id. Only metrics are released anew.
+    return charge.stream.count("/") == 3 and not charge.specification.get("questions")

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dp.presence.daily import day_number
+from dp.questions import OTHER
 from workbench import demo
 from workbench.service import ADD, ERASE, RETRACT, Activity, Operation, Service, Status
 from workbench.service.days import calendar_day
@@ -18,6 +19,7 @@ from workbench.views.text import day_name, literal
 
 FEED_LENGTH = 50
 USERS_OFFERED = 8
+SEGMENT_WIDTH = 150
 PICKED = "picked"
 
 
@@ -104,6 +106,7 @@ def draw_desk(service: Service, status: Status) -> None:
         with st.form("activity", border=False):
             _user_field("User", "user", offered)
             st.date_input("Day", min_value=calendar_day(EARLIEST), max_value=calendar_day(LATEST), key="day")
+            _segment_fields(service)
             add, retract = st.columns(2)
             add.form_submit_button(
                 "Add", icon=":material/add:", width="stretch", on_click=do,
@@ -136,6 +139,26 @@ def _user_field(label: str, key: str, offered: Sequence[str]) -> None:
         st.text_input(label, placeholder="user id", key=key, persist_state="session")
 
 
+def _segment_fields(service: Service) -> None:
+    """A field for every column that the settings know."""
+    codes = service.settings.codes
+    if not codes.columns:
+        return
+    with st.container(horizontal=True, gap="small"):
+        for column, values in zip(codes.columns, codes.listed, strict=True):
+            st.selectbox(
+                literal(column), [*values, OTHER], index=None, placeholder="not said", key=f"segment-{column}",
+                persist_state="session", width=SEGMENT_WIDTH,
+                help="A retraction that says nothing takes the whole day back.",
+            )  # fmt: skip
+
+
+def _chosen_segments(service: Service) -> dict[str, str]:
+    """Column → value of what is said."""
+    said = {column: st.session_state[f"segment-{column}"] for column in service.settings.codes.columns}
+    return {column: value for column, value in said.items() if value is not None}
+
+
 def _follow_open_day(service: Service, status: Status) -> None:
     """The day field follows the open day, as far as that has come."""
     day = status.open_day or service.today()
@@ -146,9 +169,11 @@ def _follow_open_day(service: Service, status: Status) -> None:
 
 def _report(service: Service, op: int) -> str:
     user, day = _chosen_user(service, "user"), _chosen_day(service)
-    ingested = service.ingest([Operation(user, day_number(day), op)])
+    segments = _chosen_segments(service)
+    ingested = service.ingest([Operation(user, day_number(day), op, label=service.settings.codes.code_of(segments))])
     done = "is reported as active" if op == ADD else "is no longer reported as active"
-    text = f"{literal(user)} {done} on {day_name(day)} (operation {ingested.seq:,})."
+    where = "".join(f" ({literal(column)}: {literal(value)})" for column, value in segments.items())
+    text = f"{literal(user)} {done}{where} on {day_name(day)} (operation {ingested.seq:,})."
     if ingested.late:
         open_day = service.status().open_day
         assert open_day is not None

@@ -7,8 +7,8 @@ import streamlit as st
 from workbench.rows import TableRow
 from workbench.service import Service, Status
 from workbench.views.live.chart import FIRST_HEIGHT, counts_picture, interval_name
-from workbench.views.live.reading import published_series
-from workbench.views.live.table import EACH_DAY, counts_table
+from workbench.views.live.reading import published_series, shown_counts
+from workbench.views.live.table import EACH_DAY
 from workbench.views.text import day_name
 
 
@@ -34,7 +34,7 @@ def draw_truth(service: Service, status: Status, metric: str) -> None:
                 f"{name.upper()} {count.truth:,}" for name, count in service.preview(status.open_day).items()
             )
             st.caption(f"Closing {day_name(status.open_day)} now would count {counts} — NOT PRIVATE")
-        rows = counts_table(published_series(service).rows, EACH_DAY)
+        rows = shown_counts(published_series(service), EACH_DAY)
         if rows:
             _draw_closed(service, rows, metric)
 

@@ -8,7 +8,9 @@ import altair as alt
 import pandas as pd
 
 from workbench.rows import TableRow
+from workbench.service.promise import spelt
 from workbench.views.charts import RELEASED, TRUTH, Chart
+from workbench.views.plan.research import EVENLY, PlanQuestion
 
 CELLS = 24
 """Columns that dots may stand in."""
@@ -108,3 +110,35 @@ def split_chart(rows: Sequence[TableRow], total: TableRow) -> Chart:
         x=x, y=alt.value(-3), text=alt.Text("text:N")
     )  # fmt: skip
     return alt.layer(bars, rule, label).properties(height=230)
+
+
+def dashboard_chart(question: PlanQuestion, rows: Sequence[TableRow]) -> Chart:
+    """What every question of a dashboard gets of the budget; where all get the same, how each errs.
+
+    Args:
+        rows: of the table "dashboard".
+    """
+    table = pd.DataFrame({
+        "name": [spelt(row["name"]) for row in rows],
+        **{name: [row[name] for row in rows] for name in ("std", "half_width", "expected", "share", "series")},
+    })  # fmt: skip
+    column, title, number = ("share", "share of the budget", "~%")
+    if question.split == EVENLY:
+        column, title, number = ("std", "standard deviation [users]", ",~f")
+    bars = (
+        alt.Chart(table)
+        .mark_bar(color=RELEASED)
+        .encode(
+            x=alt.X(f"{column}:Q", title=title, axis=alt.Axis(format=number, tickCount=6, labelOverlap=True)),
+            y=alt.Y("name:N", title=None, sort=list(table["name"]), axis=alt.Axis(ticks=False, labelLimit=150)),
+            tooltip=[
+                alt.Tooltip("name:N", title="Question"),
+                alt.Tooltip("share:Q", title="Share of the budget", format=".1%"),
+                alt.Tooltip("std:Q", title="Standard deviation [users]", format=",.4~g"),
+                alt.Tooltip("half_width:Q", title="Half of the widest interval [users]", format=",.4~g"),
+                alt.Tooltip("expected:Q", title="Expected count [users]", format=",.4~g"),
+                alt.Tooltip("series:Q", title="Series"),
+            ],
+        )
+    )  # fmt: skip
+    return alt.layer(bars).properties(height=60 + 24 * len(rows))

@@ -15,6 +15,7 @@ from workbench.rows import TableRow
 from workbench.views.answering import show_answer
 from workbench.views.drawing import draw_chart
 from workbench.views.jobs.job import Tables
+from workbench.views.plan.asked import draw_dashboard, with_more
 from workbench.views.plan.research import PlanQuestion, plan_charts
 from workbench.views.plan.settings import pairs_of, settings_command, settings_file
 from workbench.views.strip import SLIDER_WIDTH, StripChoice
@@ -35,12 +36,12 @@ def page(choice: StripChoice, cache: Path) -> None:
         cache: folder of the experiments' shards.
     """
     st.title("Plan", anchor=False)
-    show_answer(cache, _question(choice), _draw)
+    show_answer(cache, with_more(_question(choice), choice), _draw)
     st.caption(
         "Accuracy first: state the error that you can live with, as a standard deviation; two of three published "
         "numbers are nearer. Everything is computed by formula: no data is used and no budget is spent. "
         "Metric and mechanism above are not used here: the plan has all three metrics, each by the mechanism that "
-        "needs the least ε."
+        "needs the least ε. Only a dashboard with flows, weeks, months or segments is planned by that mechanism."
     )
 
 
@@ -86,10 +87,12 @@ def _draw(question: PlanQuestion, tables: Tables) -> None:
     (total,) = tables["total"]
     verdict, icon = verdict_of(question, tables["plan"], total)
     (st.success if total["fits"] else st.warning)(verdict, icon=icon)
+    charts = plan_charts(question, tables)
+    if "dashboard" in tables:
+        draw_dashboard(question, tables, charts)
     if not tables["dots"]:
         return
     st.markdown(odds(question, total["guess"]))
-    charts = plan_charts(question, tables)
     for column, row in zip(st.columns(3, gap="medium"), tables["plan"], strict=True):
         with column, st.container(border=True):
             _series(row, charts)

@@ -12,6 +12,7 @@ import msgspec
 
 from dp.names import DATA_DEPENDENT_MECHANISMS, DEFAULT_MECHANISM, MECHANISMS, METRICS
 from workbench.rows import TableRow
+from workbench.service.question_settings import BreakdownSettings
 from workbench.views.jobs.job import Job, ResearchPage, Tables
 from workbench.views.plan.settings import added_up, rounded_down, rounded_up, settings_of
 
@@ -26,6 +27,8 @@ ALIKE = 1.001
 MOST_FACTOR = 1e6
 """Errors that must be larger by more than this have no use."""
 LEVEL = 0.95
+EVENLY, EQUAL, EQUAL_RELATIVE = "evenly", "equal errors", "equal relative errors"
+SPLITS = (EVENLY, EQUAL, EQUAL_RELATIVE)
 
 
 class PlanQuestion(msgspec.Struct, frozen=True, tag_field="page", tag="plan", forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +40,11 @@ class PlanQuestion(msgspec.Struct, frozen=True, tag_field="page", tag="plan", fo
         horizon: days.
         expected: expected counts of DAU, WAU and MAU.
         errors: the standard deviation, in users, that a release of each may have at most.
+        mechanism: of what is asked besides, as everything below.
+        flows: metrics whose flows are asked for.
+        calendar: "week", "month".
+        by: breakdowns of everything, by name.
+        split: how the questions divide ε: "evenly", for "equal errors" or for "equal relative errors".
     """
 
     unit: str
@@ -46,26 +54,41 @@ class PlanQuestion(msgspec.Struct, frozen=True, tag_field="page", tag="plan", fo
     horizon: int
     expected: tuple[int, int, int]
     errors: tuple[float, float, float]
+    mechanism: str = DEFAULT_MECHANISM
+    flows: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    by: dict[str, BreakdownSettings] = {}
+    split: str = EQUAL
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether anything is asked besides DAU, WAU and MAU."""
+        return bool(self.flows or self.calendar or self.by)
 
 
 def answer_plan(question: PlanQuestion, job: Job) -> Tables:
-    """The tables "plan", "total", "settings", "dots" and "mechanisms".
+    """The tables "plan", "total", "settings", "dots" and "mechanisms"; where more is asked, also "dashboard".
 
     Raises:
         ValueError: a field has an impossible value; the message names it.
         Superseded: see `Job`.
     """
     from workbench.views.jobs.meanwhile import meanwhile
+    from workbench.views.plan.dashboard import dashboard_rows
 
     tried: list[TableRow] = []
     tables: Tables = {}
+    more: Tables = {}
+    if question.asks_more:
+        job.tell("planning the whole dashboard", 0.0, None)
+        more = {"dashboard": meanwhile(partial(dashboard_rows, question), partial(job.tell, "planning", 0.0, None))}
     for number, name in enumerate(MECHANISMS):
         # The last part of the time is for what makes everything fit.
         told = partial(job.tell, f"trying {name}", number / (len(MECHANISMS) + 1))
         tried += meanwhile(partial(_needed_rows, question, name), partial(told, None))
         if number >= MECHANISMS.index(DEFAULT_MECHANISM):
             # A good answer already; what follows is found by optimisation, which may take seconds.
-            tables = _tables(question, tried)
+            tables = {**_tables(question, tried), **more}
             told(tables)
     if tables["total"][0]["fits"] is False:
         job.tell("looking for errors that fit", len(MECHANISMS) / (len(MECHANISMS) + 1), tables)
@@ -238,15 +261,16 @@ def _factor(question: PlanQuestion, rows: Sequence[TableRow]) -> float | None:
 
 def plan_charts(question: PlanQuestion, tables: Tables) -> Mapping[str, Chart]:
     """Dots of releases for each metric, and how ε is split; none where no mechanism reaches an error."""
-    from workbench.views.plan.chart import dots_chart, split_chart
+    from workbench.views.plan.chart import dashboard_chart, dots_chart, split_chart
 
+    more = {"dashboard": dashboard_chart(question, tables["dashboard"])} if "dashboard" in tables else {}
     if not tables["dots"]:
-        return {}
-    charts = {
+        return more
+    charts: dict[str, Chart] = {
         f"dots-{row['metric']}": dots_chart(row, [dot for dot in tables["dots"] if dot["metric"] == row["metric"]])
         for row in tables["plan"]
     }
-    return {**charts, "split": split_chart(tables["plan"], tables["total"][0])}
+    return {**charts, "split": split_chart(tables["plan"], tables["total"][0]), **more}
 
 
 PAGE = ResearchPage(PlanQuestion, answer_plan, plan_charts)

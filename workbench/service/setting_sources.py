@@ -49,9 +49,11 @@ def load_settings(file: Path | None, environment: Mapping[str, str], given: Sequ
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
-        # Of a table the place does not say which of its parts.
-        value = f", {found[name][0]!r}" if name in found else ""
-        raise SettingsError(f"{name} has an impossible value{value}: {reason}{_from(found, name)}") from error
+        if name not in found:
+            raise SettingsError(_in_some_table(found, name, reason)) from error
+        raise SettingsError(
+            f"{name} has an impossible value, {found[name][0]!r}: {reason}{_from(found, name)}"
+        ) from error
     except SettingsError as error:
         raise SettingsError(f"{error}{_from(found, str(error))}") from error
 
@@ -74,6 +76,14 @@ def _of_file(file: Path | None) -> Iterator[tuple[str, Any, str]]:
                 yield from ((f"{name}.{one}.{part}", inner, str(file)) for part, inner in table.items())
         else:
             yield name, value, str(file)
+
+
+def _in_some_table(found: Mapping[str, tuple[Any, str]], place: str, reason: str) -> str:
+    """What is wrong in one of several tables, of which the place, such as by[...].kind, does not say the name."""
+    group, _, part = place.replace("[...]", "").partition(".")
+    meant = [name for name in found if name.startswith(f"{group}.") and name.endswith(f".{part}" if part else "")]
+    said = "; ".join(f"{name} = {found[name][0]!r} comes from {found[name][1]}" for name in meant)
+    return f"{place} has an impossible value: {reason} ({said})"
 
 
 def _in_table(name: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dp.accounting.composition import Guarantee
+from dp.questions import breakdown
 from tests.laws import each
 from tests.oracles.service_model import FIRST
 from tests.places import ROOT
@@ -162,3 +163,41 @@ def test_values_that_do_not_fit_each_other_are_refused() -> None:
     for one, other in (("store", "ledger"), ("key", "store"), ("key", "ledger"), ("keys", "store"), ("keys", "key")):
         with pytest.raises(SettingsError, match="a file of its own"):
             load_settings(None, {}, [(one, "same.db"), (other, "./same.db")])
+
+
+@each(
+    ("given", "said"),
+    [
+        ((("questions.mau.epsilon", "1"),), "published anyway"),
+        ((("questions.mau/x.epsilon", "1"),), "no question 'mau/x'.*dau, wau, mau, week, month"),
+        ((("questions.week.epsilon", "-1"),), "epsilon is -1.*questions.week.epsilon comes from --set"),
+        ((("questions.week.epsilon", "x"),), "Expected `float`.*questions.week.epsilon = 'x' comes from --set"),
+        ((("questions.week.epsilon", "1"), ("questions.week.mechanism", "sparse-vector")), "need a linear one"),
+        ((("questions.week.window", "1"),), "'questions.week.window' is no setting"),
+        ((("questions.week.delta", "1e-7"),), "missing required field `epsilon`.*questions.week.delta"),
+        ((("by.p.kind", "fixed"), ("by.p.values", "a")), "a live store has none"),
+        ((("by.p.kind", "lasst"), ("by.p.values", "a")), "'lasst' is none of fixed, any, last and any:K"),
+        ((("by.p.kind", "last"),), "missing required field `values`.*by.p.kind = 'last'"),
+        ((("by.p.kind", "last"), ("by.p.values", "a,a")), "lists 'a' twice"),
+        ((("by.p.kind", "last"), ("by.p.values", "other")), "lists the value 'other'"),
+        ((("by.a/b.kind", "last"), ("by.a/b.values", "x")), "cannot be called 'a/b'"),
+    ],
+)
+def test_questions_that_cannot_be_asked_are_refused(given: tuple[tuple[str, str], ...], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load_settings(None, {}, given)
+
+
+def test_questions_from_a_file_and_from_the_command_line_are_one(tmp_path: Path) -> None:
+    file = tmp_path / "dpdau.toml"
+    file.write_text(
+        '[by.platform]\nkind = "any:2"\nvalues = ["ios", "web"]\n[by."a×b"]\nkind = "last"\n'
+        'values = { a = ["x, y"], b = ["z"] }\n[questions."mau/flows/a×b"]\nepsilon = 0.2\n'
+    )
+    settings = load_settings(file, {}, [("questions.week/platform.epsilon", "0.1"), ("by.platform.kind", "last")])
+    assert list(settings.asked) == ["mau/flows/a×b", "week/platform"]
+    assert settings.asked["week/platform"].breakdown == breakdown("platform", ["ios", "web"], "last")
+    assert settings.codes.listed == (("x, y",), ("z",), ("ios", "web"))
+    again = tmp_path / "again.toml"
+    again.write_text(settings_text(settings))
+    assert load_settings(again, {}) == settings

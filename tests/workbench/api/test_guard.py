@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import date
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ KEY = "a key with ünicode, 32 characters"
 
 @pytest.fixture
 def guarded(service: Service) -> Iterator[TestClient]:
-    with TestClient(create_app(service, api_key=KEY), follow_redirects=False) as made:
+    # Ten seconds pass from call to call, so that wrong keys of many cases are not too many at once.
+    app = create_app(service, api_key=KEY, seconds=count(step=10).__next__)
+    with TestClient(app, follow_redirects=False) as made:
         yield made
 
 

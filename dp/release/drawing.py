@@ -93,7 +93,7 @@ def release_rows(
             "delta": series.guarantee.delta,
             "epsilon_total": whole.epsilon,
             "delta_total": whole.delta,
-            "mechanism": request.mechanism,
+            "mechanism": request.mechanism_of(series.question.name),
             "sketch": request.sketch,
             "unit": request.unit,
             "w_bound": request.flip_bound,

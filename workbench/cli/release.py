@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dp.database_url import Place
-from dp.names import DEFAULT_W_BOUND, UNITS
+from dp.names import BEST_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.breakdowns import Asked, asked_options
 from workbench.cli.budget import ledger_option, open_budget
@@ -71,7 +71,8 @@ class Protection:
 
         if self.w_bound is not None and not uses_w_bound(self.mechanism):
             click.echo(f"note: --w-bound has no effect: {self.mechanism} does not need it", err=True)
-        if self.delta > LARGE_DELTA and (self.spend_delta or family_of(self.mechanism).delta != "none"):
+        spends = self.spend_delta or self.mechanism == BEST_MECHANISM or family_of(self.mechanism).delta != "none"
+        if self.delta > LARGE_DELTA and spends:
             click.echo(
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
             )
@@ -121,7 +122,9 @@ protection_options = gathered_as(
     click.option("--delta", type=float, default=1e-6, show_default=True,
                  help="δ of all series together; Laplace mechanisms do not use it without --spend-delta, and with 0 "
                       "sparse-vector is pure."),
-    mechanism_by_delta("Mechanism that draws the noise; docs/mechanisms.md compares them."),
+    mechanism_by_delta("Mechanism that draws the noise; docs/mechanisms.md compares them. With 'best', every question "
+                       "gets the linear mechanism with the least noise, which may take long to choose.",
+                       BEST_MECHANISM),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
     click.option("--share", type=Pairs(), default=None, metavar="QUESTION=SHARE,…",
@@ -181,15 +184,15 @@ class Payment:
 
         return self.stream or default_stream(request, log_name(source.logs, self.ledger_path), source.read_as)
 
-    def horizon(self, request: Request, source: LogOptions) -> int | str | None:
-        """The horizon that the stream was charged for; None if there is no such stream yet."""
+    def opened(self, request: Request, source: LogOptions) -> Mapping[str, Any] | None:
+        """What the stream was charged for; None if there is no such stream yet."""
         from dp.ledger import has_ledger, open_ledger
 
         if self.simulate or not has_ledger(self.ledger_path):
             return None
         with open_ledger(self.ledger_path) as ledger:
             charge = ledger.find_charge(self.name(request, source))
-        return None if charge is None else charge.specification["horizon"] or "unlimited"
+        return None if charge is None else charge.specification
 
     def recall(self, plan: Plan, source: LogOptions, ticks: int) -> list[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not.
@@ -223,7 +226,7 @@ class Payment:
         """
         from dp.release import date_in, log_name
 
-        if self.simulate or self.stream or request.horizon == 1 or self.horizon(request, source) is not None:
+        if self.simulate or self.stream or request.horizon == 1 or self.opened(request, source) is not None:
             return
         name = log_name(source.logs, self.ledger_path)
         if dated := date_in(name):
@@ -308,6 +311,7 @@ def release(
 
     with progress_bar() as report, ExitStack() as stack:
         from dp.release import plan_release, promise
+        from dp.release.best import chosen_before
 
         log, ticks = None, query.ticks
         if ticks is None:
@@ -321,9 +325,9 @@ def release(
             )
         report("calibrating the noise", None)
         request = request_for(windows, asked, protection, sketch, ticks, ci_level)
-        if protection.horizon is None and (horizon := payment.horizon(request, source)):
-            longer = replace(protection, horizon=horizon)
-            request = request_for(windows, asked, longer, sketch, ticks, ci_level)
+        if opened := payment.opened(request, source):
+            longer = replace(protection, horizon=protection.horizon or opened["horizon"] or "unlimited")
+            request = chosen_before(request_for(windows, asked, longer, sketch, ticks, ci_level), opened)
         plan = plan_release(request)
         rows = payment.recall(plan, source, len(ticks))
         if rows is None:
@@ -375,18 +379,19 @@ def _write(rows: Sequence[TableRow], output: Output, *, charged: bool) -> None:
     shown = SHOWN | {"w_bound"} if "bias_bound" in rows[0] else SHOWN
     hidden = [name for name in rows[0] if name not in shown]
     try:
-        output.write(rows, title=_title(rows[0]), hidden=hidden)
+        output.write(rows, title=_title(rows), hidden=hidden)
     except OSError as error:
         kept = " The release is charged and stored: repeat the command, it returns it at no charge." if charged else ""
         raise click.ClickException(f"{output.out} cannot be written: {error.strerror or error}.{kept}") from error
 
 
-def _title(row: TableRow) -> str:
+def _title(rows: Sequence[TableRow]) -> str:
+    row, mechanisms = rows[0], ", ".join(dict.fromkeys(one["mechanism"] for one in rows))
     kind = f"budget left when published: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
     # Where it is said day by day, or there is none, the title says nothing.
     bound = "" if row["w_bound"] is None or "bias_bound" in row else f"W_BOUND {row['w_bound']}, "
     counted = f"a sample of {100 * row['rate']:g}% of the users, " if "rate" in row else ""
     return (
-        f"{counted}{row['mechanism']}, unit {row['unit']}, {bound}ε {row['epsilon_total']:g}, "
+        f"{counted}{mechanisms}, unit {row['unit']}, {bound}ε {row['epsilon_total']:g}, "
         f"δ {row['delta_total']:g}, {100 * row['ci_level']:g}% intervals; {kind}"
     )

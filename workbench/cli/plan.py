@@ -43,6 +43,7 @@ def plan(
 
     \b
     series         how many series the question has; each gets noise of its own
+    mechanism      what was chosen, with --mechanism best
     share          of the budget
     std            largest standard deviation of a release over the horizon, in users
     half_width     half of the largest interval
@@ -88,6 +89,7 @@ def _rows(planned: Plan, alike: dict[str, float], sizes: dict[str, float] | None
             "question": question.cell.name,
             "breakdown": question.breakdown and question.breakdown.name,
             "series": len(question.series),
+            **({} if request.chosen is None else {"mechanism": request.chosen[name]}),
             "share": request.shares[name] / whole,
             "epsilon": series.guarantee.epsilon,
             "std": deviation,

@@ -85,13 +85,27 @@ def test_geometric_noise_on_whole_counts() -> None:
     assert one.value == pytest.approx(math.sqrt(variance), abs=1e-5)
 
 
-def test_the_square_root_of_counting() -> None:
-    coefficient, total = 1.0, 0.0
-    for step in range(1, 366):
+def squares_of_the_root(horizon: int) -> list[float]:
+    """Σ f_n² over n < t for t = 1 … horizon, f_n being the coefficients of (1 − z)^(−½)."""
+    coefficient, total, sums = 1.0, 0.0, []
+    for step in range(1, horizon + 1):
         total += coefficient**2
+        sums.append(total)
         coefficient *= (2 * step - 1) / (2 * step)
-    (one,) = [one for one in known_noise() if one.source.startswith("Fichtenberger")]
-    assert one.value == pytest.approx(total, abs=1e-5)
+    return sums
+
+
+def test_square_roots_of_counting() -> None:
+    """For one flip, each column normalised, and for w flips by the bound √w · ‖column‖ on the sensitivity."""
+    largest = squares_of_the_root(365)[-1]
+    for one in known_noise():
+        if one.source.startswith("Fichtenberger"):
+            assert one.value == pytest.approx(largest, abs=1e-5)
+        if one.source.startswith("Andersson, Jain"):
+            assert one.value == pytest.approx(math.sqrt(one.w_bound) * largest, abs=5e-3)
+        if one.method == "normalised square root":
+            mean_square = sum(total**2 for total in squares_of_the_root(one.horizon)) / one.horizon
+            assert one.value == pytest.approx(math.sqrt(mean_square), abs=5e-4)
 
 
 def test_a_comparison_says_who_is_ahead() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from dp.accounting.comparison import compare_all
@@ -96,16 +97,28 @@ def squares_of_the_root(horizon: int) -> list[float]:
 
 
 def test_square_roots_of_counting() -> None:
-    """For one flip, each column normalised, and for w flips by the bound √w · ‖column‖ on the sensitivity."""
+    """For one flip, and for w flips by the bound √w · ‖column‖ on the sensitivity."""
     largest = squares_of_the_root(365)[-1]
     for one in known_noise():
         if one.source.startswith("Fichtenberger"):
             assert one.value == pytest.approx(largest, abs=1e-5)
         if one.source.startswith("Andersson, Jain"):
             assert one.value == pytest.approx(math.sqrt(one.w_bound) * largest, abs=5e-3)
-        if one.method == "normalised square root":
-            mean_square = sum(total**2 for total in squares_of_the_root(one.horizon)) / one.horizon
-            assert one.value == pytest.approx(math.sqrt(mean_square), abs=5e-4)
+
+
+@pytest.mark.slow
+def test_the_square_root_whose_columns_have_one_length() -> None:
+    """From the matrices: C is the root with each column divided by its length, and B = (sums)·C⁻¹."""
+    found = {one.statistic: one for one in known_noise() if one.method == "normalised square root"}
+    horizon = found["rms"].horizon
+    squares = np.array(squares_of_the_root(horizon))
+    coefficients = np.sqrt(np.diff(squares, prepend=0.0))
+    rows, columns = np.indices((horizon, horizon))
+    root = np.where(rows >= columns, coefficients[np.abs(rows - columns)], 0.0)
+    decoder = np.linalg.solve((root / np.sqrt(squares[::-1])).T, np.tri(horizon).T).T
+    variances = (decoder**2).sum(axis=1)
+    assert found["rms"].value == pytest.approx(math.sqrt(variances.mean()), abs=1e-5)
+    assert found["max"].value == pytest.approx(math.sqrt(variances.max()), abs=1e-5)
 
 
 def test_a_comparison_says_who_is_ahead() -> None:

@@ -65,9 +65,9 @@ def test_of_equal_ones_it_is_the_first() -> None:
 
 
 def test_all_series_have_one_kind_of_noise() -> None:
-    """DAU alone takes Laplace noise, and beside MAU Gaussian noise, for budgets of two kinds are not shared."""
+    """DAU alone takes Laplace noise, and beside WAU Gaussian noise, for budgets of two kinds are not shared."""
     assert with_best(asked({"dau": 1})).chosen == {"dau": "laplace"}
-    request = with_best(asked({"dau": 1, "wau": 7, "mau": 30}))
+    request = with_best(asked({"dau": 1, "wau": 7}))
     assert request.chosen is not None
     assert {MECHANISMS[name].noise for name in request.chosen.values()} == {"gaussian"}
     assert charged(with_best(asked({"dau": 1}))) == Guarantee(1.0, 0.0)

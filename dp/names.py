@@ -23,6 +23,8 @@ YEAR = 365
 DEFAULT_MECHANISM = "damped-square-root"
 DEFAULT_PURE_MECHANISM = "subtraction-tree"
 """Where δ is 0."""
+BEST_MECHANISM = "best"
+"""In the place of a mechanism's name: the linear one with the least noise, for each question of a release."""
 DEFAULT_W_BOUND = 2
 
 LINEAR_MECHANISMS = (

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dp.accounting import gaussian
 from dp.accounting.calibrate import calibrate_linear, calibrate_spending_delta
 from dp.accounting.composition import Guarantee
+from dp.accounting.known_noise import NOTICED, KnownNoise, least_known
 from dp.arrays import Floats
 from dp.mechanisms import GRID, LinearDesign, LinearMechanism, design, family_of, linear_design
 from dp.mechanisms.protocol import SeriesBudget
@@ -40,6 +41,8 @@ class Comparison:
         factor: max_std × μ, μ being that of the exact Gaussian curve at (ε, δ).
         rms_factor: rms_std × μ.
         lower_bound_ratio: rms_factor over the best lower bound that is proved for Gaussian noise and the class.
+        best: who has the least rms_std: a mechanism that it is compared with, or a published one that is not offered.
+        best_ratio: rms_std over that of the best.
         memory: most numbers that a stream keeps of the counts between two ticks.
         draws_per_tick: noise draws, on average.
         proof: section of docs/guarantees.md.
@@ -55,11 +58,27 @@ class Comparison:
     factor: float | None
     rms_factor: float | None
     lower_bound_ratio: float | None
+    best: str | None
+    best_ratio: float | None
     memory: int | None
     draws_per_tick: float | None
     proof: str
     source: str
     reason: str | None
+
+
+class Compared(NamedTuple):
+    """Mechanisms side by side.
+
+    Attributes:
+        rows: one for each name.
+        lower_bound: of rms_factor for the class; None if it was not searched for, or without a δ.
+        ahead: a published mechanism with less noise than any of the rows by more than 1 %, if one is known.
+    """
+
+    rows: list[Comparison]
+    lower_bound: float | None
+    ahead: KnownNoise | None
 
 
 def compare_all(
@@ -70,16 +89,13 @@ def compare_all(
     bound: bool,
     spend_delta: bool = False,
     report: Progress = silent,
-) -> tuple[list[Comparison], float | None]:
+) -> Compared:
     """Mechanisms side by side, each calibrated alone.
 
     Args:
         bound: whether to search for the lower bound, beside the mechanisms' designs and on another core.
         spend_delta: whether Laplace noise spends δ.
         report: called with what is computed and the fraction done.
-
-    Returns:
-        A comparison for each name, and the lower bound of the class: None if not searched for, or without a δ.
 
     Raises:
         ValueError: the guarantee is out of range, or a mechanism unknown.
@@ -94,7 +110,8 @@ def compare_all(
             found.append(compare_mechanism(name, protected, guarantee, spend_delta))
         report("lower bound", len(names) / (len(names) + 1))
         least = search.result() if search else None
-    return [_against(comparison, least) for comparison in found], least
+    ahead = _ahead(found, protected, guarantee)
+    return Compared(_against(found, least, ahead), least, None if ahead is None else ahead[0])
 
 
 def compare_mechanism(
@@ -131,6 +148,8 @@ def compare_mechanism(
         factor=mu and largest * mu,
         rms_factor=mu and typical * mu,
         lower_bound_ratio=None,
+        best=None,
+        best_ratio=None,
         **mechanism.cost(_ticks(protected))._asdict(),
         proof=family.proof,
         source=family.source,
@@ -198,9 +217,30 @@ def epsilon_for_deviation(
     return Needed(name, None, None, None, None, f"it needs an epsilon above {gaussian.LARGEST_EPSILON:g}")
 
 
-def _against(comparison: Comparison, least: float | None) -> Comparison:
-    factor = comparison.rms_factor
-    return replace(comparison, lower_bound_ratio=factor / least if factor and least else None)
+def _ahead(
+    found: Sequence[Comparison], protected: ProtectedClass, guarantee: Guarantee
+) -> tuple[KnownNoise, float] | None:
+    """A published mechanism with less noise than any of these, with its noise in users."""
+    known = least_known(protected, guarantee, gaussian.mu_for(*guarantee) if guarantee.delta else None)
+    least = min((row.rms_std for row in found if row.rms_std is not None), default=None)
+    return known if known and least and least > NOTICED * known[1] else None
+
+
+def _against(
+    found: Sequence[Comparison], least: float | None, ahead: tuple[KnownNoise, float] | None
+) -> list[Comparison]:
+    """The same with the ratios to the lower bound and to the best."""
+    known = [(row.rms_std, row.mechanism) for row in found if row.rms_std is not None]
+    deviation, best = (ahead[1], ahead[0].method) if ahead else min(known, default=(None, None), key=lambda one: one[0])
+    return [
+        replace(
+            row,
+            lower_bound_ratio=row.rms_factor / least if row.rms_factor and least else None,
+            best=best if row.rms_std else None,
+            best_ratio=row.rms_std / deviation if row.rms_std and deviation else None,
+        )
+        for row in found
+    ]
 
 
 def _calibrated(chosen: LinearDesign, guarantee: Guarantee, spends: bool) -> LinearMechanism:
@@ -219,7 +259,7 @@ def _data_dependent(name: str, protected: ProtectedClass, guarantee: Guarantee) 
 
 def _without_numbers(name: str, reason: str) -> Comparison:
     family = family_of(name)
-    return Comparison(name, family.noise, *(None,) * 9, family.proof, family.source, reason)
+    return Comparison(name, family.noise, *(None,) * 11, family.proof, family.source, reason)
 
 
 def _deviations(mechanism: LinearMechanism, protected: ProtectedClass) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Gaussian differential privacy: μ² adds up (Dong, Roth and Su 2022, corollary 2).
+"""Gaussian differential privacy: μ² adds up (Dong, Roth and Su 2022, corollary 2; in arXiv 3.3).
 
 Only a μ that really holds is used, never the central limit theorem, whose μ is an approximation and not a guarantee.
 """

@@ -1,4 +1,4 @@
-"""Zero-concentrated differential privacy: ρ adds up (Bun and Steinke 2016, lemma 7)."""
+"""Zero-concentrated differential privacy: ρ adds up (Bun and Steinke 2016, lemma 7; in arXiv 1.7)."""
 
 from __future__ import annotations
 

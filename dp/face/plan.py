@@ -317,6 +317,7 @@ def plan(
         unit: who is protected: "user-day" or "user".
         w_bound: W_BOUND, the most flips of presence of what is protected.
         mechanism: a name in `dp.MECHANISMS`; by default damped-square-root, or subtraction-tree where `delta` is 0.
+            With "best", every question gets the linear mechanism with the least noise.
         horizon: ticks that the guarantee covers; by default from `first` to `last`. Give it when the stream is to be
             continued later.
         split: how the questions divide the budget, by their names (mau, mau/flows, week, mau/platform); equally by

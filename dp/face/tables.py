@@ -48,8 +48,8 @@ def compare(
         [1.41, 4.22]
     """
     protected = _protected(metric, window, unit, w_bound, horizon)
-    compared, _ = compare_all(mechanisms, protected, Guarantee(epsilon, delta), bound=bound, spend_delta=spend_delta)
-    return table_of(map(asdict, compared))
+    compared = compare_all(mechanisms, protected, Guarantee(epsilon, delta), bound=bound, spend_delta=spend_delta)
+    return table_of(map(asdict, compared.rows))
 
 
 def calibrate(

@@ -1,4 +1,4 @@
-"""The best strategy known for the class, by numerical optimisation; `lower_bound` says how good it is.
+"""The best strategy that we find for a class, by numerical optimisation; `lower_bound` says how good it is.
 
 - One run, and a horizon short enough that its ends matter: the dense optimum (`dense`).
 - A hull that is short against the horizon, with few enough patterns to try each: the stationary optimum (`stationary`),
@@ -31,7 +31,7 @@ LONGEST_HULL = 512
 
 @lru_cache(maxsize=16)
 def strategy(protected: ProtectedClass) -> Strategy:
-    """The best strategy known for the class, quantised.
+    """The best strategy that we find for the class, quantised.
 
     Raises:
         ValueError: the hull is too long.

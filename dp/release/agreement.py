@@ -11,7 +11,6 @@ from dp.arrays import Floats
 from dp.intervals.agreement import AgreedNumbers, Agreement, simultaneous_level
 from dp.intervals.error_covariance import BLOCK, ErrorCovariance
 from dp.intervals.measured import MeasuredQuestion
-from dp.mechanisms import family_of
 from dp.release.drawing import series_of
 from dp.release.plan import Plan
 
@@ -41,7 +40,7 @@ def with_agreement(plan: Plan, rows: Rows, *, simultaneous: bool = False) -> lis
     if simultaneous:
         level = simultaneous_level(level, len(plan.series))
     kept = None
-    if family_of(plan.request.mechanism).noise == "laplace":
+    if plan.request.family.noise == "laplace":
         kept = {name: (_values(own, "ci_low"), _values(own, "ci_high")) for name, own in published.items()}
     ticks = {name: planned_ticks(plan, name, len(own[0])) for name, own in published.items()}
     agreed = agreement_of(plan, ticks).agree(

@@ -191,7 +191,7 @@ def row_parts(
             "delta": series.guarantee.delta,
             "epsilon_total": whole.epsilon,
             "delta_total": whole.delta,
-            "mechanism": request.mechanism,
+            "mechanism": request.mechanism_of(series.question.name),
             "sketch": request.sketch,
             "unit": request.unit,
             "w_bound": request.flip_bound,

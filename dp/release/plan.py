@@ -17,14 +17,14 @@ from dp.accounting.calibrate import (
 )
 from dp.accounting.composition import Guarantee
 from dp.counts import Freeze
-from dp.mechanisms import Design, LinearDesign, Mechanism, design, family_of, linear_design
-from dp.mechanisms.question_design import question_design
+from dp.mechanisms import Mechanism
 from dp.names import METRICS
 from dp.noise import validate_level
 from dp.questions import Question, SeriesName
+from dp.release.best import with_best
+from dp.release.designs import design_for, linear_design_for
 from dp.release.request import Request, charged, spell_exceptions, uses_w_bound
 from dp.release.sample import validate_sketch
-from dp.units import protected_class, question_class
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,9 @@ def plan_release(request: Request) -> Plan:
     if set(request.shares) != set(names):
         raise ValueError(f"shares are for {sorted(request.shares)} but the metrics are {sorted(names)}")
     validate_level(request.ci_level)
+    if not 0 <= request.guarantee.delta < 1:
+        raise ValueError(f"delta is {request.guarantee.delta}; it must lie between 0 and 1, for instance 1e-6")
+    request = with_best(request)
     _validate_delta(request)
     validate_sketch(request)
     _validate_questions(request)
@@ -128,13 +131,11 @@ def _mechanisms(request: Request, shares: Sequence[float]) -> Sequence[tuple[Mec
     """The mechanism of each question, with what its series promises on its own."""
     windows = list(request.windows.values())
     if request.on_time is None:
-        classes = [protected_class(request.unit, window, request.w_bound, request.horizon) for window in windows]
-        others = [_question_design(request, question) for question in request.questions]
         if request.spend_delta:
-            linear = [linear_design(request.mechanism, protected) for protected in classes]
-            return calibrate_spending_delta([*linear, *others], request.guarantee, shares)
-        designs: list[Design] = [design(request.mechanism, protected) for protected in classes]
-        return _with_guarantees(calibrate_designs([*designs, *others], request.guarantee, shares), request, shares)
+            linear = [linear_design_for(request, question, request.mechanism) for question in request.asked]
+            return calibrate_spending_delta(linear, request.guarantee, shares)
+        designs = [design_for(request, question, request.mechanism_of(question.name)) for question in request.asked]
+        return _with_guarantees(calibrate_designs(designs, request.guarantee, shares), request, shares)
     if request.questions:
         raise ValueError("on_time goes with metrics alone: no bound over flows, calendar cells or segments is known")
     if request.unit != "user" or request.horizon is None:
@@ -158,21 +159,10 @@ def _with_guarantees(
     ]
 
 
-def _question_design(request: Request, question: Question) -> LinearDesign:
-    horizon = request.horizon
-    if horizon is not None:
-        horizon = question.cell.number(request.first, horizon)
-        if not horizon:
-            raise ValueError(f"no {question.cell.name} ends within the {request.horizon} ticks from {request.first} on")
-    return question_design(request.mechanism, question_class(question, request.unit, request.w_bound, horizon))
-
-
 def _validate_delta(request: Request) -> None:
     """Refuse a δ that the mechanism cannot spend, or cannot do without."""
-    delta, use = request.guarantee.delta, family_of(request.mechanism).delta
-    if not 0 <= delta < 1:
-        raise ValueError(f"delta is {delta}; it must lie between 0 and 1, for instance 1e-6")
-    if use == "needed" and delta == 0:
+    use = request.family.delta
+    if use == "needed" and request.guarantee.delta == 0:
         raise ValueError(
             f"delta is 0, but {request.mechanism} draws Gaussian noise, which needs 0 < delta < 1; "
             "for pure epsilon choose subtraction-tree, laplace or sparse-vector"

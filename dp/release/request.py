@@ -9,9 +9,9 @@ from typing import Any
 
 from dp.accounting.composition import Guarantee
 from dp.counts import Sample
-from dp.mechanisms import family_of
+from dp.mechanisms import MechanismFamily, family_of
 from dp.mechanisms.joint import Exceptions
-from dp.names import DEFAULT_W_BOUND
+from dp.names import BEST_MECHANISM, DEFAULT_W_BOUND
 from dp.questions import Question, question_from, totals_of
 
 
@@ -24,7 +24,7 @@ class Request:
         unit: who is protected, "user-day" or "user".
         w_bound: most flips of the protected change; without effect where the mechanism needs no such bound.
         guarantee: of all series together, over the whole horizon; δ is 0 for Laplace noise.
-        mechanism: a name in `dp.mechanisms.MECHANISMS`.
+        mechanism: a name in `dp.mechanisms.MECHANISMS`, or BEST_MECHANISM.
         first: first tick.
         horizon: number of ticks that the guarantee covers, None for no end.
         shares: how the questions divide the budget (μ² or ε), by their names; one positive number each, normalised.
@@ -35,6 +35,8 @@ class Request:
         sample: for the sketch fixed-rate, whom it counts; the counts given are then those of the sample.
         questions: what else is asked for: flows, calendar cells, and any cell by a breakdown.
         spend_delta: Laplace noise is composed by its privacy losses and spends δ, instead of adding up ε.
+        chosen: for BEST_MECHANISM, the name of a question → the mechanism that draws for it, all with one kind of
+            noise; None where they are not chosen yet (`dp.release.best`).
     """
 
     windows: Mapping[str, int]
@@ -51,6 +53,16 @@ class Request:
     sample: Sample | None = None
     questions: tuple[Question, ...] = ()
     spend_delta: bool = False
+    chosen: Mapping[str, str] | None = None
+
+    @property
+    def family(self) -> MechanismFamily:
+        """Of the mechanism, or of one of those chosen: they draw one kind of noise, and spend δ alike."""
+        return family_of(self.mechanism if self.chosen is None else next(iter(self.chosen.values())))
+
+    def mechanism_of(self, question: str) -> str:
+        """The name of the mechanism that draws for a question, given by its name."""
+        return self.mechanism if self.chosen is None else self.chosen[question]
 
     @property
     def asked(self) -> tuple[Question, ...]:
@@ -70,7 +82,7 @@ class Request:
             plain["on_time"] = spell_exceptions(self.on_time)
         if self.sketch == "exact":
             del plain["sketch"]
-        for option in ("questions", "spend_delta"):
+        for option in ("questions", "spend_delta", "chosen"):
             if not plain[option]:
                 del plain[option]
         del plain["sample"]
@@ -110,18 +122,19 @@ def request_of(specification: Mapping[str, Any]) -> Request:
         sample=sample and Sample(sample["rate"], sample["salt"]),
         questions=tuple(map(question_from, plain.get("questions", ()))),
         spend_delta=plain.get("spend_delta", False),
+        chosen=plain.get("chosen"),
     )
 
 
 def charged(request: Request) -> Guarantee:
     """What a ledger is charged: the guarantee of the whole release, with δ = 0 for pure noise that spends none."""
-    pure = family_of(request.mechanism).delta == "none" and not request.spend_delta
+    pure = request.family.delta == "none" and not request.spend_delta
     return Guarantee(request.guarantee.epsilon, 0.0 if pure else request.guarantee.delta)
 
 
 def uses_w_bound(mechanism: str) -> bool:
     """Whether a mechanism's guarantee is for a given W_BOUND; sparse-vector and adaptive-flippancy need none."""
-    return family_of(mechanism).needs_w_bound
+    return mechanism == BEST_MECHANISM or family_of(mechanism).needs_w_bound
 
 
 def freezes(unit: str, mechanism: str) -> bool:

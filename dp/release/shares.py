@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dp.mechanisms import family_of
 from dp.release.plan import Plan
 
 STEADY = 2**10
@@ -44,7 +43,7 @@ def equal_shares(plan: Plan, sizes: Mapping[str, float] | None = None) -> dict[s
             f"sizes are for {', '.join(sizes) or 'nothing'}; one positive count is needed for each of "
             f"{', '.join(deviations)}"
         )
-    power = 2 if family_of(plan.request.mechanism).noise == "gaussian" else 1
+    power = 2 if plan.request.family.noise == "gaussian" else 1
     needed = {
         name: plan.request.shares[name] * (deviation / sizes[name]) ** power for name, deviation in deviations.items()
     }

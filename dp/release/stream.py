@@ -21,7 +21,7 @@ from dp.counts import Counts, Sample
 from dp.database_url import DatabaseUrl, Place
 from dp.ledger import Budget, Ledger, LedgerError
 from dp.mechanisms import EMPTY_STATE, Mechanism, State
-from dp.names import LOG_FORMATS, PACKED_SUFFIXES
+from dp.names import BEST_MECHANISM, LOG_FORMATS, PACKED_SUFFIXES
 from dp.release.drawing import Block, blocks, draw, row_parts, secure_source
 from dp.release.own_counts import own_counts
 from dp.release.plan import Plan
@@ -182,7 +182,8 @@ def default_stream(request: Request, name: str = "", read_as: str = "") -> str:
     """The key of a series whose owner names none, made of public parameters alone.
 
     The same request means the same stream, whatever the log holds. Horizon and level of the intervals are left out: who
-    asks for others is told that the stream has them already, and is not charged again by surprise.
+    asks for others is told that the stream has them already, and is not charged again by surprise. So is what was
+    chosen for the best mechanism: a later version that would choose another finds the stream, and not a new one.
 
     In what order metrics are named, in what unit their shares are given, and what has no effect (δ under pure noise)
     makes no difference.
@@ -192,11 +193,12 @@ def default_stream(request: Request, name: str = "", read_as: str = "") -> str:
         read_as: how its rows are read (`dp.log.read_as`), so that two columns of one log are two series.
     """
     public = request.specification()
-    for left_out in ("horizon", "ci_level"):
-        del public[left_out]
+    for left_out in ("horizon", "ci_level", "chosen"):
+        public.pop(left_out, None)
     whole = sum(request.shares.values())
     public["shares"] = {metric: round(share / whole, 9) for metric, share in request.shares.items()}
-    public["guarantee"] = list(charged(request))
+    if request.mechanism != BEST_MECHANISM:
+        public["guarantee"] = list(charged(request))
     text = json.dumps({**public, "name": name, "read_as": read_as}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return "-".join(

@@ -17,7 +17,14 @@ from dp.accounting.gaussian import mu_for
 from dp.mechanisms import MECHANISMS, linear_design
 from dp.release import METRICS, Request, plan_release, promise
 from dp.units import ProtectedClass, protected_class
-from experiments.documentation import audit_tables, joint_table, mechanism_tables, question_table, sketch_tables
+from experiments.documentation import (
+    audit_tables,
+    joint_table,
+    known_table,
+    mechanism_tables,
+    question_table,
+    sketch_tables,
+)
 from experiments.documentation.joint_table import GUARANTEE, HORIZON
 from experiments.documentation.markdown import markdown_table, wrap_prose
 from experiments.engine.places import RESULTS, ROOT
@@ -119,6 +126,7 @@ EXPERIMENT_BLOCKS: dict[str, Callable[[], str]] = {
     "headline": headline,
     "promise": promise_sentence,
     "mechanism-bounds": mechanism_tables.table,
+    "known-noise": known_table.table,
     "joint-gain": joint_table.table,
     "sketches": sketch_tables.capabilities,
     "sketch-memory": sketch_tables.memory,

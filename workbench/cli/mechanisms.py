@@ -113,6 +113,8 @@ def mechanisms(
     rms_std, max_std   standard deviation of a release over the horizon, in users
     factor             max_std × μ; multiply by 1/μ of any (ε, δ). rms_factor: the same for rms_std. Gaussian noise only
     lower_bound_ratio  rms_factor divided by the lower bound for all Gaussian noise and this class
+    best               the row with the least rms_std; or a published mechanism with 1 % less noise than any row
+    best_ratio         rms_std divided by that of the best
     memory             largest number of values derived from its counts that a stream keeps between ticks
     proof              section of docs/guarantees.md
 
@@ -124,13 +126,16 @@ def mechanisms(
 
     output.validate()
     with progress_bar() as report:
-        compared, least = compare_all(
+        compared = compare_all(
             names or MECHANISM_NAMES, users.protected, Guarantee(epsilon, delta), bound=bound, spend_delta=spend_delta,
             report=report,
         )  # fmt: skip
-    rows: list[TableRow] = list(map(asdict, compared))
-    bounded = f"; lower bound {least:.4f}" if least else ""
-    _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}")
+    rows: list[TableRow] = list(map(asdict, compared.rows))
+    bounded = f"; lower bound {compared.lower_bound:.4f}" if compared.lower_bound else ""
+    best = next((f"; best {row.best}" for row in compared.rows if row.best), "")
+    _write(rows, output, f"{users.label}; ε {epsilon:g}, δ {delta:g}{bounded}{best}")
+    if ahead := compared.ahead:
+        click.echo(f"ahead of all of these: {ahead.method} ({ahead.source}), which is not offered", err=True)
 
 
 @click.command()
@@ -165,7 +170,7 @@ def _write(rows: list[TableRow], output: Output, title: str) -> None:
     if output.format != "table":
         output.write(rows, title=title)
         return
-    left_out = ("source", "draws_per_tick", "reason", "noise", "rms_factor", "target_std", "statistic")
+    left_out = ("source", "draws_per_tick", "reason", "noise", "rms_factor", "best", "target_std", "statistic")
     shown = [{key: _short(value) for key, value in row.items() if key not in left_out} for row in rows]
     output.write(shown, title=title)
     for row in rows:

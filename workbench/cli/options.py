@@ -225,11 +225,15 @@ def gathered_as(kind: type, name: str, *options: Callable[[Any], Any]) -> Callab
     return decorate
 
 
-def mechanism_by_delta(help_text: str) -> Callable[[Any], Any]:
-    """The option --mechanism of a command whose option --delta, declared before it, decides the default."""
+def mechanism_by_delta(help_text: str, *more: str) -> Callable[[Any], Any]:
+    """The option --mechanism of a command whose option --delta, declared before it, decides the default.
+
+    Args:
+        more: what may be given beside the names of mechanisms.
+    """
     return click.option(
         "--mechanism",
-        type=click.Choice(MECHANISM_NAMES),
+        type=click.Choice((*MECHANISM_NAMES, *more)),
         callback=lambda ctx, _, value: value or names.default_mechanism(ctx.params["delta"]),
         show_default=f"{names.DEFAULT_MECHANISM}; with --delta 0 {names.DEFAULT_PURE_MECHANISM}",
         help=help_text,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -63,15 +63,15 @@ class Payment:
 
         return self.stream or default_stream(request, log_name(source.logs, self.ledger_path), source.read_as)
 
-    def horizon(self, request: Request, source: LogOptions) -> int | str | None:
-        """The horizon that the stream was charged for; None if there is no such stream yet."""
+    def opened(self, request: Request, source: LogOptions) -> Mapping[str, Any] | None:
+        """What the stream was charged for; None if there is no such stream yet."""
         from dp.ledger import has_ledger, open_ledger
 
         if self.simulate or not has_ledger(self.ledger_path):
             return None
         with open_ledger(self.ledger_path) as ledger:
             charge = ledger.find_charge(self.name(request, source))
-        return None if charge is None else charge.specification["horizon"] or "unlimited"
+        return None if charge is None else charge.specification
 
     def recall(self, plan: Plan, source: LogOptions, ticks: int, stack: ExitStack) -> Iterator[TableRow] | None:
         """The rows where all of them are published, whatever the log now holds; None where some are not.
@@ -114,7 +114,7 @@ class Payment:
         """
         from dp.release import date_in, log_name
 
-        if self.simulate or self.stream or request.horizon == 1 or self.horizon(request, source) is not None:
+        if self.simulate or self.stream or request.horizon == 1 or self.opened(request, source) is not None:
             return
         name = log_name(source.logs, self.ledger_path)
         if dated := date_in(name):

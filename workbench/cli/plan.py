@@ -44,6 +44,7 @@ def plan(
 
     \b
     series         how many series the question has; each gets noise of its own
+    mechanism      what was chosen, with --mechanism best
     share          of the budget
     std            largest standard deviation of a release over the horizon, in users
     half_width     half of the largest interval
@@ -95,6 +96,7 @@ def plan_rows(planned: Plan, alike: Mapping[str, float], sizes: Mapping[str, flo
             "question": question.cell.name,
             "breakdown": question.breakdown and question.breakdown.name,
             "series": len(question.series),
+            **({} if request.chosen is None else {"mechanism": request.chosen[name]}),
             "share": request.shares[name] / whole,
             "epsilon": series.guarantee.epsilon,
             "std": deviation,

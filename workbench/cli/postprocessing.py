@@ -31,12 +31,12 @@ class PostProcessing:
 
     def validate(self, mechanism: str, *, sampled: bool, endless: bool) -> None:
         """Refuse what the rows will not have, before anything is charged."""
-        from dp.mechanisms import family_of
+        from dp.release import uses_w_bound
 
         option = "--band" if self.band else "--consistent" if self.consistent else None
         if option is None:
             return
-        if family_of(mechanism).data_dependent:
+        if not uses_w_bound(mechanism):
             raise click.UsageError(
                 f"{option} goes by the standard deviation of estimates; that of {mechanism} depends on the data"
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dp.names import DEFAULT_W_BOUND, UNITS
+from dp.names import BEST_MECHANISM, DEFAULT_W_BOUND, UNITS
 from experiments.engine.progress import progress_bar
 from workbench.cli.breakdowns import Asked, asked_options
 from workbench.cli.compact import tombstones_option
@@ -36,7 +36,7 @@ from workbench.rows import TableRow
 
 if TYPE_CHECKING:
     from dp.mechanisms.joint import Exceptions
-    from dp.release import Request
+    from dp.release import Plan, Request
 
 LARGE_DELTA = 1e-2
 SHOWN = {
@@ -68,7 +68,8 @@ class Protection:
 
         if self.w_bound is not None and not uses_w_bound(self.mechanism):
             click.echo(f"note: --w-bound has no effect: {self.mechanism} does not need it", err=True)
-        if self.delta > LARGE_DELTA and (self.spend_delta or family_of(self.mechanism).delta != "none"):
+        spends = self.spend_delta or self.mechanism == BEST_MECHANISM or family_of(self.mechanism).delta != "none"
+        if self.delta > LARGE_DELTA and spends:
             click.echo(
                 f"warning: delta is {self.delta:g}: with that probability there may be no privacy at all", err=True
             )
@@ -118,7 +119,9 @@ protection_options = gathered_as(
     click.option("--delta", type=float, default=1e-6, show_default=True,
                  help="δ of all series together; Laplace mechanisms do not use it without --spend-delta, and with 0 "
                       "sparse-vector is pure."),
-    mechanism_by_delta("Mechanism that draws the noise; docs/mechanisms.md compares them."),
+    mechanism_by_delta("Mechanism that draws the noise; docs/mechanisms.md compares them. With 'best', every question "
+                       "gets the linear mechanism with the least noise, which may take long to choose.",
+                       BEST_MECHANISM),
     click.option("--split", type=Pairs(), default=None, metavar="METRIC=SHARE,…",
                  help="How several series divide the budget; equally by default."),
     click.option("--share", type=Pairs(), default=None, metavar="QUESTION=SHARE,…",
@@ -172,6 +175,7 @@ def release(
     with ExitStack() as reading:
         with progress_bar() as report, ExitStack() as stack:
             from dp.release import plan_release, promise
+            from dp.release.best import chosen_before
 
             log, ticks = None, query.ticks
             if ticks is None:
@@ -180,9 +184,9 @@ def release(
             payment.warn_of_open_day(ticks[-1])
             report("calibrating the noise", None)
             request = request_for(windows, asked, protection, sketch, ticks, ci_level)
-            if protection.horizon is None and (horizon := payment.horizon(request, source)):
-                longer = replace(protection, horizon=horizon)
-                request = request_for(windows, asked, longer, sketch, ticks, ci_level)
+            if opened := payment.opened(request, source):
+                longer = replace(protection, horizon=protection.horizon or opened["horizon"] or "unlimited")
+                request = chosen_before(request_for(windows, asked, longer, sketch, ticks, ci_level), opened)
             plan = plan_release(request)
             rows = payment.recall(plan, source, len(ticks), reading)
             if rows is None:
@@ -198,7 +202,7 @@ def release(
                 rows = payment.draw(plan, source, counts, log.arrived, reading)
         if not payment.simulate:
             click.echo(promise(plan.request), err=True)
-        _write(post.apply(plan, rows), output, charged=not payment.simulate)
+        _write(plan, post.apply(plan, rows), output, charged=not payment.simulate)
 
 
 def request_for(
@@ -207,7 +211,7 @@ def request_for(
 ) -> Request:  # fmt: skip
     """What the options ask to be published from the first of the ticks on."""
     from dp.accounting.composition import Guarantee
-    from dp.release import Request
+    from dp.release import Plan, Request
 
     first, horizon = ticks[0], protection.ticks(ticks)
     return Request(
@@ -228,7 +232,7 @@ def request_for(
     )
 
 
-def _write(rows: Iterable[TableRow], output: Output, *, charged: bool) -> None:
+def _write(plan: Plan, rows: Iterable[TableRow], output: Output, *, charged: bool) -> None:
     """Write the rows; a table has fewer columns. A release that cannot be written is not lost."""
     left = iter(rows)
     first = next(left, None)
@@ -239,18 +243,19 @@ def _write(rows: Iterable[TableRow], output: Output, *, charged: bool) -> None:
     shown = SHOWN | {"w_bound"} if "bias_bound" in first else SHOWN
     hidden = [name for name in first if name not in shown]
     try:
-        output.write(itertools.chain([first], left), title=_title(first), hidden=hidden)
+        output.write(itertools.chain([first], left), title=_title(plan, first), hidden=hidden)
     except OSError as error:
         kept = " The release is charged and stored: repeat the command, it returns it at no charge." if charged else ""
         raise click.ClickException(f"{output.out} cannot be written: {error.strerror or error}.{kept}") from error
 
 
-def _title(row: TableRow) -> str:
+def _title(plan: Plan, row: TableRow) -> str:
+    mechanisms = ", ".join(dict.fromkeys(plan.request.mechanism_of(one.name) for one in plan.request.asked))
     kind = f"budget left when published: ε {row['budget_remaining']:g}" if row["secure"] else "SIMULATED — not private"
     # Where it is said day by day, or there is none, the title says nothing.
     bound = "" if row["w_bound"] is None or "bias_bound" in row else f"W_BOUND {row['w_bound']}, "
     counted = f"a sample of {100 * row['rate']:g}% of the users, " if "rate" in row else ""
     return (
-        f"{counted}{row['mechanism']}, unit {row['unit']}, {bound}ε {row['epsilon_total']:g}, "
+        f"{counted}{mechanisms}, unit {row['unit']}, {bound}ε {row['epsilon_total']:g}, "
         f"δ {row['delta_total']:g}, {100 * row['ci_level']:g}% intervals; {kind}"
     )

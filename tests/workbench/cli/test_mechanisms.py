@@ -22,6 +22,9 @@ def test_every_mechanism_side_by_side(run) -> None:
     assert all(needed <= row.keys() for row in rows.values())
     assert rows["gaussian"]["factor"] == pytest.approx(7**0.5, rel=1e-6)
     assert rows["optimal"]["lower_bound_ratio"] <= 1.02
+    assert rows["gaussian"]["best"] == "optimal"
+    assert rows["optimal"]["best_ratio"] == 1
+    assert rows["gaussian"]["best_ratio"] == rows["gaussian"]["rms_std"] / rows["optimal"]["rms_std"]
     for row in rows.values():
         assert (row["reason"] is None) == all(value is not None for key, value in row.items() if key != "reason")
 
@@ -42,6 +45,13 @@ def test_the_table_names_the_class_and_the_bound(run) -> None:
 def test_without_the_bound_there_is_no_ratio(run) -> None:
     shown = run("mechanisms", *SHORT, "--no-bound", "--mechanism", "gaussian", "--format", "json")
     assert json.loads(shown.output)[0]["lower_bound_ratio"] is None
+
+
+def test_the_table_says_who_else_is_ahead(run) -> None:
+    shown = run("mechanisms", "--metric", "dau", "--no-bound", "--delta", "0", "--mechanism", "laplace")
+    assert "best geometric noise" in shown.output
+    assert "1.042" in shown.output
+    assert "Ghosh, Roughgarden, Sundararajan 2012" in shown.stderr
 
 
 @pytest.mark.slow

@@ -108,3 +108,8 @@ def test_what_cannot_be_asked_is_refused(words: list[str], message: str) -> None
 
 def test_the_promise_is_said() -> None:
     assert "Promised: (1, 1e-06)-differential privacy over all 365 days together" in run("--metric", "mau").stdout
+
+
+def test_the_best_mechanisms_are_named() -> None:
+    assert rows("--metric", "dau", "--mechanism", "best")[0]["mechanism"] == "laplace"
+    assert "mechanism" not in rows("--metric", "dau")[0]

@@ -211,7 +211,7 @@ def request_for(
 ) -> Request:  # fmt: skip
     """What the options ask to be published from the first of the ticks on."""
     from dp.accounting.composition import Guarantee
-    from dp.release import Plan, Request
+    from dp.release import Request
 
     first, horizon = ticks[0], protection.ticks(ticks)
     return Request(

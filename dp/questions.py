@@ -140,8 +140,8 @@ class Breakdown:
         _validate_text(self.name, [self.name, *self.columns, *itertools.chain.from_iterable(self.listed)])
         if any(PRODUCT in value for values in self.listed for value in values) and (alike := _twice(self.segments)):
             raise ValueError(
-                f"breakdown {self.name!r} has several segments called {alike[0]!r}: with {PRODUCT} in a value, different "
-                "values make the same name; list others"
+                f"breakdown {self.name!r} has several segments called {alike[0]!r}: with {PRODUCT} in a value, "
+                "different values make the same name; list others"
             )
         if self.most < 1 or (self.most > 1 and self.kind != "any"):
             raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments; kind any:k allows k")
@@ -234,7 +234,7 @@ def _twice(values: Iterable[str]) -> list[str]:
 def _validate_text(name: str, words: Iterable[str]) -> None:
     """Refuse what not every database can hold: found when a row is to be stored, it would be too late."""
     for word in words:
-        if "\0" in word or not word.isascii() and word != word.encode(errors="replace").decode():
+        if "\0" in word or word != word.encode(errors="replace").decode():
             raise ValueError(
                 f"breakdown {name!r} has a name or a value {word!r} that is no text in UTF-8, or holds a NUL; spell it "
                 "with other characters"

@@ -171,7 +171,7 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
         _open(settings) as service,
     ):
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
-        users, labels = pseudonyms(log, loading), label_numbers(log, settings.codes)
+        users, labels = pseudonyms(log, loading), label_numbers(log, service.codes)
         if users is None or not all_plain(log, users, labels, service, report):
             loading.check(operations_in_order(log))
         assert users is not None, "a bad user was refused"

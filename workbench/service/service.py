@@ -68,10 +68,10 @@ class Service:
     ) -> None:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
+        self.codes = store.codes = self.account.codes(calendar_day(store.progress().open_day))
         self._clock = clock
         self._writer = Writer(store, lambda: self._leavers.wake())
         self.access = StoreAccess(settings.store_place, store, self._writer)
-        self.codes = store.codes = self.account.codes(self.status().open_day)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
         self._counting = CountingProcess(settings) if beside else self._counter
         self._leavers = Leavers(self._counter.let_go, lambda: store.unwiped)

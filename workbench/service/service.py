@@ -353,8 +353,7 @@ class Service:
 
     def rows_on(self, day: date) -> list[str]:
         """All rows of a closed day, of the metrics and of the questions that are published on it."""
-        rows = [self.release(metric, day) for metric in self.settings.series]
-        return [*rows, *(self.answers.all_on(day) if self.settings.questions else [])]
+        return [*(self.release(metric, day) for metric in self.settings.series), *self.answers.all_on(day)]
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:

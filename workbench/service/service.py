@@ -234,7 +234,7 @@ class Service:
     @property
     def answers(self) -> PublishedAnswers:
         """What is published of questions besides the metrics."""
-        return PublishedAnswers(self.account, self.access, self.settings)
+        return PublishedAnswers(self.account, self.settings)
 
     def published_days(self) -> int:
         """How many days are published."""

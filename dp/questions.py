@@ -9,7 +9,9 @@ be there for one user. Everything else counts as `other`.
 from __future__ import annotations
 
 import itertools
+import math
 from calendar import monthrange
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -135,12 +137,18 @@ class Breakdown:
             )
         for column, values in zip(self.columns, self.listed, strict=True):
             _validate_values(self.name, column, values)
+        _validate_text(self.name, [self.name, *self.columns, *itertools.chain.from_iterable(self.listed)])
+        if any(PRODUCT in value for values in self.listed for value in values) and (alike := _twice(self.segments)):
+            raise ValueError(
+                f"breakdown {self.name!r} has several segments called {alike[0]!r}: with {PRODUCT} in a value, "
+                "different values make the same name; list others"
+            )
         if self.most < 1 or (self.most > 1 and self.kind != "any"):
             raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments; kind any:k allows k")
-        if self.most > len(self.segments):
-            raise ValueError(
-                f"breakdown {self.name!r} counts a user-day in {self.most} segments but has {len(self.segments)}"
-            )
+        # Counted without naming them: a product may have more than the memory holds.
+        number = math.prod(map(len, self.listed)) + 1
+        if self.most > number:
+            raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments but has {number}")
 
     @property
     def segments(self) -> tuple[str, ...]:
@@ -208,8 +216,7 @@ def _validate_values(name: str, column: str, values: tuple[str, ...]) -> None:
             f"breakdown {name!r} lists no values of {column!r}. They are published, so they are named and never taken "
             "from the log: a value that stands there may stand there for one user"
         )
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
+    if twice := _twice(values):
         raise ValueError(f"breakdown {name!r} lists {', '.join(map(repr, twice))} twice for {column!r}")
     if OTHER in values or "" in values:
         wrong = OTHER if OTHER in values else ""
@@ -217,6 +224,21 @@ def _validate_values(name: str, column: str, values: tuple[str, ...]) -> None:
             f"breakdown {name!r} lists the value {wrong!r} for {column!r}; {OTHER!r} holds everything that is not "
             "listed, and the absent value"
         )
+
+
+def _twice(values: Iterable[str]) -> list[str]:
+    """What stands there more than once, in alphabetical order."""
+    return sorted(value for value, number in Counter(values).items() if number > 1)
+
+
+def _validate_text(name: str, words: Iterable[str]) -> None:
+    """Refuse what not every database can hold: found when a row is to be stored, it would be too late."""
+    for word in words:
+        if "\0" in word or word != word.encode(errors="replace").decode():
+            raise ValueError(
+                f"breakdown {name!r} has a name or a value {word!r} that is no text in UTF-8, or holds a NUL; spell it "
+                "with other characters"
+            )
 
 
 def breakdown(

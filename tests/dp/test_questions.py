@@ -55,6 +55,11 @@ def test_a_horizon_may_go_beyond_the_calendar() -> None:
         (lambda: Breakdown("new", "any", ("a",), (("x",),)), "cannot be called 'new'"),
         (lambda: Breakdown("a/b", "any", ("a",), (("x",),)), "cannot be called 'a/b'"),
         (lambda: Breakdown("a", "last", ("a",), (("x",),), most=2), "kind any:k allows k"),
+        (lambda: Breakdown("a", "any", ("a",), (("x",),), most=3), "in 3 segments but has 2"),
+        (lambda: Breakdown("a", "any", ("a", "b"), (("x×y", "x"), ("z", "y×z"))), "several segments called 'x×y×z'"),
+        (lambda: Breakdown("a", "any", ("a",), (("x\0",),)), "holds a NUL"),
+        (lambda: Breakdown("a\udcff", "any", ("a",), (("x",),)), "no text in UTF-8"),
+        (lambda: Breakdown("a", "any", ("a", "b"), (("x",), ("y\ud800",))), "no text in UTF-8"),
         (lambda: kind_of("any:"), "'any:' is none of"),
         (lambda: questions_of({}, ["x"], [], []), "flows are asked of 'x'"),
         (lambda: CELLS[0].last_day(date(2024, 1, 1)), "only calendar cells have a last day"),
@@ -73,3 +78,8 @@ def test_every_cell_is_asked_in_all_and_by_every_breakdown() -> None:
         "week/plan",
     ]  # fmt: skip
     assert Question(rolling("dau", 1), by[0]).series[1].key == "dau/country=other"
+
+
+def test_a_product_is_not_named_before_it_is_needed() -> None:
+    values = tuple(str(number) for number in range(20_000))
+    assert Breakdown("a", "any", ("a", "b"), (values, values), most=2).columns == ("a", "b")

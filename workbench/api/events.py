@@ -102,7 +102,7 @@ class EventRules:
     def of(cls, service: Service) -> EventRules:
         """The rules of a service: its time zone, its clock, and its breakdowns."""
         undated = UndatedDay(service.today, lambda: service.status().last, service.settings.future_days)
-        return cls(service.settings.zone.day, undated, service.settings.codes)
+        return cls(service.settings.zone.day, undated, service.codes)
 
 
 @dataclass(frozen=True)

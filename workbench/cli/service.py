@@ -167,11 +167,12 @@ def load(ctx: click.Context, source: LogOptions, settings: Settings) -> None:
     keep_apart(log=source.log, quarantine=source.quarantine, ledger=settings.ledger_place)
     with (
         progress_bar() as report,
-        read_source(source, report, settings.codes.columns, compressed=True) as log,
         _open(settings) as service,
+        # Not those of the settings: the days of a period that was charged before others were set may still be open.
+        read_source(source, report, service.codes.columns, compressed=True) as log,
     ):
         loading, file, total, late = service.loading, source.identity, log.rows_used, 0
-        users, labels = pseudonyms(log, loading), label_numbers(log, settings.codes)
+        users, labels = pseudonyms(log, loading), label_numbers(log, service.codes)
         if users is None or not all_plain(log, users, labels, service, report):
             loading.check(operations_in_order(log))
         assert users is not None, "a bad user was refused"

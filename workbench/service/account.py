@@ -13,7 +13,8 @@ from dp.ledger import Budget, BudgetExhausted, Charge, Ledger, OtherParameters, 
 from dp.release import Plan, charged, plan_release
 from dp.release.request import request_of
 from workbench.service.errors import Refused
-from workbench.service.periods import Period, check_same_series, period_of
+from workbench.service.labels import LabelCodes
+from workbench.service.periods import Period, check_same_series, codes_of, period_of
 from workbench.service.same_file import SameFile
 from workbench.service.settings import SERIES, Settings
 from workbench.service.store import Store
@@ -59,9 +60,17 @@ class Account:
         return f"{self.stream(metric)}/{day}/{request_id}"
 
     def plans(self, period: Period) -> dict[str, Plan]:
-        """Metric → the plan of its series in a period."""
+        """Metric → the plan of its series in a period.
+
+        Raises:
+            Refused: there is none, such as of weeks in a period in which no week ends.
+        """
         specifications = {metric: request.specification() for metric, request in period.requests.items()}
-        return {metric: _plan_of(json.dumps(plain, sort_keys=True)) for metric, plain in specifications.items()}
+        try:
+            return {metric: _plan_of(json.dumps(plain, sort_keys=True)) for metric, plain in specifications.items()}
+        except ValueError as error:
+            # Settings are checked before anybody knows on which day they begin.
+            raise Refused("other-settings", f"{period.days} cannot be published as it is set: {error}") from error
 
     @contextmanager
     def open(self) -> Iterator[Ledger]:
@@ -246,6 +255,14 @@ class Account:
                 "renew with them when the period is over",
             )
         return as_set
+
+    def codes(self, open_day: date | None) -> LabelCodes:
+        """What operations can say of segments, as things are set and for the days of periods that are charged.
+
+        The next period may be charged, and set, while days of the one before are open.
+        """
+        periods = [period for period in self.all_periods() if not period.is_over(open_day)]
+        return codes_of([self.period_by_settings(len(periods) + 1, self.today()), *periods])
 
     def expected_period(self, day: date) -> Period:
         """The period of a day; the one that would begin on it if it has none yet."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 
 from dp.ledger import Ledger
 from dp.questions import Question
-from workbench.service.access import StoreAccess
 from workbench.service.account import Account
-from workbench.service.days import calendar_day
 from workbench.service.errors import Refused
 from workbench.service.periods import Period, period_of
-from workbench.service.settings import Settings
+from workbench.service.settings import SERIES, Settings
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,6 @@ class PublishedAnswers:
     """Published rows of questions; use `Service.answers`."""
 
     account: Account
-    access: StoreAccess
     settings: Settings
 
     @property
@@ -76,8 +74,16 @@ class PublishedAnswers:
 
     def latest(self) -> list[str]:
         """The rows of the last day on which each question is published."""
-        published = [(name, rows) for name in self.questions if (rows := self.account.answered(name))]
-        return [series[-1] for _, periods in published for series in periods[-1][1].values() if series]
+        with self.account.opened() as ledger:
+            if ledger is None:
+                return []
+            periods = self.account.periods(ledger)
+            known = dict.fromkeys(name for period in periods for name in period.requests if name not in SERIES)
+            days = {name: self._last_day(ledger, periods, name) for name in known}
+            return [
+                row for name, day in days.items() if day
+                for row in self._on(ledger, _period_of(periods, name, day), name, day)
+            ]  # fmt: skip
 
     def last_day(self, name: str) -> date:
         """The last day on which a question is published.
@@ -86,13 +92,18 @@ class PublishedAnswers:
             Refused: there is no such question, or no row of it yet.
         """
         self._check(name)
-        for period, series in reversed(self.account.answered(name)):
-            (question,) = period.requests[name].questions
-            published = len(next(iter(series.values())))
-            if published:
-                days = question.cell.days(period.first, calendar_day(self.access.progress().last) or period.first)
-                return days[published - 1]
+        with self.account.opened() as ledger:
+            if ledger and (day := self._last_day(ledger, self.account.periods(ledger), name)):
+                return day
         raise Refused("open-day", f"no row of {name} is published yet: its first day has to be closed")
+
+    def _last_day(self, ledger: Ledger, periods: Sequence[Period], name: str) -> date | None:
+        for period in reversed(periods):
+            for question in period.requests[name].questions if name in period.requests else ():
+                published = ledger.count_releases(self.account.stream(name, period.number), question.series[0].key)
+                if published:
+                    return next(islice(question.cell.days_from(period.first), published - 1, None))
+        return None
 
     def _check(self, name: str) -> None:
         if name not in self.settings.questions and name not in (known := self.questions):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dp.arrays import Integers
 from dp.names import FLOWS
 from dp.presence.daily import EPOCH
+from dp.presence.numpy_runs import sorted_unique
 from dp.presence.questions import REACH
 from dp.questions import Question
 from workbench.service.labelled_days import Labelled, LabelRules
@@ -76,7 +77,7 @@ class Present:
     @classmethod
     def of(cls, users: Integers, segments: Integers) -> Present:
         """Each pair once."""
-        keys = np.unique(users.astype(np.int64) << 32 | segments)
+        keys = sorted_unique(users.astype(np.int64) << 32 | segments)
         return cls(keys >> 32, keys & 2**32 - 1)
 
 
@@ -152,7 +153,7 @@ def answer(asked: CountedQuestion, present: Present, before: Flips, place: int) 
         return TickAnswer(np.bincount(present.segments, minlength=segments), np.zeros(0, FLIPS))
     old = before["user"].astype(np.int64) << 32 | before["segment"]
     here = present.users << 32 | present.segments
-    keys = np.union1d(old, here)
+    keys = sorted_unique(np.concatenate([old, here]))
     flips = np.zeros(len(keys), np.int64)
     flips[np.searchsorted(keys, old)] = before["flips"]
     was = flips % 2 == 1

@@ -40,7 +40,12 @@ def open_service(settings: Settings, clock: Clock, *, finish: bool = True, besid
         LedgerError: the ledger cannot be used, or its streams were opened with other settings.
         Refused: store and ledger do not belong together.
     """
-    service = Service(settings, clock, open_store(settings.store_place, settings.key_path), beside=beside)
+    store = open_store(settings.store_place, settings.key_path)
+    try:
+        service = Service(settings, clock, store, beside=beside)
+    except BaseException:
+        store.close()
+        raise
     try:
         if finish:
             service.finish()

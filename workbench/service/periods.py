@@ -21,6 +21,7 @@ from dp.release.request import request_of
 from workbench.service.counted_questions import CountedQuestion
 from workbench.service.errors import Refused
 from workbench.service.folding import Count
+from workbench.service.labels import LabelCodes
 from workbench.service.settings import Settings, counted_question
 
 
@@ -165,6 +166,16 @@ def check_same_series(before: Period, after: Period) -> None:
             "keeps: set them back, or begin with a new store and a new budget. A renewal may change horizon and "
             "budget, and of a series epsilon, delta, w_bound and mechanism",
         )
+
+
+def codes_of(periods: Iterable[Period]) -> LabelCodes:
+    """What operations can say of segments in any of some periods.
+
+    Raises:
+        ValueError: they tell too many labels apart.
+    """
+    found = (one.question.breakdown for period in periods for one in period.asked if one.by_activity)
+    return LabelCodes.of(one for one in found if one is not None)
 
 
 def costs(periods: Sequence[Period]) -> Guarantee:

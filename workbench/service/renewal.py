@@ -104,10 +104,7 @@ class Renewal:
         last = periods[-1]
         period = self.account.period_by_settings(len(periods) + 1, next_first(last, open_day, first))
         check_same_series(last, period)
-        try:
-            self.account.plans(period)
-        except ValueError as error:
-            raise Refused("other-settings", f"the next period cannot be as it is set: {error}") from error
+        self.account.plans(period)
         left = ledger.budget(period.budget).remaining
         return Proposal(
             period,

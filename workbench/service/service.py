@@ -68,8 +68,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.account = account or Account(settings, clock, store.name)
+        self.codes = store.codes = self.account.codes(calendar_day(store.progress().open_day))
         self._clock = clock
-        store.codes = settings.codes
         self._writer = Writer(store, lambda: self._leavers.wake())
         self.access = StoreAccess(settings.store_place, store, self._writer)
         self._counter = Counter(store.database, self.access.reading, self._write, settings)
@@ -234,7 +234,7 @@ class Service:
     @property
     def answers(self) -> PublishedAnswers:
         """What is published of questions besides the metrics."""
-        return PublishedAnswers(self.account, self.access, self.settings)
+        return PublishedAnswers(self.account, self.settings)
 
     def published_days(self) -> int:
         """How many days are published."""
@@ -353,8 +353,7 @@ class Service:
 
     def rows_on(self, day: date) -> list[str]:
         """All rows of a closed day, of the metrics and of the questions that are published on it."""
-        rows = [self.release(metric, day) for metric in self.settings.series]
-        return [*rows, *(self.answers.all_on(day) if self.settings.questions else [])]
+        return [*(self.release(metric, day) for metric in self.settings.series), *self.answers.all_on(day)]
 
     def _check_metric(self, metric: str) -> None:
         if metric not in self.settings.series:

@@ -91,6 +91,26 @@ def test_what_a_log_says_of_segments_is_loaded(tmp_path: Path) -> None:
     assert "choose dau, wau, mau, mau/platform" in wrong.stderr
 
 
+def test_a_column_that_only_the_running_period_asks_for_is_loaded(tmp_path: Path) -> None:
+    settings = tmp_path / "dpdau.toml"
+    common = 'first_day = "2026-01-01"\nfuture_days = true\nbudget_epsilon = 1e6\n'
+    asked = '[by.platform]\nkind = "last"\nvalues = ["ios"]\n[questions."mau/platform"]\nepsilon = 100\n'
+    run = CliRunner().invoke
+    places = ["--config", str(settings), "--set", f"store={tmp_path}/s", "--set", f"ledger={tmp_path}/l"]
+    settings.write_text(f"{common}horizon = 2\n{asked}")
+    run(main, ["close", "--day", "2026-01-01", *places])
+    settings.write_text(f"{common}horizon = 9\n")
+    renewed = run(main, ["renew", "--from", "2026-01-03", "--yes", *places])
+    assert renewed.exit_code == 0, renewed.output
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["user,day,platform", *(f"u{number},2026-01-02,ios" for number in range(30)), ""]))
+    run(main, ["load", str(log), *places])
+    closed = run(main, ["close", "--day", "2026-01-02", "--format", "json", *places])
+    rows = json.loads(closed.stdout)[3:]
+    assert [row["segment"] for row in rows] == ["ios", "other"], closed.stderr
+    assert [row["estimate"] for row in rows] == pytest.approx([30, 0], abs=3)
+
+
 def _arrival(line: str) -> int:
     """When a row arrives."""
     return day_number(date.fromisoformat(line.rsplit(",", 1)[1]))

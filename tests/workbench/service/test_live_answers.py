@@ -221,6 +221,41 @@ def test_questions_are_fixed_by_the_first_close(tmp_path: Path) -> None:
         service.close(day(1))
 
 
+@pytest.mark.parametrize(
+    ("names", "values"), [(("mau/platform",), ("ios", "tv")), (("mau/where",), ()), (("mau/flows",), ())]
+)
+def test_a_period_is_answered_as_charged_when_the_next_one_is_set(
+    tmp_path: Path, names: tuple[str, ...], values: tuple[str, ...]
+) -> None:
+    settings = settings_with(tmp_path, ("mau/platform",), horizon=3)
+    with service_on(settings) as service:
+        service.close(FIRST)
+    by = {**BY, "platform": BreakdownSettings(kind="any:2", values=values)} if values else BY
+    coming = msgspec.structs.replace(settings_with(tmp_path, names, horizon=3), by=by)
+    with open_service(coming, clock, finish=False) as service:
+        service.renewal.renew(day(3), confirmed=True)
+    with service_on(coming) as service:
+        said = service.codes.code_of({"platform": "web"})
+        service.ingest([Operation(f"u{one}", START + 1, ADD, None, said) for one in range(30)])
+        rows = [json.loads(row) for row in service.close(day(1))][3:]
+        assert [row["segment"] for row in rows] == ["ios", "web", "other"]
+        assert [row["estimate"] for row in rows] == pytest.approx([0, 30, 0], abs=4)
+        service.close(day(2))
+    with service_on(coming) as service:
+        assert service.codes == coming.codes
+
+
+def test_a_period_in_which_a_question_has_no_answer_is_refused_before_it_is_charged(tmp_path: Path) -> None:
+    # From the first day of the calendar, on which settings are checked, five days hold a Sunday, and from here none.
+    settings = settings_with(tmp_path, ("week",), horizon=5)
+    monday = day(4)
+    with service_on(msgspec.structs.replace(settings, first_day=monday)) as service:
+        with pytest.raises(Refused, match="no week ends within the 5 ticks from 2026-01-05"):
+            service.close(monday)
+        assert service.charges() == []
+        assert service.status().last is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "stays", "for_ever"), [("dau/where", 0, 0), ("wau/one", 1, 0), ("wau/flows", 1, 1)])
 def test_an_erased_user_leaves_only_what_a_question_needs(tmp_path: Path, name: str, stays: int, for_ever: int) -> None:

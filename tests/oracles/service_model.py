@@ -109,7 +109,7 @@ class History:
     def ingest(self, operations: Sequence[Operation]) -> int:
         """Add operations; returns how many of them were about a day before the open one."""
         late = 0
-        for user, about, op, at in operations:
+        for user, about, op, at, _ in operations:
             known = [number for number in (self.floor, about, at) if number is not None]
             # An erasure without a time of its own, or with one that has come, is carried out at once.
             if op == ERASE and (at is None or (self.floor is not None and at <= self.floor)):

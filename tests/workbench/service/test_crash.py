@@ -26,7 +26,7 @@ from tests.oracles import postgres
 from tests.oracles.scenarios import at_once, forked, run_scenario, wait
 from tests.oracles.service_model import START, History, add, clock, day, erasure, retract, settings_in
 from tests.oracles.store_contents import arrived, counted
-from workbench.service import Ingested, Operation, Service, Settings, open_service
+from workbench.service import Ingested, Operation, Service, Settings, open_service, publishing
 from workbench.service import service as service_module
 from workbench.service.account import Account
 from workbench.service.key_file import hidden_by
@@ -218,8 +218,8 @@ POINTS: dict[str, Callable[[], None]] = {
     "counted, not cleaned": lambda: dies(Store, "clean", after=False),
     "cleaned, not committed": lambda: dies(Store, "clean", after=True),
     "counted": lambda: dies(Service, "_finish_closes", after=False),
-    "one series drawn": lambda: dies_at_call(service_module, "publish", 1),
-    "all series drawn, not committed": lambda: dies_at_call(service_module, "publish", 3),
+    "one series drawn": lambda: dies_at_call(publishing, "publish", 1),
+    "all series drawn, not committed": lambda: dies_at_call(publishing, "publish", 3),
     "published": lambda: dies(Store, "note_published", after=False),
     "noted, not committed": lambda: dies(Store, "note_charged", after=True),
     "before the answer": lambda: dies(Service, "release", after=False),
@@ -313,15 +313,15 @@ def show_early(root: Path) -> None:
     prepare(folder, 0)
 
     def arm() -> None:
-        genuine = service_module.publish
+        genuine = publishing.publish
 
         def publish(*arguments: Any) -> list[str]:
             rows = genuine(*arguments)
             note(folder, rows=rows)
             return rows
 
-        service_module.publish = publish  # type: ignore[assignment]
-        dies_at_call(service_module, "publish", 3)
+        publishing.publish = publish  # type: ignore[assignment]
+        dies_at_call(publishing, "publish", 3)
 
     assert wait(forked(lambda: close_and_die(folder, 0, arm))) == signal.SIGKILL
 

@@ -264,13 +264,13 @@ def test_noise_that_is_used_again_is_found(tmp_path: Path, monkeypatch: pytest.M
     """The broken twin: every stream draws from the same seed."""
     drawn = stream_module.draw
 
-    def draw_again(mechanism, state, counts, source, request):
-        generator = np.random.default_rng([state.tick, len(counts), sum(request.windows.values())])
+    def draw_again(mechanism, states, counts, source, request):
+        generator = np.random.default_rng([states[0].tick, counts.shape[1], sum(request.windows.values())])
 
         def again(noise: Noise, size: int) -> Integers:
             return noise.seeded(generator, (size,)).astype(np.int64)
 
-        return drawn(mechanism, state, counts, again, request)
+        return drawn(mechanism, states, counts, again, request)
 
     monkeypatch.setattr(stream_module, "draw", draw_again)
     assert alike(errors_of_two_periods(tmp_path))

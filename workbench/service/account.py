@@ -351,6 +351,6 @@ class Account:
         return charge.stream.startswith(f"{LIVE}{self._store_name}/")
 
 
-@functools.lru_cache(maxsize=12)
+@functools.lru_cache(maxsize=256)
 def _plan_of(specification: str) -> Plan:
     return plan_release(request_of(json.loads(specification)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from workbench.service.settings import Settings, SettingsError
 MOST_FRESH_DAYS = 3660
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 MOST_GRACE_MINUTES = 30 * 24 * 60
+MOST_SEGMENTS = 10_000
 
 
 def validated(settings: Settings) -> Settings:
@@ -96,6 +98,12 @@ def _validate_breakdown(found: Breakdown) -> None:
         raise ValueError(
             "kind is 'fixed', which needs a table of users; a live store has none. Choose last or any, or release from "
             "a log with --users"
+        )
+    number = math.prod(map(len, found.listed)) + 1
+    if number > MOST_SEGMENTS:
+        raise ValueError(
+            f"it has {number:,} segments, each of which would be published every day; at most {MOST_SEGMENTS:,} are, so "
+            "list fewer values"
         )
 
 

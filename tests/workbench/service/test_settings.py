@@ -180,6 +180,10 @@ def test_values_that_do_not_fit_each_other_are_refused() -> None:
         ((("by.p.kind", "last"),), "missing required field `values`.*by.p.kind = 'last'"),
         ((("by.p.kind", "last"), ("by.p.values", "a,a")), "lists 'a' twice"),
         ((("by.p.kind", "last"), ("by.p.values", "other")), "lists the value 'other'"),
+        (
+            (("by.p.kind", "last"), ("by.p.values", ",".join(map(str, range(10_000))))),
+            "10,001 segments.*at most 10,000",
+        ),
         ((("by.a/b.kind", "last"), ("by.a/b.values", "x")), "cannot be called 'a/b'"),
     ],
 )

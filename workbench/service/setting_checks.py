@@ -102,7 +102,7 @@ def _validate_breakdown(found: Breakdown) -> None:
     number = math.prod(map(len, found.listed)) + 1
     if number > MOST_SEGMENTS:
         raise ValueError(
-            f"it has {number:,} segments, each of which would be published every day; at most {MOST_SEGMENTS:,} are, so "
+            f"it has {number:,} segments, each of which would be published every day; at most {MOST_SEGMENTS:,} are: "
             "list fewer values"
         )
 

@@ -51,20 +51,32 @@ def optimal_covariance(protected: ProtectedClass) -> tuple[Floats, float]:
         return runs.covariance(shares), bound
 
 
+@lru_cache(maxsize=32)
+def early_covariance(protected: ProtectedClass, rounds: int) -> Floats:
+    """√K of the distribution that so many rounds reach from equal shares, shape (T, T).
+
+    Raises:
+        ValueError: the class has several runs, or no horizon.
+    """
+    runs = runs_of(protected)
+    with one_thread():
+        return runs.covariance(_improved(runs, np.zeros(len(runs)), rounds)[0])
+
+
 def _searched(runs: SingleRuns) -> tuple[Floats, float]:
     """The shares whose covariance has the smallest error, and the best bound of any."""
     start = np.zeros(len(runs))
     if runs.ticks > COARSEST:
         start = runs.from_coarser(np.log(_searched(runs.coarser())[0]))
-    return _improved(runs, start)
+    return _improved(runs, start, ROUNDS)
 
 
-def _improved(runs: SingleRuns, logs: Floats) -> tuple[Floats, float]:
-    """`_searched`, from the logarithms of these shares."""
+def _improved(runs: SingleRuns, logs: Floats, rounds: int) -> tuple[Floats, float]:
+    """`_searched`, from the logarithms of these shares and in so many rounds at most."""
     best, least = 0.0, math.inf
     good = shares = logs
     tried: deque[tuple[Floats, Floats]] = deque(maxlen=REMEMBERED)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         logs = np.maximum(logs - logs.max(), SMALLEST)
         logs -= math.log(np.exp(logs).sum())
         present = np.exp(logs)

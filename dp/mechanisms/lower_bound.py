@@ -14,7 +14,7 @@ import numpy as np
 
 from dp.arrays import Floats
 from dp.mechanisms import buffered_toeplitz, certificate, design_cache, patterns, stationary
-from dp.mechanisms.dense_optimum import STEP, optimal_covariance
+from dp.mechanisms.dense_optimum import STEP, early_covariance, optimal_covariance
 from dp.mechanisms.matrix_roots import one_thread, square_roots
 from dp.units import ProtectedClass
 
@@ -24,6 +24,9 @@ LONGEST = 1024
 CLIMBS = 40
 MOST_CANDIDATES = 2000
 UPDATES = 8
+SEGMENT_ROUNDS = 8
+"""For a distribution on a segment; sharper ones mix worse with others."""
+
 ROUNDS = {128: 12, 365: 8, 512: 5, 1024: 2}
 """Rounds of updates of π and of new patterns, for horizons up to so many ticks: some ten seconds."""
 
@@ -107,7 +110,7 @@ def _by_segments(protected: ProtectedClass) -> Floats:
         spread, mean = np.zeros((ticks, ticks)), np.zeros(ticks)
         for start, stop in pairwise(bounds):
             length = stop - start
-            covariance, _ = optimal_covariance(ProtectedClass(1, length, length))
+            covariance = early_covariance(ProtectedClass(1, length, length), SEGMENT_ROUNDS)
             moment = covariance @ covariance
             mean[start:stop] = np.diag(moment)
             spread[start:stop, start:stop] = moment - np.outer(mean[start:stop], mean[start:stop])

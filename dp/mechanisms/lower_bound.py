@@ -24,6 +24,9 @@ LONGEST = 1024
 CLIMBS = 40
 MOST_CANDIDATES = 2000
 UPDATES = 8
+FEW_TICKS = 16
+"""Horizons up to which the bounds for fewer runs are looked at too, each in a fraction of a second."""
+
 SEGMENT_ROUNDS = 8
 """For a distribution on a segment; sharper ones mix worse with others."""
 
@@ -57,8 +60,8 @@ def _computed(protected: ProtectedClass) -> float:
     shares /= shares.sum()
     rounds = next(number for longest, number in ROUNDS.items() if protected.horizon <= longest)
     best = 0.0
-    if protected.open_ended:
-        # The search tries patterns that use all runs; those with fewer need not last to the end.
+    if protected.open_ended or protected.horizon <= FEW_TICKS:
+        # The search tries patterns that use all runs; the class also holds those with fewer, which may all end.
         fewer = ProtectedClass(protected.runs - 1, protected.hull, protected.horizon)
         best = lower_bound(fewer) * math.sqrt(protected.horizon)
     with one_thread():

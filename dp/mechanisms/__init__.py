@@ -112,7 +112,7 @@ MECHANISMS: dict[str, MechanismFamily] = {
         strategy=buffered_toeplitz.strategy,
     ),
     "optimal": MechanismFamily(
-        "gaussian", "needed", "the least noise that we find for the class, by convex optimisation",
+        "gaussian", "needed", "the least noise we can reach for the class, by convex optimisation",
         "2.6", "Denisov, McMahan, Rush, Smith, Thakurta 2022 (one flip); classes of runs this project",
         strategy=optimal.strategy,
     ),

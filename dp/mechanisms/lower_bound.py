@@ -13,7 +13,9 @@ from itertools import pairwise
 import numpy as np
 
 from dp.arrays import Floats
-from dp.mechanisms import buffered_toeplitz, certificate, dense, design_cache, optimal, patterns, stationary
+from dp.mechanisms import buffered_toeplitz, certificate, design_cache, patterns, stationary
+from dp.mechanisms.dense_optimum import STEP, early_covariance, optimal_covariance
+from dp.mechanisms.matrix_roots import one_thread, square_roots
 from dp.units import ProtectedClass
 
 LONGEST = 1024
@@ -22,7 +24,12 @@ LONGEST = 1024
 CLIMBS = 40
 MOST_CANDIDATES = 2000
 UPDATES = 8
-FEW_ROUNDS = 25
+FEW_TICKS = 16
+"""Horizons up to which the bounds for fewer runs are looked at too, each in a fraction of a second."""
+
+SEGMENT_ROUNDS = 8
+"""For a distribution on a segment; sharper ones mix worse with others."""
+
 ROUNDS = {128: 12, 365: 8, 512: 5, 1024: 2}
 """Rounds of updates of π and of new patterns, for horizons up to so many ticks: some ten seconds."""
 
@@ -41,10 +48,10 @@ def _computed(protected: ProtectedClass) -> float:
     if protected.horizon > LONGEST:
         return _by_shorter(protected, protected.horizon)
     if protected.runs == 1:
-        return math.sqrt(_of_one_run(protected, protected.horizon))
-    with dense.one_thread():
+        return math.sqrt(optimal_covariance(protected)[1])
+    with one_thread():
         if protected.hull < protected.horizon:
-            return float(dense.square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(
+            return float(square_roots(_everywhere(protected, protected.horizon))[0].sum()) / math.sqrt(
                 protected.horizon
             )
     differences, shares = _candidates(protected)
@@ -53,11 +60,11 @@ def _computed(protected: ProtectedClass) -> float:
     shares /= shares.sum()
     rounds = next(number for longest, number in ROUNDS.items() if protected.horizon <= longest)
     best = 0.0
-    if protected.open_ended:
-        # The search tries patterns that use all runs; those with fewer need not last to the end.
+    if protected.open_ended or protected.horizon <= FEW_TICKS:
+        # The search tries patterns that use all runs; the class also holds those with fewer, which may all end.
         fewer = ProtectedClass(protected.runs - 1, protected.hull, protected.horizon)
         best = lower_bound(fewer) * math.sqrt(protected.horizon)
-    with dense.one_thread():
+    with one_thread():
         for _ in range(rounds):
             shares, total, form = _updated(differences, moments, shares)
             best = max(best, total)
@@ -66,17 +73,6 @@ def _computed(protected: ProtectedClass) -> float:
             differences = np.concatenate([differences, found])
             shares = np.insert(0.9 * shares, single, np.full(len(found), 0.1 / len(found)))
     return best / math.sqrt(protected.horizon)
-
-
-def _of_one_run(protected: ProtectedClass, horizon: int) -> float:
-    """The bound on the mean of variance times μ²."""
-    rounds = dense.ROUNDS if horizon <= dense.LONGEST else FEW_ROUNDS
-    if not protected.open_ended and horizon >= optimal.SHORT * protected.hull:
-        return dense.optimal_covariance(protected, rounds, mirrored=True)[1]
-    # Asked for as the strategy does, the optimum of a short horizon is there already.
-    return (
-        dense.optimal_covariance(protected) if rounds == dense.ROUNDS else dense.optimal_covariance(protected, rounds)
-    )[1]
 
 
 def _by_shorter(protected: ProtectedClass, horizon: int) -> float:
@@ -117,7 +113,7 @@ def _by_segments(protected: ProtectedClass) -> Floats:
         spread, mean = np.zeros((ticks, ticks)), np.zeros(ticks)
         for start, stop in pairwise(bounds):
             length = stop - start
-            covariance, _ = dense.optimal_covariance(ProtectedClass(1, length, length), FEW_ROUNDS)
+            covariance = early_covariance(ProtectedClass(1, length, length), SEGMENT_ROUNDS)
             moment = covariance @ covariance
             mean[start:stop] = np.diag(moment)
             spread[start:stop, start:stop] = moment - np.outer(mean[start:stop], mean[start:stop])
@@ -137,14 +133,14 @@ def _updated(differences: Floats, moments: Floats, shares: Floats) -> tuple[Floa
     single = len(differences)
     for _ in range(UPDATES):
         mixed = np.tensordot(shares[single:], moments, axes=1)
-        roots, vectors = dense.square_roots((differences.T * shares[:single]) @ differences + mixed)
+        roots, vectors = square_roots((differences.T * shares[:single]) @ differences + mixed)
         total = float(roots.sum())
         best = max(best, total)
         form = (vectors / roots) @ vectors.T
         energies = np.append(
             ((differences @ vectors) ** 2 / roots).sum(axis=1), np.tensordot(moments, form, axes=((1, 2), (0, 1)))
         )
-        shares = shares * (energies / total) ** dense.STEP
+        shares = shares * (energies / total) ** STEP
         shares = shares / shares.sum()
     return shares, best, form
 

@@ -8,19 +8,24 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy
 
 from dp.mechanisms import (
     EMPTY_STATE,
     MECHANISMS,
     certificate,
     dense,
+    dense_optimum,
     linear_design,
     lower_bound,
+    one_run,
     optimal,
     patterns,
     stationary,
 )
+from dp.mechanisms.dense_optimum import optimal_covariance
 from dp.mechanisms.linear import Strategy
+from dp.mechanisms.matrix_roots import mirrored_square_roots, one_thread, square_roots
 from dp.mechanisms.toeplitz import ToeplitzStrategy
 from dp.units import ProtectedClass, protected_class
 from tests.oracles.mechanism_instances import (
@@ -126,7 +131,7 @@ def test_the_published_optimal_toeplitz_error_at_a_year():
 def test_the_published_dense_error_at_a_year():
     protected = protected_class("user", 1, 1, 365)
     assert mean_square(dense.strategy(protected), protected) == pytest.approx(6.939352, rel=1e-5)
-    assert dense.optimal_covariance(protected)[1] == pytest.approx(6.939352, rel=1e-5)
+    assert optimal_covariance(protected)[1] == pytest.approx(6.939352, rel=1e-5)
 
 
 @pytest.mark.parametrize(("window", "factor"), [(30, 2.4545), (7, 1.8102)])
@@ -145,13 +150,13 @@ ONE_RUN = [("user", 1, 1, 1), ("user", 1, 2, 2), ("user", 1, 1, 12), ("user", 1,
 def test_the_dense_optimum_is_its_lower_bound(arguments):
     protected = protected_class(*arguments)
     reached = mean_square(dense.strategy(protected), protected)
-    bound = dense.optimal_covariance(protected)[1]
+    bound = optimal_covariance(protected)[1]
     assert bound * (1 - 1e-9) <= reached <= bound * (1 + 5e-4)
 
 
 def test_no_small_change_of_the_dense_optimum_is_better():
     protected = protected_class("user", 1, 2, 6)
-    best = dense.optimal_covariance(protected)[1]
+    best = optimal_covariance(protected)[1]
     generator = np.random.default_rng(3)
     matrix = dense.strategy(protected).matrix
     for size in (1e-1, 1e-2, 1e-3):
@@ -168,7 +173,7 @@ def test_the_second_moment_and_the_energies_by_every_run():
         ProtectedClass(1, 3, ticks),
         ProtectedClass(1, ticks, ticks, True),
     ):
-        allowed = dense._allowed(protected)
+        allowed = one_run.allowed_runs(protected)
         share = np.where(allowed, generator.random((ticks, ticks + 1)), 0.0)
         half = generator.normal(size=(ticks, ticks))
         form = half @ half.T
@@ -178,8 +183,8 @@ def test_the_second_moment_and_the_energies_by_every_run():
             series[start:end] = 1
             moment += share[start, end] * np.outer(series, series)
             energies[start, end] = series @ form @ series
-        np.testing.assert_allclose(dense._second_moment(share, protected.hull), moment, atol=1e-12)
-        found = dense._run_energies(form, *np.nonzero(allowed))
+        np.testing.assert_allclose(one_run.second_moment(share, protected.hull), moment, atol=1e-12)
+        found = one_run.run_energies(form, *np.nonzero(allowed))
         np.testing.assert_allclose(found, energies[allowed], atol=1e-12)
 
 
@@ -410,18 +415,118 @@ def test_a_mirrored_matrix_has_the_roots_of_its_halves(ticks):
     factor = generator.random((ticks, ticks))
     matrix = factor @ factor.T
     matrix = (matrix + matrix[::-1, ::-1]) / 2
-    roots, vectors = dense.mirrored_square_roots(matrix)
+    roots, vectors = mirrored_square_roots(matrix)
     assert np.allclose(vectors.T @ vectors, np.eye(ticks), atol=1e-12)
     assert np.allclose((vectors * roots**2) @ vectors.T, matrix, atol=1e-12)
-    assert np.sort(roots) == pytest.approx(dense.square_roots(matrix)[0], rel=1e-9)
+    assert np.sort(roots) == pytest.approx(square_roots(matrix)[0], rel=1e-9)
 
 
-@pytest.mark.parametrize(("hull", "horizon"), [(3, 12), (4, 17), (1, 9), (2, 2)])
-def test_the_mirrored_optimum_is_the_optimum(hull, horizon):
-    protected = ProtectedClass(1, hull, horizon)
-    covariance, bound = dense.optimal_covariance(protected)
-    mirrored, same = dense.optimal_covariance(protected, mirrored=True)
-    assert same == pytest.approx(bound, rel=1e-10)
-    assert mirrored == pytest.approx(covariance, rel=1e-6, abs=1e-9)
-    with pytest.raises(ValueError, match="dense optimum needs"):
-        dense.optimal_covariance(ProtectedClass(1, hull, horizon, open_ended=True), mirrored=True)
+def plain_optimum(allowed: np.ndarray) -> tuple[np.ndarray, float]:
+    """√K and its bound, by the safe update alone, on explicit runs; shape (runs, T)."""
+    share = np.full(len(allowed), 1 / len(allowed))
+    best, ticks = 0.0, allowed.shape[1]
+    for _ in range(3000):
+        values, vectors = np.linalg.eigh((allowed.T * share) @ allowed)
+        roots = np.sqrt(np.maximum(values, 1e-15))
+        best = max(best, roots.sum() ** 2 / ticks)
+        share *= ((allowed @ vectors) ** 2 / roots).sum(axis=1) / roots.sum()
+        share /= share.sum()
+    return (vectors * roots) @ vectors.T, best
+
+
+@pytest.mark.parametrize(
+    "protected",
+    [
+        ProtectedClass(1, 3, 12), ProtectedClass(1, 4, 17), ProtectedClass(1, 1, 9), ProtectedClass(1, 2, 2),
+        ProtectedClass(1, 13, 13), ProtectedClass(1, 1, 1), ProtectedClass(1, 1, 1, True),
+        ProtectedClass(1, 2, 2, True), ProtectedClass(1, 15, 15, True),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("coarsest", [4, 64])
+def test_the_optimum_is_that_of_the_plain_update(protected, coarsest, monkeypatch):
+    """With and without a start from fewer ticks."""
+    monkeypatch.setattr(dense_optimum, "COARSEST", coarsest)
+    covariance, bound = optimal_covariance.__wrapped__(protected)
+    ticks = protected.horizon
+    bounds = np.argwhere(one_run.allowed_runs(protected))
+    index = np.arange(ticks)
+    expected, best = plain_optimum(((bounds[:, :1] <= index) & (index < bounds[:, 1:])).astype(float))
+    assert bound == pytest.approx(best, rel=1e-5)
+    assert covariance == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("runs", [one_run.LastingRuns(9), one_run.BoundedRuns(9, 9), one_run.BoundedRuns(9, 4)])
+def test_what_shares_prove_by_the_explicit_matrix(runs):
+    generator = np.random.default_rng(11)
+    lasting = isinstance(runs, one_run.LastingRuns)
+    protected = ProtectedClass(1, 9 if lasting else runs.longest, 9, lasting)
+    series = [[float(start <= t < end) for t in range(9)] for start, end in np.argwhere(allowed_of(protected))]
+    matrix = np.array(series)
+    share = generator.random(len(runs))
+    share /= share.sum()
+    if not lasting:
+        # Backwards the shares must be the same, or the mean of both is taken.
+        backwards = [series.index(row[::-1]) for row in series]
+        share = (share + share[backwards]) / 2
+    moment = (matrix.T * share) @ matrix
+    root = np.real(scipy.linalg.sqrtm(moment))
+    total, energies = runs.value(share)
+    assert total == pytest.approx(np.trace(root), rel=1e-10)
+    assert energies == pytest.approx(np.einsum("ri,ij,rj->r", matrix, np.linalg.inv(root), matrix), rel=1e-8)
+    np.testing.assert_allclose(runs.covariance(share), root, atol=1e-10)
+
+
+def allowed_of(protected: ProtectedClass) -> np.ndarray:
+    """At [start, end]: whether the class has that run."""
+    ticks = protected.horizon
+    return np.array(
+        [
+            [s < e <= ticks and e - s <= protected.hull and (not protected.open_ended or e == ticks)
+             for e in range(ticks + 1)]
+            for s in range(ticks)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("runs", [one_run.LastingRuns(40), one_run.BoundedRuns(40, 40), one_run.BoundedRuns(41, 13)])
+def test_values_of_fewer_ticks_keep_their_shape(runs):
+    """Constants stay, and what is the same backwards stays so."""
+    coarse = runs.coarser()
+    assert runs.from_coarser(np.full(len(coarse), 3.5)) == pytest.approx(np.full(len(runs), 3.5))
+    if isinstance(coarse, one_run.BoundedRuns):
+        starts, ends = coarse._bounds
+        found = runs.from_coarser(np.abs(starts + ends - coarse.ticks).astype(float))
+        assert found == pytest.approx(found[runs._backwards])
+
+
+def test_a_class_that_no_dense_optimum_serves_is_refused():
+    for protected in (ProtectedClass(1, 3, 12, open_ended=True), ProtectedClass(2, 12, 12), ProtectedClass(1, 7, None)):
+        with pytest.raises(ValueError, match="dense optimum needs"):
+            optimal_covariance(protected)
+
+
+PUBLISHED_DENSE = {365: 6.939352, 1024: 8.7347}
+"""Mean square of the best factorisation of prefix sums."""
+
+
+@pytest.mark.parametrize("horizon", PUBLISHED_DENSE)
+def test_prefix_sums_of_a_thousand_ticks_are_dense(horizon):
+    protected = protected_class("user", 1, 1, horizon)
+    strategy = optimal.strategy(protected)
+    assert isinstance(strategy, dense.DenseStrategy)
+    bound = optimal_covariance(protected)[1]
+    assert mean_square(strategy, protected) == pytest.approx(PUBLISHED_DENSE[horizon], abs=5e-5)
+    assert mean_square(strategy, protected) <= bound * (1 + 1e-5)
+
+
+def test_the_tridiagonal_total_is_that_of_the_dense_matrix():
+    """Where the largest share is a hundred times the smallest."""
+    ticks = 300
+    share = np.geomspace(100.0, 1.0, ticks)
+    share /= share.sum()
+    runs = one_run.LastingRuns(ticks)
+    position = np.minimum.outer(np.arange(ticks), np.arange(ticks))
+    with one_thread():
+        roots, _ = square_roots(np.cumsum(share)[position])
+    assert runs.value(share).total == pytest.approx(float(roots.sum()), rel=1e-11)

@@ -277,7 +277,7 @@ class Account:
         """
         for last in periods[-1:]:
             if last.is_over(open_day):
-                check_same_series(last, self.period_by_settings(last.number, last.first))
+                check_same_series(periods, self.period_by_settings(last.number, last.first))
             else:
                 self.charge(ledger, self._as_set(last))
 

@@ -140,19 +140,20 @@ def period_of(periods: Iterable[Period], day: date) -> Period | None:
     return None
 
 
-def check_same_series(before: Period, after: Period) -> None:
-    """Refuse a period that could not go on with the series of the one before.
+def check_same_series(before: Sequence[Period], after: Period) -> None:
+    """Refuse a period that could not go on with the series of those before; a question may have been left out of some.
 
     Raises:
         Refused: windows, units, levels, the metrics or the time zone differ; the message names them.
     """
     found = []
-    if before.data != after.data:
-        zones = [period.data.partition(" ")[2] for period in (after, before)]
+    published = {name: request for period in before for name, request in period.requests.items()}
+    if before[-1].data != after.data:
+        zones = [period.data.partition(" ")[2] for period in (after, before[-1])]
         found.append(f"timezone is {zones[0]!r} now and was {zones[1]!r}")
     for metric, request in after.requests.items():
         # A question may be new. What it is called says its window.
-        was = before.requests.get(metric, request)
+        was = published.get(metric, request)
         pairs = {
             **({f"{metric}.window": (request.windows[metric], was.windows[metric])} if request.windows else {}),
             f"{metric}.unit": (request.unit, was.unit),
@@ -163,8 +164,8 @@ def check_same_series(before: Period, after: Period) -> None:
         raise Refused(
             "other-settings",
             f"the days before were published with other settings ({'; '.join(dict.fromkeys(found))}), which a renewal "
-            "keeps: set them back, or begin with a new store and a new budget. A renewal may change horizon and "
-            "budget, and of a series epsilon, delta, w_bound and mechanism",
+            "keeps: set them back, or begin with a new store and a new budget. A renewal may change horizon, "
+            "budget and questions, and of a series epsilon, delta, w_bound and mechanism",
         )
 
 

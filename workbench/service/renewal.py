@@ -103,7 +103,7 @@ class Renewal:
             return Proposal(made, True, f"The period {made.days} is charged already; nothing is to be done.")
         last = periods[-1]
         period = self.account.period_by_settings(len(periods) + 1, next_first(last, open_day, first))
-        check_same_series(last, period)
+        check_same_series(periods, period)
         self.account.plans(period)
         left = ledger.budget(period.budget).remaining
         return Proposal(

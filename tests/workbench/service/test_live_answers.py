@@ -19,6 +19,7 @@ from tests.oracles.questions import Label, Written
 from tests.oracles.service_model import FIRST, SIGNS, START, clock, day, nearly_exact, service_on
 from workbench.service import ADD, ERASE, RETRACT, Operation, Refused, Service, Settings, open_service
 from workbench.service.key_rotation import rotate_key
+from workbench.service.periods import Period, check_same_series
 from workbench.service.question_settings import BreakdownSettings, QuestionSettings
 from workbench.service.setting_checks import validated
 
@@ -254,6 +255,16 @@ def test_a_period_in_which_a_question_has_no_answer_is_refused_before_it_is_char
             service.close(monday)
         assert service.charges() == []
         assert service.status().last is None
+
+
+def test_a_question_that_was_left_out_comes_back_with_its_unit(tmp_path: Path) -> None:
+    def period(number: int, names: Sequence[str], unit: str) -> Period:
+        return Period.by_settings(settings_with(tmp_path, names, unit), "store", number, day(120 * (number - 1)))
+
+    before = [period(1, ("week", "mau/flows"), "user-day"), period(2, ("mau/flows",), "user-day")]
+    check_same_series(before, period(3, ("week", "mau/flows"), "user-day"))
+    with pytest.raises(Refused, match=r"week.unit is 'user' now and was 'user-day'"):
+        check_same_series(before, period(3, ("week",), "user"))
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def assert_falls_and_is_no_looser(released: list[MechanismEvent]) -> None:
 
 @pytest.mark.slow
 @given(released=st.lists(some_release, min_size=1, max_size=3))
-@examples(5)
+@examples(3)
 def test_every_epsilon_falls_with_delta_and_knowing_more_never_costs(released):
     assert_falls_and_is_no_looser(released)
 

@@ -141,17 +141,18 @@ def stack() -> Iterator[ExitStack]:
 def test_days_count_what_the_replay_counts(tmp_path: Path, stack: ExitStack, unit: str, seed: int) -> None:
     run = Run(settings_with(tmp_path, unit=unit), seed)
     stack.callback(run.stack.close)
-    for number in range(26):
+    for number in range(16):
         run.day()
-        if number in (5, 13):
+        if number in (4, 9):
             run.stack.close()
-            if number == 5:
+            if number == 4:
                 rotate_key(run.settings.store_place, run.settings.key_path)
             run.open()
     run.compare()
 
 
 @pytest.mark.slow
+@pytest.mark.files_only
 def test_a_renewal_begins_anew_and_may_ask_more(tmp_path: Path, stack: ExitStack) -> None:
     run = Run(settings_with(tmp_path, ("mau/flows", "mau/platform"), "user", horizon=12), 5)
     stack.callback(run.stack.close)
@@ -268,6 +269,7 @@ def test_a_question_that_was_left_out_comes_back_with_its_unit(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.files_only
 @pytest.mark.parametrize(("name", "stays", "for_ever"), [("dau/where", 0, 0), ("wau/one", 1, 0), ("wau/flows", 1, 1)])
 def test_an_erased_user_leaves_only_what_a_question_needs(tmp_path: Path, name: str, stays: int, for_ever: int) -> None:
     settings = settings_with(tmp_path, (name,), fresh_days=0)

@@ -39,9 +39,14 @@ def changed(settings: Settings, **changes: Any) -> Settings:
     return nearly_exact(settings.key_path.parent, **{"first_day": FIRST, "horizon": HORIZON} | changes)
 
 
-def estimates(service: Service, metric: str) -> list[tuple[str, int]]:
+def estimates(service: Service, metric: str) -> list[tuple[str, float]]:
     rows = [json.loads(row) for row in service.releases(metric)]
-    return [(row["day"], round(row["estimate"])) for row in rows]
+    return [(row["day"], row["estimate"]) for row in rows]
+
+
+def near(count: int) -> Any:
+    """What an estimate of a count is like, whose deviation is below 0.2."""
+    return pytest.approx(count, abs=1.5)
 
 
 @on_both
@@ -53,9 +58,9 @@ def test_days_join_without_a_gap_and_windows_look_back_over_the_border(tmp_path:
         service.ingest([add("new", HORIZON)])
         service.close_through(day(2 * HORIZON - 1))
         days = [day(index).isoformat() for index in range(2 * HORIZON)]
-        assert estimates(service, "dau") == list(zip(days, [14, 13, 13, 1, 0, 0], strict=True))
+        assert estimates(service, "dau") == list(zip(days, map(near, [14, 13, 13, 1, 0, 0]), strict=True))
         # Everybody of the first period is counted in the second.
-        assert estimates(service, "mau") == list(zip(days, [14, 27, 40, 41, 41, 41], strict=True))
+        assert estimates(service, "mau") == list(zip(days, map(near, [14, 27, 40, 41, 41, 41]), strict=True))
         assert [count.truth for count in service.truth("mau").counts] == [14, 27, 40, 41, 41, 41]
         for index, text in enumerate(days):
             assert json.loads(service.release("wau", day(index)))["day"] == text
@@ -135,7 +140,7 @@ def test_a_period_can_be_charged_before_the_one_that_runs_is_over(tmp_path: Path
             service.renewal.renew(day(2 * HORIZON), confirmed=True)
         assert len(service.charges()) == 6
         service.close_through(day(2 * HORIZON - 1))
-        assert estimates(service, "mau")[-1] == (day(2 * HORIZON - 1).isoformat(), len(USERS))
+        assert estimates(service, "mau")[-1] == (day(2 * HORIZON - 1).isoformat(), near(len(USERS)))
 
 
 @on_both
@@ -284,7 +289,7 @@ def test_many_periods(tmp_path: Path) -> None:
                 service.close(day(index))
             service.renewal.renew(day(index), confirmed=True)
             service.close(day(index))
-        assert estimates(service, "mau") == [(day(index).isoformat(), 1) for index in range(12)]
+        assert estimates(service, "mau") == [(day(index).isoformat(), near(1)) for index in range(12)]
         assert len(service.charges()) == 36
         # A week is in seven periods, and a month in all twelve.
         assert "(2000, 0.02)" in service.promise

@@ -113,7 +113,7 @@ def platform_of(user: str, day: int) -> str:
 
 def _labelled(service: Service, operations: Sequence[Operation]) -> list[Operation]:
     """The operations with the platform, where the settings know it. What is taken back is taken back on all of them."""
-    codes = service.settings.codes
+    codes = service.codes
     if PLATFORM not in codes.columns:
         return list(operations)
     labels = {name: codes.code_of({PLATFORM: name}) for name in PLATFORMS}

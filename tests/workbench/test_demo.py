@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
 from workbench import demo
-from workbench.service import ADD, Settings, open_service
+from workbench.service import ADD, Operation, Settings, open_service
+from workbench.service.labels import LabelCodes
 from workbench.service.question_settings import QuestionSettings
 
 
@@ -61,3 +64,10 @@ def test_the_settings_of_a_demonstration_are_those_of_one() -> None:
     settings = demo.of_demonstration(Settings())
     assert demo.of_demonstration(settings) == settings
     assert demo.with_days(settings) == settings
+
+
+def test_operations_are_labelled_as_the_service_takes_them_in() -> None:
+    """Which may be otherwise than things are set: the next period may be set while days of this one are open."""
+    service: Any = SimpleNamespace(codes=LabelCodes(("platform",), (("tv", "web", "ios", "android"),)))
+    (one,) = demo._labelled(service, [Operation("ann", 5)])
+    assert one.label == service.codes.code_of({"platform": demo.platform_of("ann", 5)})

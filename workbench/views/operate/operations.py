@@ -141,7 +141,7 @@ def _user_field(label: str, key: str, offered: Sequence[str]) -> None:
 
 def _segment_fields(service: Service) -> None:
     """A field for every column that the settings know."""
-    codes = service.settings.codes
+    codes = service.codes
     if not codes.columns:
         return
     with st.container(horizontal=True, gap="small"):
@@ -155,7 +155,7 @@ def _segment_fields(service: Service) -> None:
 
 def _chosen_segments(service: Service) -> dict[str, str]:
     """Column → value of what is said."""
-    said = {column: st.session_state[f"segment-{column}"] for column in service.settings.codes.columns}
+    said = {column: st.session_state[f"segment-{column}"] for column in service.codes.columns}
     return {column: value for column, value in said.items() if value is not None}
 
 
@@ -170,7 +170,7 @@ def _follow_open_day(service: Service, status: Status) -> None:
 def _report(service: Service, op: int) -> str:
     user, day = _chosen_user(service, "user"), _chosen_day(service)
     segments = _chosen_segments(service)
-    ingested = service.ingest([Operation(user, day_number(day), op, label=service.settings.codes.code_of(segments))])
+    ingested = service.ingest([Operation(user, day_number(day), op, label=service.codes.code_of(segments))])
     done = "is reported as active" if op == ADD else "is no longer reported as active"
     where = "".join(f" ({literal(column)}: {literal(value)})" for column, value in segments.items())
     text = f"{literal(user)} {done}{where} on {day_name(day)} (operation {ingested.seq:,})."

@@ -145,15 +145,18 @@ class Breakdown:
             )
         if self.most < 1 or (self.most > 1 and self.kind != "any"):
             raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments; kind any:k allows k")
-        # Counted without naming them: a product may have more than the memory holds.
-        number = math.prod(map(len, self.listed)) + 1
-        if self.most > number:
-            raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments but has {number}")
+        if self.most > self.size:
+            raise ValueError(f"breakdown {self.name!r} counts a user-day in {self.most} segments but has {self.size}")
 
     @property
     def segments(self) -> tuple[str, ...]:
         """All segments; the last is `OTHER`."""
         return (*(PRODUCT.join(values) for values in itertools.product(*self.listed)), OTHER)
+
+    @property
+    def size(self) -> int:
+        """How many segments there are, counted without naming them: a product may have more than the memory holds."""
+        return math.prod(map(len, self.listed)) + 1
 
     @property
     def partition(self) -> bool:

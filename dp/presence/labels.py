@@ -84,7 +84,7 @@ def segment_places(breakdown: Breakdown, columns: Mapping[str, pa.Array]) -> Int
     Returns:
         Shape (rows,).
     """
-    other = len(breakdown.segments) - 1
+    other = breakdown.size - 1
     places = np.zeros(len(columns[breakdown.columns[0]]), dtype=np.int64)
     known = np.ones(len(places), dtype=np.bool_)
     for column, listed in zip(breakdown.columns, breakdown.listed, strict=True):

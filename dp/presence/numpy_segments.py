@@ -43,16 +43,8 @@ def admitted(part: LabelledDays, segment_of: Integers, most: int) -> tuple[UserD
         segment_of: of each label; shape (labels,).
     """
     contested, active = part.contested, part.active
-    user_days, segments = _numbered_user_days(contested), segment_of[contested.labels]
-    # Where no user-day was added to under more labels, none is in more segments.
-    crowded = np.zeros(len(user_days), dtype=np.bool_)
-    crowded[user_days[positions_within(user_days) > most]] = True
-    rows = np.flatnonzero(crowded[user_days])
-    # The first addition under each segment, and how many segments of that user-day came before it.
-    rows = rows[np.lexsort((contested.places[rows], segments[rows], user_days[rows]))]
-    rows = rows[(np.diff(user_days[rows], prepend=-1) != 0) | (np.diff(segments[rows], prepend=-1) != 0)]
-    rows = rows[np.lexsort((contested.places[rows], user_days[rows]))]
-    late = rows[positions_within(user_days[rows]) > most]
+    segments = segment_of[contested.labels]
+    late = too_late(_numbered_user_days(contested), segments, contested.places, most)
     if not len(late):
         return active, part.labels
     refused = _Cells(contested.users[late], contested.days[late], segments[late])
@@ -63,6 +55,27 @@ def admitted(part: LabelledDays, segment_of: Integers, most: int) -> tuple[UserD
     kept[looked[theirs.are_among(refused)]] = False
     chosen = np.flatnonzero(kept)
     return active.some(chosen), part.labels[chosen]
+
+
+def too_late(user_days: Integers, segments: Integers, places: Integers, most: int) -> Integers:
+    """The first addition of every segment of a user-day before which others came, as many as may count.
+
+    Args:
+        user_days: 0, 1, … of each addition, ascending; shape (additions,).
+        places: in the order of arrival.
+
+    Returns:
+        Positions.
+    """
+    # Where no user-day was added to under more labels, none is in more segments.
+    crowded = np.zeros(len(user_days), dtype=np.bool_)
+    crowded[user_days[positions_within(user_days) > most]] = True
+    rows = np.flatnonzero(crowded[user_days])
+    rows = rows[np.lexsort((places[rows], segments[rows], user_days[rows]))]
+    rows = rows[(np.diff(user_days[rows], prepend=-1) != 0) | (np.diff(segments[rows], prepend=-1) != 0)]
+    rows = rows[np.lexsort((places[rows], user_days[rows]))]
+    late: Integers = rows[positions_within(user_days[rows]) > most]
+    return late
 
 
 class _Cells(NamedTuple):

@@ -86,7 +86,7 @@ class QuestionCounter:
         cls, breakdown: Breakdown | None, cells: Sequence[Cell], horizon: Horizon, segment_of: Integers
     ) -> QuestionCounter:
         """A counter at zero for these cells; the horizon has one window, the longest cell."""
-        number = 1 if breakdown is None else len(breakdown.segments)
+        number = 1 if breakdown is None else breakdown.size
         axes = {}
         with_flows = {_axis_of(cell) for cell in cells if cell.kind == "flows"}
         for cell in cells:

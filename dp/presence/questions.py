@@ -119,6 +119,6 @@ def _segment_of(
     table = {name: attributes.table[name].combine_chunks() for name in ("user", *breakdown.columns)}
     rows = pa.compute.index_in(known["user"].combine_chunks().cast(pa.string()), table["user"])
     ids = known["user_id"].to_numpy()
-    places = np.full(int(ids.max(initial=-1)) + 1, len(breakdown.segments) - 1)
+    places = np.full(int(ids.max(initial=-1)) + 1, breakdown.size - 1)
     places[ids] = segment_places(breakdown, {column: table[column].take(rows) for column in breakdown.columns})
     return places

@@ -20,7 +20,7 @@ def measured_close(service: Service, metrics: Metrics, day: date, *, confirmed: 
     if before is None or day > before:
         LOG.info("a day is closed and published", extra={"day": day})
         metrics.count_close(time.perf_counter() - started, time.time())
-        for name in service.settings.requests(day):
+        for name in (*service.settings.series, *service.settings.questions):
             metrics.count_release(name, "published")
     return rows
 

@@ -15,7 +15,9 @@ import numpy.typing as npt
 from dp.arrays import Integers
 from dp.names import FLOWS
 from dp.presence.daily import EPOCH
+from dp.presence.numpy_cells import beside_an_equal
 from dp.presence.numpy_runs import sorted_unique
+from dp.presence.numpy_segments import too_late
 from dp.presence.questions import REACH
 from dp.questions import Question
 from workbench.service.labelled_days import Labelled, LabelRules
@@ -106,24 +108,16 @@ def present_in(asked: CountedQuestion, rows: Labelled, rules: LabelRules, tick: 
 
 def admitted(rows: Labelled, segments: Integers, most: int) -> npt.NDArray[np.bool_]:
     """Which rows are in one of the first segments to which their user-day was added, as many as may count."""
+    days = rows["day"].astype(np.int64)
+    user_days = rows["user"].astype(np.int64) << 32 | days - days.min(initial=0)
+    # Most user-days have one row, so they go first.
+    several = beside_an_equal(user_days)
+    user_days, theirs = np.cumsum(np.diff(user_days[several], prepend=-1) != 0) - 1, segments[several]
+    late = too_late(user_days, theirs, rows["first"][several].astype(np.int64), most)
     found = np.ones(len(rows), bool)
-    same = (rows["user"][1:] == rows["user"][:-1]) & (rows["day"][1:] == rows["day"][:-1])
-    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    if not len(several):
-        return found
-    own, theirs = rows[several], segments[several]
-    days = np.cumsum(
-        (np.diff(own["user"].astype(np.int64), prepend=-1) != 0)
-        | (np.diff(own["day"].astype(np.int64), prepend=-(2**40)) != 0)
-    )
-    # The first row of each segment of a user-day, and how many segments came before it.
-    order = np.lexsort((own["first"], theirs, days))
-    heads = order[(np.diff(days[order], prepend=-1) != 0) | (np.diff(theirs[order], prepend=-1) != 0)]
-    heads = heads[np.lexsort((own["first"][heads], days[heads]))]
-    starts = np.flatnonzero(np.diff(days[heads], prepend=-1))
-    rank = np.arange(len(heads)) - np.repeat(starts, np.diff(starts, append=len(heads)))
-    keys = days * (int(theirs.max()) + 1) + theirs
-    found[several] = np.isin(keys, keys[heads[rank < most]])
+    if len(late):
+        keys = user_days << 32 | theirs
+        found[several] = ~np.isin(keys, keys[late])
     return found
 
 
@@ -148,7 +142,7 @@ def answer(asked: CountedQuestion, present: Present, before: Flips, place: int) 
         place: of the question among those that remember.
     """
     question = asked.question
-    segments = 1 if question.breakdown is None else len(question.breakdown.segments)
+    segments = 1 if question.breakdown is None else question.breakdown.size
     if not asked.remembers:
         return TickAnswer(np.bincount(present.segments, minlength=segments), np.zeros(0, FLIPS))
     old = before["user"].astype(np.int64) << 32 | before["segment"]

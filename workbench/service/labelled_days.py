@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dp.arrays import Integers
+from dp.presence.numpy_cells import beside_an_equal
+from dp.presence.numpy_runs import positions_within
 from workbench.service.labels import LabelCodes
 from workbench.service.operations import ADD, ERASE, RETRACT
 from workbench.service.packing import Records
@@ -83,13 +85,13 @@ def fold_labels(rows: Labelled, due: Records, users: Integers, rules: LabelRules
         np.concatenate([rows["last"], places[added]]).astype(np.int64),
     )
     erased = due["op"] == ERASE
-    _take_back(last, rules.unpacked(cells)[0], users[erased], places[erased])
+    owners, _, labels = rules.unpacked(cells)
+    _take_back(last, owners, users[erased], places[erased])
     retracted = np.flatnonzero(counts & (due["op"] == RETRACT))
     said = rules.codes.projections(due["label"][retracted])
     for columns in np.unique(said).tolist():
         some = retracted[said == columns]
-        covering = rules.codes.projected(rules.unpacked(cells)[2], columns)
-        covered = cells - rules.unpacked(cells)[2] + covering
+        covered = cells - labels + rules.codes.projected(labels, columns)
         _take_back(last, covered, keys[some], places[some])
     if not rules.slots:
         present = last > 0
@@ -144,13 +146,9 @@ def _rows(cells: Integers, first: Integers, last: Integers, rules: LabelRules, t
 def ranks(groups: Integers, places: Integers) -> Integers:
     """The rank of each place within its group, from 1; groups ascend."""
     found = np.ones(len(groups), np.int64)
-    same = groups[1:] == groups[:-1]
-    several = np.flatnonzero(np.append(same, False) | np.append(False, same))
-    if len(several):
-        order = several[np.lexsort((places[several], groups[several]))]
-        starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        lengths = np.diff(starts, append=len(order))
-        found[order] = np.arange(len(order)) - np.repeat(starts, lengths) + 1
+    several = beside_an_equal(groups)
+    order = several[np.lexsort((places[several], groups[several]))]
+    found[order] = positions_within(groups[order])
     return found
 
 

@@ -71,9 +71,9 @@ class LabelCodes:
         return [len(values) + 2 for values in self.listed]
 
     @cached_property
-    def _steps(self) -> list[int]:
-        """How far apart labels lie that differ by one in a column."""
-        return [prod(self._sizes[:place]) for place in range(len(self._sizes))]
+    def _steps(self) -> dict[str, int]:
+        """Column → how far apart labels lie that differ by one in it."""
+        return {column: prod(self._sizes[:place]) for place, column in enumerate(self.columns)}
 
     def code_of(self, segments: Mapping[str, str]) -> int:
         """The label of what is said.
@@ -81,7 +81,7 @@ class LabelCodes:
         Raises:
             KeyError: a column is unknown.
         """
-        numbers, steps = self._numbers, self._step
+        numbers, steps = self._numbers, self._steps
         return sum(numbers[column].get(value, UNLISTED) * steps[column] for column, value in segments.items())
 
     @cached_property
@@ -91,14 +91,10 @@ class LabelCodes:
             for column, values in zip(self.columns, self.listed, strict=True)
         }
 
-    @cached_property
-    def _step(self) -> dict[str, int]:
-        return dict(zip(self.columns, self._steps, strict=True))
-
     def said(self, codes: Codes, column: str) -> Integers:
         """What labels say of a column: 0 nothing, 1 a value that is not listed, 2 the first one listed, and so on."""
-        place = self.columns.index(column)
-        found: Integers = codes.astype(np.int64) // self._steps[place] % self._sizes[place]
+        size = self._sizes[self.columns.index(column)]
+        found: Integers = codes.astype(np.int64) // self._steps[column] % size
         return found
 
     def projections(self, codes: Codes) -> Integers:
@@ -111,7 +107,7 @@ class LabelCodes:
     def projected(self, codes: Codes, columns: int) -> Integers:
         """What labels say of some columns, given as bits, as labels that say nothing else."""
         found = np.zeros(len(codes), np.int64)
-        for place, (column, step) in enumerate(zip(self.columns, self._steps, strict=True)):
+        for place, (column, step) in enumerate(self._steps.items()):
             if columns >> place & 1:
                 found += self.said(codes, column) * step
         return found
@@ -120,21 +116,21 @@ class LabelCodes:
         """The place of each label's segment among those of a breakdown, of which `other` is the last."""
         place, known = np.zeros(len(codes), np.int64), np.ones(len(codes), bool)
         for column, listed in zip(breakdown.columns, breakdown.listed, strict=True):
+            numbers = {value: number for number, value in enumerate(listed)}
             own = self.listed[self.columns.index(column)]
-            places = np.array([-1, -1, *(listed.index(value) if value in listed else -1 for value in own)])
-            found = places[self.said(codes, column)]
+            found = np.array([-1, -1, *(numbers.get(value, -1) for value in own)])[self.said(codes, column)]
             place, known = place * len(listed) + found, known & (found >= 0)
-        return np.where(known, place, len(breakdown.segments) - 1)
+        return np.where(known, place, breakdown.size - 1)
 
     def translated(self, codes: Codes, other: LabelCodes) -> Codes:
         """Labels of other codes in these: what is not told apart here becomes a value that is not listed, or goes."""
         if self == other:
             return codes
         found = np.zeros(len(codes), np.int64)
-        for column, own, step in zip(self.columns, self.listed, self._steps, strict=True):
+        for column, step in self._steps.items():
             if column in other.columns:
                 theirs = other.listed[other.columns.index(column)]
-                numbers = [own.index(value) + 2 if value in own else UNLISTED for value in theirs]
+                numbers = [self._numbers[column].get(value, UNLISTED) for value in theirs]
                 found += np.array([UNSAID, UNLISTED, *numbers])[other.said(codes, column)] * step
         return found
 

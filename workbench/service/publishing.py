@@ -9,7 +9,7 @@ from dp.arrays import Integers
 from dp.counts import Counts
 from dp.ledger import Ledger
 from dp.presence.daily import day_number
-from dp.release import publish
+from dp.release import charge_and_draw, publish
 from workbench.service.account import Account
 from workbench.service.days import calendar_day
 from workbench.service.periods import Period
@@ -40,10 +40,12 @@ def publish_counted(
             else:
                 counts = period.answers(name, _answers(store, period, name))
             published, wanted = min((ledger.count_releases(stream, key), len(one)) for key, one in counts.items())
-            if published < wanted or (known and period is periods[-1] and wanted):
+            if known and (published < wanted or (period is periods[-1] and wanted)):
                 rows = publish(ledger, stream, period.budget, plan, counts, now, period.data)
-                if known:
-                    drawn |= {(name, day): row for day, row in zip(counts[name].days, rows, strict=True)}
+                drawn |= {(name, day): row for day, row in zip(counts[name].days, rows, strict=True)}
+            elif published < wanted:
+                # Its rows may be many, and are read where somebody asks for them.
+                charge_and_draw(ledger, stream, period.budget, plan, counts, now, period.data)
     return drawn
 
 

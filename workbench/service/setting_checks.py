@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,9 +87,9 @@ def _validate_questions(settings: Settings) -> None:
             _validate_breakdown(one.named(name))
     with _named("questions"):
         _ = settings.codes
-    for name in settings.asked:
+    for name, question in settings.asked.items():
         with _named(f"questions.{name}"):
-            plan_release(settings.question_request(name, EPOCH))
+            plan_release(settings.question_request(question, EPOCH))
 
 
 def _validate_breakdown(found: Breakdown) -> None:
@@ -99,11 +98,10 @@ def _validate_breakdown(found: Breakdown) -> None:
             "kind is 'fixed', which needs a table of users; a live store has none. Choose last or any, or release from "
             "a log with --users"
         )
-    number = math.prod(map(len, found.listed)) + 1
-    if number > MOST_SEGMENTS:
+    if found.size > MOST_SEGMENTS:
         raise ValueError(
-            f"it has {number:,} segments, each of which would be published every day; at most {MOST_SEGMENTS:,} are: "
-            "list fewer values"
+            f"it has {found.size:,} segments, each of which would be published every day; at most {MOST_SEGMENTS:,} "
+            "are: list fewer values"
         )
 
 

@@ -151,16 +151,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def codes(self) -> LabelCodes:
-        """What operations can say of segments."""
+        """What operations can say of segments, as things are set; a service takes in `Service.codes`."""
         found = (question.breakdown for question in self.asked.values())
         return LabelCodes.of(one for one in found if one is not None and one.kind != "fixed")
 
     @property
     def layout(self) -> RecordLayout:
         """What the store has to remember of a user."""
-        asked = [
-            counted_question(question, self.question_request(name, EPOCH)) for name, question in self.asked.items()
-        ]
+        asked = [counted_question(question, self.question_request(question, EPOCH)) for question in self.asked.values()]
         return RecordLayout.needed(self.bounds, self.fresh_days, asked)
 
     @property
@@ -207,12 +205,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """What is asked of `dp` for series that start on `first`: by metric, then by question."""
         return {
             **{metric: self.request(metric, first) for metric in self.series},
-            **{name: self.question_request(name, first) for name in self.asked},
+            **{name: self.question_request(question, first) for name, question in self.asked.items()},
         }
 
-    def question_request(self, name: str, first: date) -> Request:
-        """What is asked of `dp` for one question besides the metrics, from `first` on."""
-        return dataclasses.replace(self._request(name, self.questions[name], first), questions=(self.asked[name],))
+    def question_request(self, question: Question, first: date) -> Request:
+        """What is asked of `dp` for one question of `asked`, from `first` on."""
+        one = self.questions[question.name]
+        return dataclasses.replace(self._request(question.name, one, first), questions=(question,))
 
     def request(self, metric: str, first: date) -> Request:
         """What is asked of `dp` for one series that starts on `first`."""

@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.patience import PATIENCE_SECONDS
+from workbench.maintenance.screenshots import settle
 
 PATIENCE_MS = 1000 * PATIENCE_SECONDS
 
@@ -113,6 +114,16 @@ def show_in(page: Page, window: Window) -> None:
 def cut_texts(page: Page) -> list[str]:
     """The texts that a page cuts off."""
     found: list[str] = page.evaluate(CUT_TEXT)
+    return found
+
+
+def faults_in_windows(page: Page) -> list[str]:
+    """What is cut or shut out in any window; the page is then in the last one."""
+    found = []
+    for window in WINDOWS:
+        show_in(page, window)
+        settle(page)
+        found += [f"{window.name}: {one}" for one in cut_texts(page) + accessibility_faults(page)]
     return found
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, accessibility_faults, cut_texts, show_in, watched
+from tests.workbench.browser.look import PATIENCE_MS, faults_in_windows, watched
 from workbench.app import APP_PAGES
 from workbench.maintenance.screenshots import browser_path, settle
 from workbench.views.bundle import COMMAND
@@ -49,12 +49,7 @@ def test_a_page_is_whole_in_every_window_and_after_a_reload(browser: Browser, ad
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_text("Spent so far").first).to_be_visible()
         strip_holds(page)
-        faults = {}
-        for window in WINDOWS:
-            show_in(page, window)
-            settle(page)
-            faults[window.name] = cut_texts(page) + accessibility_faults(page)
-        assert faults == {window.name: [] for window in WINDOWS}
+        assert faults_in_windows(page) == []
         page.reload()
         settle(page)
         strip_holds(page)
@@ -104,12 +99,7 @@ def test_a_dashboard_is_planned_and_whole_in_every_window(browser: Browser, addr
         page.keyboard.press("Enter")
         expect(page.get_by_text("One release of all 10 questions with 35 series")).to_be_visible(timeout=PATIENCE_MS)
         expect(page).to_have_url(re.compile("plan_by_1=platform"))
-        faults = {}
-        for window in WINDOWS:
-            show_in(page, window)
-            settle(page)
-            faults[window.name] = cut_texts(page) + accessibility_faults(page)
-        assert faults == {window.name: [] for window in WINDOWS}
+        assert faults_in_windows(page) == []
 
 
 def test_an_attack_climbs_over_the_claim_of_a_broken_subject(browser: Browser, address: str) -> None:

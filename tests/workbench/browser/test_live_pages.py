@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, accessibility_faults, cut_texts, show_in, watched
+from tests.workbench.browser.look import PATIENCE_MS, WINDOWS, faults_in_windows, show_in, watched
 from tests.workbench.patient_http import get, post
 from workbench.maintenance.screenshots import LOOKS, browser_path, settle, take
 from workbench.maintenance.server import run_server
@@ -135,11 +135,7 @@ def test_a_question_is_chosen_drawn_and_stays_after_a_reload(browser: Browser, a
 
 def looked_at(page: Page) -> list[str]:
     """What is cut or shut out in any window."""
-    found = []
-    for window in WINDOWS:
-        show_in(page, window)
-        settle(page)
-        found += [f"{window.name}: {one}" for one in cut_texts(page) + accessibility_faults(page)]
+    found = faults_in_windows(page)
     show_in(page, WINDOWS[0])
     return found
 

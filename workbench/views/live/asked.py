@@ -116,8 +116,8 @@ def reading_hints(asked: Question, rows: Sequence[TableRow], pictures: Mapping[s
         hints.append("A user may be in several segments, so that they add up to more than the total.")
     if len(pictures) > 1:
         hints.append("Each chart has a scale of its own.")
-        if len(breakdown.segments) > len(pictures):
-            hints.append(f"The {len(pictures)} largest of {len(breakdown.segments)} segments are drawn.")
+        if breakdown.size > len(pictures):
+            hints.append(f"The {len(pictures)} largest of {breakdown.size} segments are drawn.")
     return hints
 
 

@@ -25,6 +25,11 @@ EACH_DAY, ALL_DAYS = "each day", "all days"
 """Whether an interval holds for its day by itself, or with those of all days of the horizon at once."""
 
 
+def _ends(row: PublishedRow | AnswerRow, band: str) -> tuple[float | None, float | None]:
+    """The interval that was chosen."""
+    return (row.band_low, row.band_high) if band == ALL_DAYS else (row.ci_low, row.ci_high)
+
+
 class PublishedRow(msgspec.Struct, frozen=True, kw_only=True):
     """What the page needs of a published row; `band_low` and `band_high` are those of `dp.release.with_band`."""
 
@@ -48,9 +53,7 @@ class PublishedRow(msgspec.Struct, frozen=True, kw_only=True):
         """Which series it is of, as a plan calls it."""
         return self.metric
 
-    def ends(self, band: str) -> tuple[float | None, float | None]:
-        """The interval that was chosen."""
-        return (self.band_low, self.band_high) if band == ALL_DAYS else (self.ci_low, self.ci_high)
+    ends = _ends
 
 
 class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +74,7 @@ class AnswerRow(msgspec.Struct, frozen=True, kw_only=True):
         """Which series it is of, as a plan calls it."""
         return SeriesName(self.question, self.breakdown, self.segment).key
 
-    def ends(self, band: str) -> tuple[float | None, float | None]:
-        """The interval that was chosen."""
-        return (self.band_low, self.band_high) if band == ALL_DAYS else (self.ci_low, self.ci_high)
+    ends = _ends
 
 
 Row = TypeVar("Row", bound=msgspec.Struct)

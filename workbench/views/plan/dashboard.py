@@ -68,7 +68,7 @@ def expected_size(question: Question, expected: Sequence[int]) -> float:
     cell = question.cell
     size = counts[COMES_TO.get(cell.metric, cell.metric)]
     days = cell.window if cell.kind == "flows" and cell.window else 1
-    segments = len(question.breakdown.segments) - 1 if question.breakdown else 1
+    segments = question.breakdown.size - 1 if question.breakdown else 1
     return size / days / segments
 
 
